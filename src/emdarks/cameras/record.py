@@ -1,0 +1,57 @@
+"""What the headers of one frame say, in a few numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+__all__ = ["FrameRecord", "Unit"]
+
+
+class Unit(Enum):
+    """What a frame's numbers count."""
+
+    DN = "DN"
+    EM_ELECTRON = "detected EM electron"
+    ELECTRON = "detected electron"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRecord:
+    """One frame, as far as headers tell.
+
+    Attributes
+    ----------
+    name : str
+        File path, with the plane of a cube; for messages.
+    shape : tuple of int
+        Rows and columns.
+    exposure_time : float
+        Seconds.
+    commanded_gain : float
+        EM gain that was asked for; frames are grouped by it.
+    em_gain : float
+        EM gain to compute with: measured, else applied, else commanded.
+    k_gain : float
+        Electrons per DN.
+    unit : Unit
+        Unit of image and err.
+    unit_text : str
+        The unit as the header spells it.
+    start : float
+        Start of the exposure, MJD; NaN where unknown.
+    temperature : float
+        Detector temperature, degrees Celsius; NaN where unknown.
+    """
+
+    name: str
+    shape: tuple[int, int]
+    exposure_time: float
+    commanded_gain: float
+    em_gain: float
+    k_gain: float
+    unit: Unit
+    unit_text: str
+    start: float
+    temperature: float

@@ -1,0 +1,48 @@
+"""The errors and the warning that emdarks raises on purpose.
+
+Each error also derives from the built-in class that the documented interface
+promises, so that callers may catch either.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CalDarksLSQException",
+    "EmdarksError",
+    "EmdarksWarning",
+    "GeometryError",
+    "InputError",
+    "InputTypeError",
+    "MissingKeywordError",
+]
+
+
+class EmdarksError(Exception):
+    """Base of every error that emdarks raises on purpose: the input is at fault."""
+
+
+class InputError(EmdarksError, ValueError):
+    """A frame, file or argument that cannot be used; the message says which and what to do."""
+
+
+class InputTypeError(EmdarksError, TypeError):
+    """An argument of the wrong kind where the documented interface promises TypeError."""
+
+
+class GeometryError(EmdarksError, ValueError):
+    """A detector region that does not exist or does not fit its frame."""
+
+
+class MissingKeywordError(EmdarksError, KeyError):
+    """A header keyword that is needed and absent; names the keyword and the file."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+class CalDarksLSQException(EmdarksError):  # noqa: N818  the documented name
+    """The stacks of a campaign cannot be fitted for noise maps."""
+
+
+class EmdarksWarning(UserWarning):
+    """Something a user can act on; the product is still what it says it is."""

@@ -1,0 +1,204 @@
+"""The embedded executor: the threads of one process.
+
+Thread safety: a run of pixels is one thread's from reading to accumulation,
+runs do not overlap, and each thread has its own `Scratch`. Files are opened
+and closed by the calling thread; positioned reads need no shared offset.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from queue import SimpleQueue
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from emdarks.execution.blocks import FrameFigures, Sample, StackJob, StackSums, merge_tree
+from emdarks.frames.source import Reader, Scratch
+from emdarks.kernels.figures import COLUMNS, row_figures
+from emdarks.kernels.moments import Moments, close, merge, reset, update
+
+__all__ = ["Executor", "Threads"]
+
+Array = npt.NDArray[Any]
+A = TypeVar("A")
+B = TypeVar("B")
+
+# A run's pixels, raw and decoded, and its sums stay in a core's cache.
+RUN_PIXELS = 1 << 16
+# Few files open at a time; within a batch the sums cross main memory once.
+BATCH_FILES = 32
+# Packed files are held whole while they are open.
+BATCH_BYTES = 1 << 28
+
+
+class Executor(Protocol):
+    """Who computes."""
+
+    def map(self, function: Callable[[A], B], items: Iterable[A]) -> list[B]:
+        """Results of a function for each item, in order."""
+        ...
+
+    def sums(self, job: StackJob) -> StackSums:
+        """Accumulate all blocks of a stack and merge them."""
+        ...
+
+    def release(self, moments: Moments) -> None:
+        """Hand sums back, to be used again for another stack."""
+        ...
+
+
+class Threads:
+    """Run on the threads of this process.
+
+    Parameters
+    ----------
+    threads : int, optional
+        How many; all cores that this process may use, by default.
+    run_pixels : int, optional
+        Pixels of a run, rounded to whole rows.
+    batch_files : int, optional
+        Files open at a time.
+
+    Notes
+    -----
+    None of the three changes a bit of any result.
+    """
+
+    def __init__(
+        self,
+        threads: int | None = None,
+        run_pixels: int = RUN_PIXELS,
+        batch_files: int = BATCH_FILES,
+    ):
+        self.threads = threads or len(os.sched_getaffinity(0))
+        self._run_pixels = run_pixels
+        self._batch_files = batch_files
+        self._spare: list[Moments] = []
+        self._shifted = np.empty(0)
+
+    def map(self, function: Callable[[A], B], items: Iterable[A]) -> list[B]:
+        """See `Executor`."""
+        if self.threads == 1:
+            return [function(item) for item in items]
+        with ThreadPoolExecutor(self.threads) as pool:
+            return list(pool.map(function, items))
+
+    def sums(self, job: StackJob) -> StackSums:
+        """See `Executor`."""
+        figures: list[FrameFigures] = []
+        counted: list[int] = []
+
+        def leaf(block: StackJob) -> Moments:
+            moments, rows, count = self._accumulate(block)
+            counted.append(count)
+            if block.area is not None:
+                figures.extend(FrameFigures.from_rows(frame, block.area.rows) for frame in rows)
+            return moments
+
+        moments = merge_tree(map(leaf, job.blocks()), self._merge)
+        return StackSums(moments, tuple(figures), sum(counted))
+
+    def release(self, moments: Moments) -> None:
+        """See `Executor`."""
+        self._spare.append(moments)
+
+    def _take(self, job: StackJob) -> Moments:
+        size = job.shape[0] * job.shape[1]
+        for i, moments in enumerate(self._spare):
+            same = moments.n.size == size and moments.flags.dtype == job.flags_dtype
+            if same and (moments.err2 is not None) == job.has_err:
+                return self._spare.pop(i)
+        return Moments.empty(size, job.flags_dtype, job.has_err)
+
+    def _runs(self, shape: tuple[int, int]) -> list[tuple[int, int]]:
+        rows, cols = shape
+        step = max(1, self._run_pixels // cols) * cols
+        return [(lo, min(lo + step, rows * cols)) for lo in range(0, rows * cols, step)]
+
+    def _accumulate(self, block: StackJob) -> tuple[Moments, Array, int]:
+        """Sums of one block, its row figures (frame, row, figure), and bytes read."""
+        moments = self._take(block)
+        if self._shifted.size != moments.n.size:
+            self._shifted = np.empty(moments.n.size)
+        runs = self._runs(block.shape)
+        scratches: SimpleQueue[Scratch] = SimpleQueue()
+        owned = [Scratch(runs[0][1]) for _ in range(self.threads)]
+        for scratch in owned:
+            scratches.put(scratch)
+        rows = block.shape[0] if block.area is not None else 0
+        figures = np.empty((len(block.samples), rows, len(COLUMNS)))
+        unpacked = 0
+        self.map(lambda run: reset(moments.part(*run), self._shifted[slice(*run)]), runs)
+        for first, batch in self._batches(block.samples):
+            with self._opened(batch) as readers:
+                unpacked += sum(reader.bytes_unpacked for reader in readers)
+
+                def add(run: tuple[int, int], first: int = first, batch: Any = batch) -> None:
+                    scratch = scratches.get()
+                    try:
+                        self._add_run(block, moments, batch, readers, run, scratch, figures[first:])
+                    finally:
+                        scratches.put(scratch)
+
+                self.map(add, runs)
+        self.map(lambda run: close(moments.part(*run), self._shifted[slice(*run)]), runs)
+        return moments, figures, unpacked + sum(scratch.bytes_read for scratch in owned)
+
+    def _add_run(
+        self,
+        block: StackJob,
+        moments: Moments,
+        batch: Sequence[Sample],
+        readers: Sequence[Reader],
+        run: tuple[int, int],
+        scratch: Scratch,
+        figures: Array,
+    ) -> None:
+        """Add one run of pixels of every frame of a batch."""
+        part = moments.part(*run)
+        shifted = self._shifted[slice(*run)]
+        cols, area = block.shape[1], block.area
+        mask = np.uint64(block.mask)
+        rows = slice(run[0] // cols, run[1] // cols)
+        for i, (sample, reader) in enumerate(zip(batch, readers, strict=True)):
+            data, err, dq = reader.pixels(*run, scratch)
+            update(part, shifted, data, err, dq, mask, sample.scale)
+            if area is not None:
+                columns = (*area.cols, *area.prescan_cols)
+                row_figures(data, dq, mask, sample.scale, cols, *columns, figures[i, rows])
+
+    def _batches(self, samples: Sequence[Sample]) -> Iterator[tuple[int, Sequence[Sample]]]:
+        """Frames to be open together, with the index of the first."""
+        start, held = 0, 0
+        for i, sample in enumerate(samples):
+            cost = sample.source.held_bytes
+            if i > start and (i - start == self._batch_files or held + cost > BATCH_BYTES):
+                yield start, samples[start:i]
+                start, held = i, 0
+            held += cost
+        yield start, samples[start:]
+
+    @contextmanager
+    def _opened(self, batch: Sequence[Sample]) -> Iterator[list[Reader]]:
+        readers: list[Reader] = []
+        try:
+            if any(sample.source.held_bytes for sample in batch):
+                # Unpacking is work: share it.
+                readers = self.map(lambda sample: sample.source.open(), batch)
+            else:
+                readers.extend(sample.source.open() for sample in batch)
+            yield readers
+        finally:
+            for reader in readers:
+                reader.close()
+
+    def _merge(self, left: Moments, right: Moments) -> Moments:
+        runs = self._runs((1, left.n.size))
+        self.map(lambda run: merge(left.part(*run), right.part(*run)), runs)
+        self.release(right)
+        return left

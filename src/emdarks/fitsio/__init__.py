@@ -1,0 +1,26 @@
+"""FITS, through astropy: the only place that opens, lays out and writes files.
+
+`cards` keeps headers small, `layout` finds where the pixels of a frame lie,
+`write` makes files appear whole or not at all.
+"""
+
+from astropy.io.fits import HDUList, Header, ImageHDU, PrimaryHDU
+
+from emdarks.fitsio.cards import Cards
+from emdarks.fitsio.layout import FileLayout, PlaneLayout, read_plane, scan_file
+from emdarks.fitsio.write import image_hdu, table_hdu, write_whole
+
+__all__ = [
+    "Cards",
+    "FileLayout",
+    "HDUList",
+    "Header",
+    "ImageHDU",
+    "PlaneLayout",
+    "PrimaryHDU",
+    "image_hdu",
+    "read_plane",
+    "scan_file",
+    "table_hdu",
+    "write_whole",
+]

@@ -1,0 +1,29 @@
+"""The data-quality flags: one bit each, 0 is a good pixel.
+
+The values are those of the Roman Coronagraph pipeline, so that DQ planes pass
+between the two unchanged.
+"""
+
+from __future__ import annotations
+
+from enum import IntFlag
+
+__all__ = ["ALL_BITS", "DQ"]
+
+
+class DQ(IntFlag):
+    """Bits of a DQ plane."""
+
+    BAD_UNSPECIFIED = 1
+    REPLACED = 2
+    BAD = 4
+    HOT = 8
+    UNUSED = 16
+    SATURATED = 32
+    NONLINEAR = 64
+    COSMIC_RAY = 128
+    TBD = 256
+
+
+#: Mask in which every bit, also one without a name here, marks a pixel as bad.
+ALL_BITS = (1 << 64) - 1

@@ -1,0 +1,12 @@
+"""Frames: headers first, pixels when they are streamed.
+
+`image` and `dataset` are what users hold; `source` puts runs of pixels into
+buffers; `inputs` turns either, and foreign objects like them, into what the
+stream takes.
+"""
+
+from emdarks.frames.dataset import Dataset
+from emdarks.frames.image import Image
+from emdarks.frames.inputs import FrameInput, Provenance, frame_inputs, frame_sources
+
+__all__ = ["Dataset", "FrameInput", "Image", "Provenance", "frame_inputs", "frame_sources"]

@@ -1,0 +1,176 @@
+"""A set of frames: headers first, pixels when they are asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Self, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from emdarks.errors import InputError, MissingKeywordError
+from emdarks.fitsio import scan_file
+from emdarks.frames.image import Image
+
+__all__ = ["Dataset"]
+
+Array = npt.NDArray[Any]
+
+
+class Dataset:
+    """Frames in a fixed order.
+
+    Parameters
+    ----------
+    frames_or_filepaths : sequence of str, path-like or Image
+        Files, of which only the headers are read now, or frames, which are kept
+        as they are. A file that holds a cube of N frames counts as N frames.
+
+    Attributes
+    ----------
+    frames : list of Image
+        The frames. Those of files are light: the pixels stay in the file.
+
+    Raises
+    ------
+    InputError
+        There are no frames, or a file cannot be read; the message names it.
+
+    Notes
+    -----
+    A second dataset over the same frames holds the same objects and changes
+    nothing about the first.
+    """
+
+    def __init__(self, frames_or_filepaths: Iterable[Any]):
+        items = list(frames_or_filepaths)
+        if not items:
+            raise InputError("a dataset needs at least one frame")
+        if isinstance(items[0], (str, os.PathLike)):
+            self.frames: list[Any] = [frame for path in items for frame in _frames_of(path)]
+        else:
+            self.frames = items
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.frames)
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice | Sequence[int] | Array) -> Self: ...
+    def __getitem__(self, index: Any) -> Any:
+        """One frame for an integer; a dataset for a slice, indices or a boolean array."""
+        if isinstance(index, (int, np.integer)):
+            return self.frames[index]
+        if isinstance(index, slice):
+            return type(self)(self.frames[index])
+        chosen = np.asarray(index)
+        if chosen.dtype == bool:
+            if chosen.shape != (len(self),):
+                raise IndexError(f"a boolean index needs {len(self)} entries, not {chosen.shape}")
+            chosen = np.flatnonzero(chosen)
+        return type(self)([self.frames[int(i)] for i in chosen])
+
+    def _stacked(self, plane: str) -> Array:
+        return np.stack([getattr(frame, plane) for frame in self.frames])
+
+    @property
+    def all_data(self) -> Array:
+        """Pixels of all frames, shape (frames, rows, columns); a new array each time."""
+        return self._stacked("data")
+
+    @property
+    def all_err(self) -> Array:
+        """Errors of all frames, shape (frames, layers, rows, columns); a new array."""
+        return self._stacked("err")
+
+    @property
+    def all_dq(self) -> Array:
+        """Flags of all frames, shape (frames, rows, columns); a new array each time."""
+        return self._stacked("dq")
+
+    def split_dataset(
+        self,
+        prihdr_keywords: Sequence[str] | None = None,
+        exthdr_keywords: Sequence[str] | None = None,
+    ) -> tuple[list[Self], list[Any]]:
+        """Split by header values.
+
+        Parameters
+        ----------
+        prihdr_keywords, exthdr_keywords : sequence of str, optional
+            Keywords of the primary and of the image header; at least one.
+
+        Returns
+        -------
+        datasets : list of Dataset
+            One for each combination of values, sorted by them; frames keep their order.
+        values : list
+            The combinations: tuples, or plain values where there is one keyword.
+
+        Raises
+        ------
+        InputError
+            No keyword is given.
+        MissingKeywordError
+            A frame lacks one; names the frame.
+        """
+        keys = [("pri", key) for key in prihdr_keywords or ()]
+        keys += [("ext", key) for key in exthdr_keywords or ()]
+        if not keys:
+            raise InputError("split_dataset needs at least one keyword")
+        groups: dict[tuple[Any, ...], list[Any]] = {}
+        for frame in self.frames:
+            groups.setdefault(tuple(_value(frame, *key) for key in keys), []).append(frame)
+        ordered = sorted(groups, key=_sortable)
+        values = [value if len(keys) > 1 else value[0] for value in ordered]
+        return [type(self)(groups[value]) for value in ordered], values
+
+    def copy(self, copy_data: bool = True) -> Self:
+        """An independent copy; without ``copy_data`` frames share arrays, not headers."""
+        return type(self)([frame.copy(copy_data=copy_data) for frame in self.frames])
+
+    def save(
+        self, filedir: str | os.PathLike[str] | None = None, filenames: Sequence[str] | None = None
+    ) -> None:
+        """Save every frame.
+
+        Parameters
+        ----------
+        filedir : str or path-like, optional
+            Folder; each frame's own by default.
+        filenames : sequence of str, optional
+            One name a frame; the frames' own by default.
+        """
+        names: Sequence[str | None] = filenames or [None] * len(self)
+        if len(names) != len(self):
+            raise InputError(f"{len(names)} file names for {len(self)} frames")
+        for frame, name in zip(self.frames, names, strict=True):
+            frame.save(filedir=filedir, filename=name)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self)} frames>"
+
+
+def _frames_of(path: str | os.PathLike[str]) -> list[Image]:
+    layout = scan_file(path)
+    if len(layout.image.shape) == 2:
+        return [Image.lazy(layout)]
+    return [Image.lazy(layout, frame) for frame in range(layout.n_frames)]
+
+
+def _value(frame: Any, header: str, keyword: str) -> Any:
+    cards = frame.cards(header) if isinstance(frame, Image) else getattr(frame, f"{header}_hdr")
+    if keyword not in cards:
+        name = getattr(frame, "filename", "") or "a frame"
+        raise MissingKeywordError(f"{name}: the {header} header has no {keyword}")
+    return cards[keyword]
+
+
+def _sortable(values: tuple[Any, ...]) -> tuple[tuple[bool, Any], ...]:
+    """Sort numbers before texts, so that mixed values have an order."""
+    return tuple((isinstance(value, str), value) for value in values)

@@ -1,0 +1,382 @@
+"""One frame or product plane: pixels, errors, flags and their headers."""
+
+from __future__ import annotations
+
+import copy
+import os
+import weakref
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from emdarks.errors import InputError
+from emdarks.fitsio import Cards, HDUList, Header, PrimaryHDU, image_hdu, write_whole
+from emdarks.fitsio.layout import FileLayout, read_others, scan_file
+from emdarks.frames.source import FileSource, read_array
+
+__all__ = ["Image"]
+
+Array = npt.NDArray[Any]
+
+#: Types of the planes in files.
+IMAGE_DTYPE = np.float32
+DQ_DTYPE = np.uint16
+
+
+def _header_property(name: str, doc: str) -> property:
+    def get(self: Image) -> Header:
+        return self._header(name)
+
+    def put(self: Image, header: Header) -> None:
+        self._headers[name] = header
+
+    return property(get, put, doc=doc)
+
+
+class Image:
+    """Pixels with errors, flags and headers.
+
+    Parameters
+    ----------
+    data_or_filepath : str, path-like or array_like
+        A FITS file, which is read whole, or the pixels, of shape (rows, columns)
+        or with further axes in front.
+    pri_hdr, ext_hdr : Header
+        Primary header and image header. Needed with pixels.
+    err : array_like, optional
+        1-sigma errors, of the shape of the data, with a leading layer axis or
+        without; layer 0 is the combined error. Zeros by default.
+    dq : array_like of int, optional
+        Bit flags, 0 is good (see `emdarks.flags.DQ`). Zeros by default.
+    err_hdr, dq_hdr : Header, optional
+        Headers of the two.
+    input_hdulist : list of HDUs, optional
+        Further HDUs that travel with the image.
+
+    Attributes
+    ----------
+    data, err, dq : ndarray
+        As above; ``err`` always has the layer axis. Floating-point planes from a
+        file are float64. Frames of a `Dataset` of files read them each time they
+        are asked for, as read-only arrays; assign an array to replace them.
+    hdu_list : HDUList
+        Further HDUs.
+    filename, filedir : str
+        Name and folder of the file.
+
+    Raises
+    ------
+    InputError
+        A header is missing, shapes do not fit, or the file cannot be read.
+    """
+
+    def __init__(
+        self,
+        data_or_filepath: str | os.PathLike[str] | npt.ArrayLike,
+        pri_hdr: Header | None = None,
+        ext_hdr: Header | None = None,
+        err: npt.ArrayLike | None = None,
+        dq: npt.ArrayLike | None = None,
+        err_hdr: Header | None = None,
+        dq_hdr: Header | None = None,
+        input_hdulist: Any = None,
+    ):
+        self._begin()
+        if isinstance(data_or_filepath, (str, os.PathLike)):
+            self._attach(scan_file(data_or_filepath), None)
+            self._load()
+        else:
+            if pri_hdr is None or ext_hdr is None:
+                raise InputError("an image made of pixels needs pri_hdr and ext_hdr")
+            self.data = np.asarray(data_or_filepath)
+            if self.data.ndim < 1:
+                raise InputError("an image needs an array of pixels or the path of a file")
+            self._headers.update(pri=pri_hdr, ext=ext_hdr)
+        self._take(err, dq, err_hdr, dq_hdr, input_hdulist)
+
+    def _begin(self) -> None:
+        self.filename = ""
+        self.filedir = "."
+        self._layout: FileLayout | None = None
+        self._frame: int | None = None
+        self._data: Array | None = None
+        self._err: Array | None = None
+        self._dq: Array | None = None
+        self._headers: dict[str, Header] = {}
+        self._hdu_list: HDUList | None = None
+        self._lent: dict[str, weakref.ref[Array]] = {}
+
+    def _take(
+        self,
+        err: npt.ArrayLike | None,
+        dq: npt.ArrayLike | None,
+        err_hdr: Header | None,
+        dq_hdr: Header | None,
+        hdus: Any,
+    ) -> None:
+        if err is not None or self._err is None:
+            self.err = np.zeros((1, *self.data.shape)) if err is None else np.asarray(err)
+        if dq is not None or self._dq is None:
+            self.dq = np.zeros(self.data.shape, DQ_DTYPE) if dq is None else np.asarray(dq)
+        for name, header in (("err", err_hdr), ("dq", dq_hdr)):
+            if header is not None or (name not in self._headers and self._layout is None):
+                self._headers[name] = Header() if header is None else header
+        if hdus is not None:
+            self._hdu_list = HDUList(list(hdus))
+
+    @classmethod
+    def lazy(cls, layout: FileLayout, frame: int | None = None) -> Self:
+        """A frame whose headers and pixels stay in the file until they are asked for.
+
+        Parameters
+        ----------
+        layout : FileLayout
+            The file.
+        frame : int, optional
+            Which plane, where the file is a cube.
+        """
+        image = cls.__new__(cls)
+        image._begin()
+        image._attach(layout, frame)
+        return image
+
+    def _attach(self, layout: FileLayout, frame: int | None) -> None:
+        self._layout, self._frame = layout, frame
+        self.filedir, self.filename = os.path.split(layout.path)
+        self.filedir = self.filedir or "."
+
+    def _load(self) -> None:
+        """Read all planes and hold them."""
+        assert self._layout is not None
+        for name in ("data", "err", "dq"):
+            setattr(self, f"_{name}", self._read(name))
+        self._hdu_list = read_others(self._layout)
+
+    # Pixels
+
+    @property
+    def source(self) -> FileSource | None:
+        """The file that the pixels still lie in; None where any plane is in memory."""
+        held = (self._data, self._err, self._dq)
+        if self._layout is None or any(plane is not None for plane in held):
+            return None
+        if len(self._layout.image.shape) == 3 and self._frame is None:
+            return None
+        return FileSource(self._layout, self._frame or 0)
+
+    def _plane(self, name: str) -> Array:
+        held: Array | None = getattr(self, f"_{name}")
+        if held is not None:
+            return held
+        lent = self._lent[name]() if name in self._lent else None
+        if lent is None:
+            lent = self._read(name)
+            lent.flags.writeable = False
+            # Lent, not kept: looping over a campaign must not fill the memory.
+            self._lent[name] = weakref.ref(lent)
+        return lent
+
+    def _read(self, name: str) -> Array:
+        layout = self._layout
+        assert layout is not None
+        plane = "image" if name == "data" else name
+        if getattr(layout, plane) is not None:
+            array = read_array(layout, plane, self._frame)
+            return self._layered(array) if name == "err" else array
+        if name == "err":
+            return np.zeros((1, *self._shape()))
+        return np.zeros(self._shape(), DQ_DTYPE)
+
+    @property
+    def data(self) -> Array:
+        """Pixels."""
+        return self._plane("data")
+
+    @data.setter
+    def data(self, values: npt.ArrayLike) -> None:
+        self._data = np.asarray(values)
+
+    @property
+    def err(self) -> Array:
+        """Errors, with a leading layer axis."""
+        return self._plane("err")
+
+    @err.setter
+    def err(self, values: npt.ArrayLike) -> None:
+        self._err = self._layered(np.asarray(values))
+
+    def _layered(self, err: Array) -> Array:
+        shape = self._shape()
+        layered = err[np.newaxis] if err.ndim == len(shape) else err
+        if layered.shape[1:] != shape:
+            raise InputError(
+                f"{self.filename or 'image'}: err has shape {err.shape}, the data {shape}"
+            )
+        return layered
+
+    @property
+    def dq(self) -> Array:
+        """Flags."""
+        return self._plane("dq")
+
+    @dq.setter
+    def dq(self, values: npt.ArrayLike) -> None:
+        dq = np.asarray(values)
+        if dq.shape != self._shape():
+            raise InputError(
+                f"{self.filename or 'image'}: dq has shape {dq.shape}, the data {self._shape()}"
+            )
+        self._dq = dq
+
+    def _shape(self) -> tuple[int, ...]:
+        if self._data is not None:
+            return self._data.shape
+        assert self._layout is not None
+        shape = self._layout.image.shape
+        return shape if self._frame is None else shape[1:]
+
+    # Headers
+
+    def cards(self, name: str) -> Cards:
+        """One of the headers (pri, ext, err, dq) in its small form."""
+        if name in self._headers:
+            return Cards.from_header(self._headers[name])
+        layout = self._layout
+        assert layout is not None
+        if name == "pri":
+            return layout.primary
+        plane = {"ext": layout.image, "err": layout.err, "dq": layout.dq}[name]
+        return Cards(()) if plane is None else plane.cards
+
+    def _header(self, name: str) -> Header:
+        if name not in self._headers:
+            self._headers[name] = self.cards(name).to_header()
+        return self._headers[name]
+
+    pri_hdr = _header_property("pri", "Primary header.")
+    ext_hdr = _header_property("ext", "Header of the image.")
+    err_hdr = _header_property("err", "Header of the errors.")
+    dq_hdr = _header_property("dq", "Header of the flags.")
+
+    # Further HDUs and the file
+
+    @property
+    def hdu_list(self) -> HDUList:
+        """HDUs other than image, ERR and DQ."""
+        if self._hdu_list is None:
+            self._hdu_list = HDUList([]) if self._layout is None else read_others(self._layout)
+        return self._hdu_list
+
+    @property
+    def hdu_names(self) -> list[str]:
+        """Names of the further HDUs."""
+        return [hdu.name for hdu in self.hdu_list]
+
+    @property
+    def filepath(self) -> str:
+        """Folder and name of the file."""
+        return os.path.join(self.filedir, self.filename)  # noqa: PTH118  a plain string, as documented
+
+    @property
+    def layout(self) -> FileLayout | None:
+        """The file that the frame came from."""
+        return self._layout
+
+    @property
+    def frame(self) -> int | None:
+        """Plane of the cube that the frame is, or None."""
+        return self._frame
+
+    def save(
+        self, filedir: str | os.PathLike[str] | None = None, filename: str | None = None
+    ) -> None:
+        """Write the image to a FITS file, whole or not at all.
+
+        Image, err and further images are written as float32, flags as uint16; the
+        object keeps its own arrays. An earlier file of that name is replaced.
+
+        Parameters
+        ----------
+        filedir, filename : str, optional
+            Where to; afterwards the folder and name of this object.
+
+        Raises
+        ------
+        InputError
+            There is no name, or the file cannot be written.
+        """
+        directory = self.filedir if filedir is None else os.fspath(filedir)
+        name = self.filename if filename is None else filename
+        if not name:
+            raise InputError("the image has no file name yet; give one to save()")
+        self.pri_hdr["FILENAME"] = name
+        write_whole(self.hdus(), Path(directory) / name)
+        self.filedir, self.filename = directory, name
+
+    def hdus(self) -> list[Any]:
+        """The image as HDUs, in the types and the order of the file."""
+        return [
+            PrimaryHDU(header=self.pri_hdr.copy()),
+            image_hdu(_stored(self.data), self.ext_hdr),
+            image_hdu(_stored(self.err), self.err_hdr, "ERR"),
+            image_hdu(self.dq.astype(DQ_DTYPE), self.dq_hdr, "DQ"),
+            *(_stored_hdu(hdu) for hdu in self.hdu_list),
+        ]
+
+    # What users do with it
+
+    def copy(self, copy_data: bool = True) -> Self:
+        """An independent copy; without ``copy_data`` it shares the arrays, not the headers."""
+        twin = copy.copy(self)
+        twin._headers = {name: header.copy() for name, header in self._headers.items()}
+        twin._hdu_list = (
+            None if self._hdu_list is None else HDUList([hdu.copy() for hdu in self._hdu_list])
+        )
+        twin._lent = {}
+        if copy_data:
+            for name in ("_data", "_err", "_dq"):
+                plane = getattr(self, name)
+                setattr(twin, name, None if plane is None else plane.copy())
+        return twin
+
+    def get_masked_data(self) -> np.ma.MaskedArray[Any, Any]:
+        """Pixels as a masked array, flagged ones masked."""
+        return np.ma.masked_array(self.data, self.dq > 0)
+
+    def add_error_term(self, input_error: npt.ArrayLike, err_name: str) -> None:
+        """Add an independent error in quadrature to layer 0.
+
+        Parameters
+        ----------
+        input_error : array_like, shape of the data
+            1-sigma errors.
+        err_name : str
+            Said in the history of the error header.
+        """
+        term = np.asarray(input_error)
+        if term.shape != self._shape():
+            raise InputError(f"the error term has shape {term.shape}, the data {self._shape()}")
+        err = np.array(self.err, dtype=np.float64)
+        np.hypot(err[0], term, out=err[0])
+        self.err = err
+        self.err_hdr["LAYER_1"] = "combined_error"
+        self.err_hdr["HISTORY"] = f"Added error term: {err_name}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_lent": {}}
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.filename or '(unnamed)'} {self._shape()}>"
+
+
+def _stored(array: Array) -> Array:
+    """Floating-point arrays in the type of the files, integers as they are."""
+    return array.astype(IMAGE_DTYPE) if array.dtype.kind == "f" else np.asarray(array)
+
+
+def _stored_hdu(hdu: Any) -> Any:
+    if not hdu.is_image or hdu.data is None:
+        return hdu.copy()
+    return image_hdu(_stored(hdu.data), hdu.header, hdu.name)

@@ -1,0 +1,171 @@
+"""From whatever a caller hands over to frames that can be streamed.
+
+Our own `Dataset` and any object with the documented attributes (``frames``;
+frames with ``data``, ``err``, ``dq``, headers and ``filepath``) become a list
+of `FrameInput`: a record, headers, and a source of pixels.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emdarks.cameras import Camera, FrameRecord
+from emdarks.errors import InputError
+from emdarks.fitsio import Cards, scan_file
+from emdarks.frames.image import Image
+from emdarks.frames.source import ArraySource, FileSource
+
+__all__ = ["FrameInput", "Provenance", "frame_inputs", "frame_sources"]
+
+Source = ArraySource | FileSource
+HEADERS = ("pri", "ext", "err", "dq")
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """The file of a frame, as found.
+
+    Attributes
+    ----------
+    name : str
+        File name without folder.
+    size, mtime_ns : int
+        0 where the frame was only in memory.
+    datasum : str
+        Stored DATASUM of the image, or empty.
+    frame : int or None
+        Plane of a cube.
+    """
+
+    name: str
+    size: int
+    mtime_ns: int
+    datasum: str
+    frame: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class FrameInput:
+    """One frame, ready to be streamed."""
+
+    record: FrameRecord
+    source: Source
+    headers: dict[str, Cards]
+    provenance: Provenance
+
+
+def _layer0(err: Any) -> Any:
+    if err is None:
+        return None
+    err = np.asarray(err)
+    return err[0] if err.ndim == 3 else err
+
+
+def _source_of(frame: Any) -> Source:
+    own = getattr(frame, "source", None)
+    if isinstance(own, FileSource):
+        return own
+    data = frame.data
+    if data is not None:
+        data = np.asarray(data)
+        if data.ndim != 2:
+            raise InputError(
+                f"{_name_of(frame)}: has pixels of shape {data.shape}; a frame has rows and columns"
+            )
+        dq = getattr(frame, "dq", None)
+        source = ArraySource(data, _layer0(getattr(frame, "err", None)), _integers(dq, frame))
+        for plane in (source.err, source.dq):
+            if plane is not None and plane.shape != data.shape:
+                raise InputError(
+                    f"{_name_of(frame)}: err or dq has shape {plane.shape}, the data {data.shape}"
+                )
+        return source
+    layout = scan_file(frame.filepath)
+    if layout.n_frames != 1:
+        raise InputError(f"{frame.filepath}: is a cube; open it with Dataset([path])")
+    return FileSource(layout)
+
+
+def _integers(dq: Any, frame: Any) -> Any:
+    if dq is None:
+        return None
+    dq = np.asarray(dq)
+    if dq.dtype.kind not in "iub":
+        raise InputError(f"{_name_of(frame)}: dq holds {dq.dtype}, not bit flags")
+    return dq
+
+
+def _name_of(frame: Any) -> str:
+    path = getattr(frame, "filepath", None) or getattr(frame, "filename", None) or "a frame"
+    index = getattr(frame, "frame", None)
+    return os.fspath(path) if index is None else f"{path}[{index}]"
+
+
+def _cards_of(frame: Any, name: str) -> Cards:
+    if isinstance(frame, Image):
+        return frame.cards(name)
+    return Cards.from_header(getattr(frame, f"{name}_hdr", None))
+
+
+def _provenance(frame: Any, source: Source, headers: dict[str, Cards]) -> Provenance:
+    layout = source.layout if isinstance(source, FileSource) else getattr(frame, "layout", None)
+    name = Path(getattr(frame, "filename", None) or (layout.path if layout else "")).name
+    return Provenance(
+        name=name,
+        size=layout.size if layout else 0,
+        mtime_ns=layout.mtime_ns if layout else 0,
+        datasum=str(headers["ext"].get("DATASUM", "")),
+        frame=getattr(frame, "frame", None),
+    )
+
+
+def _frames_in(dataset: Any) -> Sequence[Any]:
+    frames = list(dataset.frames) if hasattr(dataset, "frames") else list(dataset)
+    if not frames:
+        raise InputError("the dataset has no frames")
+    return frames
+
+
+def frame_inputs(dataset: Any, camera: Camera) -> list[FrameInput]:
+    """Prepare every frame of a dataset; reads headers at most.
+
+    Parameters
+    ----------
+    dataset : Dataset or an object like it
+        The frames.
+    camera : Camera
+        Tells what their headers mean.
+
+    Returns
+    -------
+    list of FrameInput
+        In the order of the dataset.
+
+    Raises
+    ------
+    InputError, MissingKeywordError
+        A frame cannot be used; the message names it.
+    """
+    return [_prepare(frame, camera) for frame in _frames_in(dataset)]
+
+
+def _prepare(frame: Any, camera: Camera) -> FrameInput:
+    source = _source_of(frame)
+    headers = {name: _cards_of(frame, name) for name in HEADERS}
+    record = camera.record(_name_of(frame), source.shape, (headers["ext"], headers["pri"]))
+    return FrameInput(record, source, headers, _provenance(frame, source, headers))
+
+
+def frame_sources(dataset: Any) -> list[Source]:
+    """Sources of the frames alone, all of one shape; headers are not looked at."""
+    sources = [_source_of(frame) for frame in _frames_in(dataset)]
+    shapes = {source.shape for source in sources}
+    if len(shapes) > 1:
+        raise InputError(f"the frames have different shapes: {sorted(shapes)}")
+    return sources

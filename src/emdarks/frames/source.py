@@ -1,0 +1,408 @@
+"""Where pixels come from: a source puts a run of pixels into buffers.
+
+A `FrameSource` stands for one frame. Opened, it becomes a `Reader` that
+answers one question: the pixels ``lo`` to ``hi`` (flat, row by row) of image,
+err and dq. Arrays give views of themselves; plain FITS files give positioned
+reads into a thread's own `Scratch`; packed files are unpacked whole when they
+are opened. Nobody downstream knows which.
+
+Image and err come as native float32 or float64 in the unit of the file, dq as
+native unsigned integers, err and dq as None where the frame has none.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from emdarks.errors import InputError
+from emdarks.fitsio.layout import FileLayout, PlaneLayout, open_whole, read_plane
+from emdarks.kernels.decode import to_native, unsigned
+
+__all__ = ["ArraySource", "FileSource", "FrameSource", "Reader", "Run", "Scratch", "read_array"]
+
+Array = npt.NDArray[Any]
+Run = tuple[Array, "Array | None", "Array | None"]
+
+_SIGN = {"i2": 1 << 15, "i4": 1 << 31, "i8": 1 << 63}
+
+
+class Scratch:
+    """Buffers of one thread, made once: room for a run of each plane.
+
+    ``bytes_read`` counts what was read into them.
+    """
+
+    def __init__(self, pixels: int):
+        self.bytes_read = 0
+        self._buffers = [np.empty(pixels * 8, np.uint8) for _ in range(3)]
+
+    def bytes(self, plane: int, count: int) -> Array:
+        """First ``count`` bytes of a plane's buffer, which grows where it is too short."""
+        if self._buffers[plane].size < count:
+            self._buffers[plane] = np.empty(count, np.uint8)
+        return self._buffers[plane][:count]
+
+
+class Reader(Protocol):
+    """An open frame; ``bytes_unpacked`` counts what was read to open it."""
+
+    bytes_unpacked: int
+
+    def pixels(self, lo: int, hi: int, scratch: Scratch) -> Run:
+        """Image, err and dq of the pixels lo to hi; valid until the next call with ``scratch``."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the file."""
+        ...
+
+
+class FrameSource(Protocol):
+    """A frame that can be opened.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Rows and columns.
+    has_err : bool
+        Whether the frame has errors.
+    flags_dtype : numpy.dtype or None
+        Unsigned type that holds its flags.
+    held_bytes : int
+        Memory that the frame takes while it is open.
+    """
+
+    @property
+    def shape(self) -> tuple[int, int]: ...  # noqa: D102
+    @property
+    def has_err(self) -> bool: ...  # noqa: D102
+    @property
+    def flags_dtype(self) -> np.dtype[Any] | None: ...  # noqa: D102
+    @property
+    def held_bytes(self) -> int: ...  # noqa: D102
+
+    def open(self) -> Reader:
+        """Open the frame for reading."""
+        ...
+
+
+def _as_float(array: Array) -> Array:
+    """Flat, contiguous, native float32 or float64; a view where the array is that already."""
+    dtype = array.dtype.newbyteorder("=")
+    if dtype not in (np.float32, np.float64):
+        dtype = np.dtype(np.float64)
+    return np.ascontiguousarray(array, dtype=dtype).reshape(-1)
+
+
+def _as_flags(array: Array) -> Array:
+    dtype = unsigned(array.dtype)
+    native = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    return native.reshape(-1).view(dtype)
+
+
+class ArrayReader:
+    """Reader of arrays in memory."""
+
+    def __init__(self, data: Array, err: Array | None, dq: Array | None):
+        self.bytes_unpacked = 0
+        self._data = _as_float(data)
+        self._err = None if err is None else _as_float(err)
+        self._dq = None if dq is None else _as_flags(dq)
+
+    def pixels(self, lo: int, hi: int, scratch: Scratch) -> Run:
+        """See `Reader`."""
+        err, dq = self._err, self._dq
+        return (
+            self._data[lo:hi],
+            None if err is None else err[lo:hi],
+            None if dq is None else dq[lo:hi],
+        )
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArraySource:
+    """A frame in memory: image, err (layer 0) and dq, each of shape (rows, columns)."""
+
+    data: Array
+    err: Array | None = None
+    dq: Array | None = None
+    held_bytes: int = 0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        rows, cols = self.data.shape
+        return rows, cols
+
+    @property
+    def has_err(self) -> bool:
+        """Whether the frame has errors."""
+        return self.err is not None
+
+    @property
+    def flags_dtype(self) -> np.dtype[Any] | None:
+        """Unsigned type that holds the flags."""
+        return None if self.dq is None else unsigned(self.dq.dtype)
+
+    def open(self) -> Reader:
+        """See `FrameSource`."""
+        return ArrayReader(self.data, self.err, self.dq)
+
+    def err_as_data(self) -> ArraySource:
+        """The same frame with its errors in the place of the image."""
+        err = np.zeros(self.shape) if self.err is None else self.err
+        return ArraySource(err, None, self.dq)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """How to read one plane of one frame from a plain file."""
+
+    offset: int
+    dtype: np.dtype[Any]
+    bscale: float
+    bzero: float
+    blank: int | None
+    is_flags: bool
+
+    @classmethod
+    def of(cls, plane: PlaneLayout, frame: int, pixels: int, is_flags: bool) -> _Stored:
+        dtype = np.dtype(plane.dtype)
+        return cls(
+            offset=plane.offset + frame * pixels * dtype.itemsize,
+            dtype=dtype,
+            bscale=plane.bscale,
+            bzero=plane.bzero,
+            blank=plane.blank,
+            is_flags=is_flags,
+        )
+
+    @property
+    def flip(self) -> int:
+        """Bits to flip so that FITS's offset integers become unsigned ones."""
+        sign = _SIGN.get(self.dtype.str[1:], 0)
+        plain = self.bscale == 1.0 and (self.is_flags or self.blank is None)
+        return sign if plain and self.bzero == sign else 0
+
+    def numbers(self, raw: Array) -> Array:
+        """Physical numbers from stored bytes, which are overwritten."""
+        words = raw.view(unsigned(self.dtype))
+        to_native(words, self.flip)
+        return self.physical(words)
+
+    def physical(self, words: Array) -> Array:
+        """Physical numbers from native words: unscaled ones as they are, others as float64."""
+        if self.is_flags or self.flip:
+            return words
+        native = words.view(self.dtype.newbyteorder("="))
+        whole = native.dtype.kind == "f" or self.blank is None
+        if whole and self.bscale == 1.0 and self.bzero == 0.0:
+            return native
+        values = native.astype(np.float64)
+        values *= self.bscale
+        values += self.bzero
+        if self.blank is not None and native.dtype.kind != "f":
+            values[native == self.blank] = np.nan
+        return values
+
+
+class PlainReader:
+    """Positioned reads from a plain FITS file."""
+
+    def __init__(self, layout: FileLayout, planes: tuple[_Stored | None, ...]):
+        self.bytes_unpacked = 0
+        self._path = layout.path
+        self._planes = planes
+        self._file = _open_unchanged(layout)
+
+    def pixels(self, lo: int, hi: int, scratch: Scratch) -> Run:
+        """See `Reader`."""
+        data, err, dq = (
+            None
+            if plane is None
+            else self.read(plane, lo, scratch.bytes(i, (hi - lo) * plane.dtype.itemsize))
+            for i, plane in enumerate(self._planes)
+        )
+        assert data is not None
+        scratch.bytes_read += sum(
+            (hi - lo) * plane.dtype.itemsize for plane in self._planes if plane is not None
+        )
+        return _as_float(data), None if err is None else _as_float(err), dq
+
+    def read(self, plane: _Stored, lo: int, raw: Array) -> Array:
+        """Fill ``raw`` with the bytes from pixel ``lo`` on and make numbers of them."""
+        view = memoryview(raw.data)
+        start = plane.offset + lo * plane.dtype.itemsize
+        done = 0
+        while done < len(view):
+            count = os.preadv(self._file, [view[done:]], start + done)
+            if count == 0:
+                raise InputError(f"{self._path}: ended while its pixels were read")
+            done += count
+        return plane.numbers(raw)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+
+def _open_unchanged(layout: FileLayout) -> int:
+    try:
+        file = os.open(layout.path, os.O_RDONLY)
+    except OSError as error:
+        raise InputError(f"{layout.path}: cannot be read ({error.strerror})") from None
+    status = os.fstat(file)
+    if (status.st_size, status.st_mtime_ns) != (layout.size, layout.mtime_ns):
+        os.close(file)
+        raise InputError(f"{layout.path}: changed after its header was read; run again")
+    return file
+
+
+@contextmanager
+def _opened(layout: FileLayout) -> Iterator[Any]:
+    """Open a packed file, refusing one that changed, with errors that name it."""
+    os.close(_open_unchanged(layout))
+    try:
+        with open_whole(layout) as hdus:
+            yield hdus
+    except (OSError, EOFError, ValueError) as error:
+        raise InputError(f"{layout.path}: cannot be unpacked ({error})") from None
+
+
+def _unpack(
+    hdus: Any, layout: FileLayout, plane: PlaneLayout, frame: int | None, is_flags: bool
+) -> Array:
+    """Physical numbers of a plane of a packed file: of one frame (its layer 0), or all."""
+    array = read_plane(hdus, plane)
+    if frame is not None:
+        axes = len(layout.image.shape)
+        layer = array.reshape(-1, *array.shape[array.ndim - axes :])[0]
+        array = layer[frame] if axes == 3 else layer
+    stored = _Stored.of(plane, 0, 0, is_flags)
+    words = np.ascontiguousarray(array).view(unsigned(array.dtype))
+    if stored.flip:
+        words = words ^ words.dtype.type(stored.flip)
+    return stored.physical(words)
+
+
+def read_array(layout: FileLayout, name: str, frame: int | None = None) -> Array:
+    """Read a plane whole, for users: floats as float64, integers as they are.
+
+    Parameters
+    ----------
+    layout : FileLayout
+        The file.
+    name : {"image", "err", "dq"}
+        Which plane.
+    frame : int, optional
+        Which frame of a cube (layer 0 of its errors); all of them by default.
+
+    Returns
+    -------
+    ndarray
+        A new array.
+    """
+    plane: PlaneLayout = getattr(layout, name)
+    if layout.packed:
+        with _opened(layout) as hdus:
+            array = _unpack(hdus, layout, plane, frame, name == "dq")
+    else:
+        array = _read_plain(layout, plane, frame, name == "dq")
+    return np.array(array, dtype=np.float64 if array.dtype.kind == "f" else array.dtype)
+
+
+def _read_plain(layout: FileLayout, plane: PlaneLayout, frame: int | None, is_flags: bool) -> Array:
+    shape = plane.shape if frame is None else layout.shape
+    pixels = math.prod(shape)
+    stored = _Stored.of(plane, frame or 0, pixels, is_flags)
+    reader = PlainReader(layout, (stored,))
+    try:
+        raw = np.empty(pixels * stored.dtype.itemsize, np.uint8)
+        return reader.read(stored, 0, raw).reshape(shape)
+    finally:
+        reader.close()
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource:
+    """A frame in a FITS file: plane ``frame`` of a cube, or the only one.
+
+    ``data_plane`` chooses what is delivered as image: the image, or ERR
+    (for the mean of errors, which then needs no image bytes).
+    """
+
+    layout: FileLayout
+    frame: int = 0
+    data_plane: str = "image"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.layout.shape
+
+    @property
+    def has_err(self) -> bool:
+        """Whether the frame has errors."""
+        return self.layout.err is not None and self.data_plane == "image"
+
+    @property
+    def flags_dtype(self) -> np.dtype[Any] | None:
+        """Unsigned type that holds the flags."""
+        return None if self.layout.dq is None else unsigned(self.layout.dq.dtype)
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory held while open: all planes of a packed file, else nothing."""
+        if not self.layout.packed:
+            return 0
+        planes = (self.layout.image, self.layout.err, self.layout.dq)
+        return 2 * sum(plane.nbytes for plane in planes if plane is not None)
+
+    def err_as_data(self) -> FrameSource:
+        """The same frame with its errors in the place of the image."""
+        if self.layout.err is None:
+            rows, cols = self.shape
+            dq = None if self.layout.dq is None else read_array(self.layout, "dq", self.frame)
+            return ArraySource(np.zeros((rows, cols)), None, dq)
+        return replace(self, data_plane="err")
+
+    def _planes(self) -> tuple[PlaneLayout | None, ...]:
+        layout = self.layout
+        if self.data_plane == "err":
+            return layout.err, None, layout.dq
+        return layout.image, layout.err, layout.dq
+
+    def open(self) -> Reader:
+        """See `FrameSource`."""
+        return self._unpack() if self.layout.packed else self._open_plain()
+
+    def _open_plain(self) -> Reader:
+        pixels = self.shape[0] * self.shape[1]
+        stored = tuple(
+            None if plane is None else _Stored.of(plane, self.frame, pixels, i == 2)
+            for i, plane in enumerate(self._planes())
+        )
+        return PlainReader(self.layout, stored)
+
+    def _unpack(self) -> Reader:
+        planes = self._planes()
+        with _opened(self.layout) as hdus:
+            data, err, dq = (
+                None if plane is None else _unpack(hdus, self.layout, plane, self.frame, i == 2)
+                for i, plane in enumerate(planes)
+            )
+        assert data is not None
+        reader = ArrayReader(data, err, dq)
+        reader.bytes_unpacked = self.layout.size
+        return reader

@@ -1,0 +1,28 @@
+"""How kernels are compiled: one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+import numba
+
+__all__ = ["inline", "jit"]
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def jit(function: Function) -> Function:
+    """Compile a kernel, releasing the interpreter lock and keeping the code on disk.
+
+    Without fast-math: the order of floating-point operations is part of what
+    "the same bits" means.
+    """
+    compiled = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+    return cast("Function", compiled)
+
+
+def inline(function: Function) -> Function:
+    """Compile a helper that kernels call in their inner loops."""
+    compiled = numba.njit(nogil=True, cache=True, error_model="numpy", inline="never")(function)
+    return cast("Function", compiled)
