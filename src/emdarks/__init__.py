@@ -1,3 +1,69 @@
-"""Dark calibration for EMCCD cameras."""
+"""Dark calibration for EMCCD cameras: dark frames in, master darks and noise maps out."""
 
-__version__ = "0.1.0"
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from emdarks._version import __version__
+
+if TYPE_CHECKING:
+    from emdarks.cameras import Camera, load_camera
+    from emdarks.darks import (
+        CalDarksLSQException,
+        build_synthesized_dark,
+        build_trad_dark,
+        calibrate_darks_lsq,
+        mean_combine,
+    )
+    from emdarks.data import Dark, Dataset, DetectorNoiseMaps, DetectorParams, Image
+    from emdarks.detector import detector_areas
+    from emdarks.errors import EmdarksError, EmdarksWarning
+    from emdarks.execution import Threads
+
+__all__ = [
+    "CalDarksLSQException",
+    "Camera",
+    "Dark",
+    "Dataset",
+    "DetectorNoiseMaps",
+    "DetectorParams",
+    "EmdarksError",
+    "EmdarksWarning",
+    "Image",
+    "Threads",
+    "__version__",
+    "build_synthesized_dark",
+    "build_trad_dark",
+    "calibrate_darks_lsq",
+    "detector_areas",
+    "load_camera",
+    "mean_combine",
+]
+
+# Compiled kernels take a second to load: names are fetched when they are used.
+_HOMES = {
+    "emdarks.cameras": ("Camera", "load_camera"),
+    "emdarks.darks": (
+        "CalDarksLSQException",
+        "build_synthesized_dark",
+        "build_trad_dark",
+        "calibrate_darks_lsq",
+        "mean_combine",
+    ),
+    "emdarks.data": ("Dark", "Dataset", "DetectorNoiseMaps", "DetectorParams", "Image"),
+    "emdarks.detector": ("detector_areas",),
+    "emdarks.errors": ("EmdarksError", "EmdarksWarning"),
+    "emdarks.execution": ("Threads",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module 'emdarks' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -7,6 +7,22 @@ stream takes.
 
 from emdarks.frames.dataset import Dataset
 from emdarks.frames.image import Image
-from emdarks.frames.inputs import FrameInput, Provenance, frame_inputs, frame_sources
+from emdarks.frames.inputs import (
+    FrameInput,
+    Provenance,
+    camera_named_in,
+    frame_inputs,
+    frame_sources,
+)
+from emdarks.frames.select import select_frames
 
-__all__ = ["Dataset", "FrameInput", "Image", "Provenance", "frame_inputs", "frame_sources"]
+__all__ = [
+    "Dataset",
+    "FrameInput",
+    "Image",
+    "Provenance",
+    "camera_named_in",
+    "frame_inputs",
+    "frame_sources",
+    "select_frames",
+]

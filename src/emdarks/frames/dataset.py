@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.errors import InputError, MissingKeywordError
-from emdarks.fitsio import scan_file
+from emdarks.fitsio import FileLayout, scan_file
 from emdarks.frames.image import Image
 
 __all__ = ["Dataset"]
@@ -157,7 +157,11 @@ class Dataset:
 
 
 def _frames_of(path: str | os.PathLike[str]) -> list[Image]:
-    layout = scan_file(path)
+    return frames_in(scan_file(path))
+
+
+def frames_in(layout: FileLayout) -> list[Image]:
+    """Frames of a file, lazily: one, or the planes of a cube."""
     if len(layout.image.shape) == 2:
         return [Image.lazy(layout)]
     return [Image.lazy(layout, frame) for frame in range(layout.n_frames)]

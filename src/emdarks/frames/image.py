@@ -321,7 +321,7 @@ class Image:
             PrimaryHDU(header=self.pri_hdr.copy()),
             image_hdu(_stored(self.data), self.ext_hdr),
             image_hdu(_stored(self.err), self.err_hdr, "ERR"),
-            image_hdu(self.dq.astype(DQ_DTYPE), self.dq_hdr, "DQ"),
+            image_hdu(_stored_flags(self.dq), self.dq_hdr, "DQ"),
             *(_stored_hdu(hdu) for hdu in self.hdu_list),
         ]
 
@@ -374,6 +374,12 @@ class Image:
 def _stored(array: Array) -> Array:
     """Floating-point arrays in the type of the files, integers as they are."""
     return array.astype(IMAGE_DTYPE) if array.dtype.kind == "f" else np.asarray(array)
+
+
+def _stored_flags(dq: Array) -> Array:
+    """Flags in 16 bits, or in 32 where a higher bit is set: no flag is lost."""
+    wide = dq.size > 0 and int(dq.max()) > np.iinfo(DQ_DTYPE).max
+    return dq.astype(np.uint32 if wide else DQ_DTYPE)
 
 
 def _stored_hdu(hdu: Any) -> Any:

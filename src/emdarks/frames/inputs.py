@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from emdarks.cameras import Camera, FrameRecord
+from emdarks.cameras import BUILTIN, Camera, FrameRecord
 from emdarks.errors import InputError
 from emdarks.fitsio import Cards, scan_file
 from emdarks.frames.image import Image
 from emdarks.frames.source import ArraySource, FileSource
 
-__all__ = ["FrameInput", "Provenance", "frame_inputs", "frame_sources"]
+__all__ = ["FrameInput", "Provenance", "camera_named_in", "frame_inputs", "frame_sources"]
 
 Source = ArraySource | FileSource
 HEADERS = ("pri", "ext", "err", "dq")
@@ -130,6 +130,13 @@ def _frames_in(dataset: Any) -> Sequence[Any]:
     if not frames:
         raise InputError("the dataset has no frames")
     return frames
+
+
+def camera_named_in(dataset: Any) -> str:
+    """Built-in camera that the first frame's CAMERA card names, else ``excam``."""
+    frame = _frames_in(dataset)[0]
+    names = (_cards_of(frame, header).get("CAMERA") for header in ("ext", "pri"))
+    return next((name for name in names if name in BUILTIN), BUILTIN[0])
 
 
 def frame_inputs(dataset: Any, camera: Camera) -> list[FrameInput]:

@@ -1,0 +1,78 @@
+"""How commands speak: errors, warnings, results, output names."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from emdarks.errors import EmdarksError, EmdarksWarning, InputError
+
+__all__ = ["people", "result", "spoken", "target"]
+
+#: For people: standard error.
+people = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def result(values: dict[str, Any], as_json: bool) -> None:
+    """Report what a command made: JSON on standard output, or lines for people."""
+    if as_json:
+        sys.stdout.write(json.dumps(values, allow_nan=False) + "\n")
+        return
+    width = max(len(key) for key in values)
+    for key, value in values.items():
+        people.print(f"{key.replace('_', ' '):<{width}}  {_plain(value)}", markup=False)
+
+
+def _plain(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+@contextmanager
+def spoken() -> Iterator[None]:
+    """Turn errors about the input into one line and exit 1; warnings into one line each."""
+
+    def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+        if issubclass(category, EmdarksWarning):
+            people.print(f"warning: {message}", markup=False, style="yellow")
+        else:
+            original(message, category, *rest, **more)
+
+    original = warnings.showwarning
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", EmdarksWarning)
+        warnings.showwarning = show
+        try:
+            yield
+        except EmdarksError as error:
+            people.print(f"error: {error}", markup=False, style="red")
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            people.print("interrupted; nothing was left half written", markup=False)
+            raise typer.Exit(130) from None
+
+
+def target(output: Path, documented_name: str, overwrite: bool) -> Path:
+    """File to write: the one named, or the documented name in a folder.
+
+    Raises
+    ------
+    InputError
+        The folder does not exist, or the file does and may not be replaced.
+    """
+    path = output / documented_name if output.is_dir() else output
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent}: no such folder; create it first")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path.parent}: is not writable")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path}: exists; choose another name or give --overwrite")
+    return path

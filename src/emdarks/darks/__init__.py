@@ -1,0 +1,19 @@
+"""Dark frames in, calibration products out.
+
+Each public function is a recipe that reads like its documentation; what it
+calls lies in the layers below.
+"""
+
+from emdarks.darks.combine import mean_combine
+from emdarks.darks.maps import calibrate_darks_lsq
+from emdarks.darks.synthesis import build_synthesized_dark
+from emdarks.darks.trad import build_trad_dark
+from emdarks.errors import CalDarksLSQException
+
+__all__ = [
+    "CalDarksLSQException",
+    "build_synthesized_dark",
+    "build_trad_dark",
+    "calibrate_darks_lsq",
+    "mean_combine",
+]

@@ -1,0 +1,82 @@
+"""Can these stacks be fitted? Decided from headers, before a pixel is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from emdarks.errors import CalDarksLSQException
+from emdarks.kernels.fit import design_rank
+from emdarks.stacks import Stack
+
+__all__ = ["MIN_STACKS", "check_campaign", "design"]
+
+#: One more than there are parameters.
+MIN_STACKS = 4
+
+
+def design(stacks: Sequence[Stack]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Columns g and g t of the fit, one entry a stack."""
+    gain = np.array([stack.em_gain for stack in stacks], dtype=np.float64)
+    return gain, gain * np.array([stack.exposure_time for stack in stacks], dtype=np.float64)
+
+
+def _pairs(stacks: Sequence[Stack]) -> str:
+    return ", ".join(f"({stack.em_gain:g}, {stack.exposure_time:g} s)" for stack in stacks)
+
+
+def check_campaign(stacks: Sequence[Stack], k_gain: float | None) -> None:
+    """Refuse stacks that cannot tell F, C and D apart.
+
+    Raises
+    ------
+    CalDarksLSQException
+        Too few stacks, a single gain or time, a gain below 1, a negative time, a
+        k-gain that is not positive, the same (gain, time) twice, or a design of rank
+        below 3.
+    """
+    known = f"there are {len(stacks)} (EM gain, time): {_pairs(stacks)}"
+    if len(stacks) < MIN_STACKS:
+        raise CalDarksLSQException(
+            f"a fit of three parameters needs at least {MIN_STACKS} stacks of different EM gain "
+            f"and exposure time; {known}"
+        )
+    for stack in stacks:
+        _check_stack(stack, k_gain)
+    if len({stack.em_gain for stack in stacks}) < 2:
+        raise CalDarksLSQException(f"all stacks have one EM gain; at least two are needed; {known}")
+    if len({stack.exposure_time for stack in stacks}) < 2:
+        raise CalDarksLSQException(
+            f"all stacks have one exposure time; at least two are needed; {known}"
+        )
+    seen: dict[tuple[float, float], Stack] = {}
+    for stack in stacks:
+        twin = seen.setdefault((stack.em_gain, stack.exposure_time), stack)
+        if twin is not stack:
+            raise CalDarksLSQException(
+                f"two stacks have EM gain {stack.em_gain:g} and exposure time "
+                f"{stack.exposure_time:g} s: {twin} and {stack}"
+            )
+    if not design_rank(*design(stacks)):
+        raise CalDarksLSQException(
+            "these EM gains and exposure times cannot tell F, C and D apart (rank below 3); "
+            f"vary the time at a high gain; {known}"
+        )
+
+
+def _check_stack(stack: Stack, k_gain: float | None) -> None:
+    example = stack.frames[0].record.name
+    if not stack.em_gain >= 1:
+        raise CalDarksLSQException(
+            f"{example}: EM gain {stack.em_gain:g} is below 1; check its header"
+        )
+    if stack.exposure_time < 0:
+        raise CalDarksLSQException(
+            f"{example}: exposure time {stack.exposure_time:g} s is negative; check its header"
+        )
+    if k_gain is None and not stack.k_gain > 0:
+        raise CalDarksLSQException(
+            f"{example}: k-gain {stack.k_gain:g} is not positive; check its header or give kgain"
+        )

@@ -1,0 +1,170 @@
+"""The fit over the whole frame: kernels over bands of rows, and what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from emdarks.darks.campaign import design
+from emdarks.errors import CalDarksLSQException
+from emdarks.execution import Executor
+from emdarks.kernels.fit import reference_fit, smallest_variance
+from emdarks.stacks import Stack, StackStore
+
+__all__ = ["Fit", "fit_reference"]
+
+Array = npt.NDArray[Any]
+
+BAND_PIXELS = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Result of the fit, flat in pixels; NaN in telemetry rows.
+
+    Attributes
+    ----------
+    values, errors : ndarray, shape (3, pixels)
+        F, C, D before clipping, D also outside the imaging area; unfittable pixels are 0
+        with error NaN.
+    correlations : ndarray, shape (3, pixels)
+        F-C, F-D, C-D.
+    chi2, r_squared, residual_variance : ndarray, shape (pixels,)
+        Reduced chi-square, adjusted R^2, and the unweighted s^2.
+    stacks_used, dq : ndarray of integers, shape (pixels,)
+        Usable stacks, and the flags.
+    """
+
+    values: Array
+    errors: Array
+    correlations: Array
+    chi2: Array
+    r_squared: Array
+    residual_variance: Array
+    stacks_used: Array
+    dq: Array
+
+    @classmethod
+    def empty(cls, pixels: int, flags: npt.DTypeLike) -> Fit:
+        """Room for the result."""
+        return cls(
+            values=np.empty((3, pixels)),
+            errors=np.empty((3, pixels)),
+            correlations=np.empty((3, pixels)),
+            chi2=np.empty(pixels),
+            r_squared=np.empty(pixels),
+            residual_variance=np.empty(pixels),
+            stacks_used=np.empty(pixels, np.int16),
+            dq=np.zeros(pixels, flags),
+        )
+
+    @property
+    def fitted(self) -> Array:
+        """Where the fit was possible; boolean, shape (pixels,)."""
+        fitted: Array = np.isfinite(self.errors[0])
+        return fitted
+
+    def blank(self, lo: int, hi: int) -> None:
+        """Telemetry rows: no value, flag 1."""
+        for array in (self.values, self.errors, self.correlations):
+            array[:, lo:hi] = np.nan
+        for array in (self.chi2, self.r_squared, self.residual_variance):
+            array[lo:hi] = np.nan
+        self.stacks_used[lo:hi] = 0
+        self.dq[lo:hi] = 1
+
+
+def bands(pixels: int, skip: tuple[int, int]) -> list[tuple[int, int]]:
+    """Ranges of pixels to be computed one by one, without those to skip."""
+    parts = [(0, skip[0]), (skip[1], pixels)] if skip[1] > skip[0] else [(0, pixels)]
+    return [
+        (lo, min(lo + BAND_PIXELS, end))
+        for start, end in parts
+        for lo in range(start, end, BAND_PIXELS)
+    ]
+
+
+def fit_reference(
+    store: StackStore,
+    stacks: Sequence[Stack],
+    weighted: bool,
+    skip: tuple[int, int],
+    executor: Executor,
+) -> Fit:
+    """Fit as the reference does.
+
+    Parameters
+    ----------
+    store : StackStore
+        Moments.
+    stacks : sequence of Stack
+        Their gains and times.
+    weighted : bool
+        Weights 1/err^2, or equal ones.
+    skip : tuple of int
+        Pixels of the telemetry rows: first and last plus one.
+    executor : Executor
+        Who computes.
+
+    Raises
+    ------
+    CalDarksLSQException
+        A stack has no pixel with two good samples.
+    """
+    pixels = store.n.shape[1]
+    fit = Fit.empty(pixels, store.flags.dtype)
+    single, floor = _stand_ins(store, stacks, skip)
+    gain, gain_time = design(stacks)
+
+    def solve(band: tuple[int, int]) -> None:
+        reference_fit(
+            *band,
+            gain,
+            gain_time,
+            store.n,
+            store.mean,
+            store.m2,
+            store.err2,
+            store.flags,
+            single,
+            floor,
+            weighted,
+            fit.values,
+            fit.errors,
+            fit.correlations,
+            fit.chi2,
+            fit.r_squared,
+            fit.residual_variance,
+            fit.stacks_used,
+            fit.dq,
+        )
+
+    executor.map(solve, bands(pixels, skip))
+    fit.blank(*skip)
+    return fit
+
+
+def _stand_ins(
+    store: StackStore, stacks: Sequence[Stack], skip: tuple[int, int]
+) -> tuple[Array, Array]:
+    """Per stack: variance where one sample is good, squared error where it would be 0."""
+    signal = np.ones(store.n.shape[1], dtype=bool)
+    signal[slice(*skip)] = False
+    single, floor = np.empty(len(stacks)), np.empty(len(stacks))
+    for i, stack in enumerate(stacks):
+        counts = np.where(signal, store.n[i], 0)
+        most = int(counts.max())
+        if most <= 1:
+            raise CalDarksLSQException(
+                f"{stack}: no pixel is good in two frames; add frames or leave the stack out"
+            )
+        single[i] = store.m2[i, int(np.argmax(counts == most))] / most
+        err2 = None if store.err2 is None else store.err2[i]
+        floor[i] = smallest_variance(counts, store.m2[i], err2, single[i])
+    # A stack without any scatter takes the smallest error there is; 1 where there is none.
+    smallest = floor[floor > 0].min() if (floor > 0).any() else 1.0
+    return single, np.where(floor > 0, floor, smallest)

@@ -1,0 +1,229 @@
+"""Noise maps from stacks of different gain and exposure time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from emdarks.cameras import Camera
+from emdarks.darks.campaign import check_campaign
+from emdarks.darks.fitting import Fit, fit_reference
+from emdarks.darks.options import Setting, choose, setting
+from emdarks.darks.statistics import bias_offset, image_statistics
+from emdarks.detector import Regions, imaging_area_geom, region_slices
+from emdarks.errors import GeometryError, InputError
+from emdarks.execution import Executor
+from emdarks.products import DetectorNoiseMaps
+from emdarks.products.noisemaps import PLANES
+from emdarks.products.writing import MapsContent, StackRow, noise_maps
+from emdarks.stacks import (
+    Stack,
+    StackStore,
+    accumulate_stacks,
+    check_shape,
+    figure_area,
+    group_stacks,
+    jobs_of,
+    to_em_electrons,
+)
+from emdarks.stacks.advice import warn_few_frames, warn_temperature, warn_unflagged
+from emdarks.stacks.units import warn_unknown_unit
+
+__all__ = ["calibrate_darks_lsq"]
+
+Array = npt.NDArray[Any]
+
+ESTIMATORS = ("reference",)
+
+
+def calibrate_darks_lsq(
+    dataset: Any,
+    detector_params: Any,
+    weighting: bool = True,
+    detector_regions: Regions | None = None,
+    *,
+    estimator: str = "reference",
+    nonnegative: Sequence[str] = ("CIC", "DC"),
+    camera: str | Camera | None = None,
+    kgain: float | None = None,
+    mask_bits: int | None = None,
+    gain_tolerance: float = 0.05,
+    executor: Executor | None = None,
+) -> DetectorNoiseMaps:
+    """Fit fixed-pattern noise F, clock-induced charge C and dark current D of every pixel.
+
+    The mean of a stack of EM gain g and exposure time t is F + g C + g t D.
+
+    Parameters
+    ----------
+    dataset : Dataset, or an object like it
+        Full frames of at least four (EM gain, exposure time) pairs: bias subtracted,
+        cosmic rays flagged, linearised, not desmeared, without shot noise in their
+        errors, not divided by EM gain. In DN or EM electrons.
+    detector_params : DetectorParams, or an object like it
+        ``params["TELRSTRT"]`` and ``["TELREND"]`` say which rows are telemetry; None
+        takes those of the camera.
+    weighting : bool
+        Weight the stacks, or treat all alike.
+    detector_regions : mapping, optional
+        Geometry; that of the camera by default.
+    estimator : {"reference"}
+        "reference": weights 1/err_i^2 with the error of each pixel's mean, sqrt(sum
+        s_j^2 / n + S^2 / n), errors from unweighted residuals: what the reference
+        implementation documents, its defects mended.
+    nonnegative : sequence of {"FPN", "CIC", "DC"}
+        Published planes in which negative values become 0. The fit as it is stays
+        in the HDU ``SIGNED``.
+    camera : str or Camera, optional
+        Meaning of the headers; the one that the frames' CAMERA card names, else ``excam``.
+    kgain : float, optional
+        Electrons per DN, instead of the headers'.
+    mask_bits : int, optional
+        Flag bits that mark a sample as bad; all by default.
+    gain_tolerance : float
+        Largest relative spread of the measured gains of a stack.
+    executor : Executor, optional
+        Who computes; the threads of this process by default.
+
+    Returns
+    -------
+    DetectorNoiseMaps
+        F (EM electrons), C (electrons per pixel and frame), D (electrons per pixel and
+        second), shape (3, rows, columns), with errors and flags. A pixel with fewer than
+        four usable stacks, or whose usable stacks cannot tell the three apart, is 0 with
+        error NaN and the OR of its flags. Telemetry rows are NaN with flag 1.
+
+    Raises
+    ------
+    CalDarksLSQException
+        The stacks cannot be fitted: too few, a single gain or time, duplicates.
+    InputError, MissingKeywordError, GeometryError
+        A frame or argument cannot be used. All are raised before pixels are read
+        wherever headers can tell.
+    """
+    if type(weighting) is not bool:
+        raise InputError(f"weighting is {weighting!r}; it must be True or False")
+    choose("estimator", estimator, ESTIMATORS)
+    for name in nonnegative:
+        choose("nonnegative", name, PLANES)
+    job = setting(dataset, camera, detector_regions, executor, mask_bits, kgain)
+    stacks = group_stacks(job.inputs, gain_tolerance)
+    check_campaign(stacks, kgain)
+    check_shape(stacks, job.arrtype, job.regions)
+    telemetry = job.telemetry(detector_params)
+    area = figure_area(job.arrtype, job.regions, telemetry)
+    scales = [to_em_electrons(stack, kgain) for stack in stacks]
+    warn_unknown_unit(stacks, "EM electrons")
+    warn_temperature(stacks)
+    warn_few_frames(stacks)
+
+    store, sums = accumulate_stacks(jobs_of(stacks, scales, job.mask, area), job.executor)
+    warn_unflagged(stacks, [stack.figures for stack in sums])
+
+    cols = stacks[0].frames[0].record.shape[1]
+    skip = (telemetry.start * cols, telemetry.stop * cols)
+    fit = fit_reference(store, stacks, weighting, skip, job.executor)
+    content = _content(fit, store, stacks, job, kgain, skip)
+    return noise_maps(
+        content,
+        job.inputs,
+        job.camera.headers,
+        {
+            "ESTIMATR": (estimator, "how the maps were estimated"),
+            "WEIGHTED": (weighting, "stacks weighted in the fit"),
+            "NONNEG": (",".join(nonnegative), "negative values became 0"),
+            "SCREEN": (False, "unflagged cosmic rays screened"),
+        },
+    )
+
+
+def _content(
+    fit: Fit,
+    store: StackStore,
+    stacks: Sequence[Stack],
+    job: Setting,
+    kgain: float | None,
+    skip: tuple[int, int],
+) -> MapsContent:
+    """What the product says, D taken out of everywhere but the imaging area."""
+    shape = stacks[0].frames[0].record.shape
+    imaging = _imaging(job, shape)
+    signal = np.ones(shape[0] * shape[1], dtype=bool)
+    signal[slice(*skip)] = False
+    inside = np.flatnonzero(imaging & signal)
+    k_gains = [kgain or stack.k_gain for stack in stacks]
+    offset = bias_offset(fit, store, stacks, k_gains, _prescan(job, shape, signal), job.executor)
+    statistics = image_statistics(fit, store, stacks, inside)
+    rows = _stack_rows(fit, store, stacks, k_gains, inside)
+    _remove_dark_current(fit, ~imaging & signal)
+    nbad = sum(
+        (counts < len(stack.frames) / 2).astype(np.int16)
+        for counts, stack in zip(store.n, stacks, strict=True)
+    )
+    frame_of = {id(item): i for i, stack in enumerate(stacks) for item in stack.frames}
+    return MapsContent(
+        shape=shape,
+        fit=fit,
+        unreliable=np.asarray(nbad),
+        offset=offset,
+        statistics=statistics,
+        stacks=rows,
+        stack_of_input=[frame_of[id(item)] for item in job.inputs],
+    )
+
+
+def _imaging(job: Setting, shape: tuple[int, int]) -> Array:
+    rows, cols, (row0, col0) = imaging_area_geom(job.arrtype, job.regions)
+    imaging = np.zeros(shape, dtype=bool)
+    imaging[row0 : row0 + rows, col0 : col0 + cols] = True
+    return imaging.reshape(-1)
+
+
+def _prescan(job: Setting, shape: tuple[int, int], signal: Array) -> Array:
+    prescan = np.zeros(shape, dtype=bool)
+    try:
+        prescan[region_slices(job.arrtype, "prescan", job.regions)] = True
+    except GeometryError:
+        return np.empty(0, dtype=np.intp)  # a camera without prescan has no bias offset
+    return np.flatnonzero(prescan.reshape(-1) & signal)
+
+
+def _remove_dark_current(fit: Fit, outside: Array) -> None:
+    """No light-sensitive pixel, no dark current: D and its error are 0 there."""
+    known = outside & fit.fitted
+    fit.values[2, outside] = 0.0
+    fit.errors[2, known] = 0.0
+    fit.correlations[1:, outside] = 0.0
+
+
+def _stack_rows(
+    fit: Fit,
+    store: StackStore,
+    stacks: Sequence[Stack],
+    k_gains: Sequence[float],
+    inside: Array,
+) -> list[StackRow]:
+    pixels = inside[fit.fitted[inside]]
+    rows = []
+    for i, stack in enumerate(stacks):
+        n = store.n[i, pixels].astype(np.float64)
+        good = n > 0
+        weights = np.array([1.0, stack.em_gain, stack.em_gain * stack.exposure_time])
+        residual = (store.mean[i, pixels] - weights @ fit.values[:, pixels])[good]
+        freedom = np.maximum(n - 1, 0).sum()
+        rows.append(
+            StackRow(
+                gain=stack.em_gain,
+                commanded_gain=stack.commanded_gain,
+                exposure_time=stack.exposure_time,
+                k_gain=k_gains[i],
+                frames=len(stack.frames),
+                mean_good=float(np.mean(store.n[i], dtype=np.float64)),
+                variance=float(store.m2[i, pixels].sum() / freedom) if freedom else np.nan,
+                residual=float(residual.mean()) if residual.size else np.nan,
+            )
+        )
+    return rows

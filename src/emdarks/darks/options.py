@@ -1,0 +1,81 @@
+"""What the public functions have in common: camera, geometry, masks, executor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from emdarks.cameras import Camera, load_camera
+from emdarks.detector import Regions
+from emdarks.errors import InputError
+from emdarks.execution import Executor, Threads
+from emdarks.flags import ALL_BITS
+from emdarks.frames import FrameInput, camera_named_in, frame_inputs
+from emdarks.stacks import telemetry_slice
+
+__all__ = ["Setting", "choose", "mask_of", "setting"]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Frames, and what is needed to make sense of them."""
+
+    inputs: list[FrameInput]
+    camera: Camera
+    regions: Regions
+    executor: Executor
+    mask: int
+
+    def telemetry(self, detector_params: Any) -> slice:
+        """Telemetry rows: those of detector parameters, else the camera's."""
+        if detector_params is not None:
+            rows = (detector_params.params["TELRSTRT"], detector_params.params["TELREND"])
+        else:
+            rows = self.camera.telemetry_rows
+        return telemetry_slice(rows, self.arrtype, self.regions)
+
+    @property
+    def arrtype(self) -> str:
+        """Array type of the frames."""
+        return self.camera.arrtype
+
+
+def mask_of(mask_bits: int | None) -> int:
+    """Flag bits that exclude a sample; all of them by default.
+
+    Raises
+    ------
+    InputError
+        Not a mask of bits.
+    """
+    if mask_bits is None:
+        return ALL_BITS
+    if isinstance(mask_bits, bool) or int(mask_bits) != mask_bits or not 0 <= mask_bits <= ALL_BITS:
+        raise InputError(f"mask_bits is {mask_bits!r}; it must be a sum of DQ bits")
+    return int(mask_bits)
+
+
+def choose(name: str, value: str, known: Sequence[str]) -> None:
+    """Check that an option has one of its values."""
+    if value not in known:
+        raise InputError(f"{name} is {value!r}; it must be one of {', '.join(known)}")
+
+
+def setting(
+    dataset: Any,
+    camera: str | Camera | None,
+    detector_regions: Regions | None,
+    executor: Executor | None,
+    mask_bits: int | None,
+    kgain: float | None,
+) -> Setting:
+    """Put a caller's arguments together and prepare the frames; reads headers at most."""
+    mask = mask_of(mask_bits)
+    if kgain is not None and not (math.isfinite(kgain) and kgain > 0):
+        raise InputError(f"kgain is {kgain!r}; it must be a positive number of electrons per DN")
+    chosen = load_camera(camera or camera_named_in(dataset))
+    regions = chosen.regions if detector_regions is None else detector_regions
+    inputs = frame_inputs(dataset, chosen)
+    return Setting(inputs, chosen, regions, executor or Threads(), mask)

@@ -1,0 +1,104 @@
+"""A master dark for any EM gain and exposure time, from noise maps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from emdarks.cameras import Camera
+from emdarks.darks.options import setting
+from emdarks.detector import Regions, frame_shape, region_slices
+from emdarks.errors import InputError, InputTypeError
+from emdarks.products import Dark
+from emdarks.products.synthesis import DarkSetting, Maps, dark_from_maps
+from emdarks.stacks import Stack, group_stacks
+
+__all__ = ["build_synthesized_dark"]
+
+Array = npt.NDArray[Any]
+
+
+def build_synthesized_dark(
+    dataset: Any,
+    noisemaps: Any,
+    detector_regions: Regions | None = None,
+    full_frame: bool = False,
+    *,
+    use_signed: bool = True,
+    camera: str | Camera | None = None,
+    gain_tolerance: float = 0.05,
+) -> Dark:
+    """Assemble the dark that matches some frames: F/g + C + t D.
+
+    Parameters
+    ----------
+    dataset : Dataset, or an object like it
+        Frames of one exposure time t, EM gain g and k-gain; only their headers are read.
+    noisemaps : DetectorNoiseMaps, or an object like it
+        The maps; not changed.
+    detector_regions : mapping, optional
+        Geometry; that of the camera by default.
+    full_frame : bool
+        Whole frame instead of the image region.
+    use_signed : bool
+        Make the dark from the fit before clipping, with the correlations between
+        the parameters, where the product has them. Clipped maps bias every dark.
+    camera : str or Camera, optional
+        Meaning of the frames' headers; the one that their CAMERA card names, else ``excam``.
+    gain_tolerance : float
+        Largest relative spread of the frames' measured gains.
+
+    Returns
+    -------
+    Dark
+        In detected electrons, of shape (rows, columns). Errors: see
+        `emdarks.products.synthesis`. Telemetry rows are NaN with flag 1.
+
+    Raises
+    ------
+    InputError, MissingKeywordError
+        The frames belong to more than one stack, or a header lacks a keyword.
+    InputTypeError
+        The maps have not the shape of the geometry's frame, a gain is below 1, or
+        published C or D, where darks are made from them, are negative.
+    """
+    job = setting(dataset, camera, detector_regions, None, None, None)
+    stack = _only_stack(group_stacks(job.inputs, gain_tolerance))
+    if not stack.em_gain >= 1:
+        raise InputTypeError(f"{stack}: the EM gain is below 1")
+    planes, which = _planes(noisemaps, use_signed)
+    expected = frame_shape(job.arrtype, job.regions)
+    if planes.values.shape[1:] != expected:
+        raise InputTypeError(
+            f"the noise maps have shape {planes.values.shape[1:]}, the geometry {expected}"
+        )
+    if not full_frame:
+        planes = planes.cut(region_slices(job.arrtype, "image", job.regions))
+    purpose = DarkSetting(stack.em_gain, stack.commanded_gain, stack.exposure_time, stack.k_gain)
+    return dark_from_maps(noisemaps, planes, purpose, which)
+
+
+def _only_stack(stacks: list[Stack]) -> Stack:
+    if len(stacks) > 1:
+        known = "; ".join(str(stack) for stack in stacks)
+        raise InputError(
+            "a synthesised dark matches frames of one exposure time, EM gain and k-gain; "
+            f"these are {len(stacks)}: {known}"
+        )
+    return stacks[0]
+
+
+def _planes(noisemaps: Any, use_signed: bool) -> tuple[Maps, str]:
+    if hasattr(noisemaps, "planes_for_darks"):
+        planes, which = noisemaps.planes_for_darks(use_signed)
+    else:
+        err = np.asarray(noisemaps.err)
+        planes = Maps(np.asarray(noisemaps.data), err[0], None, np.asarray(noisemaps.dq))
+        which = "the published maps"
+    if which == "the published maps":
+        for name, plane in (("C", planes.values[1]), ("D", planes.values[2])):
+            if (plane < 0).any():
+                raise InputTypeError(f"the published map of {name} has negative values")
+    return planes, which

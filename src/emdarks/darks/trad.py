@@ -1,0 +1,202 @@
+"""The traditional master dark: the mean of one stack."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from emdarks.cameras import Camera
+from emdarks.darks.options import Setting, choose, setting
+from emdarks.detector import Regions, imaging_area_geom, region_slices
+from emdarks.errors import InputError
+from emdarks.execution import Executor
+from emdarks.kernels.moments import Moments
+from emdarks.products import Dark
+from emdarks.products.header import merge_headers, stamp
+from emdarks.products.provenance import input_names, name_inputs
+from emdarks.stacks import (
+    Stack,
+    check_shape,
+    figure_area,
+    group_stacks,
+    jobs_of,
+    to_detected_electrons,
+)
+from emdarks.stacks.advice import warn_temperature, warn_unflagged
+from emdarks.stacks.units import warn_unknown_unit
+
+__all__ = ["build_trad_dark"]
+
+Array = npt.NDArray[Any]
+
+ESTIMATORS = ("sample", "reference")
+
+
+def build_trad_dark(
+    dataset: Any,
+    detector_params: Any,
+    detector_regions: Regions | None = None,
+    full_frame: bool = False,
+    *,
+    estimator: str = "sample",
+    camera: str | Camera | None = None,
+    kgain: float | None = None,
+    mask_bits: int | None = None,
+    gain_tolerance: float = 0.05,
+    executor: Executor | None = None,
+) -> Dark:
+    """Average one stack of dark frames into a master dark.
+
+    Parameters
+    ----------
+    dataset : Dataset, or an object like it
+        Full frames of one exposure time, EM gain and k-gain: bias subtracted, cosmic
+        rays flagged, linearised, not desmeared, without shot noise in their errors.
+        In DN, EM electrons or detected electrons (divided by gain).
+    detector_params : DetectorParams, or an object like it
+        ``params["TELRSTRT"]`` and ``["TELREND"]`` say which rows are telemetry; None
+        takes those of the camera.
+    detector_regions : mapping, optional
+        Geometry; that of the camera by default.
+    full_frame : bool
+        Whole frames instead of the image region.
+    estimator : {"sample", "reference"}
+        How the error is estimated. "sample": sqrt(sum s_j^2 / n^2 + s^2 / n) with the
+        sample variance s^2 (n - 1 in the denominator); pixels with one good frame take
+        the pooled scatter of their region. "reference": the errors of the reference
+        implementation, sqrt(sum s_j^2 / n + S^2 / n) with the population variance.
+    camera : str or Camera, optional
+        Meaning of the headers; the one that the frames' CAMERA card names, else ``excam``.
+    kgain : float, optional
+        Electrons per DN, instead of the headers'.
+    mask_bits : int, optional
+        Flag bits that mark a sample as bad; all by default.
+    gain_tolerance : float
+        Largest relative spread of measured gains.
+    executor : Executor, optional
+        Who computes; the threads of this process by default.
+
+    Returns
+    -------
+    Dark
+        Mean and error in detected electrons, of shape (rows, columns) of the image
+        region or the frame. A pixel that is bad in every frame is 0, its error NaN (0
+        with "reference"), its flags the OR of all; other pixels have flags 0. Telemetry
+        rows are NaN with flag 1.
+
+    Raises
+    ------
+    InputError, MissingKeywordError, GeometryError
+        A frame or argument cannot be used. Raised before pixels are read wherever
+        headers can tell.
+    """
+    choose("estimator", estimator, ESTIMATORS)
+    job = setting(dataset, camera, detector_regions, executor, mask_bits, kgain)
+    stack = _only_stack(group_stacks(job.inputs, gain_tolerance))
+    check_shape([stack], job.arrtype, job.regions)
+    telemetry = job.telemetry(detector_params)
+    area = figure_area(job.arrtype, job.regions, telemetry)
+    warn_unknown_unit([stack], "detected electrons")
+    warn_temperature([stack])
+    scales = to_detected_electrons(stack, kgain)
+
+    sums = job.executor.sums(jobs_of([stack], [scales], job.mask, area)[0])
+    warn_unflagged([stack], [sums.figures])
+
+    err = _errors(sums.moments, stack, job, telemetry, estimator)
+    planes = _planes(sums.moments, err, stack, telemetry)
+    if not full_frame:
+        section = region_slices(job.arrtype, "image", job.regions)
+        data, err_plane, dq = (np.ascontiguousarray(plane[section]) for plane in planes)
+        planes = data, err_plane, dq
+    return _product(planes, job, stack)
+
+
+def _only_stack(stacks: list[Stack]) -> Stack:
+    if len(stacks) > 1:
+        known = "; ".join(f"{len(stack.frames)} frames in {stack}" for stack in stacks)
+        raise InputError(
+            f"a traditional dark needs frames of one exposure time, EM gain and k-gain; "
+            f"these are {len(stacks)} stacks: {known}"
+        )
+    if not stacks[0].em_gain >= 1:
+        raise InputError(f"{stacks[0]}: the EM gain is below 1")
+    return stacks[0]
+
+
+def _errors(
+    moments: Moments, stack: Stack, job: Setting, telemetry: slice, estimator: str
+) -> Array:
+    """Error of the mean of every pixel, flat; NaN or 0 where no sample is good."""
+    cols = stack.frames[0].record.shape[1]
+    n = moments.n.astype(np.float64)
+    n[telemetry.start * cols : telemetry.stop * cols] = 0
+    if n.max() <= 1:
+        raise InputError(
+            f"{stack}: no pixel is good in two frames, so no scatter tells the error; add frames"
+        )
+    good = np.maximum(n, 1)
+    err2 = np.zeros_like(n) if moments.err2 is None else moments.err2
+    if estimator == "reference":
+        # One pixel stands for all with a single good frame: the first with the most.
+        first = int(np.argmax(n == n.max()))
+        scatter = np.where(n == 1, moments.m2[first] / n.max(), moments.m2 / good**2)
+        return np.where(n > 0, np.sqrt(err2 / good + scatter), 0.0)
+    variance = np.where(
+        n > 1, moments.m2 / np.maximum(n - 1, 1), _pooled(moments.m2, n, stack, job)
+    )
+    return np.where(n > 0, np.sqrt(err2 / good**2 + variance / good), np.nan)
+
+
+def _pooled(m2: Array, n: Array, stack: Stack, job: Setting) -> Array:
+    """Scatter pooled over a pixel's region, imaging area or the rest: sum M2 / sum (n - 1)."""
+    shape = stack.frames[0].record.shape
+    rows, cols, (row0, col0) = imaging_area_geom(job.arrtype, job.regions)
+    imaging = np.zeros(shape, dtype=bool)
+    imaging[row0 : row0 + rows, col0 : col0 + cols] = True
+    inside = imaging.reshape(-1)
+    freedom = np.maximum(n - 1, 0)
+    everywhere = m2[freedom > 0].sum() / freedom.sum()
+    pools = [
+        m2[region & (freedom > 0)].sum() / freedom[region].sum()
+        if freedom[region].any()
+        else everywhere
+        for region in (inside, ~inside)
+    ]
+    pooled: Array = np.where(inside, pools[0], pools[1])
+    return pooled
+
+
+def _planes(
+    moments: Moments, err: Array, stack: Stack, telemetry: slice
+) -> tuple[Array, Array, Array]:
+    shape = stack.frames[0].record.shape
+    data = moments.mean.reshape(shape)
+    dq = np.where(moments.n > 0, 0, moments.flags).astype(moments.flags.dtype).reshape(shape)
+    err = err.reshape(shape)
+    data[telemetry], err[telemetry], dq[telemetry] = np.nan, np.nan, 1
+    return data, err, dq
+
+
+def _product(planes: tuple[Array, ...], job: Setting, stack: Stack) -> Dark:
+    rules = job.camera.headers
+    invalid = set(rules.invalid) - set(rules.kept_in_darks)
+    headers = merge_headers(job.inputs, rules, invalid)
+    ext = headers["ext"]
+    # The keywords of the product's format, whatever the camera's are.
+    ext["EXPTIME"], ext["EMGAIN_C"] = stack.exposure_time, stack.commanded_gain
+    ext["KGAINPAR"] = stack.k_gain
+    ext["IS_SYNTH"] = 0
+    names = input_names(job.inputs)
+    name_inputs(ext, names, len(job.inputs))
+    stamp(ext)
+    data, err, dq = planes
+    dark = Dark(data, headers["pri"], ext, None, err, dq, headers["err"], headers["dq"])
+    dark.ext_hdr["HISTORY"] = (
+        f"Traditional analog master dark: mean of {len(job.inputs)} frames, not made from noise "
+        f"maps; EM gain used {stack.em_gain:.6g}"
+    )
+    dark.named_after(job.inputs[-1].provenance.name)
+    return dark

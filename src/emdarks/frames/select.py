@@ -1,0 +1,92 @@
+"""Which files a user means: files, folders, patterns and lists of them."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from emdarks.errors import InputError
+from emdarks.fitsio import FileLayout, scan_file
+from emdarks.frames.dataset import Dataset, frames_in
+
+__all__ = ["select_frames"]
+
+_ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz")
+# What DATATYPE says in files that are no frames.
+_PRODUCTS = frozenset({"Dark", "DetectorNoiseMaps", "DetectorParams", "BadPixelMap", "Truth"})
+
+
+def select_frames(arguments: Iterable[str]) -> Dataset:
+    """Open the frames that arguments name; reads headers only.
+
+    Parameters
+    ----------
+    arguments : iterable of str
+        Each a file, a folder (its FITS files in order of name; products among them
+        are left out by their headers), a pattern like ``dark_*.fits``, or ``@list.txt``,
+        a text file with one of these a line, relative to the folder of the list.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    InputError
+        An argument names nothing, or a file cannot be read.
+    """
+    chosen: dict[str, list[object]] = {}
+    for path, in_folder in _expand(arguments):
+        key = str(path.absolute())
+        if key in chosen:
+            continue
+        layout = scan_file(path)
+        chosen[key] = [] if in_folder and not _is_frame(layout) else list(frames_in(layout))
+    frames = [frame for found in chosen.values() for frame in found]
+    if not frames:
+        raise InputError(f"no frames found in {', '.join(arguments) or 'nothing'}")
+    return Dataset(frames)
+
+
+def _is_frame(layout: FileLayout) -> bool:
+    kinds = {layout.image.cards.get("DATATYPE"), layout.primary.get("DATATYPE")}
+    return not kinds & _PRODUCTS
+
+
+def _expand(arguments: Iterable[str], folder: Path | None = None) -> Iterator[tuple[Path, bool]]:
+    """Paths, and whether each was found in a folder."""
+    for argument in arguments:
+        if argument.startswith("@"):
+            yield from _listed(Path(argument[1:]))
+            continue
+        path = Path(argument) if folder is None else folder / argument
+        if path.is_dir():
+            yield from ((found, True) for found in _in_folder(path))
+        elif path.exists():
+            yield path, False
+        else:
+            found = sorted(glob.glob(str(path)))  # noqa: PTH207  patterns may be absolute
+            if not found:
+                raise InputError(f"{argument}: no such file or folder, and no file matches it")
+            yield from ((Path(name), False) for name in found)
+
+
+def _listed(path: Path) -> Iterator[tuple[Path, bool]]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a list of files ({error})") from None
+    names = [line.strip() for line in lines]
+    yield from _expand((name for name in names if name and not name.startswith("#")), path.parent)
+
+
+def _in_folder(path: Path) -> list[Path]:
+    found = [
+        file
+        for file in sorted(path.iterdir())
+        if file.name.lower().endswith(_ENDINGS) and not file.name.startswith(".") and file.is_file()
+    ]
+    if not found:
+        raise InputError(f"{path}: holds no FITS file")
+    return found

@@ -1,0 +1,102 @@
+"""The master dark."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy.typing as npt
+
+from emdarks.errors import InputError
+from emdarks.fitsio import Header
+from emdarks.frames import Image
+from emdarks.products.header import NOT_SUPPLIED, product_name
+from emdarks.products.provenance import name_inputs
+
+__all__ = ["Dark"]
+
+ANALOG = "analog master dark"
+
+#: Cards that every Dark has, for photon-counted ones to fill.
+_DEFAULTS: dict[str, Any] = {
+    "PC_STAT": ANALOG,
+    "PCTHRESH": NOT_SUPPLIED,
+    "NUM_FR": int(NOT_SUPPLIED),
+    "FRMSEL01": NOT_SUPPLIED,
+    "FRMSEL02": False,
+    **{f"FRMSEL0{i}": NOT_SUPPLIED for i in range(3, 7)},
+}
+
+
+class Dark(Image):
+    """A master dark in detected electrons.
+
+    Parameters
+    ----------
+    data_or_filepath : str, path-like or array_like
+        A file, or pixels of shape (rows, columns).
+    pri_hdr, ext_hdr, input_dataset, err, dq, err_hdr, dq_hdr, input_hdulist
+        For a new one: headers, the frames it was made of (or DRPNFILE in
+        ``ext_hdr``), errors and flags, further HDUs; see `Image`.
+
+    Raises
+    ------
+    InputError
+        The file is no dark, or it is not said what a new one was made of.
+    """
+
+    def __init__(
+        self,
+        data_or_filepath: str | os.PathLike[str] | npt.ArrayLike,
+        pri_hdr: Header | None = None,
+        ext_hdr: Header | None = None,
+        input_dataset: Any = None,
+        err: npt.ArrayLike | None = None,
+        dq: npt.ArrayLike | None = None,
+        err_hdr: Header | None = None,
+        dq_hdr: Header | None = None,
+        input_hdulist: Any = None,
+    ):
+        super().__init__(
+            data_or_filepath, pri_hdr, ext_hdr, err, dq, err_hdr, dq_hdr, input_hdulist
+        )
+        if ext_hdr is not None:
+            self._introduce(input_dataset)
+        self.ext_hdr.setdefault("PC_STAT", ANALOG)
+        if "IS_SYNTH" not in self.ext_hdr:
+            self.ext_hdr["IS_SYNTH"] = int("photon" not in self.ext_hdr["PC_STAT"])
+        if self.ext_hdr.get("DATATYPE") != "Dark":
+            raise InputError(f"{self.filepath}: is no dark (DATATYPE is not 'Dark')")
+
+    def _introduce(self, dataset: Any) -> None:
+        """Write what every new dark says of itself."""
+        ext = self.ext_hdr
+        names = [] if dataset is None else [frame.filename for frame in dataset.frames]
+        if dataset is None and "DRPNFILE" not in ext:
+            raise InputError("a new Dark needs the dataset it was made of, or DRPNFILE")
+        ext["DATATYPE"], ext["DATALVL"] = "Dark", "CAL"
+        ext["BUNIT"] = "detected electron"
+        for key, value in _DEFAULTS.items():
+            ext.setdefault(key, value)
+        if "DRPNFILE" not in ext:
+            name_inputs(ext, names, len(names))
+        self._describe_errors()
+        time, gain = ext.get("EXPTIME", NOT_SUPPLIED), ext.get("EMGAIN_C", NOT_SUPPLIED)
+        ext["HISTORY"] = (
+            f"Dark with exptime = {time} s and commanded EM gain = {gain} created from "
+            f"{ext['DRPNFILE']} frames"
+        )
+        self.filename = product_name(names[-1] if names else "", "_drk_cal")
+        self.pri_hdr["FILENAME"] = self.filename
+
+    def _describe_errors(self) -> None:
+        header = self.err_hdr
+        header["BUNIT"] = "detected electron"
+        for key in ("KGAINPAR", "KGAIN_ER", "RN", "RN_ERR"):
+            header[key] = self.ext_hdr.get(key, NOT_SUPPLIED)
+        header["LAYER_1"] = "combined_error"
+
+    def named_after(self, frame_name: str) -> None:
+        """Take the documented file name for a dark whose last input has this name."""
+        self.filename = product_name(frame_name, "_drk_cal")
+        self.pri_hdr["FILENAME"] = self.filename

@@ -1,0 +1,133 @@
+"""From the headers of many frames to the headers of one product."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from emdarks._version import __version__
+from emdarks.cameras import HeaderRules
+from emdarks.fitsio import Cards, Header
+from emdarks.frames import FrameInput
+
+__all__ = ["NOT_SUPPLIED", "merge_headers", "product_name", "stamp"]
+
+#: What stands where a number is not known.
+NOT_SUPPLIED = -999.0
+
+_NAMES = ("pri", "ext", "err", "dq")
+_STRUCTURE = re.compile(
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|BSCALE|BZERO|BLANK|EXTNAME|"
+    r"CHECKSUM|DATASUM|FILE\d+|DRPNFILE|Z(IMAGE|TENSION|BITPIX|NAXIS\d*|CMPTYPE|TILE\d+|QUANTIZ|"
+    r"DITHER0|PCOUNT|GCOUNT|SCALE|ZERO|BLANK)"
+)
+
+
+def _in_time_order(inputs: Sequence[FrameInput]) -> list[FrameInput]:
+    """Frames by start of exposure; as given where any start is unknown."""
+    starts = np.array([item.record.start for item in inputs])
+    if np.isnan(starts).any():
+        return list(inputs)
+    return [inputs[i] for i in np.argsort(starts, kind="stable")]
+
+
+def merge_headers(
+    inputs: Sequence[FrameInput], rules: HeaderRules, invalid: Iterable[str]
+) -> dict[str, Header]:
+    """Merge the headers of all frames of a product.
+
+    The latest frame supplies the cards; the rules of the camera say which of
+    them hold for all (first, averaged, any true) and which for none.
+
+    Parameters
+    ----------
+    inputs : sequence of FrameInput
+        The frames.
+    rules : HeaderRules
+        How keywords merge.
+    invalid : iterable of str
+        Keywords that mean nothing for the product: -999 in the type they had.
+
+    Returns
+    -------
+    dict of Header
+        For "pri", "ext", "err" and "dq". Structural cards, checksums and the list of
+        input files of the frame are left out.
+    """
+    ordered = _in_time_order(inputs)
+    unwanted = frozenset(invalid)
+    merged = {}
+    for name in _NAMES:
+        all_cards = [item.headers[name] for item in ordered]
+        header = _base(all_cards[-1])
+        _take(header, all_cards[:1], rules.first, lambda values: values[0])
+        if name == "ext":
+            averaged = [key for key in rules.averaged if key not in unwanted]
+            _take(header, all_cards, averaged, _mean)
+        for keyword in set(rules.deleted) & set(header):
+            del header[keyword]
+        for keyword in unwanted & set(header):
+            header[keyword] = _invalid(header[keyword])
+        _take(header, all_cards, rules.any_true, lambda values: int(any(values)))
+        merged[name] = header
+    if "FILETIME" in merged["pri"]:
+        merged["pri"]["FILETIME"] = datetime.now(UTC).isoformat()
+    return merged
+
+
+def _base(cards: Cards) -> Header:
+    header = cards.to_header()
+    for keyword in {key for key in header if _STRUCTURE.fullmatch(key)}:
+        header.remove(keyword, remove_all=True)
+    return header
+
+
+def _take(
+    header: Header,
+    all_cards: Sequence[Cards],
+    keywords: Iterable[str],
+    combine: Callable[[list[Any]], Any],
+) -> None:
+    for keyword in keywords:
+        if keyword in header:
+            values = [cards[keyword] for cards in all_cards if keyword in cards]
+            if values:
+                header[keyword] = combine(values)
+
+
+def _mean(values: list[Any]) -> Any:
+    numbers = [v for v in values if isinstance(v, (int, float)) and not isinstance(v, bool)]
+    return float(np.mean(numbers)) if len(numbers) == len(values) else values[-1]
+
+
+def _invalid(value: Any) -> int | float | str:
+    if isinstance(value, (bool, int)):
+        return int(NOT_SUPPLIED)
+    return NOT_SUPPLIED if isinstance(value, float) else "-999"
+
+
+def stamp(header: Header) -> None:
+    """Say which software made the product, and when."""
+    header["DRPVERSN"] = (__version__, "version of emdarks that made this file")
+    header["DRPCTIME"] = (datetime.now(UTC).isoformat(timespec="milliseconds"), "when, UTC")
+    header["CREATOR"] = (f"emdarks {__version__}", "software that made this file")
+
+
+def product_name(frame_name: str, suffix: str) -> str:
+    """File name of a product: that of its last frame, level marks replaced by a suffix.
+
+    Parameters
+    ----------
+    frame_name : str
+        Name of the last input file; may be empty.
+    suffix : str
+        Such as ``_dnm_cal``.
+    """
+    stem = frame_name.split(".fits")[0]
+    if not stem:
+        return f"{suffix.lstrip('_')}.fits"
+    return re.sub(r"_l\d.", "", f"{stem}{suffix}.fits").replace("_dnm_cal_drk_cal", "_drk_cal")

@@ -1,0 +1,233 @@
+"""The product of the fit: maps of fixed-pattern noise, clock-induced charge, dark current."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from emdarks.errors import EmdarksWarning, InputError
+from emdarks.fitsio import Header
+from emdarks.frames import Image
+from emdarks.products.dark import Dark
+from emdarks.products.header import NOT_SUPPLIED, product_name
+from emdarks.products.provenance import name_inputs
+from emdarks.products.synthesis import DarkSetting, Maps, dark_from_maps
+
+__all__ = ["DetectorNoiseMaps", "clip_planes"]
+
+Array = npt.NDArray[Any]
+
+#: The planes, by the names that the keyword ``nonnegative`` uses.
+PLANES = ("FPN", "CIC", "DC")
+
+_MEANS = {
+    "FPN_IMM": "e-, mean of F, imaging area; -999: none",
+    "CIC_IMM": "e-, mean of C, imaging area; -999: none",
+    "DC_IMM": "e-/s, mean of D, imaging area; -999: none",
+    "FPN_IMME": "e-, median of F, imaging area; -999: none",
+}
+
+
+def clip_planes(values: Array, nonnegative: tuple[str, ...]) -> Array:
+    """Copy of F, C, D in which negative values of the named planes are 0 (NaN stays)."""
+    clipped = values.copy()
+    for plane, name in zip(clipped, PLANES, strict=True):
+        if name in nonnegative:
+            plane[plane < 0] = 0.0
+    return clipped
+
+
+class DetectorNoiseMaps(Image):
+    """Maps of fixed-pattern noise, clock-induced charge and dark current.
+
+    Parameters
+    ----------
+    data_or_filepath : str, path-like or array_like
+        A file, or the planes F (EM electrons), C (electrons per pixel and frame), D
+        (electrons per pixel and second), shape (3, rows, columns).
+    pri_hdr, ext_hdr, input_dataset, err, dq, err_hdr, dq_hdr, input_hdulist
+        For a new one: headers (with B_O and B_O_ERR), the frames it was made of
+        (or DRPNFILE in ``ext_hdr``), errors of shape (1, 3, rows, columns), flags of
+        shape (3, rows, columns), further HDUs; see `Image`.
+
+    Attributes
+    ----------
+    FPN_map, CIC_map, DC_map : ndarray, shape (rows, columns)
+        The planes.
+    FPN_err, CIC_err, DC_err : ndarray, shape (rows, columns)
+        Their errors.
+    bias_offset, bias_offset_err : float
+        What the bias subtraction left in the prescan, DN.
+
+    Raises
+    ------
+    InputError
+        Shapes are wrong, B_O or B_O_ERR is missing, or the file holds something else.
+    """
+
+    def __init__(
+        self,
+        data_or_filepath: str | os.PathLike[str] | npt.ArrayLike,
+        pri_hdr: Header | None = None,
+        ext_hdr: Header | None = None,
+        input_dataset: Any = None,
+        err: npt.ArrayLike | None = None,
+        dq: npt.ArrayLike | None = None,
+        err_hdr: Header | None = None,
+        dq_hdr: Header | None = None,
+        input_hdulist: Any = None,
+    ):
+        super().__init__(
+            data_or_filepath, pri_hdr, ext_hdr, err, dq, err_hdr, dq_hdr, input_hdulist
+        )
+        self._check_shapes()
+        if ext_hdr is not None:
+            self._introduce(input_dataset)
+        for key in ("B_O", "B_O_ERR"):
+            if key not in self.ext_hdr:
+                raise InputError(f"{self.filepath}: noise maps need {key} in the header")
+        if self.ext_hdr.get("DATATYPE") != "DetectorNoiseMaps":
+            raise InputError(
+                f"{self.filepath}: holds no noise maps (DATATYPE is not 'DetectorNoiseMaps')"
+            )
+        for key, meaning in _MEANS.items():
+            if key not in self.ext_hdr:
+                self.ext_hdr[key] = (NOT_SUPPLIED, meaning)
+
+    def _check_shapes(self) -> None:
+        if self.data.ndim != 3 or len(self.data) != 3:
+            raise InputError(
+                f"{self.filepath}: noise maps have 3 planes, not the shape {self.data.shape}"
+            )
+        if self.err.ndim != 4 or len(self.err) != 1:
+            raise InputError(
+                f"{self.filepath}: err of noise maps has shape (1, 3, rows, columns), "
+                f"not {self.err.shape}"
+            )
+
+    def _introduce(self, dataset: Any) -> None:
+        """Write what every new product says of itself."""
+        ext = self.ext_hdr
+        names = [] if dataset is None else [frame.filename for frame in dataset.frames]
+        if dataset is None and "DRPNFILE" not in ext:
+            raise InputError("new noise maps need the dataset they were made of, or DRPNFILE")
+        if "DRPNFILE" not in ext:
+            name_inputs(ext, names, len(names))
+        ext["DATATYPE"], ext["DATALVL"] = "DetectorNoiseMaps", "CAL"
+        ext["BUNIT"] = self.err_hdr["BUNIT"] = "detected electron"
+        ext["B_O_UNIT"] = "DN"
+        ext["HISTORY"] = "DetectorNoiseMaps calibration file created"
+        self.named_after(names[-1] if names else str(ext.get("FILE0", "")))
+
+    def named_after(self, frame_name: str) -> None:
+        """Take the documented file name for maps whose last input has this name."""
+        self.filename = product_name(frame_name, "_dnm_cal")
+        self.pri_hdr["FILENAME"] = self.filename
+
+    FPN_map = property(lambda self: self.data[0], doc="Fixed-pattern noise, EM electrons.")
+    CIC_map = property(lambda self: self.data[1], doc="Clock-induced charge, e-/pixel/frame.")
+    DC_map = property(lambda self: self.data[2], doc="Dark current, e-/pixel/s.")
+    FPN_err = property(lambda self: self.err[0, 0], doc="Error of FPN_map.")
+    CIC_err = property(lambda self: self.err[0, 1], doc="Error of CIC_map.")
+    DC_err = property(lambda self: self.err[0, 2], doc="Error of DC_map.")
+    bias_offset = property(lambda self: self.ext_hdr["B_O"], doc="Bias offset, DN.")
+    bias_offset_err = property(lambda self: self.ext_hdr["B_O_ERR"], doc="Its error, DN.")
+
+    def extra(self, name: str) -> Array | None:
+        """Data of a further HDU (SIGNED, CORR, CHI2, RSQ, NSTACKS, NBAD), or None."""
+        if name not in self.hdu_names:
+            return None
+        return np.asarray(self.hdu_list[name].data)
+
+    def planes_for_darks(self, use_signed: bool = True) -> tuple[Maps, str]:
+        """Planes that darks are made from, and which they are, in words.
+
+        The signed fit with its correlations, where the product has it and its clip
+        equals the published planes; clipped planes would bias every dark upwards.
+
+        Parameters
+        ----------
+        use_signed : bool
+            False takes the published planes.
+        """
+        signed = self.extra("SIGNED") if use_signed else None
+        if signed is not None:
+            clipped = clip_planes(signed.astype(np.float64), self._nonnegative())
+            if np.array_equal(clipped, self.data, equal_nan=True):
+                corr = self.extra("CORR")
+                values = signed.astype(np.float64)
+                return Maps(values, self.err[0], corr, self.dq), "the signed maps"
+            warnings.warn(
+                f"{self.filename}: the published maps are not those of the fit any more; "
+                "darks are made from the published ones, without correlations",
+                EmdarksWarning,
+                stacklevel=3,
+            )
+        return Maps(self.data, self.err[0], None, self.dq), "the published maps"
+
+    def synthesize(
+        self,
+        gain: float,
+        exptime: float,
+        kgain: float | None = None,
+        section: tuple[slice, slice] | None = None,
+        use_signed: bool = True,
+    ) -> Dark:
+        """Make a dark for any EM gain and exposure time: F/g + C + t D.
+
+        Parameters
+        ----------
+        gain : float
+            EM gain, at least 1.
+        exptime : float
+            Seconds, not negative.
+        kgain : float, optional
+            Electrons per DN, for the header; that of the stacks, by default.
+        section : tuple of slices, optional
+            Part of the frame; all of it by default.
+        use_signed : bool
+            See `planes_for_darks`.
+
+        Returns
+        -------
+        Dark
+            In detected electrons, with honest errors where the maps carry the
+            correlations between F, C and D.
+
+        Raises
+        ------
+        InputError
+            Gain or time is out of range.
+        """
+        if not 1 <= gain < np.inf:
+            raise InputError(f"the EM gain is {gain:g}; it must be at least 1")
+        if not 0 <= exptime < np.inf:
+            raise InputError(f"the exposure time is {exptime:g} s; it must not be negative")
+        planes, which = self.planes_for_darks(use_signed)
+        if section is not None:
+            planes = planes.cut(section)
+        k_gain = self._k_gain() if kgain is None else kgain
+        return dark_from_maps(self, planes, DarkSetting(gain, gain, exptime, k_gain), which)
+
+    def _k_gain(self) -> float:
+        """K-gain that all stacks have in common."""
+        values: list[float] = []
+        if "STACKS" in self.hdu_names:
+            values = [float(k) for k in np.unique(self.hdu_list["STACKS"].data["KGAINPAR"])]
+        if len(values) == 1:
+            return values[0]
+        warnings.warn(
+            f"{self.filename}: the stacks have no common k-gain; the dark's KGAINPAR is "
+            "-999 and will match no frame. Give kgain",
+            EmdarksWarning,
+            stacklevel=3,
+        )
+        return NOT_SUPPLIED
+
+    def _nonnegative(self) -> tuple[str, ...]:
+        names = str(self.ext_hdr.get("NONNEG", "CIC,DC"))
+        return tuple(name.strip() for name in names.split(",") if name.strip())

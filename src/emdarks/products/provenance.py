@@ -1,0 +1,66 @@
+"""Which files a product was made of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from emdarks.fitsio import Header, table_hdu
+from emdarks.frames import FrameInput
+
+__all__ = ["input_names", "inputs_hdu", "name_inputs", "parent_names"]
+
+_SHORT_NAMES = 10_000  # FILE0 to FILE9999 fit eight characters
+
+
+def input_names(inputs: Sequence[FrameInput]) -> list[str]:
+    """Names of the input files, in input order, each once."""
+    return list(dict.fromkeys(item.provenance.name for item in inputs if item.provenance.name))
+
+
+def name_inputs(header: Header, names: Sequence[str], count: int) -> None:
+    """Write FILE cards and their number (DRPNFILE).
+
+    Parameters
+    ----------
+    header : Header
+        Receives the cards.
+    names : sequence of str
+        Input files.
+    count : int
+        Number of inputs to state where none has a name.
+    """
+    for i, name in enumerate(names):
+        keyword = f"FILE{i}" if i < _SHORT_NAMES else f"HIERARCH FILE{i}"
+        header[keyword] = name
+    header["DRPNFILE"] = (len(names) or count, "number of input files")
+
+
+def parent_names(header: Header) -> list[str]:
+    """Names in the FILE cards of a header, in order."""
+    found = [key for key in header if re.fullmatch(r"FILE\d+", key)]
+    return [str(header[key]) for key in sorted(found, key=lambda key: int(key[4:]))]
+
+
+def _time(mtime_ns: int) -> str:
+    if not mtime_ns:
+        return ""
+    return datetime.fromtimestamp(mtime_ns / 1e9, UTC).isoformat(timespec="microseconds")
+
+
+def inputs_hdu(inputs: Iterable[FrameInput], stacks: Sequence[int]) -> Any:
+    """Table ``INPUTS``: every frame's file, size, time, stored DATASUM, and stack."""
+    rows = [item.provenance for item in inputs]
+    return table_hdu(
+        "INPUTS",
+        {
+            "FILENAME": ([row.name for row in rows], ""),
+            "FRAME": ([-1 if row.frame is None else row.frame for row in rows], ""),
+            "STACK": (list(stacks), ""),
+            "SIZE": ([row.size for row in rows], "byte"),
+            "MTIME": ([_time(row.mtime_ns) for row in rows], ""),
+            "DATASUM": ([row.datasum for row in rows], ""),
+        },
+    )

@@ -1,0 +1,25 @@
+"""Stacks: frames of one exposure time, EM gain and k-gain, and what they add up to.
+
+Everything that headers can tell is decided here, before a pixel is read: which
+frames belong together (`group`), by which factor their numbers become electrons
+(`units`), where in the frame (`area`), and what a user should be warned of
+(`advice`). `store` keeps the moments of finished stacks.
+"""
+
+from emdarks.stacks.area import check_shape, figure_area, telemetry_slice
+from emdarks.stacks.group import Stack, group_stacks
+from emdarks.stacks.store import StackStore, accumulate_stacks, jobs_of
+from emdarks.stacks.units import to_detected_electrons, to_em_electrons
+
+__all__ = [
+    "Stack",
+    "StackStore",
+    "accumulate_stacks",
+    "check_shape",
+    "figure_area",
+    "group_stacks",
+    "jobs_of",
+    "telemetry_slice",
+    "to_detected_electrons",
+    "to_em_electrons",
+]

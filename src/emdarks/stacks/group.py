@@ -1,0 +1,111 @@
+"""Which frames belong together, and which gain they were taken at."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from emdarks.errors import EmdarksWarning, InputError
+from emdarks.frames import FrameInput
+
+__all__ = ["Stack", "group_stacks"]
+
+TIME_TOLERANCE = 1e-6
+GAIN_WARNING = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Frames that differ only by noise.
+
+    Attributes
+    ----------
+    exposure_time : float
+        Seconds.
+    commanded_gain, k_gain : float
+        EM gain asked for; electrons per DN.
+    em_gain : float
+        EM gain to compute with, the mean over the frames.
+    frames : tuple of FrameInput
+        In input order.
+    """
+
+    exposure_time: float
+    commanded_gain: float
+    k_gain: float
+    em_gain: float
+    frames: tuple[FrameInput, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"the stack of exposure time {self.exposure_time:g} s, EM gain "
+            f"{self.commanded_gain:g}, k-gain {self.k_gain:g}"
+        )
+
+
+def _same_times(times: Sequence[float]) -> dict[float, float]:
+    """Map each time to the smallest of those equal to it within the tolerance."""
+    representative: dict[float, float] = {}
+    current = None
+    for time in sorted(set(times)):
+        if current is None or time - current > TIME_TOLERANCE * abs(time):
+            current = time
+        representative[time] = current
+    return representative
+
+
+def group_stacks(inputs: Sequence[FrameInput], gain_tolerance: float = 0.05) -> list[Stack]:
+    """Sort frames into stacks.
+
+    Parameters
+    ----------
+    inputs : sequence of FrameInput
+        The frames.
+    gain_tolerance : float
+        Largest relative spread of the measured or applied EM gain within a stack.
+
+    Returns
+    -------
+    list of Stack
+        Sorted by exposure time, commanded gain and k-gain.
+
+    Raises
+    ------
+    InputError
+        Frames have different shapes, or the gain within a stack spreads too much.
+    """
+    shapes = {item.record.shape: item.record.name for item in inputs}
+    if len(shapes) > 1:
+        known = "; ".join(f"{shape} in {name}" for shape, name in shapes.items())
+        raise InputError(f"the frames have different shapes: {known}")
+    times = _same_times([item.record.exposure_time for item in inputs])
+    groups: dict[tuple[float, float, float], list[FrameInput]] = {}
+    for item in inputs:
+        record = item.record
+        key = (times[record.exposure_time], record.commanded_gain, record.k_gain)
+        groups.setdefault(key, []).append(item)
+    return [_stack(key, groups[key], gain_tolerance) for key in sorted(groups)]
+
+
+def _stack(
+    key: tuple[float, float, float], frames: list[FrameInput], gain_tolerance: float
+) -> Stack:
+    gains = np.array([item.record.em_gain for item in frames])
+    stack = Stack(*key, float(gains.mean()), tuple(frames))
+    spread = float(np.ptp(gains) / gains.mean()) if gains.mean() > 0 else 0.0
+    if spread > gain_tolerance:
+        odd = frames[int(np.argmax(np.abs(gains - np.median(gains))))].record
+        raise InputError(
+            f"{odd.name}: EM gain {odd.em_gain:g} in {stack}, whose gains spread by "
+            f"{spread:.1%}; leave the frame out or raise gain_tolerance ({gain_tolerance:g})"
+        )
+    if spread > GAIN_WARNING:
+        warnings.warn(
+            f"{stack}: EM gains spread by {spread:.2%}; their mean is used",
+            EmdarksWarning,
+            stacklevel=4,
+        )
+    return stack

@@ -1,0 +1,61 @@
+"""By which factor the numbers of a frame become electrons."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+from emdarks.cameras import Unit
+from emdarks.errors import EmdarksWarning, InputError
+from emdarks.frames import FrameInput
+from emdarks.stacks.group import Stack
+
+__all__ = ["to_detected_electrons", "to_em_electrons", "warn_unknown_unit"]
+
+
+def to_em_electrons(stack: Stack, k_gain: float | None) -> list[float]:
+    """Factor of each frame to EM electrons (not divided by gain), for noise maps.
+
+    Raises
+    ------
+    InputError
+        Frames are already divided by an EM gain above 1.
+    """
+    return [_em_factor(stack, item, k_gain) for item in stack.frames]
+
+
+def _em_factor(stack: Stack, item: FrameInput, k_gain: float | None) -> float:
+    unit = item.record.unit
+    if unit is Unit.DN:
+        return k_gain or stack.k_gain
+    if unit is Unit.ELECTRON and stack.em_gain > 1:
+        raise InputError(
+            f"{item.record.name}: is in {item.record.unit_text!r}, already divided by the EM gain "
+            f"{stack.em_gain:g}; noise maps need frames in DN or EM electrons"
+        )
+    return 1.0
+
+
+def to_detected_electrons(stack: Stack, k_gain: float | None) -> list[float]:
+    """Factor of each frame to detected electrons (divided by gain), for master darks."""
+    factors = {
+        Unit.DN: (k_gain or stack.k_gain) / stack.em_gain,
+        Unit.EM_ELECTRON: 1.0 / stack.em_gain,
+        Unit.ELECTRON: 1.0,
+        Unit.UNKNOWN: 1.0,
+    }
+    return [factors[item.record.unit] for item in stack.frames]
+
+
+def warn_unknown_unit(stacks: Sequence[Stack], assumed: str) -> None:
+    """Say once that frames have no unit that is known, and what is assumed."""
+    unknown = [
+        item.record for stack in stacks for item in stack.frames if item.record.unit is Unit.UNKNOWN
+    ]
+    if unknown:
+        text = f"unit {unknown[0].unit_text!r}" if unknown[0].unit_text else "no unit"
+        warnings.warn(
+            f"{len(unknown)} frames, the first {unknown[0].name}, have {text}; taken as {assumed}",
+            EmdarksWarning,
+            stacklevel=3,
+        )
