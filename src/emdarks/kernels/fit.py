@@ -96,29 +96,28 @@ def _normal_sums(
     single: Array,
     floor: Array,
     weighted: bool,
-) -> tuple[int, Any, float, Six, Six, tuple[float, float, float]]:
+) -> tuple[int, Any, float, Six, Six]:
     """Sums of a pixel over its usable stacks.
 
     Number of them; OR of the flags in the others; sum of y; normal matrix without and
-    with weights; weighted sums of y, g y and g t y.
+    with weights.
     """
     used = 0
     flagged = flags.dtype.type(0)
     s_y = 0.0
     o_1, o_g, o_h, o_gg, o_gh, o_hh = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     w_1, w_g, w_h, w_gg, w_gh, w_hh = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    v_1, v_g, v_h = 0.0, 0.0, 0.0
     for i in range(gain.size):
         if n[i, p] == 0:
             flagged |= flags[i, p]
             continue
         used += 1
-        g, h, y = gain[i], gain_time[i], mean[i, p]
+        g, h = gain[i], gain_time[i]
         w = 1.0
         if weighted:
             extra = 0.0 if err2 is None else err2[i, p]
             w = 1.0 / _stack_variance(n[i, p], m2[i, p], extra, single[i], floor[i])
-        s_y += y
+        s_y += mean[i, p]
         o_1 += 1.0
         o_g += g
         o_h += h
@@ -131,12 +130,41 @@ def _normal_sums(
         w_gg += w * g * g
         w_gh += w * g * h
         w_hh += w * h * h
-        v_1 += w * y
-        v_g += w * g * y
-        v_h += w * h * y
     plain = (o_1, o_g, o_h, o_gg, o_gh, o_hh)
     weights = (w_1, w_g, w_h, w_gg, w_gh, w_hh)
-    return used, flagged, s_y, plain, weights, (v_1, v_g, v_h)
+    return used, flagged, s_y, plain, weights
+
+
+@inline
+def _gradient(
+    p: int,
+    F: float,
+    C: float,
+    D: float,
+    gain: Array,
+    gain_time: Array,
+    n: Array,
+    mean: Array,
+    m2: Array,
+    err2: Array | None,
+    single: Array,
+    floor: Array,
+    weighted: bool,
+) -> tuple[float, float, float]:
+    """Weighted sums of r, g r and g t r, with the residual r = y - F - g C - g t D."""
+    v_1, v_g, v_h = 0.0, 0.0, 0.0
+    for i in range(gain.size):
+        if n[i, p] == 0:
+            continue
+        w = 1.0
+        if weighted:
+            extra = 0.0 if err2 is None else err2[i, p]
+            w = 1.0 / _stack_variance(n[i, p], m2[i, p], extra, single[i], floor[i])
+        residual = w * (mean[i, p] - F - gain[i] * C - gain_time[i] * D)
+        v_1 += residual
+        v_g += gain[i] * residual
+        v_h += gain_time[i] * residual
+    return v_1, v_g, v_h
 
 
 @inline
@@ -218,7 +246,7 @@ def reference_fit(
         Receive the number of usable stacks, and the flags of unfittable pixels.
     """
     for p in range(lo, hi):
-        used, flagged, s_y, plain, weights, moments = _normal_sums(
+        used, flagged, s_y, plain, weights = _normal_sums(
             p, gain, gain_time, n, mean, m2, err2, flags, single, floor, weighted
         )
         stacks_used[p] = used
@@ -229,10 +257,14 @@ def reference_fit(
             chi2[p], r_squared[p], residual_variance[p] = np.nan, np.nan, np.nan
             dq[p] = flagged if flagged != 0 else dq.dtype.type(1)
             continue
-        v_1, v_g, v_h = moments
-        F = a00 * v_1 + a01 * v_g + a02 * v_h
-        C = a01 * v_1 + a11 * v_g + a12 * v_h
-        D = a02 * v_1 + a12 * v_g + a22 * v_h
+        F, C, D = 0.0, 0.0, 0.0
+        for _ in range(2):  # the second round removes what rounding left in the first
+            v_1, v_g, v_h = _gradient(
+                p, F, C, D, gain, gain_time, n, mean, m2, err2, single, floor, weighted
+            )
+            F += a00 * v_1 + a01 * v_g + a02 * v_h
+            C += a01 * v_1 + a11 * v_g + a12 * v_h
+            D += a02 * v_1 + a12 * v_g + a22 * v_h
         sse, ssr, chi = _residuals(
             p, F, C, D, s_y / used, gain, gain_time, n, mean, m2, err2, single, floor
         )

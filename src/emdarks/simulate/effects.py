@@ -1,0 +1,129 @@
+"""What disturbs a frame: cosmic rays, a residue of the bias subtraction, full wells."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from emdarks.cameras import NoiseFigures
+from emdarks.errors import InputError
+from emdarks.flags import DQ
+
+__all__ = ["CHARGE", "Effects", "Flags", "disturb", "fill_wells"]
+
+Flags = npt.NDArray[np.uint16]
+
+#: Charge of a cosmic ray in a sample, EM electrons, evenly distributed.
+CHARGE = (5e3, 5e4)
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Disturbances of the simulated frames; the defaults are EXCAM's, well calibrated.
+
+    Each has its own source of chance: switched on or off, it leaves the rest of the frame
+    as it is. Cosmic rays hit samples independently (a sample: one pixel of one frame) and
+    add 5e3 to 5e4 EM electrons, evenly distributed.
+
+    Attributes
+    ----------
+    flagged : float
+        Share of samples hit by cosmic rays that are flagged (DQ 128), at exposure time 0.
+    flagged_per_second : float
+        What is added to that share per second of exposure.
+    unflagged : float
+        Share of samples hit by cosmic rays that nobody noticed.
+    row_bias : float
+        Root mean square of an offset per row that the bias subtraction left, EM electrons.
+    saturation : bool
+        Cut at the camera's full wells, flagged (DQ 32).
+    err : float
+        Value of the ERR plane, EM electrons.
+    """
+
+    flagged: float = 0.003
+    flagged_per_second: float = 5e-4
+    unflagged: float = 0.0
+    row_bias: float = 0.0
+    saturation: bool = False
+    err: float = 0.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not 0 <= value < math.inf:
+                raise InputError(f"effect {field.name} is {value!r}; give a number, 0 or more")
+        if self.unflagged > 1 or self.flagged > 1:
+            raise InputError("the share of samples hit by cosmic rays is at most 1")
+
+    @classmethod
+    def none(cls) -> Effects:
+        """No disturbance at all: frames that follow theory."""
+        return cls(flagged=0.0, flagged_per_second=0.0)
+
+    def flagged_share(self, exposure_time: float) -> float:
+        """Share of samples that carry DQ 128 at an exposure time in seconds."""
+        return min(1.0, self.flagged + self.flagged_per_second * exposure_time)
+
+
+def fill_wells(electrons: npt.NDArray[Any], noise: NoiseFigures) -> npt.NDArray[np.bool_]:
+    """Cut electrons at the full well of the image area, in place; True where cut."""
+    return _cut(electrons, noise.full_well_image)
+
+
+def disturb(
+    signal: npt.NDArray[np.float32],
+    exposure_time: float,
+    effects: Effects,
+    noise: NoiseFigures,
+    rng: np.random.Generator,
+) -> Flags:
+    """Add cosmic rays to what leaves the register and cut it at its full well, in place.
+
+    Parameters
+    ----------
+    signal : ndarray of float32, shape (rows, columns)
+        EM electrons.
+    exposure_time : float
+        Seconds.
+    effects : Effects
+        What to add.
+    noise : NoiseFigures
+        The full well.
+    rng : numpy.random.Generator
+        Source of chance; only its children are used, one for each effect.
+
+    Returns
+    -------
+    ndarray of uint16, shape (rows, columns)
+        Flags.
+    """
+    noticed, unnoticed = rng.spawn(2)
+    flags = np.zeros(signal.shape, dtype=np.uint16)
+    hit = _strike(signal, effects.flagged_share(exposure_time), noticed)
+    flags.reshape(-1)[hit] |= np.uint16(DQ.COSMIC_RAY)
+    _strike(signal, effects.unflagged, unnoticed)
+    if effects.saturation:
+        flags[_cut(signal, noise.full_well_register)] |= np.uint16(DQ.SATURATED)
+    return flags
+
+
+def _strike(
+    signal: npt.NDArray[np.float32], share: float, rng: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """Let cosmic rays hit a share of the samples; flat indices of those hit."""
+    hits = int(rng.binomial(signal.size, share))
+    hit = rng.choice(signal.size, hits, replace=False, shuffle=False)
+    signal.reshape(-1)[hit] += rng.uniform(*CHARGE, hits).astype(np.float32)
+    return hit
+
+
+def _cut(values: npt.NDArray[Any], ceiling: float) -> npt.NDArray[np.bool_]:
+    full: npt.NDArray[np.bool_] = values > ceiling
+    if full.any():  # an infinite ceiling would not go into whole numbers
+        values[full] = ceiling
+    return full

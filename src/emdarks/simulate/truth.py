@@ -1,0 +1,318 @@
+"""What the simulated detector is really like: the maps that a calibration should find."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from emdarks.cameras import Camera, load_camera
+from emdarks.detector import frame_shape, imaging_area_geom
+from emdarks.errors import InputError
+from emdarks.fitsio import Header, PrimaryHDU, image_hdu, scan_file, write_whole
+from emdarks.fitsio.layout import open_whole
+from emdarks.simulate.register import STAGES, excess_noise_squared
+
+__all__ = ["Map", "Truth", "generator", "load_truth", "make_truth", "telemetry_rows"]
+
+Map = npt.NDArray[np.float32]
+
+_MAPS = ("FPN", "CIC", "DC")
+_UNITS = {"FPN": "detected EM electron", "CIC": "electron/frame", "DC": "electron/s"}
+#: Shares of the pattern's variance: smooth waves, column stripes, single pixels.
+_WAVES, _STRIPES, _PIXELS = 0.5, 0.3, 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """The detector behind simulated frames.
+
+    Every map has shape (rows, columns) of a frame and is 0 in the telemetry rows.
+
+    Attributes
+    ----------
+    camera : Camera
+        Geometry, keywords, noise figures.
+    fixed_pattern : ndarray of float32
+        F: EM electrons, the same at any gain, of both signs.
+    clock_induced_charge : ndarray of float32
+        C: electrons per pixel and frame. In every pixel that passes the register,
+        prescan and overscan included.
+    dark_current : ndarray of float32
+        D: electrons per pixel and second; 0 outside the imaging area.
+    read_noise : float
+        EM electrons.
+    k_gain : float
+        Electrons per DN.
+    seed : int
+        What it was made from.
+    stages : int
+        Stages of the gain register.
+    """
+
+    camera: Camera
+    fixed_pattern: Map
+    clock_induced_charge: Map
+    dark_current: Map
+    read_noise: float
+    k_gain: float
+    seed: int
+    stages: int = STAGES
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        rows, cols = self.fixed_pattern.shape
+        return rows, cols
+
+    @property
+    def imaging_area(self) -> npt.NDArray[np.bool_]:
+        """Shape (rows, columns): True in the imaging area."""
+        return _imaging_area(self.camera)
+
+    @property
+    def telemetry(self) -> npt.NDArray[np.bool_]:
+        """Shape (rows, columns): True in the telemetry rows."""
+        mask = np.zeros(self.shape, dtype=bool)
+        mask[telemetry_rows(self.camera)] = True
+        return mask
+
+    def electrons(self, exposure_time: float) -> npt.NDArray[np.float64]:
+        """Mean electrons that enter the register.
+
+        Parameters
+        ----------
+        exposure_time : float
+            Seconds.
+
+        Returns
+        -------
+        ndarray of float64, shape (rows, columns)
+            C + t D, electrons per pixel and frame.
+        """
+        dark = self.dark_current.astype(np.float64)
+        dark *= exposure_time
+        dark += self.clock_induced_charge
+        return dark
+
+    def mean(self, gain: float, exposure_time: float) -> npt.NDArray[np.float64]:
+        """Mean of an undisturbed dark frame: F + g (C + t D), in EM electrons.
+
+        Parameters
+        ----------
+        gain : float
+            EM gain.
+        exposure_time : float
+            Seconds.
+
+        Returns
+        -------
+        ndarray of float64, shape (rows, columns)
+        """
+        return self.fixed_pattern + gain * self.electrons(exposure_time)
+
+    def variance(self, gain: float, exposure_time: float) -> npt.NDArray[np.float64]:
+        """Variance of an undisturbed dark frame, in EM electrons squared.
+
+        Parameters
+        ----------
+        gain : float
+            EM gain.
+        exposure_time : float
+            Seconds.
+
+        Returns
+        -------
+        ndarray of float64, shape (rows, columns)
+            rn^2 + x g^2 (C + t D), where x is the register's own excess noise
+            (`excess_noise_squared`): 2 is its limit at high gain, 1 its value at gain 1.
+        """
+        excess = excess_noise_squared(gain, self.stages)
+        return self.read_noise**2 + excess * gain**2 * self.electrons(exposure_time)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the truth to a FITS file, replacing an earlier one of that name.
+
+        HDUs FPN, CIC and DC (float32). DATATYPE 'Truth' in the primary header and in
+        that of FPN says that this is no frame.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file; its folder must exist.
+
+        Raises
+        ------
+        InputError
+            It cannot be written.
+        """
+        facts = _header(self)
+        maps = (self.fixed_pattern, self.clock_induced_charge, self.dark_current)
+        hdus: list[Any] = [PrimaryHDU(header=facts)]
+        for name, values in zip(_MAPS, maps, strict=True):
+            hdu = image_hdu(values, facts, name)
+            hdu.header["BUNIT"] = _UNITS[name]
+            hdus.append(hdu)
+        write_whole(hdus, path)
+
+
+def telemetry_rows(camera: Camera) -> slice:
+    """Slice of the telemetry rows; empty where the camera has none."""
+    start, stop = camera.telemetry_rows
+    return slice(0, 0) if start is None else slice(start, stop)
+
+
+def _imaging_area(camera: Camera) -> npt.NDArray[np.bool_]:
+    mask = np.zeros(frame_shape(camera.arrtype, camera.regions), dtype=bool)
+    rows, cols, (row0, col0) = imaging_area_geom(camera.arrtype, camera.regions)
+    mask[row0 : row0 + rows, col0 : col0 + cols] = True
+    mask[telemetry_rows(camera)] = False
+    return mask
+
+
+def _header(truth: Truth) -> Header:
+    key = truth.camera.keywords
+    return Header(
+        [
+            ("DATATYPE", "Truth"),
+            (key.camera, truth.camera.name),
+            ("RN", truth.read_noise, "read noise, EM electrons"),
+            (key.k_gain, truth.k_gain, "electrons per DN"),
+            ("SIMSEED", truth.seed, "seed of the simulation"),
+            ("STAGES", truth.stages, "stages of the gain register"),
+        ]
+    )
+
+
+def make_truth(
+    camera: str | Camera = "excam",
+    seed: int = 0,
+    *,
+    pattern: float = 12.0,
+    hot_share: float = 0.01,
+    stages: int = STAGES,
+) -> Truth:
+    """Make up a detector.
+
+    F is a sum of smooth waves, column stripes and single pixels, of both signs. C
+    scatters by 10 % around the camera's figure. D follows a gamma law of shape 4
+    (relative scatter 50 %) whose mean is the camera's figure; hot pixels have 0.01 to
+    1 electron per second, evenly in the logarithm.
+
+    Parameters
+    ----------
+    camera : str or Camera
+        The camera or its name.
+    seed : int
+        The same seed gives the same detector.
+    pattern : float
+        Root mean square of F, EM electrons.
+    hot_share : float
+        Share of the imaging area that is hot.
+    stages : int
+        Stages of the gain register.
+
+    Returns
+    -------
+    Truth
+
+    Raises
+    ------
+    InputError
+        The camera is unknown, or the seed is not a whole number from 0 to 2^63 - 1.
+    """
+    chosen = load_camera(camera)
+    rng = generator(seed, 0)
+    maps = (
+        _pattern(chosen, pattern, rng),
+        _clock_induced_charge(chosen, rng),
+        _dark_current(chosen, hot_share, rng),
+    )
+    for values in maps:
+        values[telemetry_rows(chosen)] = 0.0
+    noise = chosen.noise
+    return Truth(chosen, *maps, noise.read_noise, noise.k_gain, seed, stages)
+
+
+def generator(seed: int, *key: int) -> np.random.Generator:
+    """Source of chance for one thing: (0) the detector, (1, stack, frame) a frame.
+
+    It depends on seed and key alone, hence a frame is the same whatever else is made.
+    """
+    if not 0 <= seed < 2**63:
+        raise InputError(f"seed {seed} is not a whole number from 0 to 2^63 - 1")
+    return np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed, spawn_key=key)))
+
+
+def _pattern(camera: Camera, rms: float, rng: np.random.Generator) -> Map:
+    shape = rows, cols = frame_shape(camera.arrtype, camera.regions)
+    row, col = np.ogrid[0 : 2 * math.pi : rows * 1j, 0 : 2 * math.pi : cols * 1j]
+    waves = np.zeros(shape, dtype=np.float32)
+    for vertical, horizontal in ((1, 0), (0, 2), (2, 1), (3, 4)):
+        phase = rng.uniform(0, 2 * math.pi)
+        waves += np.cos(vertical * row + horizontal * col + phase).astype(np.float32)
+    waves *= math.sqrt(_WAVES) / waves.std()
+    stripes = math.sqrt(_STRIPES) * rng.standard_normal(cols, dtype=np.float32)
+    pixels = math.sqrt(_PIXELS) * rng.standard_normal(shape, dtype=np.float32)
+    pattern: Map = np.float32(rms) * (waves + stripes + pixels)
+    return pattern
+
+
+def _clock_induced_charge(camera: Camera, rng: np.random.Generator) -> Map:
+    shape = frame_shape(camera.arrtype, camera.regions)
+    relative = 1.0 + 0.1 * rng.standard_normal(shape, dtype=np.float32)
+    # Five sigma: C stays a charge.
+    return (camera.noise.clock_induced_charge * relative.clip(0.5, 1.5)).astype(np.float32)
+
+
+def _dark_current(camera: Camera, hot_share: float, rng: np.random.Generator) -> Map:
+    area = _imaging_area(camera)
+    level = camera.noise.dark_current
+    values = level / 4.0 * rng.standard_gamma(4.0, int(area.sum()))
+    hot = rng.choice(values.size, round(hot_share * values.size), replace=False)
+    values[hot] = 10.0 ** rng.uniform(-2.0, 0.0, hot.size)
+    dark = np.zeros(area.shape, dtype=np.float32)
+    dark[area] = values
+    return dark
+
+
+def load_truth(path: str | os.PathLike[str], camera: str | Camera | None = None) -> Truth:
+    """Read a file that `Truth.save` wrote.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file (``truth.fits`` of a campaign).
+    camera : str or Camera, optional
+        The camera; by default the one that the file names.
+
+    Returns
+    -------
+    Truth
+
+    Raises
+    ------
+    InputError
+        The file cannot be read or is no truth, or its camera is unknown.
+    """
+    layout = scan_file(path)
+    header = layout.primary
+    if header.get("DATATYPE") != "Truth":
+        raise InputError(f"{layout.path}: is not the truth of a simulation")
+    key = load_camera(camera or "excam").keywords
+    with open_whole(layout) as hdus:
+        pattern, charge, dark = (np.array(hdus[name].data, dtype=np.float32) for name in _MAPS)
+    return Truth(
+        camera=load_camera(camera or str(header[key.camera])),
+        fixed_pattern=pattern,
+        clock_induced_charge=charge,
+        dark_current=dark,
+        read_noise=float(header["RN"]),
+        k_gain=float(header[key.k_gain]),
+        seed=int(header["SIMSEED"]),
+        stages=int(header["STAGES"]),
+    )

@@ -1,0 +1,47 @@
+"""Fixtures: the golden campaign, and a small one with every kind of bad pixel."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from campaigns import Campaign, quirky_campaign
+from emdarks.data import Dataset, DetectorParams, Image
+
+GOLDEN = Path(__file__).parent / "data" / "golden"
+
+
+@pytest.fixture(scope="session")
+def golden_paths() -> list[str]:
+    return sorted(str(path) for path in GOLDEN.glob("cgi_*.fits"))
+
+
+@pytest.fixture(scope="session")
+def golden_regions() -> dict[str, Any]:
+    return json.loads((GOLDEN / "campaign.json").read_text())["geometry"]
+
+
+@pytest.fixture(scope="session")
+def golden_params() -> DetectorParams:
+    return DetectorParams(GOLDEN / "detector_params.fits")
+
+
+@pytest.fixture(scope="session", params=["files", "memory"])
+def golden_dataset(request: pytest.FixtureRequest, golden_paths: list[str]) -> Dataset:
+    if request.param == "files":
+        return Dataset(golden_paths)
+    return Dataset([Image(path) for path in golden_paths])
+
+
+@pytest.fixture(scope="session")
+def quirky(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
+    return quirky_campaign(tmp_path_factory.mktemp("quirky"))
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20260101)

@@ -1,0 +1,91 @@
+"""Imports point down, and each library lives in one place."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import emdarks
+
+ROOT = Path(emdarks.__file__).parent
+
+# From the top down: a package may import those below it, and itself.
+LAYERS = [
+    {"cli"},
+    {"simulate", "report", "plots", "inspection"},
+    {"darks", "data"},
+    {"products"},
+    {"stacks"},
+    {"execution"},
+    {"frames"},
+    {"kernels", "cameras", "fitsio"},
+    {"detector", "flags"},
+    {"errors", "_version"},
+]
+HEIGHT = {name: len(LAYERS) - i for i, layer in enumerate(LAYERS) for name in layer}
+
+HOMES = {
+    "numba": "kernels",
+    "typer": "cli",
+    "rich": "cli",
+    "matplotlib": "plots",
+    "dask": "execution",
+    "distributed": "execution",
+}
+
+
+def modules() -> list[Path]:
+    return [
+        path
+        for path in sorted(ROOT.rglob("*.py"))
+        if path.parent != ROOT or path.stem not in {"__init__", "__main__"}
+    ]
+
+
+def room(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down(path: Path) -> None:
+    own = room(path)
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] != "emdarks" or len(parts) < 2 or parts[1] not in HEIGHT:
+            continue
+        assert parts[1] == own or HEIGHT[parts[1]] < HEIGHT[own], f"{own} imports {name}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_each_library_lives_in_one_place(path: Path) -> None:
+    for name in imports(path):
+        home = HOMES.get(name.split(".")[0])
+        assert home is None or room(path) == home, f"{path} imports {name}"
+        if name.startswith("astropy.io.fits") or name == "astropy.io.fits":
+            assert room(path) == "fitsio"
+
+
+def test_kernels_know_arrays_only() -> None:
+    allowed = {"numpy", "numba", "typing", "__future__", "collections", "dataclasses", "emdarks"}
+    for path in sorted((ROOT / "kernels").glob("*.py")):
+        for name in imports(path):
+            parts = name.split(".")
+            assert parts[0] in allowed, f"{path.name} imports {name}"
+            if parts[0] == "emdarks" and len(parts) > 1:
+                assert parts[1] == "kernels"
+
+
+def test_every_room_has_a_layer() -> None:
+    assert {room(path) for path in modules()} <= set(HEIGHT)
