@@ -141,7 +141,7 @@ def quirky_campaign(folder: Path, stacks: Any = STACKS) -> Campaign:
             data[9, 4] = np.inf if index == 2 else data[9, 4]
             err[0, 10, 25] = np.nan if index == 3 else 1.0
             data[-1] = 1e4 + rng.normal(size=COLS)  # telemetry
-            path = folder / f"cgi_{number:04d}_l2a_.fits"
+            path = folder / f"cgi_{number:04d}_l2a.fits"
             frame_hdus(
                 data.astype(np.float32),
                 gain=gain,

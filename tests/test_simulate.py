@@ -612,7 +612,7 @@ def golden_frame_keywords():
 
 def test_file_names_are_unique_and_in_order_of_time(campaign):
     names = [path.name for path in campaign.paths]
-    assert names[0] == "cgi_0200001001001001001_20260101t0000000_l2a_.fits"
+    assert names[0] == "cgi_0200001001001001001_20260101t0000000_l2a.fits"
     assert len(set(names)) == 18
     assert names == sorted(names)
     assert len(names[0]) == len(names[-1])
@@ -697,7 +697,7 @@ def test_default_campaign_is_well_conditioned():
 
 
 def test_folder_with_anything_in_it_is_left_alone(tmp_path):
-    mine = tmp_path / "cgi_0200001001001001001_20260101t0000000_l2a_.fits"
+    mine = tmp_path / "cgi_0200001001001001001_20260101t0000000_l2a.fits"
     mine.write_text("mine")
     for overwrite in (False, True):
         with pytest.raises(InputError, match="folder"):

@@ -27,15 +27,15 @@ def _pairs(stacks: Sequence[Stack]) -> str:
     return ", ".join(f"({stack.em_gain:g}, {stack.exposure_time:g} s)" for stack in stacks)
 
 
-def check_campaign(stacks: Sequence[Stack], k_gain: float | None) -> None:
+def check_campaign(stacks: Sequence[Stack], k_gain: float | None, min_frames: int) -> None:
     """Refuse stacks that cannot tell F, C and D apart.
 
     Raises
     ------
     CalDarksLSQException
         Too few stacks, a single gain or time, a gain below 1, a negative time, a
-        k-gain that is not positive, the same (gain, time) twice, or a design of rank
-        below 3.
+        k-gain that is not positive, the same (gain, time) twice, a design of rank
+        below 3, or a stack of fewer frames than ``min_frames``.
     """
     known = f"there are {len(stacks)} (EM gain, time): {_pairs(stacks)}"
     if len(stacks) < MIN_STACKS:
@@ -64,6 +64,12 @@ def check_campaign(stacks: Sequence[Stack], k_gain: float | None) -> None:
             "these EM gains and exposure times cannot tell F, C and D apart (rank below 3); "
             f"vary the time at a high gain; {known}"
         )
+    for stack in stacks:
+        if len(stack.frames) < min_frames:
+            raise CalDarksLSQException(
+                f"{stack.frames[0].record.name}: is the only frame of {stack}; this estimator "
+                f"needs at least {min_frames}, since their scatter tells the error"
+            )
 
 
 def _check_stack(stack: Stack, k_gain: float | None) -> None:

@@ -111,7 +111,7 @@ def calibrate_darks_lsq(
         choose("nonnegative", name, PLANES)
     job = setting(dataset, camera, detector_regions, executor, mask_bits, kgain)
     stacks = group_stacks(job.inputs, gain_tolerance)
-    check_campaign(stacks, kgain)
+    check_campaign(stacks, kgain, min_frames=2)
     check_shape(stacks, job.arrtype, job.regions)
     telemetry = job.telemetry(detector_params)
     area = figure_area(job.arrtype, job.regions, telemetry)

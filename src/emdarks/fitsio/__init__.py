@@ -8,7 +8,7 @@ from astropy.io.fits import HDUList, Header, ImageHDU, PrimaryHDU
 
 from emdarks.fitsio.cards import Cards
 from emdarks.fitsio.layout import FileLayout, PlaneLayout, read_plane, scan_file
-from emdarks.fitsio.write import image_hdu, table_hdu, write_whole
+from emdarks.fitsio.write import from_bytes, image_hdu, table_hdu, to_bytes, write_whole
 
 __all__ = [
     "Cards",
@@ -18,9 +18,11 @@ __all__ = [
     "ImageHDU",
     "PlaneLayout",
     "PrimaryHDU",
+    "from_bytes",
     "image_hdu",
     "read_plane",
     "scan_file",
     "table_hdu",
+    "to_bytes",
     "write_whole",
 ]

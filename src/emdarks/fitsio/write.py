@@ -6,6 +6,7 @@ it: whoever looks finds the earlier file or the new one.
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from astropy.io import fits
 
 from emdarks.errors import InputError
 
-__all__ = ["image_hdu", "table_hdu", "write_whole"]
+__all__ = ["from_bytes", "image_hdu", "table_hdu", "to_bytes", "write_whole"]
 
 
 def write_whole(hdus: Sequence[Any], path: str | os.PathLike[str]) -> None:
@@ -91,3 +92,18 @@ def table_hdu(name: str, columns: Mapping[str, tuple[npt.ArrayLike, str]]) -> fi
 def _code(array: npt.NDArray[Any]) -> str:
     codes = {"f8": "D", "f4": "E", "i8": "K", "i4": "J", "i2": "I", "u1": "B", "b1": "L"}
     return codes[array.dtype.str[1:]]
+
+
+def to_bytes(hdus: Sequence[Any]) -> bytes:
+    """HDUs as the bytes of a FITS file, for pickling: astropy's own objects hold files."""
+    buffer = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), *(hdu.copy() for hdu in hdus)]).writeto(
+        buffer, output_verify="silentfix+ignore"
+    )
+    return buffer.getvalue()
+
+
+def from_bytes(content: bytes) -> fits.HDUList:
+    """HDUs from what `to_bytes` made."""
+    with fits.open(io.BytesIO(content), memmap=False) as hdus:
+        return fits.HDUList([hdu.copy() for hdu in hdus[1:]])

@@ -12,7 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.errors import InputError
-from emdarks.fitsio import Cards, HDUList, Header, PrimaryHDU, image_hdu, write_whole
+from emdarks.fitsio import (
+    Cards,
+    HDUList,
+    Header,
+    PrimaryHDU,
+    from_bytes,
+    image_hdu,
+    to_bytes,
+    write_whole,
+)
 from emdarks.fitsio.layout import FileLayout, read_others, scan_file
 from emdarks.frames.source import FileSource, read_array
 
@@ -295,7 +304,8 @@ class Image:
         """Write the image to a FITS file, whole or not at all.
 
         Image, err and further images are written as float32, flags as uint16; the
-        object keeps its own arrays. An earlier file of that name is replaced.
+        object keeps its own arrays. An earlier file of that name is replaced; a
+        cube is not replaced by one of its frames.
 
         Parameters
         ----------
@@ -311,9 +321,17 @@ class Image:
         name = self.filename if filename is None else filename
         if not name:
             raise InputError("the image has no file name yet; give one to save()")
+        target = Path(directory) / name
+        layout = self._layout
+        in_place = layout is not None and Path(layout.path).absolute() == target.absolute()
+        if layout and in_place and self._frame is not None and layout.n_frames > 1:
+            raise InputError(f"{target}: is the cube that holds this frame; give another name")
         self.pri_hdr["FILENAME"] = name
-        write_whole(self.hdus(), Path(directory) / name)
+        write_whole(self.hdus(), target)
         self.filedir, self.filename = directory, name
+        if in_place:
+            # What was not in memory is now where the new file has it.
+            self._layout, self._frame, self._lent = scan_file(target), None, {}
 
     def hdus(self) -> list[Any]:
         """The image as HDUs, in the types and the order of the file."""
@@ -365,7 +383,13 @@ class Image:
         self.err_hdr["HISTORY"] = f"Added error term: {err_name}"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_lent": {}}
+        hdus = None if self._hdu_list is None else to_bytes(self._hdu_list)
+        return {**self.__dict__, "_lent": {}, "_hdu_list": hdus}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        hdus = state.pop("_hdu_list")
+        self.__dict__.update(state)
+        self._hdu_list = None if hdus is None else from_bytes(hdus)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.filename or '(unnamed)'} {self._shape()}>"
@@ -377,9 +401,10 @@ def _stored(array: Array) -> Array:
 
 
 def _stored_flags(dq: Array) -> Array:
-    """Flags in 16 bits, or in 32 where a higher bit is set: no flag is lost."""
-    wide = dq.size > 0 and int(dq.max()) > np.iinfo(DQ_DTYPE).max
-    return dq.astype(np.uint32 if wide else DQ_DTYPE)
+    """Flags in 16 bits, or in 32 or 64 where a higher bit is set: no flag is lost."""
+    highest = int(dq.max()) if dq.size else 0
+    types = (DQ_DTYPE, np.uint32, np.uint64)
+    return dq.astype(next(kind for kind in types if highest <= np.iinfo(kind).max))
 
 
 def _stored_hdu(hdu: Any) -> Any:

@@ -20,8 +20,9 @@ __all__ = ["PIVOT", "design_rank", "reference_fit", "smallest_variance"]
 Array = npt.NDArray[Any]
 Six = tuple[float, float, float, float, float, float]
 
-#: Smallest pivot, of 1, at which columns scaled to unit length still count as independent.
-PIVOT = 1e-12
+#: Smallest pivot, of 1, at which columns scaled to unit length still count as independent:
+#: the design may come within 1e-4 of rank 2.
+PIVOT = 1e-8
 
 
 @inline

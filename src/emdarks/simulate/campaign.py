@@ -223,7 +223,7 @@ def simulate_campaign(
 ) -> CampaignFiles:
     """Write a campaign of dark frames whose truth is known.
 
-    The folder gets one FITS file a frame (``cgi_*_l2a_.fits``, as level 2a of the Roman
+    The folder gets one FITS file a frame (``cgi_*_l2a.fits``, as level 2a of the Roman
     Coronagraph: primary, image, ERR, DQ), ``truth.fits`` and ``campaign.toml``.
 
     Parameters

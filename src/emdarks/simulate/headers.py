@@ -143,7 +143,7 @@ class FrameFacts:
         """Name of the file, unique through the time in it."""
         begin = self.begin
         time = f"{begin:%Y%m%dt%H%M%S}{begin.microsecond // 100000}"
-        return f"cgi_{self.visit_id}_{time}_l2a_.fits"
+        return f"cgi_{self.visit_id}_{time}_l2a.fits"
 
 
 def frame_headers(facts: FrameFacts, camera: Camera) -> tuple[Header, Header, Header, Header]:
@@ -199,7 +199,7 @@ def _times(facts: FrameFacts, camera: Camera) -> dict[str, Any]:
 
 def _processing(facts: FrameFacts) -> dict[str, Any]:
     return {
-        "FILE0": facts.filename.replace("_l2a_", "_l1_"), "DATALVL": "L2a", "MISSING": 0,
+        "FILE0": facts.filename.replace("_l2a", "_l1_"), "DATALVL": "L2a", "MISSING": 0,
         "DESMEAR": False, "CTI_CORR": False, "IS_BAD": False, "RECIPE": "simulated",
         # Not the hour of writing: the same seed gives the same cards.
         "DRPVERSN": "emdarks.simulate", "DRPCTIME": _iso(facts.begin),

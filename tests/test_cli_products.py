@@ -1,0 +1,189 @@
+"""The commands that make products, as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from emdarks.data import Dark, DetectorNoiseMaps
+
+GOLDEN = Path(__file__).parent / "data" / "golden"
+FRAMES = str(GOLDEN / "cgi_*.fits")
+STACK = [str(GOLDEN / f"cgi_008900100100100100{i}_20260101t000{i}000_l2a.fits") for i in range(6)]
+
+CAMERA = """
+like = "excam"
+name = "golden"
+description = "EXCAM in a small test geometry"
+telemetry_rows = [59, 60]
+
+[geometry.SCI]
+frame_rows = 60
+frame_cols = 110
+image = { rows = 50, cols = 51, r0c0 = [1, 54] }
+prescan = { rows = 60, cols = 54, r0c0 = [0, 0], col_start = 40, col_end = 50 }
+prescan_reliable = { rows = 60, cols = 10, r0c0 = [0, 40] }
+parallel_overscan = { rows = 9, cols = 53, r0c0 = [51, 54] }
+serial_overscan = { rows = 60, cols = 3, r0c0 = [0, 107] }
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("cli")
+    (path / "golden.toml").write_text(CAMERA)
+    return path
+
+
+def run(folder: Path, *arguments: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "emdarks", *map(str, arguments)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def maps(folder: Path) -> Path:
+    made = run(
+        folder,
+        "noisemaps",
+        FRAMES,
+        "--camera",
+        "golden.toml",
+        "-o",
+        "maps.fits",
+        "--estimator",
+        "reference",
+    )
+    assert made.returncode == 0, made.stderr
+    return folder / "maps.fits"
+
+
+def test_noise_maps_of_the_golden_campaign(folder: Path, maps: Path) -> None:
+    expected = np.load(GOLDEN / "expected_noisemaps_weighted_mended.npz")
+    with fits.open(maps) as hdus:
+        hdus.verify("exception")
+        np.testing.assert_allclose(
+            hdus[1].data[:, :-1], expected["maps"][:, :-1], rtol=1e-5, atol=1e-5
+        )
+    product = DetectorNoiseMaps(maps)
+    assert product.bias_offset == pytest.approx(float(expected["B_O"]), rel=1e-6)
+    again = run(folder, "noisemaps", FRAMES, "--camera", "golden.toml", "-o", "again.fits")
+    assert "6 of 6 stacks have fewer than 1176 frames" in again.stderr
+    assert again.stdout == ""
+
+
+def test_json_goes_to_standard_output(folder: Path) -> None:
+    made = run(folder, "noisemaps", FRAMES, "--camera", "golden.toml", "-o", "j.fits", "--json")
+    result = json.loads(made.stdout)
+    assert (result["frames"], result["stacks"], result["unfittable_pixels"]) == (36, 6, 4)
+    assert (folder / result["noise_maps"]).exists()
+
+
+def test_a_list_of_frames_and_a_folder_for_output(folder: Path) -> None:
+    listed = folder / "list.txt"
+    listed.write_text("# golden\n" + "\n".join(str(p) for p in sorted(GOLDEN.glob("cgi_*.fits"))))
+    (folder / "out").mkdir()
+    made = run(folder, "noisemaps", "@list.txt", "--camera", "golden.toml", "-o", "out")
+    assert made.returncode == 0, made.stderr
+    assert [p.name for p in (folder / "out").iterdir()] == [
+        "cgi_0089001001001001035_20260101t0035000_dnm_cal.fits"
+    ]
+
+
+def test_a_folder_of_frames_leaves_products_out(folder: Path) -> None:
+    made = run(folder, "noisemaps", GOLDEN, "--camera", "golden.toml", "-o", "f.fits", "--json")
+    assert json.loads(made.stdout)["frames"] == 36
+
+
+def test_traditional_dark(folder: Path) -> None:
+    made = run(
+        folder,
+        "dark",
+        *STACK,
+        "--camera",
+        "golden.toml",
+        "-o",
+        "d.fits",
+        "--estimator",
+        "reference",
+    )
+    assert made.returncode == 0, made.stderr
+    with fits.open(GOLDEN / "expected_trad_dark_g1_t2_image.fits") as hdus:
+        dark = Dark(folder / "d.fits")
+        np.testing.assert_allclose(dark.data, hdus[1].data, rtol=1e-6)
+        np.testing.assert_allclose(dark.err, hdus["ERR"].data, rtol=1e-6)
+
+
+@pytest.mark.parametrize("how", [["--gain", 200, "--exptime", 60], ["--like", STACK[0]]])
+def test_synthesised_dark(folder: Path, maps: Path, how: list[Any]) -> None:
+    made = run(
+        folder, "synthesize", maps, "--camera", "golden.toml", "-o", "s.fits", "--overwrite", *how
+    )
+    assert made.returncode == 0, made.stderr
+    dark = Dark(folder / "s.fits")
+    gain, time = (1.0, 2.0) if how[0] == "--like" else (200.0, 60.0)
+    F, C, D = DetectorNoiseMaps(maps).extra("SIGNED")[:, 1:51, 54:105].astype(float)
+    np.testing.assert_allclose(dark.data, F / gain + C + time * D, rtol=1e-5, atol=1e-5)
+    assert (dark.ext_hdr["EMGAIN_C"], dark.ext_hdr["EXPTIME"]) == (gain, time)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["noisemaps", *STACK, "--camera", "golden.toml", "-o", "x.fits"], 1, "at least 4 stacks"),
+        (["noisemaps", "nowhere.fits", "-o", "x.fits"], 1, "nowhere.fits: no such file"),
+        (["noisemaps", FRAMES, "-o", "x.fits"], 1, "has 60 x 110 pixels, the geometry 1200 x 2200"),
+        (["noisemaps", FRAMES, "--camera", "golden.toml", "-o", "no/x.fits"], 1, "no such folder"),
+        (["noisemaps", FRAMES, "--camera", "leica", "-o", "x.fits"], 1, "neither built in"),
+        (["noisemaps", FRAMES], 2, "--output"),
+        (["synthesize", "maps.fits", "-o", "x.fits", "--gain", "7"], 2, "--exptime"),
+        (["noisemaps", "@none.txt", "-o", "x.fits"], 1, "cannot be read as a list"),
+    ],
+)
+def test_faults_say_what_is_wrong_and_write_nothing(
+    folder: Path, maps: Path, arguments: list[str], code: int, message: str
+) -> None:
+    made = run(folder, *arguments)
+    assert made.returncode == code
+    assert message in " ".join(made.stderr.split())
+    assert "Traceback" not in made.stderr
+    assert not (folder / "x.fits").exists()
+    assert not list(folder.glob(".*.part"))
+
+
+def test_an_existing_file_is_kept_unless_told(folder: Path, maps: Path) -> None:
+    before = maps.read_bytes()
+    command = ["noisemaps", FRAMES, "--camera", "golden.toml", "-o", maps]
+    made = run(folder, *command)
+    assert made.returncode == 1
+    assert "exists" in made.stderr
+    assert maps.read_bytes() == before
+
+
+def test_version_and_help(folder: Path) -> None:
+    assert run(folder, "--version").stdout.startswith("emdarks 0.")
+    assert "noisemaps" in run(folder, "--help").stdout
+
+
+def test_help_loads_no_heavy_library(folder: Path) -> None:
+    program = (
+        "import sys\n"
+        "try:\n"
+        "    from emdarks.cli import main; sys.argv = ['emdarks', '--help']; main()\n"
+        "except SystemExit:\n"
+        "    pass\n"
+        "heavy = {'numba', 'matplotlib', 'dask', 'astropy', 'numpy'} & set(sys.modules)\n"
+        "print('heavy:', sorted(heavy))\n"
+    )
+    made = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "heavy: []" in made.stdout

@@ -1,0 +1,49 @@
+"""What the documentation points to exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parent.parent / "docs"
+TESTS = Path(__file__).parent
+SOURCE = DOCS.parent / "src" / "emdarks"
+
+
+def statements() -> str:
+    return (DOCS / "statements.md").read_text()
+
+
+def named_tests() -> list[tuple[str, str | None]]:
+    """Files and functions; ``::name`` alone belongs to the file before it."""
+    found: list[tuple[str, str | None]] = []
+    current = ""
+    for file, name in re.findall(r"`(test_\w+\.py)?(?:::(\w+))?`", statements()):
+        current = file or current
+        if file or name:
+            found.append((current, name or None))
+    return found
+
+
+@pytest.mark.parametrize(("file", "name"), sorted(set(named_tests()), key=str))
+def test_tests_exist(file: str, name: str | None) -> None:
+    text = (TESTS / file).read_text()
+    assert name is None or f"def {name}(" in text
+
+
+@pytest.mark.parametrize(
+    "place", sorted(set(re.findall(r"`(\w+/?\w+\.py)`( `[\w.]+`)?", statements())))
+)
+def test_places_exist(place: tuple[str, str]) -> None:
+    file, name = place
+    if file.startswith("test_"):
+        return
+    text = (SOURCE / file).read_text()
+    if name:
+        assert re.search(rf"(def|class) {name.strip(' `').split('.')[-1]}\b", text), place
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(named_tests()) > 40

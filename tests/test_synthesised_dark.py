@@ -1,0 +1,152 @@
+"""build_synthesized_dark and DetectorNoiseMaps.synthesize."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from campaigns import COLS, REGIONS, ROWS, Campaign, params
+from emdarks.darks import build_synthesized_dark, calibrate_darks_lsq
+from emdarks.data import Dark, DetectorNoiseMaps
+from emdarks.errors import EmdarksWarning, InputError, InputTypeError
+
+
+@pytest.fixture(scope="module")
+def maps(quirky: Campaign) -> DetectorNoiseMaps:
+    return calibrate_darks_lsq(quirky.files(), params(), False, REGIONS)
+
+
+def test_value_and_error_by_formula(maps: DetectorNoiseMaps) -> None:
+    g, t = 250.0, 30.0
+    dark = maps.synthesize(g, t)
+    F, C, D = maps.extra("SIGNED")
+    sigma, corr = maps.err[0], maps.extra("CORR")
+    np.testing.assert_allclose(dark.data[:-1], (F / g + C + t * D)[:-1], rtol=1e-12)
+    for r, c in ((0, 5), (9, 20), (15, 30)):
+        v = np.array([1 / g, 1.0, t]) * sigma[:, r, c]
+        R = np.eye(3)
+        R[0, 1] = R[1, 0] = corr[0, r, c]
+        R[0, 2] = R[2, 0] = corr[1, r, c]
+        R[1, 2] = R[2, 1] = corr[2, r, c]
+        assert dark.err[0, r, c] == pytest.approx(np.sqrt(v @ R @ v), rel=1e-10)
+
+
+def test_unfittable_and_telemetry_pixels(maps: DetectorNoiseMaps) -> None:
+    dark = maps.synthesize(250.0, 30.0)
+    assert dark.data[3, 20] == 0
+    assert np.isnan(dark.err[0, 3, 20])
+    assert dark.dq[3, 20] & 4
+    assert np.isnan(dark.data[-1]).all()
+    assert np.isnan(dark.err[0, -1]).all()
+    assert (dark.dq[-1] == 1).all()
+
+
+def test_the_dark_for_frames_matches_them(maps: DetectorNoiseMaps, quirky: Campaign) -> None:
+    stack = quirky.stack(300.0, 50.0)
+    dark = build_synthesized_dark(stack.files(), maps, REGIONS)
+    assert dark.data.shape == (17, 15)
+    frame = stack.files()[0].ext_hdr
+    for key in ("EXPTIME", "EMGAIN_C", "KGAINPAR"):
+        assert dark.ext_hdr[key] == frame[key]
+    assert dark.ext_hdr["EMGAIN_A"] == 300.0
+    assert (dark.ext_hdr["DATATYPE"], dark.ext_hdr["IS_SYNTH"]) == ("Dark", 1)
+    assert "B_O" not in dark.ext_hdr
+    assert dark.filename == maps.filename.replace("_dnm_cal", "_drk_cal")
+    history = " ".join(str(line) for line in dark.ext_hdr["HISTORY"])
+    assert "exptime = 50.0 s and commanded EM gain = 300.0" in history
+    assert "the signed maps" in history
+
+
+def test_the_gain_used_may_differ_from_the_one_commanded(
+    maps: DetectorNoiseMaps, quirky: Campaign
+) -> None:
+    dataset = quirky.stack(300.0, 50.0).memory()
+    for frame in dataset:
+        frame.ext_hdr["EMGAIN_A"] = 310.0
+    dark = build_synthesized_dark(dataset, maps, REGIONS, True)
+    np.testing.assert_array_equal(dark.data, maps.synthesize(310.0, 50.0).data)
+    assert (dark.ext_hdr["EMGAIN_C"], dark.ext_hdr["EMGAIN_A"]) == (300.0, 310.0)
+
+
+def test_saved_maps_make_the_same_dark(maps: DetectorNoiseMaps, tmp_path: Path) -> None:
+    maps.copy().save(tmp_path)
+    reloaded = DetectorNoiseMaps(tmp_path / maps.filename)
+    one, other = maps.synthesize(40.0, 11.0), reloaded.synthesize(40.0, 11.0)
+    np.testing.assert_allclose(other.data, one.data, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(other.err, one.err, rtol=1e-4)
+    assert "the signed maps" in str(other.ext_hdr["HISTORY"]).replace("\n", "")
+    assert other.ext_hdr["KGAINPAR"] == 8.7
+
+
+def test_published_planes_can_be_forced(maps: DetectorNoiseMaps) -> None:
+    dark = maps.synthesize(250.0, 30.0, use_signed=False)
+    F, C, D = maps.data
+    np.testing.assert_allclose(dark.data[:-1], (F / 250 + C + 30 * D)[:-1], rtol=1e-12)
+    sigma = maps.err[0]
+    expected = np.sqrt((sigma[0] / 250) ** 2 + sigma[1] ** 2 + (30 * sigma[2]) ** 2)
+    np.testing.assert_allclose(dark.err[0], expected, rtol=1e-12)
+    assert dark.data[9, 20] >= maps.synthesize(250.0, 30.0).data[9, 20]
+
+
+def test_edited_planes_are_believed_with_a_warning(maps: DetectorNoiseMaps) -> None:
+    edited = maps.copy()
+    edited.data[1, 9, 20] = 0.5
+    with pytest.warns(EmdarksWarning, match="not those of the fit any more"):
+        dark = edited.synthesize(250.0, 30.0)
+    assert dark.data[9, 20] == pytest.approx(
+        edited.data[0, 9, 20] / 250 + 0.5 + 30 * edited.data[2, 9, 20]
+    )
+
+
+def test_maps_without_signed_planes(maps: DetectorNoiseMaps, quirky: Campaign) -> None:
+    plain = DetectorNoiseMaps(
+        maps.data.copy(), maps.pri_hdr.copy(), maps.ext_hdr.copy(), None, maps.err, maps.dq
+    )
+    assert plain.hdu_names == []
+    frames = quirky.stack(300.0, 50.0).files()
+    dark = build_synthesized_dark(frames, plain, REGIONS, True)
+    forced = build_synthesized_dark(frames, maps, REGIONS, True, use_signed=False)
+    np.testing.assert_array_equal(dark.data, forced.data)
+    plain.data[2, 4, 20] = -1e-3
+    with pytest.raises(InputTypeError, match="map of D has negative"):
+        build_synthesized_dark(frames, plain, REGIONS)
+    plain.data[2, 4, 20], plain.data[1, 4, 20] = 0.0, -1.0
+    with pytest.raises(InputTypeError, match="map of C has negative"):
+        build_synthesized_dark(frames, plain, REGIONS)
+
+
+def test_refused(maps: DetectorNoiseMaps, quirky: Campaign) -> None:
+    with pytest.raises(InputError, match="these are 5"):
+        build_synthesized_dark(quirky.files(), maps, REGIONS)
+    low = quirky.stack(300.0, 50.0).memory()
+    for frame in low:
+        frame.ext_hdr["EMGAIN_C"] = 0.5
+    with pytest.raises(TypeError, match="below 1"):
+        build_synthesized_dark(low, maps, REGIONS)
+    with pytest.raises(TypeError, match=rf"shape \({ROWS}, {COLS}\)"):
+        build_synthesized_dark(quirky.stack(300.0, 50.0).files(), maps)
+    for gain, time in ((0.9, 1.0), (2.0, -1.0), (np.nan, 1.0), (2.0, np.inf)):
+        with pytest.raises(InputError, match="must"):
+            maps.synthesize(gain, time)
+
+
+def test_stacks_of_different_k_gain_have_none_in_common(
+    maps: DetectorNoiseMaps,
+) -> None:
+    mixed = maps.copy()
+    mixed.hdu_list["STACKS"].data["KGAINPAR"][0] = 9.0
+    with pytest.warns(EmdarksWarning, match="no common k-gain"):
+        dark = mixed.synthesize(250.0, 30.0)
+    assert dark.ext_hdr["KGAINPAR"] == -999.0
+    assert mixed.synthesize(250.0, 30.0, kgain=8.5).ext_hdr["KGAINPAR"] == 8.5
+
+
+def test_a_dark_is_a_dark_after_saving(maps: DetectorNoiseMaps, tmp_path: Path) -> None:
+    dark: Any = maps.synthesize(250.0, 30.0)
+    dark.save(tmp_path)
+    again = Dark(tmp_path / dark.filename)
+    np.testing.assert_allclose(again.data, dark.data, rtol=1e-6)
+    assert again.ext_hdr["IS_SYNTH"] == 1
