@@ -191,13 +191,15 @@ def test_a_file_that_vanishes_is_named(make: Maker) -> None:
 def test_a_stack_in_which_every_frame_is_bad(make: Maker) -> None:
     dq = np.full((ROWS, COLS), 4, np.uint16)
     with pytest.raises(EmdarksError, match="no pixel is good in two frames"):
+        fit(make(GOOD, dq=dq), estimator="reference")
+    with pytest.raises(EmdarksError, match="no pixel of any stack is good in two frames"):
         fit(make(GOOD, dq=dq))
 
 
 @pytest.mark.usefixtures("no_pixels")
 def test_a_stack_of_one_frame(make: Maker) -> None:
     with pytest.raises(CalDarksLSQException, match=r"f0\.fits: is the only frame of the stack"):
-        fit(make(GOOD, each=1))
+        fit(make(GOOD, each=1), estimator="reference")
 
 
 def test_foreign_frames_with_wrong_planes(quirky: Campaign) -> None:

@@ -33,8 +33,10 @@ class Fit:
         with error NaN.
     correlations : ndarray, shape (3, pixels)
         F-C, F-D, C-D.
-    chi2, r_squared, residual_variance : ndarray, shape (pixels,)
-        Reduced chi-square, adjusted R^2, and the unweighted s^2.
+    chi2, r_squared : ndarray, shape (pixels,)
+        Reduced chi-square and adjusted R^2.
+    residual_variance : ndarray, shape (pixels,), or None
+        The unweighted s^2, where errors are made of it.
     stacks_used, dq : ndarray of integers, shape (pixels,)
         Usable stacks, and the flags.
     """
@@ -44,12 +46,12 @@ class Fit:
     correlations: Array
     chi2: Array
     r_squared: Array
-    residual_variance: Array
+    residual_variance: Array | None
     stacks_used: Array
     dq: Array
 
     @classmethod
-    def empty(cls, pixels: int, flags: npt.DTypeLike) -> Fit:
+    def empty(cls, pixels: int, flags: npt.DTypeLike, residuals: bool) -> Fit:
         """Room for the result."""
         return cls(
             values=np.empty((3, pixels)),
@@ -57,7 +59,7 @@ class Fit:
             correlations=np.empty((3, pixels)),
             chi2=np.empty(pixels),
             r_squared=np.empty(pixels),
-            residual_variance=np.empty(pixels),
+            residual_variance=np.empty(pixels) if residuals else None,
             stacks_used=np.empty(pixels, np.int16),
             dq=np.zeros(pixels, flags),
         )
@@ -72,8 +74,9 @@ class Fit:
         """Telemetry rows: no value, flag 1."""
         for array in (self.values, self.errors, self.correlations):
             array[:, lo:hi] = np.nan
-        for array in (self.chi2, self.r_squared, self.residual_variance):
-            array[lo:hi] = np.nan
+        for plane in (self.chi2, self.r_squared, self.residual_variance):
+            if plane is not None:
+                plane[lo:hi] = np.nan
         self.stacks_used[lo:hi] = 0
         self.dq[lo:hi] = 1
 
@@ -116,7 +119,9 @@ def fit_reference(
         A stack has no pixel with two good samples.
     """
     pixels = store.n.shape[1]
-    fit = Fit.empty(pixels, store.flags.dtype)
+    fit = Fit.empty(pixels, store.flags.dtype, residuals=True)
+    assert fit.residual_variance is not None
+    residual_variance = fit.residual_variance
     single, floor = _stand_ins(store, stacks, skip)
     gain, gain_time = design(stacks)
 
@@ -138,7 +143,7 @@ def fit_reference(
             fit.correlations,
             fit.chi2,
             fit.r_squared,
-            fit.residual_variance,
+            residual_variance,
             fit.stacks_used,
             fit.dq,
         )

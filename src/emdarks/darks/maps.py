@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,13 @@ from emdarks.cameras import Camera
 from emdarks.darks.campaign import check_campaign
 from emdarks.darks.fitting import Fit, fit_reference
 from emdarks.darks.options import Setting, choose, setting
-from emdarks.darks.statistics import bias_offset, image_statistics
+from emdarks.darks.pooled import PooledNoise, fit_pooled
+from emdarks.darks.statistics import (
+    NO_OFFSET,
+    bias_offset,
+    image_statistics,
+    pooled_bias_offset,
+)
 from emdarks.detector import Regions, imaging_area_geom, region_slices
 from emdarks.errors import GeometryError, InputError
 from emdarks.execution import Executor
@@ -36,7 +44,7 @@ __all__ = ["calibrate_darks_lsq"]
 
 Array = npt.NDArray[Any]
 
-ESTIMATORS = ("reference",)
+ESTIMATORS = ("pooled", "reference")
 
 
 def calibrate_darks_lsq(
@@ -45,12 +53,13 @@ def calibrate_darks_lsq(
     weighting: bool = True,
     detector_regions: Regions | None = None,
     *,
-    estimator: str = "reference",
+    estimator: str = "pooled",
     nonnegative: Sequence[str] = ("CIC", "DC"),
     camera: str | Camera | None = None,
     kgain: float | None = None,
     mask_bits: int | None = None,
     gain_tolerance: float = 0.05,
+    gain_error: float = 0.0,
     executor: Executor | None = None,
 ) -> DetectorNoiseMaps:
     """Fit fixed-pattern noise F, clock-induced charge C and dark current D of every pixel.
@@ -70,8 +79,10 @@ def calibrate_darks_lsq(
         Weight the stacks, or treat all alike.
     detector_regions : mapping, optional
         Geometry; that of the camera by default.
-    estimator : {"reference"}
-        "reference": weights 1/err_i^2 with the error of each pixel's mean, sqrt(sum
+    estimator : {"pooled", "reference"}
+        "pooled": weights from variances pooled over the pixels of each stack, the
+        covariance of that fit made honest pixel by pixel; outside the imaging area F and
+        C only. "reference": weights 1/err_i^2 with the error of each pixel's mean, sqrt(sum
         s_j^2 / n + S^2 / n), errors from unweighted residuals: what the reference
         implementation documents, its defects mended.
     nonnegative : sequence of {"FPN", "CIC", "DC"}
@@ -85,6 +96,9 @@ def calibrate_darks_lsq(
         Flag bits that mark a sample as bad; all by default.
     gain_tolerance : float
         Largest relative spread of the measured gains of a stack.
+    gain_error : float
+        Relative 1-sigma error of the EM gain of each stack, independent of each other,
+        to be added to the errors ("pooled" only).
     executor : Executor, optional
         Who computes; the threads of this process by default.
 
@@ -93,8 +107,9 @@ def calibrate_darks_lsq(
     DetectorNoiseMaps
         F (EM electrons), C (electrons per pixel and frame), D (electrons per pixel and
         second), shape (3, rows, columns), with errors and flags. A pixel with fewer than
-        four usable stacks, or whose usable stacks cannot tell the three apart, is 0 with
-        error NaN and the OR of its flags. Telemetry rows are NaN with flag 1.
+        four usable stacks ("pooled" outside the imaging area: three), or whose usable
+        stacks cannot tell the parameters apart, is 0 with error NaN and the OR of its
+        flags. Telemetry rows are NaN with flag 1.
 
     Raises
     ------
@@ -107,11 +122,13 @@ def calibrate_darks_lsq(
     if type(weighting) is not bool:
         raise InputError(f"weighting is {weighting!r}; it must be True or False")
     choose("estimator", estimator, ESTIMATORS)
+    if not 0 <= gain_error < 1:
+        raise InputError(f"gain_error is {gain_error!r}; it is relative, from 0 to 1")
     for name in nonnegative:
         choose("nonnegative", name, PLANES)
     job = setting(dataset, camera, detector_regions, executor, mask_bits, kgain)
     stacks = group_stacks(job.inputs, gain_tolerance)
-    check_campaign(stacks, kgain, min_frames=2)
+    check_campaign(stacks, kgain, min_frames=2 if estimator == "reference" else 1)
     check_shape(stacks, job.arrtype, job.regions)
     telemetry = job.telemetry(detector_params)
     area = figure_area(job.arrtype, job.regions, telemetry)
@@ -123,10 +140,15 @@ def calibrate_darks_lsq(
     store, sums = accumulate_stacks(jobs_of(stacks, scales, job.mask, area), job.executor)
     warn_unflagged(stacks, [stack.figures for stack in sums])
 
-    cols = stacks[0].frames[0].record.shape[1]
-    skip = (telemetry.start * cols, telemetry.stop * cols)
-    fit = fit_reference(store, stacks, weighting, skip, job.executor)
-    content = _content(fit, store, stacks, job, kgain, skip)
+    frame = _Frame.of(job, stacks[0].frames[0].record.shape, telemetry)
+    if estimator == "reference":
+        fit = fit_reference(store, stacks, weighting, frame.skip, job.executor)
+        content = _content(fit, None, store, stacks, job, kgain, frame)
+    else:
+        fit, noise = fit_pooled(
+            store, stacks, weighting, frame.imaging, frame.skip, job.executor, gain_error
+        )
+        content = _content(fit, noise, store, stacks, job, kgain, frame)
     return noise_maps(
         content,
         job.inputs,
@@ -136,36 +158,81 @@ def calibrate_darks_lsq(
             "WEIGHTED": (weighting, "stacks weighted in the fit"),
             "NONNEG": (",".join(nonnegative), "negative values became 0"),
             "SCREEN": (False, "unflagged cosmic rays screened"),
+            "GAINERR": (gain_error, "relative gain error added to the errors"),
         },
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """The frame, flat in pixels: where there is signal, dark current, prescan."""
+
+    shape: tuple[int, int]
+    skip: tuple[int, int]
+    signal: Array
+    imaging: Array
+    prescan: Array
+    reliable: Array
+
+    @classmethod
+    def of(cls, job: Setting, shape: tuple[int, int], telemetry: slice) -> _Frame:
+        rows, cols, (row0, col0) = imaging_area_geom(job.arrtype, job.regions)
+        area = slice(row0, row0 + rows), slice(col0, col0 + cols)
+        signal = np.ones(shape, dtype=bool)
+        signal[telemetry] = False
+
+        def region(name: str) -> Array:
+            inside = np.zeros(shape, dtype=bool)
+            # A camera without prescan has no bias offset.
+            with suppress(GeometryError):
+                inside[region_slices(job.arrtype, name, job.regions)] = True
+            return np.flatnonzero(inside & signal)
+
+        imaging = np.zeros(shape, dtype=bool)
+        imaging[area] = True
+        skip = (telemetry.start * shape[1], telemetry.stop * shape[1])
+        return cls(
+            shape,
+            skip,
+            signal.reshape(-1),
+            imaging.reshape(-1),
+            region("prescan"),
+            region("prescan_reliable"),
+        )
+
+
 def _content(
     fit: Fit,
+    noise: PooledNoise | None,
     store: StackStore,
     stacks: Sequence[Stack],
     job: Setting,
     kgain: float | None,
-    skip: tuple[int, int],
+    frame: _Frame,
 ) -> MapsContent:
     """What the product says, D taken out of everywhere but the imaging area."""
-    shape = stacks[0].frames[0].record.shape
-    imaging = _imaging(job, shape)
-    signal = np.ones(shape[0] * shape[1], dtype=bool)
-    signal[slice(*skip)] = False
-    inside = np.flatnonzero(imaging & signal)
+    inside = np.flatnonzero(frame.imaging & frame.signal)
     k_gains = [kgain or stack.k_gain for stack in stacks]
-    offset = bias_offset(fit, store, stacks, k_gains, _prescan(job, shape, signal), job.executor)
-    statistics = image_statistics(fit, store, stacks, inside)
-    rows = _stack_rows(fit, store, stacks, k_gains, inside)
-    _remove_dark_current(fit, ~imaging & signal)
+    read_noise = None
+    if noise is None:
+        offset = bias_offset(fit, store, stacks, k_gains, frame.prescan, job.executor)
+    else:
+        offset = NO_OFFSET
+        if noise.outside is not None:
+            v, cols = noise.outside.v, frame.shape[1]
+            offset = pooled_bias_offset(fit, store, stacks, k_gains, frame.reliable, v, cols)
+        region = noise.imaging or noise.outside
+        read_noise = float(np.sqrt(region.model.read_noise2)) if region else float("nan")
+    statistics = image_statistics(fit, store, stacks, inside, read_noise)
+    rows = _stack_rows(fit, noise, store, stacks, k_gains, inside)
+    _remove_dark_current(fit, ~frame.imaging & frame.signal)
     nbad = sum(
         (counts < len(stack.frames) / 2).astype(np.int16)
         for counts, stack in zip(store.n, stacks, strict=True)
     )
     frame_of = {id(item): i for i, stack in enumerate(stacks) for item in stack.frames}
     return MapsContent(
-        shape=shape,
+        shape=frame.shape,
         fit=fit,
         unreliable=np.asarray(nbad),
         offset=offset,
@@ -173,22 +240,6 @@ def _content(
         stacks=rows,
         stack_of_input=[frame_of[id(item)] for item in job.inputs],
     )
-
-
-def _imaging(job: Setting, shape: tuple[int, int]) -> Array:
-    rows, cols, (row0, col0) = imaging_area_geom(job.arrtype, job.regions)
-    imaging = np.zeros(shape, dtype=bool)
-    imaging[row0 : row0 + rows, col0 : col0 + cols] = True
-    return imaging.reshape(-1)
-
-
-def _prescan(job: Setting, shape: tuple[int, int], signal: Array) -> Array:
-    prescan = np.zeros(shape, dtype=bool)
-    try:
-        prescan[region_slices(job.arrtype, "prescan", job.regions)] = True
-    except GeometryError:
-        return np.empty(0, dtype=np.intp)  # a camera without prescan has no bias offset
-    return np.flatnonzero(prescan.reshape(-1) & signal)
 
 
 def _remove_dark_current(fit: Fit, outside: Array) -> None:
@@ -201,11 +252,13 @@ def _remove_dark_current(fit: Fit, outside: Array) -> None:
 
 def _stack_rows(
     fit: Fit,
+    noise: PooledNoise | None,
     store: StackStore,
     stacks: Sequence[Stack],
     k_gains: Sequence[float],
     inside: Array,
 ) -> list[StackRow]:
+    region = None if noise is None else noise.imaging or noise.outside
     pixels = inside[fit.fitted[inside]]
     rows = []
     for i, stack in enumerate(stacks):
@@ -222,8 +275,16 @@ def _stack_rows(
                 k_gain=k_gains[i],
                 frames=len(stack.frames),
                 mean_good=float(np.mean(store.n[i], dtype=np.float64)),
-                variance=float(store.m2[i, pixels].sum() / freedom) if freedom else np.nan,
+                variance=(
+                    float(region.v[i])
+                    if region is not None
+                    else float(store.m2[i, pixels].sum() / freedom)
+                    if freedom
+                    else np.nan
+                ),
                 residual=float(residual.mean()) if residual.size else np.nan,
+                read_noise=np.nan if region is None else float(region.model.read_noise[i]),
+                excess=np.nan if region is None else float(region.model.excess[i]),
             )
         )
     return rows

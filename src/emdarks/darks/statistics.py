@@ -16,7 +16,15 @@ from emdarks.errors import EmdarksWarning
 from emdarks.execution import Executor
 from emdarks.stacks import Stack, StackStore
 
-__all__ = ["BiasOffset", "ImageStatistics", "bias_offset", "image_statistics"]
+__all__ = [
+    "BiasOffset",
+    "ImageStatistics",
+    "bias_offset",
+    "image_statistics",
+    "pooled_bias_offset",
+]
+
+JACKKNIFE_GROUPS = 6
 
 Array = npt.NDArray[Any]
 
@@ -26,13 +34,13 @@ class BiasOffset:
     """What the bias subtraction left in the prescan, DN."""
 
     value: float
+    error: float
     upper: float
     lower: float
 
-    @property
-    def error(self) -> float:
-        """The larger distance to a bound."""
-        return max(self.upper - self.value, self.value - self.lower)
+
+#: Of a camera without prescan.
+NO_OFFSET = BiasOffset(0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +54,7 @@ class ImageStatistics:
     median_f : float
         Median of F.
     variances : tuple of float
-        mean(s^2) Q_kk for F, C and D.
+        Of F, C and D as fitted: mean(s^2) Q_kk, or the mean squared error of a pixel.
     read_noise : float
         Electrons; NaN where the estimate cannot be trusted.
     """
@@ -87,7 +95,7 @@ def bias_offset(
     """
     pixels = prescan[fit.fitted[prescan]]
     if pixels.size == 0:
-        return BiasOffset(0.0, 0.0, 0.0)
+        return NO_OFFSET
     gain, gain_time = design(stacks)
     values, errors = fit.values[:, pixels], fit.errors[:, pixels]
 
@@ -103,12 +111,74 @@ def bias_offset(
         ]
 
     offsets = np.array(executor.map(medians, range(len(stacks))))
-    value, upper, lower = np.nanmean(offsets, axis=0)
-    return BiasOffset(float(value), float(upper), float(lower))
+    value, upper, lower = (float(mean) for mean in np.nanmean(offsets, axis=0))
+    return BiasOffset(value, max(upper - value, value - lower), upper, lower)
+
+
+def pooled_bias_offset(
+    fit: Fit,
+    store: StackStore,
+    stacks: Sequence[Stack],
+    k_gains: Sequence[float],
+    prescan: Array,
+    variances: Array,
+    cols: int,
+) -> BiasOffset:
+    """Weighted mean over stacks of the median residual in the reliable prescan.
+
+    B = sum_i W_i median(y_i - F - g_i C) / sum_i W_i, W_i the mean weight n/v of stack i. Its
+    error is a jackknife that leaves out one of six groups of neighbouring rows: few groups,
+    since F absorbs the linear part of the medians and the rest is not smooth.
+
+    Parameters
+    ----------
+    fit, store, stacks, k_gains
+        As in `bias_offset`.
+    prescan : ndarray of int
+        Pixels of the reliable prescan columns.
+    variances : ndarray, shape (stacks,)
+        Pooled variances outside the imaging area.
+    cols : int
+        Columns of the frame.
+    """
+    pixels = prescan[fit.fitted[prescan]]
+    if pixels.size == 0:
+        return NO_OFFSET
+    gain, _ = design(stacks)
+    n = store.n[:, pixels].astype(np.float64)
+    values = fit.values[:, pixels]
+    residual = store.mean[:, pixels] - values[0] - gain[:, None] * values[1]
+    residual /= np.asarray(k_gains)[:, None]
+    err2 = 0.0 if store.err2 is None else store.err2[:, pixels] / np.maximum(n, 1) ** 2
+    variance = variances[:, None] / np.maximum(n, 1) + err2
+    weight = np.where((n > 0) & (variance > 0), 1 / np.where(variance > 0, variance, 1), n)
+
+    def offset(keep: Array) -> float:
+        medians, weights = [], []
+        for r, w, good in zip(residual, weight, (n > 0) & keep, strict=True):
+            if good.any():
+                medians.append(np.median(r[good]))
+                weights.append(w[good].mean())
+        return float(np.average(medians, weights=weights))
+
+    row = pixels // cols
+    rows = np.unique(row)
+    groups = min(JACKKNIFE_GROUPS, rows.size)
+    value = offset(np.ones(pixels.size, dtype=bool))
+    if groups < 2:
+        return BiasOffset(value, 0.0, value, value)
+    member = np.searchsorted(rows, row) * groups // rows.size
+    parts = np.array([offset(member != group) for group in range(groups)])
+    error = float(np.sqrt((groups - 1) / groups * ((parts - parts.mean()) ** 2).sum()))
+    return BiasOffset(value, error, value + error, value - error)
 
 
 def image_statistics(
-    fit: Fit, store: StackStore, stacks: Sequence[Stack], imaging: Array
+    fit: Fit,
+    store: StackStore,
+    stacks: Sequence[Stack],
+    imaging: Array,
+    read_noise: float | None = None,
 ) -> ImageStatistics:
     """Statistics over the fitted pixels of the imaging area.
 
@@ -118,23 +188,35 @@ def image_statistics(
         As in `bias_offset`.
     imaging : ndarray of int
         Pixels of the imaging area, telemetry rows left out.
+    read_noise : float, optional
+        Where the noise model gave it; else it is read off the stack of lowest g t.
     """
     pixels = imaging[fit.fitted[imaging]]
     if pixels.size == 0:
         nothing = (np.nan,) * 3
         return ImageStatistics(nothing, np.nan, nothing, np.nan)
     F, C, D = fit.values[:, pixels]
-    gain, gain_time = design(stacks)
-    X = np.column_stack([np.ones_like(gain), gain, gain_time])
-    scale = np.abs(X).max(axis=0)
-    Q = np.diag(np.linalg.inv((X / scale).T @ (X / scale))) / scale**2
-    variances = float(np.mean(fit.residual_variance[pixels])) * Q
+    if read_noise is None:
+        read_noise = _read_noise(F, C, D, store, stacks, pixels)
+    variances = _variances(fit, stacks, pixels)
     return ImageStatistics(
         means=(float(F.mean()), float(C.mean()), float(D.mean())),
         median_f=float(np.median(F)),
         variances=(float(variances[0]), float(variances[1]), float(variances[2])),
-        read_noise=_read_noise(F, C, D, store, stacks, pixels),
+        read_noise=read_noise,
     )
+
+
+def _variances(fit: Fit, stacks: Sequence[Stack], pixels: Array) -> Array:
+    if fit.residual_variance is None:
+        mean: Array = np.mean(fit.errors[:, pixels] ** 2, axis=1)
+        return mean
+    gain, gain_time = design(stacks)
+    X = np.column_stack([np.ones_like(gain), gain, gain_time])
+    scale = np.abs(X).max(axis=0)
+    Q = np.diag(np.linalg.inv((X / scale).T @ (X / scale))) / scale**2
+    variances: Array = float(np.mean(fit.residual_variance[pixels])) * Q
+    return variances
 
 
 def _read_noise(

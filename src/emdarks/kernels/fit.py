@@ -26,7 +26,7 @@ PIVOT = 1e-8
 
 
 @inline
-def _inverse(a: float, b: float, c: float, d: float, e: float, f: float) -> tuple[Six, bool]:
+def inverse3(a: float, b: float, c: float, d: float, e: float, f: float) -> tuple[Six, bool]:
     """Inverse of the symmetric matrix [[a b c] [b d e] [c e f]], and whether it has rank 3."""
     zero = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     if a <= 0.0 or d <= 0.0 or f <= 0.0:
@@ -67,7 +67,7 @@ def design_rank(gain: Array, gain_time: Array) -> bool:
         s_gg += g * g
         s_gh += g * h
         s_hh += h * h
-    _, full = _inverse(float(gain.size), s_g, s_h, s_gg, s_gh, s_hh)
+    _, full = inverse3(float(gain.size), s_g, s_h, s_gg, s_gh, s_hh)
     return full
 
 
@@ -251,8 +251,8 @@ def reference_fit(
             p, gain, gain_time, n, mean, m2, err2, flags, single, floor, weighted
         )
         stacks_used[p] = used
-        (q00, q01, q02, q11, q12, q22), full = _inverse(*plain)
-        (a00, a01, a02, a11, a12, a22), solved = _inverse(*weights)
+        (q00, q01, q02, q11, q12, q22), full = inverse3(*plain)
+        (a00, a01, a02, a11, a12, a22), solved = inverse3(*weights)
         if used < 4 or not full or not solved:
             values[:, p], errors[:, p], correlations[:, p] = 0.0, np.nan, 0.0
             chi2[p], r_squared[p], residual_variance[p] = np.nan, np.nan, np.nan

@@ -49,6 +49,8 @@ class StackRow:
     mean_good: float
     variance: float
     residual: float
+    read_noise: float
+    excess: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +191,8 @@ def _stacks_hdu(rows: Sequence[StackRow]) -> Any:
         "GOOD": ("mean_good", ""),
         "VARIANCE": ("variance", "electron2"),
         "RESIDUAL": ("residual", "electron"),
+        "READNOIS": ("read_noise", "electron"),
+        "EXCESS": ("excess", ""),
     }
     return table_hdu(
         "STACKS",
