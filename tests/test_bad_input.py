@@ -190,10 +190,11 @@ def test_a_file_that_vanishes_is_named(make: Maker) -> None:
 
 def test_a_stack_in_which_every_frame_is_bad(make: Maker) -> None:
     dq = np.full((ROWS, COLS), 4, np.uint16)
+    dataset = make(GOOD, dq=dq)
     with pytest.raises(EmdarksError, match="no pixel is good in two frames"):
-        fit(make(GOOD, dq=dq), estimator="reference")
+        fit(dataset, estimator="reference")
     with pytest.raises(EmdarksError, match="no pixel of any stack is good in two frames"):
-        fit(make(GOOD, dq=dq))
+        fit(dataset)
 
 
 @pytest.mark.usefixtures("no_pixels")

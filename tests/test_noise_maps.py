@@ -364,3 +364,51 @@ def test_a_stack_with_two_k_gains_keeps_them_apart(tmp_path: Path) -> None:
     maps = fit(campaign.files())
     history = " ".join(str(line) for line in maps.ext_hdr["HISTORY"])
     assert "[2.0, 1.0, " in history.replace("\n", "")
+
+
+# Systematics
+
+
+def test_derivatives_to_the_gain_are_those_of_a_fit_with_changed_gains() -> None:
+    dataset = exact_dataset(noise=20.0)
+    base = fit(dataset, weighting=False)
+    table = base.hdu_list["STACKS"].data
+    use = IMAGING & ~np.isnan(base.err[0, 0])
+    step = 1e-5
+    for i, gain in enumerate(table["EMGAIN_C"]):
+        moved = Dataset([frame.copy() for frame in dataset])
+        for frame in moved:
+            same = frame.ext_hdr["EMGAIN_C"] == gain
+            if same and frame.ext_hdr["EXPTIME"] == table["EXPTIME"][i]:
+                frame.ext_hdr["EMGAIN_M"] = gain * (1 + step)
+        changed = fit(moved, weighting=False)
+        difference = changed.extra("SIGNED") - base.extra("SIGNED")
+        for plane, name in enumerate(("DFPN_DG", "DCIC_DG", "DDC_DG")):
+            expected = difference[plane][use].mean() / step
+            # Means of noisy residuals add a little to the derivative of the model.
+            size = np.abs(table[name]).max()
+            assert table[name][i] == pytest.approx(expected, abs=0.05 * size)
+
+
+def test_all_gains_together_move_charge_only(quirky: Campaign) -> None:
+    maps = fit(quirky.files())
+    table = maps.hdu_list["STACKS"].data
+    means = [maps.ext_hdr[key] for key in ("FPN_IMM", "CIC_IMM", "DC_IMM")]
+    assert table["DFPN_DG"].sum() == pytest.approx(0, abs=1e-9)
+    assert table["DCIC_DG"].sum() == pytest.approx(-means[1], rel=1e-9)
+    assert table["DDC_DG"].sum() == pytest.approx(-means[2], rel=1e-9)
+    moved = maps.systematics(300.0, 50.0)
+    assert moved["stacks"].shape == (5,)
+    dark = means[0] / 300 + means[1] + 50 * means[2]
+    assert moved["k_gain"] == pytest.approx(dark)
+    assert moved["all_gains"] == pytest.approx(-dark)
+
+
+def test_a_stated_gain_error_adds_to_the_errors(quirky: Campaign) -> None:
+    plain = calibrate_darks_lsq(quirky.files(), params(), True, REGIONS)
+    wider = calibrate_darks_lsq(quirky.files(), params(), True, REGIONS, gain_error=0.05)
+    known = ~np.isnan(plain.err[0, 0])
+    np.testing.assert_array_equal(plain.data, wider.data)
+    assert (wider.err[0, 1][known] >= plain.err[0, 1][known]).all()
+    assert (wider.err[0, 1][known] > plain.err[0, 1][known]).any()
+    assert wider.ext_hdr["GAINERR"] == 0.05

@@ -188,3 +188,27 @@ def test_honest_error_of_the_mean(rng: np.random.Generator) -> None:
     # 814 pulls of a t law with 29 degrees of freedom: std 1.035 +- 0.027.
     assert abs(pulls.std() - 1.035) < 0.11
     assert abs(pulls.mean()) < 0.15
+
+
+@pytest.mark.parametrize(("gain", "frames"), [(5000.0, 5), (200.0, 8), (1.0, 4)])
+def test_pooled_errors_are_honest_for_few_skewed_samples(gain: float, frames: int) -> None:
+    """Register noise makes sample variances of few frames useless; pooled ones hold."""
+    rng = np.random.default_rng(5)
+    shape = (ROWS, COLS)
+    lam = 0.02 + 60 * rng.gamma(4, 2e-4, shape)
+    images = []
+    for number in range(frames):
+        electrons = rng.poisson(lam)
+        signal = np.where(electrons > 0, rng.gamma(np.maximum(electrons, 1e-9), gain), 0.0)
+        data = (signal + rng.normal(0, 120, shape)) / gain
+        hdus = frame_hdus(data, gain=gain, number=number, unit="detected electron")
+        dq = np.zeros(shape, np.uint16)
+        dq[0, 20] = 128 if number == 0 else 0
+        images.append(Image(data, hdus[0].header, hdus[1].header, dq=dq))
+    pulls = {
+        name: ((p := dark(Dataset(images), estimator=name)).data - lam)[:-1] / p.err[0][:-1]
+        for name in ("pooled", "sample")
+    }
+    # 814 pulls of skewed samples.
+    assert abs(pulls["pooled"].std() - 1) < 0.12
+    assert pulls["pooled"].std() < pulls["sample"].std()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,16 +18,19 @@ from emdarks.darks.pooled import PooledNoise, fit_pooled
 from emdarks.darks.statistics import (
     NO_OFFSET,
     bias_offset,
+    gain_derivatives,
     image_statistics,
     pooled_bias_offset,
 )
 from emdarks.detector import Regions, imaging_area_geom, region_slices
 from emdarks.errors import GeometryError, InputError
 from emdarks.execution import Executor
+from emdarks.kernels.screen import KEPT
 from emdarks.products import DetectorNoiseMaps
 from emdarks.products.noisemaps import PLANES
 from emdarks.products.writing import MapsContent, StackRow, noise_maps
 from emdarks.stacks import (
+    Screening,
     Stack,
     StackStore,
     accumulate_stacks,
@@ -40,7 +43,7 @@ from emdarks.stacks import (
 from emdarks.stacks.advice import warn_few_frames, warn_temperature, warn_unflagged
 from emdarks.stacks.units import warn_unknown_unit
 
-__all__ = ["calibrate_darks_lsq"]
+__all__ = ["FramePixels", "calibrate_darks_lsq"]
 
 Array = npt.NDArray[Any]
 
@@ -60,6 +63,7 @@ def calibrate_darks_lsq(
     mask_bits: int | None = None,
     gain_tolerance: float = 0.05,
     gain_error: float = 0.0,
+    screen: bool = False,
     executor: Executor | None = None,
 ) -> DetectorNoiseMaps:
     """Fit fixed-pattern noise F, clock-induced charge C and dark current D of every pixel.
@@ -99,6 +103,10 @@ def calibrate_darks_lsq(
     gain_error : float
         Relative 1-sigma error of the EM gain of each stack, independent of each other,
         to be added to the errors ("pooled" only).
+    screen : bool
+        Take out samples that no clean pixel reaches, such as unflagged cosmic rays: see
+        `emdarks.kernels.screen`. Needs 48 bytes more a pixel while a stack is
+        accumulated. The number of rejected samples is kept in the HDU ``REJECTED``.
     executor : Executor, optional
         Who computes; the threads of this process by default.
 
@@ -137,18 +145,20 @@ def calibrate_darks_lsq(
     warn_temperature(stacks)
     warn_few_frames(stacks)
 
-    store, sums = accumulate_stacks(jobs_of(stacks, scales, job.mask, area), job.executor)
+    jobs = jobs_of(stacks, scales, job.mask, area, KEPT if screen else 0)
+    screenings = [_screening(stack, job.camera) for stack in stacks] if screen else None
+    store, sums = accumulate_stacks(jobs, job.executor, screenings)
     warn_unflagged(stacks, [stack.figures for stack in sums])
 
-    frame = _Frame.of(job, stacks[0].frames[0].record.shape, telemetry)
+    frame = FramePixels.of(job, stacks[0].frames[0].record.shape, telemetry)
     if estimator == "reference":
         fit = fit_reference(store, stacks, weighting, frame.skip, job.executor)
-        content = _content(fit, None, store, stacks, job, kgain, frame)
+        content = _content(fit, None, store, stacks, job, kgain, frame, weighting)
     else:
         fit, noise = fit_pooled(
             store, stacks, weighting, frame.imaging, frame.skip, job.executor, gain_error
         )
-        content = _content(fit, noise, store, stacks, job, kgain, frame)
+        content = _content(fit, noise, store, stacks, job, kgain, frame, weighting)
     return noise_maps(
         content,
         job.inputs,
@@ -157,14 +167,14 @@ def calibrate_darks_lsq(
             "ESTIMATR": (estimator, "how the maps were estimated"),
             "WEIGHTED": (weighting, "stacks weighted in the fit"),
             "NONNEG": (",".join(nonnegative), "negative values became 0"),
-            "SCREEN": (False, "unflagged cosmic rays screened"),
+            "SCREEN": (screen, "unflagged cosmic rays screened"),
             "GAINERR": (gain_error, "relative gain error added to the errors"),
         },
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Frame:
+class FramePixels:
     """The frame, flat in pixels: where there is signal, dark current, prescan."""
 
     shape: tuple[int, int]
@@ -175,7 +185,7 @@ class _Frame:
     reliable: Array
 
     @classmethod
-    def of(cls, job: Setting, shape: tuple[int, int], telemetry: slice) -> _Frame:
+    def of(cls, job: Setting, shape: tuple[int, int], telemetry: slice) -> FramePixels:
         rows, cols, (row0, col0) = imaging_area_geom(job.arrtype, job.regions)
         area = slice(row0, row0 + rows), slice(col0, col0 + cols)
         signal = np.ones(shape, dtype=bool)
@@ -201,6 +211,12 @@ class _Frame:
         )
 
 
+def _screening(stack: Stack, camera: Camera) -> Screening:
+    noise = camera.noise
+    charge = noise.clock_induced_charge + stack.exposure_time * noise.dark_current
+    return Screening(stack.em_gain, noise.read_noise, charge)
+
+
 def _content(
     fit: Fit,
     noise: PooledNoise | None,
@@ -208,7 +224,8 @@ def _content(
     stacks: Sequence[Stack],
     job: Setting,
     kgain: float | None,
-    frame: _Frame,
+    frame: FramePixels,
+    weighting: bool,
 ) -> MapsContent:
     """What the product says, D taken out of everywhere but the imaging area."""
     inside = np.flatnonzero(frame.imaging & frame.signal)
@@ -225,6 +242,14 @@ def _content(
         read_noise = float(np.sqrt(region.model.read_noise2)) if region else float("nan")
     statistics = image_statistics(fit, store, stacks, inside, read_noise)
     rows = _stack_rows(fit, noise, store, stacks, k_gains, inside)
+    moved = gain_derivatives(
+        stacks,
+        np.array([row.mean_good for row in rows]),
+        np.array([row.variance for row in rows]),
+        weighting,
+        statistics.means,
+    )
+    rows = [replace(row, gain_derivatives=tuple(d)) for row, d in zip(rows, moved, strict=True)]
     _remove_dark_current(fit, ~frame.imaging & frame.signal)
     nbad = sum(
         (counts < len(stack.frames) / 2).astype(np.int16)
@@ -235,6 +260,7 @@ def _content(
         shape=frame.shape,
         fit=fit,
         unreliable=np.asarray(nbad),
+        rejected=store.rejected,
         offset=offset,
         statistics=statistics,
         stacks=rows,

@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["NoiseModel", "fit_noise", "kurtosis_ratio", "spread_of", "weighted_level"]
+__all__ = [
+    "GATE",
+    "IDEAL_KAPPA",
+    "NoiseModel",
+    "fit_noise",
+    "kurtosis_ratio",
+    "spread_of",
+    "weighted_level",
+]
 
 Array = npt.NDArray[Any]
 
@@ -24,6 +32,8 @@ KAPPA_RANGE = (0.5, 8.0)
 KAPPA_ERROR = 0.25
 #: Relative misfit of the model that pooled variances may have.
 MISFIT = 0.01
+#: Spread of the error variance over pixels below and above which none and all is followed.
+GATE = (0.12, 0.22)
 #: A spread must exceed its own error by this many standard errors.
 SPREAD_ERRORS = 2.0
 

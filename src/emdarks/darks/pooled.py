@@ -16,6 +16,7 @@ import numpy.typing as npt
 from emdarks.darks.campaign import design
 from emdarks.darks.fitting import Fit, bands
 from emdarks.darks.noise import (
+    GATE,
     NoiseModel,
     fit_noise,
     kurtosis_ratio,
@@ -48,8 +49,6 @@ HOT_JUMP = 9.2
 MODEL_FREEDOM = 50.0
 #: A pool below this share of the model comes from identical frames.
 SUSPECT = 0.01
-#: Spread of the error variance over pixels below and above which none and all is followed.
-GATE = (0.12, 0.22)
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.cameras import Camera
+from emdarks.darks.mean_errors import ESTIMATORS, mean_errors
 from emdarks.darks.options import Setting, choose, setting
 from emdarks.detector import Regions, imaging_area_geom, region_slices
 from emdarks.errors import InputError
@@ -30,8 +31,6 @@ from emdarks.stacks.units import warn_unknown_unit
 __all__ = ["build_trad_dark"]
 
 Array = npt.NDArray[Any]
-
-ESTIMATORS = ("sample", "reference")
 
 
 def build_trad_dark(
@@ -62,11 +61,14 @@ def build_trad_dark(
         Geometry; that of the camera by default.
     full_frame : bool
         Whole frames instead of the image region.
-    estimator : {"sample", "reference"}
+    estimator : {"sample", "pooled", "reference"}
         How the error is estimated. "sample": sqrt(sum s_j^2 / n^2 + s^2 / n) with the
         sample variance s^2 (n - 1 in the denominator); pixels with one good frame take
-        the pooled scatter of their region. "reference": the errors of the reference
-        implementation, sqrt(sum s_j^2 / n + S^2 / n) with the population variance.
+        the pooled scatter of their region. "pooled": variances pooled over each region,
+        followed by the pixel's own scatter as far as pixels really differ: honest for few
+        frames, where the sample variance of skewed samples is not. "reference": the errors
+        of the reference implementation, sqrt(sum s_j^2 / n + S^2 / n) with the population
+        variance.
     camera : str or Camera, optional
         Meaning of the headers; the one that the frames' CAMERA card names, else ``excam``.
     kgain : float, optional
@@ -130,43 +132,17 @@ def _errors(
     moments: Moments, stack: Stack, job: Setting, telemetry: slice, estimator: str
 ) -> Array:
     """Error of the mean of every pixel, flat; NaN or 0 where no sample is good."""
-    cols = stack.frames[0].record.shape[1]
-    n = moments.n.astype(np.float64)
-    n[telemetry.start * cols : telemetry.stop * cols] = 0
+    shape = stack.frames[0].record.shape
+    n = moments.n.astype(np.float64).reshape(shape)
+    n[telemetry] = 0
     if n.max() <= 1:
         raise InputError(
             f"{stack}: no pixel is good in two frames, so no scatter tells the error; add frames"
         )
-    good = np.maximum(n, 1)
-    err2 = np.zeros_like(n) if moments.err2 is None else moments.err2
-    if estimator == "reference":
-        # One pixel stands for all with a single good frame: the first with the most.
-        first = int(np.argmax(n == n.max()))
-        scatter = np.where(n == 1, moments.m2[first] / n.max(), moments.m2 / good**2)
-        return np.where(n > 0, np.sqrt(err2 / good + scatter), 0.0)
-    variance = np.where(
-        n > 1, moments.m2 / np.maximum(n - 1, 1), _pooled(moments.m2, n, stack, job)
-    )
-    return np.where(n > 0, np.sqrt(err2 / good**2 + variance / good), np.nan)
-
-
-def _pooled(m2: Array, n: Array, stack: Stack, job: Setting) -> Array:
-    """Scatter pooled over a pixel's region, imaging area or the rest: sum M2 / sum (n - 1)."""
-    shape = stack.frames[0].record.shape
     rows, cols, (row0, col0) = imaging_area_geom(job.arrtype, job.regions)
     imaging = np.zeros(shape, dtype=bool)
     imaging[row0 : row0 + rows, col0 : col0 + cols] = True
-    inside = imaging.reshape(-1)
-    freedom = np.maximum(n - 1, 0)
-    everywhere = m2[freedom > 0].sum() / freedom.sum()
-    pools = [
-        m2[region & (freedom > 0)].sum() / freedom[region].sum()
-        if freedom[region].any()
-        else everywhere
-        for region in (inside, ~inside)
-    ]
-    pooled: Array = np.where(inside, pools[0], pools[1])
-    return pooled
+    return mean_errors(moments, n.reshape(-1), imaging.reshape(-1), estimator)
 
 
 def _planes(

@@ -67,12 +67,15 @@ class StackJob:
         Flag bits that exclude a sample.
     area : FigureArea or None
         Where to take figures of single frames; None takes none.
+    kept : int
+        Largest samples to keep of each pixel.
     """
 
     samples: tuple[Sample, ...]
     shape: tuple[int, int]
     mask: int
     area: FigureArea | None = None
+    kept: int = 0
 
     @property
     def has_err(self) -> bool:

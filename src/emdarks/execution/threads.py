@@ -110,10 +110,10 @@ class Threads:
     def _take(self, job: StackJob) -> Moments:
         size = job.shape[0] * job.shape[1]
         for i, moments in enumerate(self._spare):
-            same = moments.n.size == size and moments.flags.dtype == job.flags_dtype
-            if same and (moments.err2 is not None) == job.has_err:
+            kind = moments.n.size, moments.flags.dtype, moments.err2 is not None, moments.kept
+            if kind == (size, job.flags_dtype, job.has_err, job.kept):
                 return self._spare.pop(i)
-        return Moments.empty(size, job.flags_dtype, job.has_err)
+        return Moments.empty(size, job.flags_dtype, job.has_err, job.kept)
 
     def _runs(self, shape: tuple[int, int]) -> list[tuple[int, int]]:
         rows, cols = shape

@@ -11,6 +11,7 @@ m2        float64   sum of (x_j - mean)^2       (while open: sum of (x_j - K)^2)
 err2      float64   sum of s_j^2                (absent where no frame has err)
 flags     unsigned  bitwise OR of all flags, masked samples included; bit 1
                     where x_j or s_j is not finite
+top       float64   the largest x_j, ascending (only where samples are screened)
 ========  ========  ==========================================================
 
 `SUMS` is that table as data. While frames are added, the sums are *open*: they
@@ -39,32 +40,53 @@ __all__ = ["SUMS", "Moments", "close", "merge", "reset", "update"]
 Array = npt.NDArray[Any]
 
 #: Name and type of every sum; the type of ``flags`` is that of the widest DQ plane.
-SUMS: dict[str, str | None] = {"n": "i4", "mean": "f8", "m2": "f8", "err2": "f8", "flags": None}
+SUMS: dict[str, str | None] = {
+    "n": "i4",
+    "mean": "f8",
+    "m2": "f8",
+    "err2": "f8",
+    "flags": None,
+    "top": "f8",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Sums of some frames of a stack, one flat array of all pixels each."""
+    """Sums of some frames of a stack, one flat array of all pixels each.
+
+    ``err2`` and ``top`` are None where they are not kept; ``top`` has shape (pixels, kept).
+    """
 
     n: Array
     mean: Array
     m2: Array
     err2: Array | None
     flags: Array
+    top: Array | None = None
 
     @classmethod
-    def empty(cls, size: int, flags: npt.DTypeLike, has_err: bool) -> Moments:
+    def empty(cls, size: int, flags: npt.DTypeLike, has_err: bool, kept: int = 0) -> Moments:
         """Uninitialised sums for ``size`` pixels (`reset` fills them)."""
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(SUMS, (size,))
+        shapes["top"] = (size, kept)
+        absent = {"err2": not has_err, "top": kept == 0}
         arrays: dict[str, Any] = {
-            name: None if name == "err2" and not has_err else np.empty(size, dtype or flags)
+            name: None if absent.get(name) else np.empty(shapes[name], dtype or flags)
             for name, dtype in SUMS.items()
         }
         return cls(**arrays)
 
+    @property
+    def kept(self) -> int:
+        """Largest samples that are kept of a pixel."""
+        return 0 if self.top is None else int(self.top.shape[1])
+
     def part(self, lo: int, hi: int) -> Moments:
         """Views of the pixels from ``lo`` up to ``hi``."""
         err2 = None if self.err2 is None else self.err2[lo:hi]
-        return Moments(self.n[lo:hi], self.mean[lo:hi], self.m2[lo:hi], err2, self.flags[lo:hi])
+        top = None if self.top is None else self.top[lo:hi]
+        part = slice(lo, hi)
+        return Moments(self.n[part], self.mean[part], self.m2[part], err2, self.flags[part], top)
 
     def equal(self, other: Moments) -> bool:
         """Whether all sums have the same bits."""
@@ -80,7 +102,7 @@ def reset(moments: Moments, shifted: Array) -> None:
     for name in SUMS:
         array = getattr(moments, name)
         if array is not None:
-            array[:] = 0
+            array[:] = -np.inf if name == "top" else 0
     shifted[:] = 0.0
 
 
@@ -165,6 +187,32 @@ def update(
         moments.err2,
         moments.flags,
     )
+    if moments.top is not None:
+        _update_top(data, err, dq, mask, scale, moments.top)
+
+
+@jit
+def _insert(top: Array, p: int, x: float) -> None:
+    """Put a sample into a pixel's ascending list, the smallest falls out."""
+    i = 0
+    while i + 1 < top.shape[1] and top[p, i + 1] < x:
+        top[p, i] = top[p, i + 1]
+        i += 1
+    top[p, i] = x
+
+
+@jit
+def _update_top(
+    data: Array, err: Array | None, dq: Array | None, mask: np.uint64, scale: float, top: Array
+) -> None:
+    for p in range(data.size):
+        x = data[p] * scale
+        if not x > top[p, 0] or not np.isfinite(x):
+            continue
+        if err is not None and not np.isfinite(err[p]):
+            continue
+        if dq is None or (np.uint64(dq[p]) & mask) == 0:
+            _insert(top, p, x)
 
 
 @jit
@@ -179,6 +227,14 @@ def _close(n: Array, first: Array, shifted: Array, squares: Array) -> None:
 def close(moments: Moments, shifted: Array) -> None:
     """Turn open sums into moments about the mean, in place."""
     _close(moments.n, moments.mean, shifted, moments.m2)
+
+
+@jit
+def _merge_top(top: Array, other: Array) -> None:
+    for p in range(top.shape[0]):
+        for i in range(other.shape[1]):
+            if other[p, i] > top[p, 0]:
+                _insert(top, p, other[p, i])
 
 
 @jit
@@ -216,6 +272,16 @@ def _merge(
 def merge(into: Moments, other: Moments) -> None:
     """Join closed sums: afterwards ``into`` holds those of both sets of frames."""
     _merge(
-        *(getattr(into, name) for name in SUMS),
-        *(getattr(other, name) for name in SUMS),
+        into.n,
+        into.mean,
+        into.m2,
+        into.err2,
+        into.flags,
+        other.n,
+        other.mean,
+        other.m2,
+        other.err2,
+        other.flags,
     )
+    if into.top is not None and other.top is not None:
+        _merge_top(into.top, other.top)

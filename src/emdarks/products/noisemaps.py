@@ -213,6 +213,39 @@ class DetectorNoiseMaps(Image):
         k_gain = self._k_gain() if kgain is None else kgain
         return dark_from_maps(self, planes, DarkSetting(gain, gain, exptime, k_gain), which)
 
+    def systematics(self, gain: float, exptime: float) -> dict[str, Any]:
+        """How a synthesised dark moves with errors of EM gain and k-gain, image means.
+
+        Parameters
+        ----------
+        gain, exptime : float
+            EM gain and exposure time (s) of the dark.
+
+        Returns
+        -------
+        dict
+            Detected electrons per unit of relative error, for a value that was used too
+            large: "stacks", one value per stack for that stack's gain; "all_gains", for all
+            of them together (the dark's own gain included); "k_gain".
+
+        Raises
+        ------
+        InputError
+            The product has no such derivatives.
+        """
+        names = ("DFPN_DG", "DCIC_DG", "DDC_DG")
+        if "STACKS" not in self.hdu_names or names[0] not in self.hdu_list["STACKS"].data.names:
+            raise InputError(f"{self.filename}: has no derivatives to the EM gain")
+        table = self.hdu_list["STACKS"].data
+        weights = np.array([1.0 / gain, 1.0, exptime])
+        means = np.array([self.ext_hdr[key] for key in ("FPN_IMM", "CIC_IMM", "DC_IMM")])
+        dark = float(weights @ means)
+        return {
+            "stacks": np.column_stack([np.asarray(table[name]) for name in names]) @ weights,
+            "all_gains": -dark,
+            "k_gain": dark,
+        }
+
     def _k_gain(self) -> float:
         """K-gain that all stacks have in common."""
         values: list[float] = []

@@ -51,6 +51,7 @@ class StackRow:
     residual: float
     read_noise: float
     excess: float
+    gain_derivatives: tuple[float, ...] = (0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ class MapsContent:
         Planes, D already 0 outside the imaging area.
     unreliable : ndarray of int, shape (pixels,)
         Stacks in which more than half of the frames are masked.
+    rejected : ndarray of int, shape (pixels,), or None
+        Samples that screening took out.
     offset, statistics : BiasOffset, ImageStatistics
         Scalars for the header.
     stacks : list of StackRow
@@ -76,6 +79,7 @@ class MapsContent:
     shape: tuple[int, int]
     fit: Any
     unreliable: Array
+    rejected: Array | None
     offset: Any
     statistics: Any
     stacks: list[StackRow]
@@ -173,6 +177,8 @@ def _further_hdus(content: MapsContent, inputs: Sequence[FrameInput], signed: Ar
         "NSTACKS": (fit.stacks_used.reshape(plane), "stacks used"),
         "NBAD": (content.unreliable.reshape(plane), "stacks with over half the frames masked"),
     }
+    if content.rejected is not None:
+        images["REJECTED"] = (content.rejected.reshape(plane), "samples screened out, all stacks")
     hdus = []
     for name, (data, meaning) in images.items():
         hdu = image_hdu(data, name=name)
@@ -194,13 +200,16 @@ def _stacks_hdu(rows: Sequence[StackRow]) -> Any:
         "READNOIS": ("read_noise", "electron"),
         "EXCESS": ("excess", ""),
     }
-    return table_hdu(
-        "STACKS",
-        {
-            name: ([getattr(row, field) for row in rows], unit)
-            for name, (field, unit) in columns.items()
-        },
-    )
+    table: dict[str, tuple[Any, str]] = {
+        name: ([getattr(row, field) for row in rows], unit)
+        for name, (field, unit) in columns.items()
+    }
+    # How the image means of F, C and D move per unit of relative error of a stack's gain.
+    for k, (name, unit) in enumerate(
+        (("DFPN_DG", "electron"), ("DCIC_DG", "electron"), ("DDC_DG", "electron/s"))
+    ):
+        table[name] = ([row.gain_derivatives[k] for row in rows], unit)
+    return table_hdu("STACKS", table)
 
 
 def _history(rows: Sequence[StackRow]) -> str:

@@ -8,10 +8,11 @@ frames belong together (`group`), by which factor their numbers become electrons
 
 from emdarks.stacks.area import check_shape, figure_area, telemetry_slice
 from emdarks.stacks.group import Stack, group_stacks
-from emdarks.stacks.store import StackStore, accumulate_stacks, jobs_of
+from emdarks.stacks.store import Screening, StackStore, accumulate_stacks, jobs_of
 from emdarks.stacks.units import to_detected_electrons, to_em_electrons
 
 __all__ = [
+    "Screening",
     "Stack",
     "StackStore",
     "accumulate_stacks",

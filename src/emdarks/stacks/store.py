@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from emdarks.execution import Executor, Sample, StackJob, StackSums
 from emdarks.execution.blocks import FigureArea
-from emdarks.kernels.moments import Moments
+from emdarks.kernels.moments import Moments, merge
+from emdarks.kernels.screen import screen, trimmed_means
 from emdarks.stacks.group import Stack
 
-__all__ = ["StackStore", "accumulate_stacks", "jobs_of"]
+__all__ = ["Screening", "StackStore", "accumulate_stacks", "jobs_of", "screen_stack"]
+
+Array = npt.NDArray[Any]
+
+RUN_PIXELS = 1 << 16
 
 
 class StackStore:
@@ -29,6 +37,8 @@ class StackStore:
         Sum of squared errors; None where no frame has errors.
     flags : ndarray of unsigned integers
         Bitwise OR of all flags.
+    rejected : ndarray of int, shape (pixels,), or None
+        Samples taken out by screening, over all stacks.
     """
 
     def __init__(self, jobs: Sequence[StackJob]):
@@ -43,6 +53,7 @@ class StackStore:
         has_err = any(job.has_err for job in jobs)
         self.err2 = np.empty(shape) if has_err else None
         self.flags = np.empty(shape, np.result_type(*(job.flags_dtype for job in jobs)))
+        self.rejected: Array | None = None
 
     def put(self, stack: int, moments: Moments) -> None:
         """Keep the closed sums of a stack."""
@@ -53,11 +64,95 @@ class StackStore:
         if self.err2 is not None:
             self.err2[stack] = 0.0 if moments.err2 is None else moments.err2
 
+    def merge(self, other: StackStore, executor: Executor) -> None:
+        """Join the moments of other frames of the same stacks into these."""
+
+        def join(stack: int) -> None:
+            mine, theirs = self._sums(stack), other._sums(stack)
+            merge(mine, theirs)
+            self.n[stack] = mine.n
+
+        executor.map(join, range(len(self.n)))
+
+    def _sums(self, stack: int) -> Moments:
+        err2 = None if self.err2 is None else self.err2[stack]
+        counts = self.n[stack].astype(np.int32)
+        return Moments(counts, self.mean[stack], self.m2[stack], err2, self.flags[stack])
+
+
+@dataclass(frozen=True, slots=True)
+class Screening:
+    """What the screening of a stack needs to know: see `emdarks.kernels.screen`."""
+
+    gain: float
+    read_noise: float
+    charge: float
+
+
+def screen_stack(
+    moments: Moments, screening: Screening, rejected: Array, executor: Executor
+) -> None:
+    """Take unflagged cosmic rays out of the closed sums of a stack.
+
+    Parameters
+    ----------
+    moments : Moments
+        Changed in place.
+    screening : Screening
+        Gain, read noise and nominal charge of the stack.
+    rejected : ndarray of integers, shape (pixels,)
+        Increased by the number of samples taken out.
+    executor : Executor
+        Who computes.
+    """
+    assert moments.top is not None
+    top = moments.top
+    trimmed = np.empty(moments.n.size)
+    runs = [(lo, lo + RUN_PIXELS) for lo in range(0, trimmed.size, RUN_PIXELS)]
+
+    def trim(run: tuple[int, int]) -> None:
+        part = slice(*run)
+        trimmed_means(moments.n[part], moments.mean[part], top[part], trimmed[part])
+
+    executor.map(trim, runs)
+    level = float(np.nanmedian(trimmed)) if (moments.n > 0).any() else 0.0
+
+    def take_out(run: tuple[int, int]) -> None:
+        part, cut = moments.part(*run), slice(*run)
+        assert part.top is not None
+        screen(
+            part.n,
+            part.mean,
+            part.m2,
+            part.err2,
+            part.flags,
+            part.top,
+            trimmed[cut],
+            level,
+            screening.gain,
+            screening.read_noise,
+            screening.charge,
+            rejected[cut],
+        )
+
+    executor.map(take_out, runs)
+
 
 def accumulate_stacks(
-    jobs: Sequence[StackJob], executor: Executor
+    jobs: Sequence[StackJob],
+    executor: Executor,
+    screenings: Sequence[Screening] | None = None,
 ) -> tuple[StackStore, list[StackSums]]:
     """Stream all stacks, one after the other, and keep their moments.
+
+    Parameters
+    ----------
+    jobs : sequence of StackJob
+        The stacks; with ``kept`` samples where they are to be screened.
+    executor : Executor
+        Who computes.
+    screenings : sequence of Screening, optional
+        Screen each stack when it is finished.
 
     Returns
     -------
@@ -67,9 +162,14 @@ def accumulate_stacks(
         Figures and bytes read, stack by stack; their moments are no longer valid.
     """
     store = StackStore(jobs)
+    if screenings is not None:
+        store.rejected = np.zeros(store.n.shape[1], np.int32)
     finished = []
     for index, job in enumerate(jobs):
         sums = executor.sums(job)
+        if screenings is not None:
+            assert store.rejected is not None
+            screen_stack(sums.moments, screenings[index], store.rejected, executor)
         store.put(index, sums.moments)
         executor.release(sums.moments)
         finished.append(sums)
@@ -81,6 +181,7 @@ def jobs_of(
     factors: Sequence[Sequence[float]],
     mask: int,
     area: FigureArea | None,
+    kept: int = 0,
 ) -> list[StackJob]:
     """Work of each stack.
 
@@ -94,6 +195,8 @@ def jobs_of(
         Flag bits that exclude a sample.
     area : FigureArea or None
         Where to take the figures of single frames.
+    kept : int
+        Largest samples to keep of each pixel, for screening.
     """
     return [
         StackJob(
@@ -103,6 +206,7 @@ def jobs_of(
             stack.frames[0].record.shape,
             mask,
             area,
+            kept,
         )
         for stack, scales in zip(stacks, factors, strict=True)
     ]

@@ -1,0 +1,402 @@
+"""Can the errors be believed? A check without truth, from the frames alone.
+
+Odd and even frames of every stack are fitted apart, from one pass: where the errors are
+honest, the pulls of the difference have unit scatter. Each stack's mean is predicted from
+all the others: a wrong gain or a light leak disagrees. Levels of single frames along the
+sequence show drift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from emdarks.cameras import Camera
+from emdarks.darks.campaign import check_campaign, design
+from emdarks.darks.fitting import Fit
+from emdarks.darks.maps import FramePixels
+from emdarks.darks.options import setting
+from emdarks.darks.pooled import PooledNoise, fit_pooled
+from emdarks.detector import Regions
+from emdarks.errors import InputError
+from emdarks.execution import Executor, FrameFigures, StackJob
+from emdarks.stacks import (
+    Stack,
+    StackStore,
+    accumulate_stacks,
+    check_shape,
+    figure_area,
+    group_stacks,
+    jobs_of,
+    to_em_electrons,
+)
+
+__all__ = ["CheckReport", "StackVerdict", "check_darks"]
+
+Array = npt.NDArray[Any]
+
+ALL_WELL = "The errors can be believed: nothing in these frames speaks against them."
+#: Beyond this many standard errors a stack disagrees, or a drift is there.
+SIGNIFICANT = 5.0
+#: A drift within stacks from here on may be confirmed by one between stacks.
+HINT = 2.5
+#: How far the scatter of pulls may lie from 1; more where there are few pixels.
+PULL_TOLERANCE = 0.1
+#: Stacks whose removal helps as much, to this change of chi-square, cannot be told apart.
+SAME_CHI2 = 9.0
+
+
+@dataclass(frozen=True, slots=True)
+class StackVerdict:
+    """How one stack agrees with all the others.
+
+    Attributes
+    ----------
+    gain, exposure_time : float
+        EM gain; seconds.
+    misfit : float
+        Image mean of the stack minus its prediction by the others, EM electrons.
+    sigmas : float
+        The same in standard errors.
+    chi2_without : float
+        Chi-square of the image means when this stack is left out.
+    pull_mean, pull_std : float
+        Residuals of single pixels over the pool's error of their mean.
+    """
+
+    gain: float
+    exposure_time: float
+    misfit: float
+    sigmas: float
+    chi2_without: float
+    pull_mean: float
+    pull_std: float
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """Result of `check_darks`.
+
+    Attributes
+    ----------
+    pull_std : dict of float
+        Scatter of (odd - even) / error for F, C and D in the imaging area; 1 is right.
+    pixels : int
+        Pixels compared.
+    stacks : tuple of StackVerdict
+        One per stack.
+    disagreeing : tuple of int
+        Index of the stack that disagrees with the others, if one does; of several, the most
+        likely first, where the frames cannot tell which of them it is.
+    drift : float
+        Change of level along the sequence, EM electrons from first to last frame, common to
+        all stacks.
+    drift_sigmas : float
+        The same in standard errors.
+    believable : bool
+        Whether nothing speaks against the errors.
+    words : tuple of str
+        The same in words.
+    """
+
+    pull_std: dict[str, float]
+    pixels: int
+    stacks: tuple[StackVerdict, ...]
+    disagreeing: tuple[int, ...]
+    drift: float
+    drift_sigmas: float
+    believable: bool
+    words: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+def check_darks(
+    dataset: Any,
+    detector_params: Any = None,
+    detector_regions: Regions | None = None,
+    *,
+    camera: str | Camera | None = None,
+    kgain: float | None = None,
+    mask_bits: int | None = None,
+    executor: Executor | None = None,
+) -> CheckReport:
+    """Check a campaign of dark frames against itself.
+
+    Parameters
+    ----------
+    dataset, detector_params, detector_regions, camera, kgain, mask_bits, executor
+        As in `emdarks.darks.calibrate_darks_lsq`. Every stack needs four frames at least.
+
+    Returns
+    -------
+    CheckReport
+
+    Raises
+    ------
+    InputError, CalDarksLSQException
+        The campaign cannot be fitted in halves.
+
+    Notes
+    -----
+    Each frame is read once; the moments of both halves are held, twice the memory of
+    `calibrate_darks_lsq`.
+    """
+    job = setting(dataset, camera, detector_regions, executor, mask_bits, kgain)
+    stacks = group_stacks(job.inputs)
+    check_campaign(stacks, kgain, min_frames=2)
+    check_shape(stacks, job.arrtype, job.regions)
+    for stack in stacks:
+        if len(stack.frames) < 4:
+            raise InputError(
+                f"{stack} has {len(stack.frames)} frames; to compare odd with even ones every "
+                "stack needs at least 4"
+            )
+    telemetry = job.telemetry(detector_params)
+    area = figure_area(job.arrtype, job.regions, telemetry)
+    frame = FramePixels.of(job, stacks[0].frames[0].record.shape, telemetry)
+    scales = [to_em_electrons(stack, kgain) for stack in stacks]
+    jobs = jobs_of(stacks, scales, job.mask, area)
+
+    fits, stores, figures = [], [], []
+    for parity in (0, 1):
+        store, sums = accumulate_stacks([_half(j, parity) for j in jobs], job.executor)
+        fit, _ = fit_pooled(store, stacks, True, frame.imaging, frame.skip, job.executor)
+        fits.append(fit)
+        stores.append(store)
+        figures.append([stack.figures for stack in sums])
+    pixels = np.flatnonzero(frame.imaging & frame.signal & fits[0].fitted & fits[1].fitted)
+    pulls = _pulls(fits[0], fits[1], pixels)
+
+    stores[0].merge(stores[1], job.executor)
+    fit, noise = fit_pooled(stores[0], stacks, True, frame.imaging, frame.skip, job.executor)
+    means = _image_means(fit, noise, stores[0], stacks, pixels[fit.fitted[pixels]])
+    verdicts = _verdicts(means, stacks)
+    disagreeing = _disagreeing(verdicts)
+    drift = _drift(means, stacks, figures)
+    words = _words(pulls, pixels.size, verdicts, disagreeing, drift)
+    return CheckReport(
+        pull_std=pulls,
+        pixels=int(pixels.size),
+        stacks=verdicts,
+        disagreeing=disagreeing,
+        drift=drift.value,
+        drift_sigmas=drift.sigmas,
+        believable=len(words) == 0,
+        words=words
+        or ("The errors can be believed: nothing in these frames speaks against them.",),
+    )
+
+
+def _half(job: StackJob, parity: int) -> StackJob:
+    return replace(job, samples=job.samples[parity::2])
+
+
+def _pulls(one: Fit, other: Fit, pixels: Array) -> dict[str, float]:
+    """Scatter of the difference of two fits over its error."""
+    found = {}
+    for k, name in enumerate(("F", "C", "D")):
+        difference = one.values[k, pixels] - other.values[k, pixels]
+        error2 = one.errors[k, pixels] ** 2 + other.errors[k, pixels] ** 2
+        use = error2 > 0
+        found[name] = float(np.std(difference[use] / np.sqrt(error2[use]))) if use.any() else 0.0
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Means:
+    """Image means of the stacks' residuals, their errors, and pulls of single pixels."""
+
+    X: Array
+    mean: Array
+    error: Array
+    pull_mean: Array
+    pull_std: Array
+
+
+def _image_means(
+    fit: Fit, noise: PooledNoise, store: StackStore, stacks: Sequence[Stack], pixels: Array
+) -> _Means:
+    gain, gain_time = design(stacks)
+    X = np.column_stack([np.ones_like(gain), gain, gain_time])
+    assert noise.imaging is not None
+    rows = []
+    for i in range(len(stacks)):
+        n = store.n[i, pixels].astype(np.float64)
+        good = n > 0
+        residual = (store.mean[i, pixels] - X[i] @ fit.values[:, pixels])[good]
+        sigma = np.sqrt(noise.imaging.v[i] / n[good])
+        pulls = residual / np.where(sigma > 0, sigma, 1.0)
+        error = np.sqrt((sigma**2).sum()) / good.sum()
+        rows.append((residual.mean(), error, pulls.mean(), pulls.std()))
+    mean, error, pull_mean, pull_std = np.array(rows).T
+    least = error[error > 0].min() if (error > 0).any() else 1.0
+    return _Means(X, mean, np.where(error > 0, error, least), pull_mean, pull_std)
+
+
+def _verdicts(means: _Means, stacks: Sequence[Stack]) -> tuple[StackVerdict, ...]:
+    """Image means of each stack against the fit of all the others."""
+    rows = []
+    for i, stack in enumerate(stacks):
+        misfit, sigma, chi2 = _predict(means, i)
+        rows.append(
+            StackVerdict(
+                gain=stack.em_gain,
+                exposure_time=stack.exposure_time,
+                misfit=misfit,
+                sigmas=misfit / sigma,
+                chi2_without=chi2,
+                pull_mean=float(means.pull_mean[i]),
+                pull_std=float(means.pull_std[i]),
+            )
+        )
+    return tuple(rows)
+
+
+def _solve(A: Array, y: Array) -> tuple[Array, Array]:
+    """Least squares, and the inverse of the normal matrix, columns scaled."""
+    scale = np.linalg.norm(A, axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
+    beta = np.linalg.lstsq(A / scale, y, rcond=None)[0] / scale
+    inverse: Array = np.linalg.pinv((A / scale).T @ (A / scale)) / np.outer(scale, scale)
+    return beta, inverse
+
+
+def _predict(means: _Means, i: int) -> tuple[float, float, float]:
+    """Misfit of one stack to the fit of the others, its error, and the others' chi-square."""
+    others = np.arange(means.mean.size) != i
+    A, y = means.X[others] / means.error[others, None], means.mean[others] / means.error[others]
+    beta, inverse = _solve(A, y)
+    x = means.X[i]
+    error = np.sqrt(means.error[i] ** 2 + x @ inverse @ x)
+    return float(means.mean[i] - x @ beta), float(error), float(((y - A @ beta) ** 2).sum())
+
+
+def _disagreeing(verdicts: Sequence[StackVerdict]) -> tuple[int, ...]:
+    """Stacks without which the others agree best, the best first; none where all agree."""
+    if max(abs(v.sigmas) for v in verdicts) < SIGNIFICANT:
+        return ()
+    chi2 = np.array([v.chi2_without for v in verdicts])
+    order = np.argsort(chi2)
+    return tuple(int(i) for i in order if chi2[i] < chi2.min() + SAME_CHI2)
+
+
+@dataclass(frozen=True, slots=True)
+class _Slope:
+    """Change of level over the whole sequence, EM electrons."""
+
+    value: float
+    error: float
+
+    @property
+    def sigmas(self) -> float:
+        return self.value / self.error if np.isfinite(self.error) else 0.0
+
+
+def _times(stacks: Sequence[Stack]) -> list[Array]:
+    """Time of every frame of every stack, 0 to 1; input order where starts are unknown."""
+    start = [np.array([item.record.start for item in stack.frames]) for stack in stacks]
+    everything = np.concatenate(start)
+    if np.isfinite(everything).all() and np.ptp(everything) > 0:
+        return [(times - everything.min()) / np.ptp(everything) for times in start]
+    return [np.linspace(0.0, 1.0, times.size) for times in start]
+
+
+def _drift(
+    means: _Means,
+    stacks: Sequence[Stack],
+    figures: Sequence[Sequence[Sequence[FrameFigures]]],
+) -> _Slope:
+    """Drift of the level along the sequence.
+
+    Within stacks frames show it directly; between stacks it is a fourth column of the fit of
+    image means. A wrong stack may look like the second, so the first must agree.
+    """
+    times = _times(stacks)
+    within = _within(times, figures)
+    between = _between(means, np.array([t.mean() for t in times]))
+    if abs(within.sigmas) < HINT or within.value * between.value <= 0:
+        return within
+    weights = np.array([within.error, between.error]) ** -2.0
+    joint = (weights * [within.value, between.value]).sum() / weights.sum()
+    return _Slope(float(joint), float(weights.sum() ** -0.5))
+
+
+def _within(times: Sequence[Array], figures: Sequence[Any]) -> _Slope:
+    """Common slope of frame levels, each stack with a level of its own."""
+    numerator = denominator = 0.0
+    for index, time in enumerate(times):
+        level = np.empty(time.size)
+        for parity in (0, 1):
+            level[parity::2] = [frame.level for frame in figures[parity][index]]
+        good = np.isfinite(level)
+        if good.sum() < 3:
+            continue
+        t, y = time[good] - time[good].mean(), level[good] - level[good].mean()
+        square = (t**2).sum()
+        # Scatter about the stack's own slope: a drift must not hide itself in the noise.
+        slope = (t * y).sum() / square if square > 0 else 0.0
+        variance = ((y - slope * t) ** 2).sum() / max(good.sum() - 2, 1)
+        if variance > 0:
+            numerator += (t * y).sum() / variance
+            denominator += square / variance
+    if denominator == 0:
+        return _Slope(0.0, np.inf)
+    return _Slope(numerator / denominator, denominator**-0.5)
+
+
+def _between(means: _Means, times: Array) -> _Slope:
+    """Slope of the stacks' image means with time, beside F, C and D."""
+    if times.size < 5 or np.ptp(times) == 0:
+        return _Slope(0.0, np.inf)
+    A = np.column_stack([means.X, times]) / means.error[:, None]
+    beta, inverse = _solve(A, means.mean / means.error)
+    return _Slope(float(beta[3]), float(np.sqrt(inverse[3, 3])))
+
+
+def _words(
+    pulls: dict[str, float],
+    pixels: int,
+    verdicts: Sequence[StackVerdict],
+    disagreeing: Sequence[int],
+    drift: _Slope,
+) -> tuple[str, ...]:
+    """What speaks against the errors; nothing where all is well."""
+    words = []
+    tolerance = max(PULL_TOLERANCE, SIGNIFICANT / np.sqrt(2 * max(pixels, 1)))
+    for name, std in pulls.items():
+        if abs(std - 1) > tolerance:
+            kind = "small" if std > 1 else "large"
+            words.append(
+                f"The errors of {name} are too {kind}: odd and even frames differ by {std:.2f} "
+                f"times what they say (1 +- {tolerance:.2f} is expected)."
+            )
+    drifting = abs(drift.sigmas) > SIGNIFICANT
+    if drifting:
+        words.append(
+            f"The level drifts by {drift.value:+.3g} EM electrons from the first frame to the last "
+            f"({abs(drift.sigmas):.0f} standard errors); look at bias and temperature."
+        )
+    if disagreeing:
+        words.append(_of_stacks(verdicts, disagreeing, drifting))
+    return tuple(words)
+
+
+def _of_stacks(verdicts: Sequence[StackVerdict], disagreeing: Sequence[int], drifting: bool) -> str:
+    first = verdicts[disagreeing[0]]
+    names = [f"EM gain {verdicts[i].gain:g}, {verdicts[i].exposure_time:g} s" for i in disagreeing]
+    text = (
+        f"The stack of {names[0]} disagrees with the others: its image mean is off by "
+        f"{first.misfit:+.3g} EM electrons ({abs(first.sigmas):.0f} standard errors). "
+    )
+    if len(names) > 1:
+        text += f"It may be another one instead: {'; '.join(names[1:])}. "
+    if drifting:
+        return text + "The drift may be the cause."
+    return text + "Look for a wrong gain or time in its headers, or light; or leave it out."

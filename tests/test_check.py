@@ -1,0 +1,89 @@
+"""check_darks: says yes to clean frames, and names what is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from campaigns import frame_hdus
+from emdarks.check import check_darks
+from emdarks.data import Dataset, Image
+from emdarks.errors import CalDarksLSQException, InputError
+from emdarks.simulate import make_truth, simulate_stack
+
+STACKS = [(1.0, 2.0), (1.0, 100.0), (50.0, 10.0), (200.0, 60.0), (1000.0, 5.0), (1000.0, 60.0),
+          (5000.0, 2.0), (5000.0, 100.0)]  # fmt: skip
+FRAMES = 12
+
+
+@pytest.fixture(scope="module")
+def truth() -> Any:
+    return make_truth("excam-small", 3)
+
+
+def campaign(truth: Any, number: int = FRAMES, **fault: Any) -> Dataset:
+    """Frames of every stack one after the other, with one fault."""
+    rng = np.random.default_rng(8)
+    images: list[Image] = []
+    total = len(STACKS) * number
+    for gain, time in STACKS:
+        data, dq = simulate_stack(truth, gain, time, number, rng)
+        for j in range(number):
+            pixels = data[j].astype(float) + fault.get("drift", 0.0) * len(images) / total
+            if fault.get("leak") == (gain, time):
+                pixels[truth.imaging_area] += gain * 0.02
+            said = gain * (1.1 if fault.get("gain") == (gain, time) else 1.0)
+            hdus = frame_hdus(
+                pixels, gain=said, time=time, number=len(images), cards={"CAMERA": "excam-small"}
+            )
+            images.append(Image(pixels, hdus[0].header, hdus[1].header, dq=dq[j]))
+    return Dataset(images)
+
+
+def test_clean_frames_are_believed(truth: Any) -> None:
+    report = check_darks(campaign(truth))
+    assert report.believable
+    assert report.words == (
+        "The errors can be believed: nothing in these frames speaks against them.",
+    )
+    assert report.disagreeing == ()
+    # 11,000 pixels: the scatter of pulls is known to 0.7 %; six frames a half make the
+    # errors of D up to a tenth too large.
+    assert report.pull_std["F"] == pytest.approx(1, abs=0.03)
+    assert report.pull_std["C"] == pytest.approx(1, abs=0.05)
+    assert report.pull_std["D"] == pytest.approx(1, abs=0.1)
+    assert abs(report.drift_sigmas) < 4
+    assert len(report.as_dict()["stacks"]) == len(STACKS)
+
+
+@pytest.mark.parametrize(
+    ("fault", "stack"),
+    # A tenth of the charge at gain 200 would be 1.4 electrons, lost in the noise.
+    [("leak", (1000.0, 60.0)), ("leak", (200.0, 60.0)), ("gain", (1000.0, 60.0))],
+)
+def test_a_leak_or_a_wrong_gain_names_the_stack(
+    truth: Any, fault: str, stack: tuple[float, float]
+) -> None:
+    report = check_darks(campaign(truth, **{fault: stack}))
+    assert not report.believable
+    first = report.stacks[report.disagreeing[0]]
+    assert first.exposure_time == stack[1]
+    assert first.gain == pytest.approx(stack[0], rel=0.11)
+    assert any("disagrees with the others" in text for text in report.words)
+
+
+def test_a_drift_is_seen(truth: Any) -> None:
+    report = check_darks(campaign(truth, drift=20.0))
+    assert not report.believable
+    assert report.drift == pytest.approx(20, abs=6)
+    assert "drifts by" in report.words[0]
+
+
+def test_too_few_frames_or_stacks(truth: Any) -> None:
+    with pytest.raises(InputError, match="needs at least 4"):
+        check_darks(campaign(truth, number=3))
+    dataset = campaign(truth, number=4)
+    with pytest.raises(CalDarksLSQException, match="at least 4 stacks"):
+        check_darks(dataset[:12])
