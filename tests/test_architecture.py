@@ -14,7 +14,7 @@ ROOT = Path(emdarks.__file__).parent
 # From the top down: a package may import those below it, and itself.
 LAYERS = [
     {"cli"},
-    {"simulate", "plan", "report", "plots", "inspection", "check", "plan"},
+    {"simulate", "report", "plots", "inspection", "check", "plan"},
     {"darks", "data"},
     {"products"},
     {"stacks"},
@@ -33,6 +33,7 @@ HOMES = {
     "matplotlib": "plots",
     "dask": "execution",
     "distributed": "execution",
+    "scipy": "plan",
 }
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +15,7 @@ from campaigns import frame_hdus
 from emdarks.check import check_darks
 from emdarks.data import Dataset, Image
 from emdarks.errors import CalDarksLSQException, InputError
-from emdarks.simulate import make_truth, simulate_stack
+from emdarks.simulate import make_truth, simulate_campaign, simulate_stack
 
 STACKS = [(1.0, 2.0), (1.0, 100.0), (50.0, 10.0), (200.0, 60.0), (1000.0, 5.0), (1000.0, 60.0),
           (5000.0, 2.0), (5000.0, 100.0)]  # fmt: skip
@@ -87,3 +91,16 @@ def test_too_few_frames_or_stacks(truth: Any) -> None:
     dataset = campaign(truth, number=4)
     with pytest.raises(CalDarksLSQException, match="at least 4 stacks"):
         check_darks(dataset[:12])
+
+
+def test_the_command(tmp_path: Path) -> None:
+    simulate_campaign(tmp_path / "darks", "excam-small", frames=6, seed=4)
+    command = [sys.executable, "-m", "emdarks", "check", str(tmp_path / "darks")]
+    said = subprocess.run(command, capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    assert "odd against even frames" in said.stderr
+    assert said.stdout == ""
+    made = subprocess.run([*command, "--json"], capture_output=True, text=True)
+    report = json.loads(made.stdout)
+    assert len(report["stacks"]) == 6
+    assert set(report["pull_std"]) == {"F", "C", "D"}

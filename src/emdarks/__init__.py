@@ -9,6 +9,7 @@ from emdarks._version import __version__
 
 if TYPE_CHECKING:
     from emdarks.cameras import Camera, load_camera
+    from emdarks.check import check_darks
     from emdarks.darks import (
         CalDarksLSQException,
         build_synthesized_dark,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from emdarks.detector import detector_areas
     from emdarks.errors import EmdarksError, EmdarksWarning
     from emdarks.execution import Threads
+    from emdarks.inspection import inspect_campaign
 
 __all__ = [
     "CalDarksLSQException",
@@ -36,7 +38,9 @@ __all__ = [
     "build_synthesized_dark",
     "build_trad_dark",
     "calibrate_darks_lsq",
+    "check_darks",
     "detector_areas",
+    "inspect_campaign",
     "load_camera",
     "mean_combine",
 ]
@@ -55,6 +59,8 @@ _HOMES = {
     "emdarks.detector": ("detector_areas",),
     "emdarks.errors": ("EmdarksError", "EmdarksWarning"),
     "emdarks.execution": ("Threads",),
+    "emdarks.check": ("check_darks",),
+    "emdarks.inspection": ("inspect_campaign",),
 }
 
 

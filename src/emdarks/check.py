@@ -20,7 +20,7 @@ from emdarks.darks.campaign import check_campaign, design
 from emdarks.darks.fitting import Fit
 from emdarks.darks.maps import FramePixels
 from emdarks.darks.options import setting
-from emdarks.darks.pooled import PooledNoise, fit_pooled
+from emdarks.darks.pooled import HOT_MAD, PooledNoise, fit_pooled
 from emdarks.detector import Regions
 from emdarks.errors import InputError
 from emdarks.execution import Executor, FrameFigures, StackJob
@@ -65,7 +65,7 @@ class StackVerdict:
     chi2_without : float
         Chi-square of the image means when this stack is left out.
     pull_mean, pull_std : float
-        Residuals of single pixels over the pool's error of their mean.
+        Residuals of single pixels over the error that the pool's variance gives them.
     """
 
     gain: float
@@ -176,7 +176,7 @@ def check_darks(
 
     stores[0].merge(stores[1], job.executor)
     fit, noise = fit_pooled(stores[0], stacks, True, frame.imaging, frame.skip, job.executor)
-    means = _image_means(fit, noise, stores[0], stacks, pixels[fit.fitted[pixels]])
+    means = _image_means(fit, noise, stores[0], stacks, _ordinary(fit, pixels))
     verdicts = _verdicts(means, stacks)
     disagreeing = _disagreeing(verdicts)
     drift = _drift(means, stacks, figures)
@@ -196,6 +196,14 @@ def check_darks(
 
 def _half(job: StackJob, parity: int) -> StackJob:
     return replace(job, samples=job.samples[parity::2])
+
+
+def _ordinary(fit: Fit, pixels: Array) -> Array:
+    """Pixels that are not hot: the variance of a pool speaks for these."""
+    pixels = pixels[fit.fitted[pixels]]
+    above = fit.values[2, pixels] - np.median(fit.values[2, pixels])
+    ordinary: Array = pixels[above < HOT_MAD * 1.4826 * np.median(np.abs(above))]
+    return ordinary if ordinary.size else pixels
 
 
 def _pulls(one: Fit, other: Fit, pixels: Array) -> dict[str, float]:
@@ -237,7 +245,11 @@ def _image_means(
         rows.append((residual.mean(), error, pulls.mean(), pulls.std()))
     mean, error, pull_mean, pull_std = np.array(rows).T
     least = error[error > 0].min() if (error > 0).any() else 1.0
-    return _Means(X, mean, np.where(error > 0, error, least), pull_mean, pull_std)
+    error = np.where(error > 0, error, least)
+    # A residual scatters less than its stack: the fit has taken part of the noise.
+    _, inverse = _solve(X / error[:, None], np.zeros_like(error))
+    left = np.sqrt(np.maximum(1 - np.einsum("ia,ab,ib->i", X, inverse, X) / error**2, 1e-6))
+    return _Means(X, mean, error, pull_mean / left, pull_std / left)
 
 
 def _verdicts(means: _Means, stacks: Sequence[Stack]) -> tuple[StackVerdict, ...]:

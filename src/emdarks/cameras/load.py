@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import is_dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from emdarks.cameras.camera import Camera
-from emdarks.errors import InputError
+from emdarks.detector import imaging_area_geom
+from emdarks.errors import GeometryError, InputError
 
 __all__ = ["BUILTIN", "load_camera"]
 
 #: Cameras that come with the package.
-BUILTIN = ("excam", "excam-small")
+BUILTIN = ("excam", "excam-small", "excam-sample")
 
 
 def load_camera(name: str | Camera) -> Camera:
@@ -92,10 +94,10 @@ def _validate(tables: dict[str, Any], origin: str) -> Camera:
 
     if isinstance(rows := tables.get("telemetry_rows"), list):
         # TOML has no null: an empty list means none, a missing stop "to the end".
-        tables["telemetry_rows"] = ([*rows, None, None])[:2]
-    unknown = set(tables) - set(Camera.__dataclass_fields__)
-    if unknown:
-        raise InputError(f"{origin}: unknown key {sorted(unknown)[0]!r}")
+        tables["telemetry_rows"] = [*rows, None, None][: max(2, len(rows))]
+    if isinstance(units := tables.get("units"), dict):
+        tables["units"] = {spelling.lower(): unit for spelling, unit in units.items()}
+    _check_keys(tables, Camera, origin)
     try:
         camera = TypeAdapter(Camera).validate_python(tables)
     except ValidationError as error:
@@ -106,6 +108,16 @@ def _validate(tables: dict[str, Any], origin: str) -> Camera:
     return camera
 
 
+def _check_keys(tables: dict[str, Any], kind: type, origin: str, above: str = "") -> None:
+    """Refuse keys that mean nothing: a misspelt one would leave a default in force."""
+    known = get_type_hints(kind)
+    for key, value in tables.items():
+        if key not in known:
+            raise InputError(f"{origin}: unknown key {above + key!r}")
+        if is_dataclass(known[key]) and isinstance(value, dict):
+            _check_keys(value, known[key], origin, f"{above}{key}.")
+
+
 def _check_geometry(camera: Camera, origin: str) -> None:
     mode = camera.geometry.get(camera.arrtype)
     if mode is None:
@@ -113,14 +125,26 @@ def _check_geometry(camera: Camera, origin: str) -> None:
     for key in ("frame_rows", "frame_cols", "image"):
         if key not in mode:
             raise InputError(f"{origin}: key geometry.{camera.arrtype}.{key} is missing")
-    for name, region in mode.items():
-        if not isinstance(region, dict):
-            continue
+    for name, value in mode.items():
         where = f"{origin}: key geometry.{camera.arrtype}.{name}"
-        try:
-            rows, cols, (row0, col0) = region["rows"], region["cols"], region["r0c0"]
-        except (KeyError, ValueError):
-            raise InputError(f"{where}: needs rows, cols and r0c0 = [row, column]") from None
-        inside = 0 <= row0 < row0 + rows <= mode["frame_rows"]
-        if not (inside and 0 <= col0 < col0 + cols <= mode["frame_cols"]):
-            raise InputError(f"{where}: does not lie inside the frame")
+        if name in ("frame_rows", "frame_cols"):
+            if not isinstance(value, int) or value < 1:
+                raise InputError(f"{where}: is {value!r}, not a number of pixels")
+        else:
+            _check_region(value, where, mode)
+    try:
+        imaging_area_geom(camera.arrtype, camera.geometry)
+    except GeometryError as error:
+        raise InputError(f"{origin}: key geometry.{camera.arrtype}: {error}") from None
+
+
+def _check_region(region: Any, where: str, mode: dict[str, Any]) -> None:
+    try:
+        rows, cols, (row0, col0) = region["rows"], region["cols"], region["r0c0"]
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{where}: needs rows, cols and r0c0 = [row, column]") from None
+    if not all(isinstance(number, int) for number in (rows, cols, row0, col0)):
+        raise InputError(f"{where}: rows, cols and r0c0 must be whole numbers")
+    inside = 0 <= row0 < row0 + rows <= mode["frame_rows"]
+    if not (inside and 0 <= col0 < col0 + cols <= mode["frame_cols"]):
+        raise InputError(f"{where}: does not lie inside the frame")

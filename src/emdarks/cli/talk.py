@@ -6,17 +6,25 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import typer
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from emdarks.errors import EmdarksError, EmdarksWarning, InputError
 
-__all__ = ["people", "result", "spoken", "target"]
+__all__ = ["finding", "json_out", "people", "progress", "result", "say", "spoken", "target"]
 
 #: For people: standard error.
 people = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -25,11 +33,69 @@ people = Console(stderr=True, highlight=False, soft_wrap=True)
 def result(values: dict[str, Any], as_json: bool) -> None:
     """Report what a command made: JSON on standard output, or lines for people."""
     if as_json:
-        sys.stdout.write(json.dumps(values, allow_nan=False) + "\n")
+        json_out(values)
         return
     width = max(len(key) for key in values)
     for key, value in values.items():
         people.print(f"{key.replace('_', ' '):<{width}}  {_plain(value)}", markup=False)
+
+
+def json_out(values: dict[str, Any]) -> None:
+    """Write one line of JSON to standard output."""
+    sys.stdout.write(json.dumps(values, allow_nan=False) + "\n")
+
+
+def say(text: str) -> None:
+    """A line for people."""
+    people.print(text, markup=False)
+
+
+_STYLES = {"problem": "bold red", "warning": "yellow", "fine": "green"}
+
+
+def finding(severity: str, text: str) -> None:
+    """A finding of `emdarks inspect`, its severity in front."""
+    label = Text(f"{severity:<8} ", style=_STYLES[severity])
+    people.print(label.append(text, style="default"))
+
+
+@contextmanager
+def progress(verb: str, noun: str) -> Iterator[Callable[[int, int], None]]:
+    """Show how far long work has come: a bar on a terminal, some plain lines elsewhere.
+
+    Parameters
+    ----------
+    verb, noun : str
+        What is being done to what: "simulating", "frames".
+
+    Yields
+    ------
+    callable
+        To be called with the numbers done and of all.
+    """
+    if not people.is_terminal:
+        yield _plain_progress(verb, noun)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(noun),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=people, transient=True) as bar:
+        task = bar.add_task(verb, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _plain_progress(verb: str, noun: str) -> Callable[[int, int], None]:
+    """Ten lines in all, for logs."""
+
+    def advance(done: int, total: int) -> None:
+        if 10 * done // total > 10 * (done - 1) // total:
+            say(f"{verb}: {done} of {total} {noun}")
+
+    return advance
 
 
 def _plain(value: Any) -> str:

@@ -175,7 +175,19 @@ def calibrate_darks_lsq(
 
 @dataclass(frozen=True, slots=True)
 class FramePixels:
-    """The frame, flat in pixels: where there is signal, dark current, prescan."""
+    """The frame, flat in pixels: where there is signal, dark current, prescan.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Rows and columns.
+    skip : tuple of int
+        Pixels of the telemetry rows: first and last plus one.
+    signal, imaging : ndarray of bool, shape (pixels,)
+        Outside the telemetry rows; in the imaging area.
+    prescan, reliable : ndarray of int
+        Pixels of the prescan, and of its reliable columns; none where a camera has none.
+    """
 
     shape: tuple[int, int]
     skip: tuple[int, int]
@@ -186,6 +198,7 @@ class FramePixels:
 
     @classmethod
     def of(cls, job: Setting, shape: tuple[int, int], telemetry: slice) -> FramePixels:
+        """Frame of a geometry, telemetry rows left out."""
         rows, cols, (row0, col0) = imaging_area_geom(job.arrtype, job.regions)
         area = slice(row0, row0 + rows), slice(col0, col0 + cols)
         signal = np.ones(shape, dtype=bool)

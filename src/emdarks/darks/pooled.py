@@ -59,6 +59,7 @@ class Region:
     freedom: Array
     model: NoiseModel
     kind: int
+    noiseless: bool
     level: Array = field(default_factory=lambda: np.zeros(2))
     spread: Array = field(default_factory=lambda: np.zeros(2))
     gate: Array = field(default_factory=lambda: np.zeros(2))
@@ -66,7 +67,7 @@ class Region:
     @property
     def kappa(self) -> float:
         """Excess noise; 0 where frames have no noise at all."""
-        return self.model.kappa if (self.v > 0).any() else 0.0
+        return 0.0 if self.noiseless else self.model.kappa
 
     @property
     def floor(self) -> Array:
@@ -290,7 +291,8 @@ def _noise(work: _Work, first: Array, hot: Array, scale: Array) -> list[Region |
         charge = work.charge(region, level)
         model = fit_noise(work.gain, charge, v[source], freedom[source])
         pooled = _with_model(work.gain, charge, v[source], freedom[source], model)
-        regions.append(Region(pooled, freedom[region], model, COUNTS, level))
+        noiseless = not (pooled > 0).any()
+        regions.append(Region(pooled, freedom[region], model, COUNTS, noiseless, level))
     return regions
 
 
@@ -323,11 +325,11 @@ def _above(work: _Work, regions: Sequence[Region | None], first: Array, hot: Arr
 def _kind(region: Region, err2: Array | None, weighting: bool) -> int:
     if not weighting:
         return EQUAL
-    if not (region.v > 0).any():
+    if region.noiseless:
         if err2 is None or not (err2 > 0).any():
             return COUNTS  # nothing tells the stacks apart but their frames
         # Input errors alone: keep weights finite where a pixel has none.
-        region.v = np.full_like(region.v, 1e-6 * float(np.median(err2[err2 > 0])))
+        region.v = np.full_like(region.v, 1e-9 * float(np.median(err2[err2 > 0])))
     return POOLED
 
 

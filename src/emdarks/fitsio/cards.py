@@ -23,12 +23,18 @@ _COMMENTARY = frozenset({"", "COMMENT", "HISTORY"})
 
 @lru_cache(maxsize=8192)
 def _value(text: str) -> Any:
-    return fits.Card.fromstring(text).value
+    card = fits.Card.fromstring(text)
+    try:
+        value = card.value
+    except fits.VerifyError:  # not as the standard has it, like 12:30:00 without quotes
+        card.verify("silentfix+ignore")
+        value = card.value
+    return None if isinstance(value, fits.card.Undefined) else value
 
 
 @lru_cache(maxsize=1024)
 def _hierarch_keyword(text: str) -> str:
-    return str(fits.Card.fromstring(text).keyword)
+    return str(fits.Card.fromstring(text).keyword).upper()
 
 
 def _keyword(text: str) -> str:
@@ -59,7 +65,8 @@ class Cards(Mapping[str, Any]):
     @classmethod
     def from_bytes(cls, block: bytes) -> Cards:
         """Cut a header as it stands in a file, padding included, into cards."""
-        text = block.decode("ascii", errors="replace")
+        # Other bytes than ASCII become question marks, as astropy reads them.
+        text = block.decode("ascii", errors="replace").replace("\ufffd", "?")
         texts: list[str] = []
         for start in range(0, len(text), _WIDTH):
             card = text[start : start + _WIDTH]

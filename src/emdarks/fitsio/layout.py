@@ -8,11 +8,13 @@ read as a whole, through `read_plane`.
 
 from __future__ import annotations
 
+import gzip
 import io
 import math
 import os
 import warnings
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,16 @@ class PlaneLayout:
     bzero: float
     blank: int | None
     cards: Cards
+
+    @property
+    def offset_of_integers(self) -> int:
+        """BZERO by which FITS stores the integers that it has no type for.
+
+        Unsigned ones of two bytes and more, signed ones of one; 0 for real numbers.
+        """
+        offsets = {8: -(1 << 7), 16: 1 << 15, 32: 1 << 31, 64: 1 << 63}
+        dtype = np.dtype(self.dtype)
+        return 0 if dtype.kind == "f" else offsets[8 * dtype.itemsize]
 
     @property
     def nbytes(self) -> int:
@@ -111,16 +123,49 @@ class FileLayout:
         return self.image.shape[0] if len(self.image.shape) == 3 else 1
 
 
+class _Gunzip(gzip.GzipFile):
+    """A gzipped stream that remembers damage: astropy takes it for the end of the file."""
+
+    damage: Exception | None = None
+
+    def read(self, size: int | None = -1) -> bytes:
+        try:
+            return super().read(size)
+        except Exception as error:
+            self.damage = self.damage or error
+            raise
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        try:
+            return super().seek(offset, whence)
+        except Exception as error:
+            self.damage = self.damage or error
+            raise
+
+
 def _open(file: Any) -> fits.HDUList:
     with warnings.catch_warnings():
         # A file that is too short is found below, with its name.
         warnings.simplefilter("ignore", AstropyUserWarning)
-        return fits.open(file, memmap=False, do_not_scale_image_data=True, ignore_missing_end=False)
+        hdus = fits.open(file, memmap=False, do_not_scale_image_data=True, ignore_missing_end=False)
+        _read_headers(hdus)
+    return hdus
+
+
+def _read_headers(hdus: fits.HDUList) -> None:
+    """Read the headers up to the last one; a negative size would lead astropy in circles."""
+    for index in count():
+        try:
+            hdu = hdus[index]
+        except IndexError:
+            return
+        if hdu.fileinfo()["datSpan"] < 0:
+            raise ValueError(f"HDU {index} has a negative size")
 
 
 def _header_cards(hdu: Any, stream: Any) -> Cards:
     """Cards of an HDU: its bytes where they are plain, else what astropy makes of them."""
-    if isinstance(hdu, fits.CompImageHDU) or stream is None:
+    if isinstance(hdu, fits.CompImageHDU) or isinstance(stream, _Gunzip):
         return Cards.from_header(hdu.header)
     info = hdu.fileinfo()
     stream.seek(info["hdrLoc"])
@@ -156,7 +201,7 @@ def _is_image(hdu: Any) -> bool:
 
 def _pick_planes(hdus: fits.HDUList, path: str) -> tuple[int, int | None, int | None]:
     """Indices of image, ERR and DQ: the image is HDU 1, or the primary where that has one."""
-    names = [hdu.name for hdu in hdus]
+    names = [hdu.name.upper() for hdu in hdus]
     for name in ("ERR", "DQ"):
         if names.count(name) > 1:
             raise InputError(f"{path}: has more than one HDU named {name}")
@@ -182,6 +227,10 @@ def _check_shapes(layout: FileLayout) -> None:
             raise InputError(f"{layout.path}: DQ has shape {layout.dq.shape}, the image {image}")
         if np.dtype(layout.dq.dtype).kind == "f":
             raise InputError(f"{layout.path}: DQ holds floating-point numbers, not bit flags")
+        if layout.dq.bscale != 1.0 or layout.dq.bzero not in (0.0, layout.dq.offset_of_integers):
+            raise InputError(
+                f"{layout.path}: DQ is scaled (BSCALE, BZERO), so it holds no bit flags"
+            )
 
 
 def _check_length(layout: FileLayout) -> None:
@@ -192,6 +241,27 @@ def _check_length(layout: FileLayout) -> None:
                 f"{layout.path}: cut short, {missing} bytes of pixels are missing; "
                 "copy the file again or leave it out"
             )
+
+
+def _check_end(hdus: fits.HDUList, stream: Any, path: str) -> None:
+    """Refuse a file that ends within an HDU: its flags must not vanish unnoticed.
+
+    astropy leaves out an HDU whose header is cut off or damaged, and what lies
+    behind the cut in a gzipped file.
+    """
+    last = hdus[-1].fileinfo()
+    stream.seek(last["datLoc"] + last["datSpan"])
+    rest = stream.read(8)
+    if isinstance(stream, _Gunzip):
+        while stream.read(1 << 20):
+            pass
+        if stream.damage is not None:
+            raise stream.damage
+    if rest and b"XTENSION".startswith(rest):
+        raise InputError(
+            f"{path}: the header of HDU {len(hdus)} is cut short or damaged; "
+            "copy the file again or leave it out"
+        )
 
 
 def scan_file(path: str | os.PathLike[str]) -> FileLayout:
@@ -218,9 +288,13 @@ def scan_file(path: str | os.PathLike[str]) -> FileLayout:
             gzipped = raw.read(2) == _GZIP
             raw.seek(0)
             # Headers come in a few small reads; buffering would fetch pixels with them.
-            stream = io.BufferedReader(raw, buffer_size=2880)
-            with _open(name if gzipped else stream) as hdus:
-                layout = _layout(name, status, hdus, None if gzipped else stream, gzipped)
+            plain = io.BufferedReader(raw, buffer_size=2880)
+            with (
+                _Gunzip(fileobj=plain) if gzipped else plain as stream,
+                _open(stream) as hdus,
+            ):
+                _check_end(hdus, stream, name)
+                layout = _layout(name, status, hdus, stream, gzipped)
     except InputError:
         raise
     except OSError as error:
@@ -239,7 +313,6 @@ def scan_file(path: str | os.PathLike[str]) -> FileLayout:
 def _layout(
     path: str, status: os.stat_result, hdus: fits.HDUList, stream: Any, gzipped: bool
 ) -> FileLayout:
-    len(hdus)  # reads the headers up to the last one
     image, err, dq = _pick_planes(hdus, path)
     chosen = {i for i in (image, err, dq) if i is not None}
     planes = {i: _plane(i, hdus[i], stream, path) for i in chosen}

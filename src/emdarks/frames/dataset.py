@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Self, overload
@@ -73,7 +74,7 @@ class Dataset:
             if chosen.shape != (len(self),):
                 raise IndexError(f"a boolean index needs {len(self)} entries, not {chosen.shape}")
             chosen = np.flatnonzero(chosen)
-        return type(self)([self.frames[int(i)] for i in chosen])
+        return type(self)([self.frames[operator.index(i)] for i in chosen])
 
     def _stacked(self, plane: str) -> Array:
         return np.stack([getattr(frame, plane) for frame in self.frames])
@@ -149,6 +150,13 @@ class Dataset:
         names: Sequence[str | None] = filenames or [None] * len(self)
         if len(names) != len(self):
             raise InputError(f"{len(names)} file names for {len(self)} frames")
+        targets = [
+            os.path.join(filedir or frame.filedir, name or frame.filename)  # noqa: PTH118
+            for frame, name in zip(self.frames, names, strict=True)
+        ]
+        if len(set(targets)) < len(targets):
+            twice = next(target for target in targets if targets.count(target) > 1)
+            raise InputError(f"{twice}: several frames would be saved there; give filenames")
         for frame, name in zip(self.frames, names, strict=True):
             frame.save(filedir=filedir, filename=name)
 

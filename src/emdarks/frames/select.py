@@ -36,10 +36,11 @@ def select_frames(arguments: Iterable[str]) -> Dataset:
     InputError
         An argument names nothing, or a file cannot be read.
     """
+    arguments = list(arguments)
     chosen: dict[str, list[object]] = {}
     for path, in_folder in _expand(arguments):
         key = str(path.absolute())
-        if key in chosen:
+        if chosen.get(key):
             continue
         layout = scan_file(path)
         chosen[key] = [] if in_folder and not _is_frame(layout) else list(frames_in(layout))
@@ -58,7 +59,8 @@ def _expand(arguments: Iterable[str], folder: Path | None = None) -> Iterator[tu
     """Paths, and whether each was found in a folder."""
     for argument in arguments:
         if argument.startswith("@"):
-            yield from _listed(Path(argument[1:]))
+            name = argument[1:]
+            yield from _listed(Path(name) if folder is None else folder / name)
             continue
         path = Path(argument) if folder is None else folder / argument
         if path.is_dir():

@@ -31,8 +31,6 @@ __all__ = ["ArraySource", "FileSource", "FrameSource", "Reader", "Run", "Scratch
 Array = npt.NDArray[Any]
 Run = tuple[Array, "Array | None", "Array | None"]
 
-_SIGN = {"i2": 1 << 15, "i4": 1 << 31, "i8": 1 << 63}
-
 
 class Scratch:
     """Buffers of one thread, made once: room for a run of each plane.
@@ -175,6 +173,7 @@ class _Stored:
     bzero: float
     blank: int | None
     is_flags: bool
+    integers: int
 
     @classmethod
     def of(cls, plane: PlaneLayout, frame: int, pixels: int, is_flags: bool) -> _Stored:
@@ -186,14 +185,19 @@ class _Stored:
             bzero=plane.bzero,
             blank=plane.blank,
             is_flags=is_flags,
+            integers=plane.offset_of_integers,
         )
 
     @property
     def flip(self) -> int:
-        """Bits to flip so that FITS's offset integers become unsigned ones."""
-        sign = _SIGN.get(self.dtype.str[1:], 0)
-        plain = self.bscale == 1.0 and (self.is_flags or self.blank is None)
-        return sign if plain and self.bzero == sign else 0
+        """Bits to flip so that FITS's offset integers become those that they stand for.
+
+        Pixels of one byte are left to the scaling: flipped, they would be signed.
+        """
+        if self.integers == 0 or self.bscale != 1.0 or self.bzero != self.integers:
+            return 0
+        flags = self.is_flags
+        return abs(self.integers) if flags or (self.integers > 0 and self.blank is None) else 0
 
     def numbers(self, raw: Array) -> Array:
         """Physical numbers from stored bytes, which are overwritten."""
@@ -234,10 +238,11 @@ class PlainReader:
             else self.read(plane, lo, scratch.bytes(i, (hi - lo) * plane.dtype.itemsize))
             for i, plane in enumerate(self._planes)
         )
-        assert data is not None
         scratch.bytes_read += sum(
             (hi - lo) * plane.dtype.itemsize for plane in self._planes if plane is not None
         )
+        if data is None:
+            data = np.zeros(hi - lo)
         return _as_float(data), None if err is None else _as_float(err), dq
 
     def read(self, plane: _Stored, lo: int, raw: Array) -> Array:
@@ -276,7 +281,7 @@ def _opened(layout: FileLayout) -> Iterator[Any]:
     try:
         with open_whole(layout) as hdus:
             yield hdus
-    except (OSError, EOFError, ValueError) as error:
+    except Exception as error:  # damaged bytes can fail anywhere inside the decompression
         raise InputError(f"{layout.path}: cannot be unpacked ({error})") from None
 
 
@@ -339,7 +344,7 @@ class FileSource:
     """A frame in a FITS file: plane ``frame`` of a cube, or the only one.
 
     ``data_plane`` chooses what is delivered as image: the image, or ERR
-    (for the mean of errors, which then needs no image bytes).
+    (for the mean of errors, which then needs no image bytes), zeros without one.
     """
 
     layout: FileLayout
@@ -371,10 +376,6 @@ class FileSource:
 
     def err_as_data(self) -> FrameSource:
         """The same frame with its errors in the place of the image."""
-        if self.layout.err is None:
-            rows, cols = self.shape
-            dq = None if self.layout.dq is None else read_array(self.layout, "dq", self.frame)
-            return ArraySource(np.zeros((rows, cols)), None, dq)
         return replace(self, data_plane="err")
 
     def _planes(self) -> tuple[PlaneLayout | None, ...]:
@@ -402,7 +403,6 @@ class FileSource:
                 None if plane is None else _unpack(hdus, self.layout, plane, self.frame, i == 2)
                 for i, plane in enumerate(planes)
             )
-        assert data is not None
-        reader = ArrayReader(data, err, dq)
+        reader = ArrayReader(np.zeros(self.shape) if data is None else data, err, dq)
         reader.bytes_unpacked = self.layout.size
         return reader

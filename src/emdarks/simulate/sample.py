@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-from dataclasses import replace
 from pathlib import Path
 
 from emdarks.cameras import Camera, load_camera
@@ -16,28 +15,10 @@ SAMPLE_STACKS = DEFAULT_STACKS
 #: Frames of each stack.
 SAMPLE_FRAMES = 4
 
-#: 40 x 62 pixels with every region of EXCAM; the imaging area is 35 x 31.
-_GEOMETRY = {
-    "SCI": {
-        "frame_rows": 40,
-        "frame_cols": 62,
-        "image": {"rows": 32, "cols": 29, "r0c0": [2, 29]},
-        "prescan": {"rows": 40, "cols": 28, "r0c0": [0, 0], "col_start": 14, "col_end": 26},
-        "prescan_reliable": {"rows": 40, "cols": 12, "r0c0": [0, 14]},
-        "parallel_overscan": {"rows": 5, "cols": 31, "r0c0": [35, 28]},
-        "serial_overscan": {"rows": 40, "cols": 3, "r0c0": [0, 59]},
-    }
-}
-
 
 def sample_camera() -> Camera:
-    """EXCAM with frames of 40 x 62 pixels, named ``excam-sample``."""
-    return replace(
-        load_camera("excam"),
-        name="excam-sample",
-        description="EXCAM for tutorials, SCI frames of 40 x 62 pixels",
-        geometry=_GEOMETRY,
-    )
+    """EXCAM with frames of 40 x 62 pixels: the built-in camera ``excam-sample``."""
+    return load_camera("excam-sample")
 
 
 def write_sample(

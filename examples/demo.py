@@ -1,0 +1,480 @@
+"""A first look at emdarks: from simulated dark frames to calibrated science, against the truth.
+
+Simulates a campaign of dark frames of a small camera, inspects it, makes noise maps, a
+traditional and a synthesised master dark, subtracts a dark from a frame of stars, and
+compares everything with the detector that the simulation was given. Writes the frames, the
+products, figures and a page, demo/report.html, that needs nothing else.
+
+Run it with `make demo`, or: python examples/demo.py --help
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import io
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from emdarks import __version__, plots
+from emdarks.darks import build_synthesized_dark, build_trad_dark, calibrate_darks_lsq
+from emdarks.data import Dark, Dataset, DetectorNoiseMaps
+from emdarks.detector import region_slices
+from emdarks.errors import EmdarksError, EmdarksWarning
+from emdarks.frames import select_frames
+from emdarks.inspection import CampaignSummary, inspect_campaign
+from emdarks.simulate import Truth, simulate_campaign, star_field, write_science_frame
+
+Array = npt.NDArray[Any]
+
+#: How the maps are fitted: options of `calibrate_darks_lsq`.
+FIT: dict[str, Any] = {"estimator": "pooled", "weighting": True}
+
+#: What a reader of the page must know about each way to fit.
+ABOUT_FIT = {
+    ("reference", False): (
+        "Every stack counts alike in the fit. That leaves the maps unbiased, but noisier than "
+        "they could be. The errors follow the published formula of the reference method: one "
+        "scatter of the residuals for all stacks, although the stacks of high gain are far "
+        "noisier than the others. They are too large for F and too small for C and D: the "
+        "pulls below do not have the scatter of 1 that honest errors give."
+    ),
+    ("reference", True): (
+        "Stacks are weighted by the scatter of each pixel's own samples. A pixel that happened "
+        "to catch few electrons then looks both faint and certain, so that C and D come out too "
+        "small. The errors follow the published formula of the reference method and are not "
+        "what the pulls below should be divided by."
+    ),
+    ("pooled", True): (
+        "Stacks are weighted by a variance that many pixels share, so that chance in one pixel "
+        "cannot bias its value; the error of a pixel follows its own brightness. Where errors can "
+        "be believed, pulls have a median of 0 and a scatter of 1, and the reported error is the "
+        "scatter."
+    ),
+}
+
+CAMERA = "excam-small"
+STACKS = [(gain, seconds) for gain in (1, 50, 1000, 5000) for seconds in (2, 10, 60, 100)]
+#: EM gain and exposure time of the science frame, and of the traditional dark.
+SCIENCE = (1000.0, 60.0)
+#: Electrons per second from which on a pixel counts as hot.
+HOT = 0.01
+MARK = ".made-by-emdarks-demo"
+HERE = Path(__file__).resolve().parent
+
+
+@dataclass
+class Run:
+    """Where everything is, and how long each step took."""
+
+    folder: Path
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Say what is being done, and time it."""
+        print(f"{name} ...", end=" ", flush=True)
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - start
+        print(f"{self.seconds[name]:.1f} s", flush=True)
+
+
+@dataclass
+class Products:
+    """What the demo made, and what it should be."""
+
+    truth: Truth
+    summary: CampaignSummary
+    maps: DetectorNoiseMaps
+    traditional: Dark
+    synthesised: Dark
+    frame: Array
+    scene: Array
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Recovered against true values of some pixels.
+
+    `scatter` and `pull_scatter` are robust; `pull` is the median of (recovered - true) / error.
+    """
+
+    name: str
+    unit: str
+    pixels: int
+    true_mean: float
+    mean: float
+    mean_error: float
+    scatter: float
+    error: float
+    pull: float
+    pull_scatter: float
+
+    @classmethod
+    def of(cls, name: str, unit: str, values: Array, errors: Array, truth: Array) -> Comparison:
+        """Compare flat arrays; pixels without a value are left out."""
+        good = np.isfinite(values) & np.isfinite(errors) & (errors > 0)
+        values, errors, truth = values[good], errors[good], truth[good]
+        pulls = (values - truth) / errors
+        return cls(
+            name=name,
+            unit=unit,
+            pixels=int(good.sum()),
+            true_mean=float(truth.mean()),
+            mean=float(values.mean()),
+            mean_error=float((values - truth).std() / np.sqrt(good.sum())),
+            scatter=plots.robust_scatter(values - truth),
+            error=float(np.median(errors)),
+            pull=float(np.median(pulls)),
+            pull_scatter=plots.robust_scatter(pulls),
+        )
+
+
+# The steps
+
+
+def make_products(run: Run, frames: int, seed: int, threads: int) -> Products:
+    """Everything from the first simulated frame to the last dark."""
+    gain, seconds = SCIENCE
+    darks = run.folder / "darks"
+    with run.step(f"simulating {len(STACKS) * frames} dark frames"):
+        truth = simulate_campaign(darks, CAMERA, frames, seed, "DN", STACKS, threads=threads).truth
+        scene = star_field(truth.camera, np.random.default_rng(seed), flux=(60.0, 1500.0))
+        science = write_science_frame(run.folder, truth, gain, seconds, scene)
+    with run.step("inspecting them"):
+        dataset = select_frames([str(darks)])
+        summary = inspect_campaign(dataset)
+    with run.step("fitting noise maps"):
+        maps = calibrate_darks_lsq(dataset, None, **FIT)
+        maps.save(run.folder, "noise_maps.fits")
+    with run.step("making master darks"):
+        traditional = build_trad_dark(_stack(dataset, gain, seconds), None)
+        traditional.save(run.folder, "traditional_dark.fits")
+        star_frames = Dataset([science])
+        synthesised = build_synthesized_dark(star_frames, maps)
+        synthesised.save(run.folder, "synthesised_dark.fits")
+    frame = _detected_electrons(star_frames[0], truth)
+    return Products(truth, summary, maps, traditional, synthesised, frame, scene)
+
+
+def _stack(dataset: Dataset, gain: float, seconds: float) -> Dataset:
+    datasets, settings = dataset.split_dataset(exthdr_keywords=["EMGAIN_C", "EXPTIME"])
+    return datasets[settings.index((gain, seconds))]
+
+
+def _detected_electrons(frame: Any, truth: Truth) -> Array:
+    """Image region of the science frame, divided by its gain; flagged pixels are NaN."""
+    image = _image(truth)
+    scale = frame.ext_hdr["KGAINPAR"] / frame.ext_hdr["EMGAIN_C"]
+    return np.where(frame.dq[image] == 0, frame.data[image] * scale, np.nan)
+
+
+def _image(truth: Truth) -> tuple[slice, slice]:
+    return region_slices(truth.camera.arrtype, "image", truth.camera.regions)
+
+
+def signed_maps(made: Products) -> Array:
+    """F, C, D as fitted, before negative values of the published maps became 0."""
+    planes, _ = made.maps.planes_for_darks()
+    return planes.values
+
+
+def true_maps(truth: Truth) -> Array:
+    """F, C, D as simulated."""
+    maps = (truth.fixed_pattern, truth.clock_induced_charge, truth.dark_current)
+    return np.array(maps, dtype=np.float64)
+
+
+# The numbers
+
+
+def compare_maps(made: Products) -> list[Comparison]:
+    """Fitted maps against the truth, in the imaging area; hot pixels by themselves."""
+    fitted, errors, truth = signed_maps(made), made.maps.err[0], true_maps(made.truth)
+    imaging = made.truth.imaging_area
+    hot = imaging & (made.truth.dark_current >= HOT)
+    cases = (
+        ("F, fixed-pattern noise", "e-", 1, 0, imaging & ~hot),
+        ("C, clock-induced charge", "e-/frame", 1, 1, imaging & ~hot),
+        ("D, dark current", "e- in 1000 s", 1000, 2, imaging & ~hot),
+        ("D, hot pixels", "e- in 1000 s", 1000, 2, hot),
+    )
+    return [
+        Comparison.of(name, unit, *(scale * maps[k][where] for maps in (fitted, errors, truth)))
+        for name, unit, scale, k, where in cases
+    ]
+
+
+def true_dark(made: Products) -> Array:
+    """The dark that a perfect calibration would give, in the image region."""
+    gain, seconds = SCIENCE
+    return made.truth.mean(gain, seconds)[_image(made.truth)] / gain
+
+
+def compare_darks(made: Products) -> list[Comparison]:
+    """Both darks against the truth, without hot pixels."""
+    truth = true_dark(made)
+    quiet = made.truth.dark_current[_image(made.truth)] < HOT
+    return [
+        Comparison.of(name, "e-", dark.data[quiet], dark.err[0][quiet], truth[quiet])
+        for name, dark in (("traditional", made.traditional), ("synthesised", made.synthesised))
+    ]
+
+
+@dataclass(frozen=True)
+class Residual:
+    """What is left of the science frame between the stars, electrons."""
+
+    name: str
+    quiet: float
+    quiet_error: float
+    hot: float
+    hot_error: float
+
+
+def residuals(made: Products) -> list[Residual]:
+    """Mean of (frame - dark - scene) over pixels without stars, quiet and hot ones."""
+    dim = made.scene < 2 * made.scene.min()
+    hot = made.truth.dark_current[_image(made.truth)] >= HOT
+    darks = {
+        "no dark": np.zeros_like(made.scene),
+        "traditional dark": made.traditional.data,
+        "synthesised dark": made.synthesised.data,
+    }
+    left = {name: made.frame - dark - made.scene for name, dark in darks.items()}
+    return [
+        Residual(name, *_mean(values[dim & ~hot]), *_mean(values[dim & hot]))
+        for name, values in left.items()
+    ]
+
+
+def _mean(values: Array) -> tuple[float, float]:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()), float(finite.std() / np.sqrt(finite.size))
+
+
+# The figures
+
+TITLES = ("fixed-pattern noise F", "clock-induced charge C", "dark current D")
+UNITS = ("EM e-", "e-/pixel/frame", "e-/pixel/s")
+#: Scale of the frames of stars, electrons per pixel.
+STARS = (-0.5, 6.0)
+
+
+def figure_maps(made: Products) -> Figure:
+    """F, C, D as fitted and as simulated."""
+    area = _imaging_box(made.truth)
+    columns = [
+        {"fitted": fitted[area], "true": true[area]}
+        for fitted, true in zip(signed_maps(made), true_maps(made.truth), strict=True)
+    ]
+    return plots.map_grid(columns, TITLES, UNITS, (True, False, False))
+
+
+def _imaging_box(truth: Truth) -> tuple[slice, slice]:
+    rows, cols = np.nonzero(truth.imaging_area)
+    return slice(rows.min(), rows.max() + 1), slice(cols.min(), cols.max() + 1)
+
+
+def figure_recovered(made: Products) -> Figure:
+    """Recovered against true values, and pulls below."""
+    imaging = made.truth.imaging_area
+    fitted, errors, truth = signed_maps(made), made.maps.err[0], true_maps(made.truth)
+    figure = plots.new_figure(12.3, 6.4)
+    axes = figure.subplots(2, 3)
+    for k, (title, unit) in enumerate(zip(TITLES, UNITS, strict=True)):
+        pixels = fitted[k][imaging], errors[k][imaging], truth[k][imaging]
+        values, sigma, true = pixels
+        plots.recovered_against_truth(
+            true, values, title, unit, linear_below=0.003 if k == 2 else None, ax=axes[0, k]
+        )
+        pulls = np.divide(values - true, sigma, where=sigma > 0, out=np.full_like(true, np.nan))
+        plots.pull_histogram(pulls, f"pulls of {'FCD'[k]}", ax=axes[1, k])
+    return figure
+
+
+def figure_darks(made: Products) -> Figure:
+    """Both darks and the true one, on one scale."""
+    truth = true_dark(made)
+    panels = {
+        "traditional dark": made.traditional.data,
+        "synthesised dark": made.synthesised.data,
+        "true dark": truth,
+    }
+    return plots.before_and_after(panels, "e-/pixel", limits=plots.robust_limits(truth, 0.01))
+
+
+def figure_science(made: Products) -> Figure:
+    """The science frame before and after, and the scene."""
+    panels = {
+        "one frame, as it comes": made.frame,
+        "minus synthesised dark": made.frame - made.synthesised.data,
+        "the scene": made.scene,
+    }
+    return plots.before_and_after(panels, "e-/pixel", limits=STARS)
+
+
+def figure_picture(made: Products) -> Figure:
+    """For the first page of the documentation: maps with their truth, a frame cleaned."""
+    area = _imaging_box(made.truth)
+    fitted, truth = signed_maps(made), true_maps(made.truth)
+    columns: list[dict[str, Any]] = [
+        {"fitted": fitted[k][area], "true": truth[k][area]} for k in (0, 2)
+    ]
+    figure = plots.map_grid(
+        [*columns, {"before": made.frame, "after": made.frame - made.synthesised.data}],
+        ("fixed pattern", "dark current", "stars"),
+        ("EM e-", "e-/pixel/s", "e-/pixel"),
+        (True, False, False),
+        (None, None, STARS),
+    )
+    figure.set_size_inches(11.5, 6.2)
+    return figure
+
+
+def as_png(figure: Figure, dpi: int = 110, colours: int | None = None) -> bytes:
+    """The figure as a file; smaller with few colours."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=dpi)
+    if colours is None:
+        return drawn.getvalue()
+    stored = io.BytesIO()
+    image = PIL.Image.open(drawn).convert("RGB").quantize(colours, kmeans=2)
+    image.save(stored, "png", optimize=True)
+    return stored.getvalue()
+
+
+# The page
+
+
+def write_page(run: Run, made: Products, frames: int, seed: int) -> Path:
+    """Figures, each as a file and in the page, and the page."""
+    pictures = {
+        "maps": as_png(figure_maps(made)),
+        "recovered": as_png(figure_recovered(made)),
+        "darks": as_png(figure_darks(made)),
+        "science": as_png(figure_science(made)),
+    }
+    embedded = {}
+    for name, png in pictures.items():
+        (run.folder / f"{name}.png").write_bytes(png)
+        embedded[name] = "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+    loader = FileSystemLoader(HERE)
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+    environment.filters["number"] = number
+    page = environment.get_template("report.html.j2").render(
+        version=__version__,
+        frames=frames,
+        seed=seed,
+        summary=made.summary,
+        stacks={(s.commanded_gain, s.exposure_time): s for s in made.summary.stacks},
+        gains=sorted({s.commanded_gain for s in made.summary.stacks}),
+        times=sorted({s.exposure_time for s in made.summary.stacks}),
+        science=SCIENCE,
+        fit=FIT,
+        about_fit=ABOUT_FIT[FIT["estimator"], FIT["weighting"]],
+        maps=compare_maps(made),
+        darks=compare_darks(made),
+        residuals=residuals(made),
+        pictures=embedded,
+        seconds=run.seconds,
+    )
+    path = run.folder / "report.html"
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number with so many digits that count, with an exponent only where it is tiny."""
+    if value == 0 or not np.isfinite(value):
+        return f"{value:g}"
+    decimals = max(0, digits - 1 - int(np.floor(np.log10(abs(value)))))
+    return f"{value:.{digits - 1}e}" if decimals > 8 else f"{value:,.{decimals}f}"
+
+
+def print_results(run: Run, made: Products, page: Path) -> None:
+    """Recovered against true, and where everything is."""
+    print(f"\nRecovered against true (estimator {FIT['estimator']}, weighting {FIT['weighting']})")
+    head = f"{'true mean':>11} {'recovered':>11} {'+-':>9} {'scatter':>9} {'error':>9}"
+    print(f"{'':<38} {head} {'pull':>6} {'std':>5}")
+    darks = compare_darks(made)
+    for line in (*compare_maps(made), *darks):
+        name = f"{line.name} dark" if line in darks else line.name
+        name = f"{name}, {line.unit}"
+        values = (line.true_mean, line.mean, line.mean_error, line.scatter, line.error)
+        texts = [number(value) for value in values]
+        print(
+            f"{name:<38} {texts[0]:>11} {texts[1]:>11} {texts[2]:>9} {texts[3]:>9} {texts[4]:>9} "
+            f"{line.pull:>+6.2f} {line.pull_scatter:>5.2f}"
+        )
+    print("\nWhat is left between the stars, mean of frame - dark - scene, electrons per pixel")
+    for left in residuals(made):
+        print(
+            f"{left.name:<20} ordinary pixels {left.quiet:+.4f} +- {left.quiet_error:.4f}   "
+            f"hot pixels {left.hot:+.3f} +- {left.hot_error:.3f}"
+        )
+    print("\nWhat the inspection found")
+    for finding in made.summary.findings:
+        print(f"{finding.severity:<9} {finding.text}")
+    print(f"\nFrames    {run.folder / 'darks'} ({made.summary.frames} files, with truth.fits)")
+    for name in ("noise_maps", "traditional_dark", "synthesised_dark"):
+        print(f"Product   {run.folder / name}.fits")
+    print(f"Open      {page}")
+
+
+def fresh(folder: Path) -> Path:
+    """An empty folder; what an earlier run left there goes, nothing else."""
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / MARK).exists():
+            raise SystemExit(f"{folder}: was not made by this demo; move it, or give --output")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARK).touch()
+    return folder
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo."""
+    parser = argparse.ArgumentParser(description="Simulate, calibrate, compare with the truth.")
+    parser.add_argument("--output", type=Path, default=Path("demo"), help="folder (demo)")
+    parser.add_argument("--frames", type=int, default=60, help="frames of each stack (60)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the simulation (1)")
+    parser.add_argument("--threads", type=int, default=2, help="threads that simulate (2)")
+    parser.add_argument("--picture", type=Path, help="write the picture of the README there")
+    options = parser.parse_args(arguments)
+    run = Run(fresh(options.output))
+    start = time.perf_counter()
+    try:
+        with warnings.catch_warnings():
+            # What these say is among the findings of the inspection.
+            warnings.simplefilter("ignore", EmdarksWarning)
+            made = make_products(run, options.frames, options.seed, options.threads)
+    except EmdarksError as error:
+        print(f"\nerror: {error}", file=sys.stderr)
+        return 1
+    with run.step("drawing"):
+        page = write_page(run, made, options.frames, options.seed)
+        if options.picture is not None:
+            options.picture.parent.mkdir(parents=True, exist_ok=True)
+            options.picture.write_bytes(as_png(figure_picture(made), 90, colours=256))
+    print_results(run, made, page.resolve())
+    print(f"Done in {time.perf_counter() - start:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

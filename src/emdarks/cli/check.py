@@ -1,0 +1,54 @@
+"""The command that asks whether errors can be believed."""
+
+from __future__ import annotations
+
+from emdarks.cli import talk
+from emdarks.cli.options import (
+    AsJson,
+    CameraName,
+    Frames,
+    KGain,
+    MaskBits,
+    Params,
+    ThreadCount,
+    detector_params,
+)
+
+__all__ = ["check"]
+
+
+def check(
+    frames: Frames,
+    camera: CameraName = None,
+    params: Params = None,
+    kgain: KGain = None,
+    mask_bits: MaskBits = None,
+    threads: ThreadCount = None,
+    as_json: AsJson = False,
+) -> None:
+    """Can the errors be believed? Odd against even frames, drift, disagreeing stacks.
+
+    Example: emdarks check darks/
+    """
+    with talk.spoken():
+        from emdarks.check import check_darks
+        from emdarks.cli.tables import check_table
+        from emdarks.execution import Threads
+        from emdarks.frames import select_frames
+
+        report = check_darks(
+            select_frames(frames),
+            detector_params(params),
+            camera=camera,
+            kgain=kgain,
+            mask_bits=mask_bits,
+            executor=Threads(threads),
+        )
+        if as_json:
+            talk.json_out(report.as_dict())
+            return
+        talk.people.print(check_table(report), soft_wrap=False)
+        pulls = ", ".join(f"{name} {std:.3f}" for name, std in report.pull_std.items())
+        talk.say(f"odd against even frames, scatter over error (1 is right): {pulls}")
+        for text in report.words:
+            talk.finding("fine" if report.believable else "problem", text)

@@ -1,0 +1,71 @@
+"""Arguments and options that several commands have, each with the same words everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+__all__ = [
+    "AsJson",
+    "CameraName",
+    "Frames",
+    "FullFrame",
+    "KGain",
+    "MaskBits",
+    "Output",
+    "Overwrite",
+    "Params",
+    "ThreadCount",
+    "detector_params",
+]
+
+Frames = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FRAMES...",
+        help="Files, folders, quoted patterns, or @list.txt with one of these a line.",
+        show_default=False,
+    ),
+]
+Output = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        help="File to write, or a folder (documented file name).",
+        show_default=False,
+    ),
+]
+CameraName = Annotated[
+    str | None,
+    typer.Option(
+        "--camera",
+        help="Built-in camera or camera file; default: the frames' CAMERA card, else excam.",
+    ),
+]
+Params = Annotated[
+    Path | None, typer.Option("--params", help="Detector parameters (FITS): telemetry rows.")
+]
+KGain = Annotated[
+    float | None, typer.Option("--kgain", help="Electrons per DN, instead of the headers'.")
+]
+MaskBits = Annotated[
+    int | None, typer.Option("--mask-bits", help="DQ bits that exclude a sample; default: all.")
+]
+ThreadCount = Annotated[
+    int | None, typer.Option("--threads", min=1, help="Threads; default: all cores.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout.")]
+FullFrame = Annotated[
+    bool, typer.Option("--full-frame", help="Whole frame instead of the image region.")
+]
+
+
+def detector_params(path: Path | None) -> Any:
+    """Detector parameters in a file, or None where none is named."""
+    from emdarks.data import DetectorParams
+
+    return None if path is None else DetectorParams(path)

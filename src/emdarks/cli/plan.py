@@ -1,0 +1,221 @@
+"""The command that plans a campaign."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from emdarks.cli import talk
+from emdarks.cli.options import AsJson
+
+__all__ = ["plan"]
+
+#: What is planned where nothing is said: the recommended least number of frames.
+_FRAMES = 1176
+
+
+def plan(
+    gains: Annotated[
+        str, typer.Option("--gains", help="EM gains, each to be combined with each time.")
+    ] = "1,50,1000,5000",
+    times: Annotated[str, typer.Option("--times", help="Exposure times, s.")] = "2,100",
+    stack: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--stack",
+            metavar="G,T[,N]",
+            help="EM gain, time and frames of one stack, instead of --gains and --times; "
+            "may be repeated.",
+        ),
+    ] = None,
+    frames: Annotated[
+        int | None,
+        typer.Option("--frames", min=1, help=f"Frames of each stack; default {_FRAMES}."),
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option("--budget", help="Seconds to be shared over the stacks, instead of --frames."),
+    ] = None,
+    overhead: Annotated[
+        float, typer.Option("--overhead", help="Seconds per frame on top of the exposure.")
+    ] = 0.0,
+    goal: Annotated[
+        str,
+        typer.Option("--goal", help="Whose error a shared budget makes small: F, C, D, dark:G,T."),
+    ] = "D",
+    at_least: Annotated[
+        int, typer.Option("--at-least", help="Frames that a shared budget gives every stack.")
+    ] = 0,
+    dark: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--dark",
+            metavar="G,T",
+            help="Synthesised dark whose error is wanted; may be repeated. Default 1000,60.",
+        ),
+    ] = None,
+    camera: Annotated[
+        str, typer.Option("--camera", help="Built-in camera or camera file: its noise.")
+    ] = "excam",
+    read_noise: Annotated[
+        float | None, typer.Option("--read-noise", help="EM electrons, instead of the camera's.")
+    ] = None,
+    cic: Annotated[
+        float | None, typer.Option("--cic", help="Clock-induced charge, e-/pixel/frame.")
+    ] = None,
+    dark_current: Annotated[
+        float | None, typer.Option("--dark-current", help="Dark current, e-/pixel/s.")
+    ] = None,
+    kappa: Annotated[
+        float, typer.Option("--kappa", help="Excess noise of the gain register.")
+    ] = 2.0,
+    stages: Annotated[
+        int | None,
+        typer.Option("--stages", min=1, help="Stages of the gain register, instead of --kappa."),
+    ] = None,
+    lost: Annotated[
+        str,
+        typer.Option(
+            "--lost",
+            metavar="SHARE,SHARE",
+            help="Share of samples lost to cosmic rays: of each frame, and per second.",
+        ),
+    ] = "0,0",
+    as_json: AsJson = False,
+) -> None:
+    """Predict the errors of a campaign, or suggest how to share time over its stacks.
+
+    Examples: emdarks plan --frames 100;
+    emdarks plan --budget 36000 --overhead 5 --goal dark:1000,60
+    """
+    if budget is not None and frames is not None:
+        raise typer.BadParameter("give either --frames or --budget")
+    wanted = [_numbers(text, "--dark", (2,)) for text in dark or ["1000,60"]]
+    stacks = [_numbers(text, "--stack", (2, 3)) for text in stack or []]
+    if not stacks:
+        grid = _numbers(gains, "--gains"), _numbers(times, "--times")
+        stacks = [(gain, time) for gain in grid[0] for time in grid[1]]
+    elif budget is not None and any(len(one) == 3 for one in stacks):
+        raise typer.BadParameter("--budget finds the numbers of frames; give --stack G,T")
+    if goal not in ("F", "C", "D"):
+        if not goal.startswith("dark:"):
+            raise typer.BadParameter(f"--goal {goal}: choose F, C, D, or dark:G,T")
+        _numbers(goal.removeprefix("dark:"), "--goal", (2,))
+    lost_shares = _numbers(lost, "--lost", (2,))
+    with talk.spoken():
+        from dataclasses import replace
+
+        from emdarks.cameras import load_camera
+        from emdarks.plan import Readout, predict, share_budget
+
+        figures = {
+            "read_noise": read_noise,
+            "clock_induced_charge": cic,
+            "dark_current": dark_current,
+        }
+        given = {name: value for name, value in figures.items() if value is not None}
+        noise = replace(load_camera(camera).noise, **given)
+        readout = Readout(kappa, stages, *lost_shares)
+        darks: Any = wanted
+        if budget is None:
+            planned = [(*one, frames or _FRAMES) if len(one) == 2 else one for one in stacks]
+            prediction = predict(planned, noise, darks, readout=readout, overhead=overhead)
+            values = prediction.as_dict()
+        else:
+            pairs: Any = stacks
+            suggestion = share_budget(
+                pairs, budget, noise, overhead, goal, darks, least=at_least, readout=readout
+            )
+            values = suggestion.as_dict()
+        if as_json:
+            talk.json_out(values)
+        elif budget is None:
+            _show(values, None)
+        else:
+            _show(values["suggested"], values["equal"])
+            _show_goal(values)
+
+
+def _numbers(text: str, option: str, lengths: tuple[int, ...] = ()) -> tuple[float, ...]:
+    """Numbers separated by commas.
+
+    Raises
+    ------
+    typer.BadParameter
+        They are none, or too few or too many.
+    """
+    try:
+        numbers = tuple(float(word) for word in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"{option} {text}: give numbers separated by commas") from None
+    if lengths and len(numbers) not in lengths:
+        many = " or ".join(str(length) for length in lengths)
+        raise typer.BadParameter(f"{option} {text}: give {many} numbers separated by commas")
+    return numbers
+
+
+def _show(values: dict[str, Any], equal: dict[str, Any] | None) -> None:
+    """The stacks and the errors, beside those of equal numbers of frames."""
+    from rich import box
+    from rich.table import Table
+
+    stacks = Table(box=box.SIMPLE_HEAD)
+    for title in ("EM gain", "time, s", "frames", "hours", "share of time"):
+        stacks.add_column(title, justify="right")
+    for one in values["stacks"]:
+        stacks.add_row(
+            f"{one['gain']:g}",
+            f"{one['exposure_time_s']:g}",
+            f"{one['frames']}",
+            f"{one['duration_s'] / 3600:.2f}",
+            f"{one['duration_s'] / values['duration_s']:.1%}" if values["duration_s"] else "-",
+        )
+    stacks.add_section()
+    stacks.add_row("all", "", f"{values['frames']}", f"{values['duration_s'] / 3600:.2f}", "")
+    errors = Table(box=box.SIMPLE_HEAD)
+    errors.add_column("1-sigma error per pixel")
+    errors.add_column("predicted", justify="right")
+    if equal is not None:
+        errors.add_column(f"with {equal['stacks'][0]['frames']} frames each", justify="right")
+    columns = [_errors(values)] + ([] if equal is None else [_errors(equal)])
+    for name in columns[0]:
+        errors.add_row(name, *(f"{column[name]:.4g}" for column in columns))
+    talk.people.print(stacks, soft_wrap=False)
+    talk.people.print(errors, soft_wrap=False)
+    talk.say(
+        f"correlations F-C {values['correlation_FC']:+.2f}, F-D {values['correlation_FD']:+.2f}, "
+        f"C-D {values['correlation_CD']:+.2f}"
+    )
+    if values["unfittable_share"] > 1e-6:
+        talk.say(
+            f"warning: cosmic rays leave {values['unfittable_share']:.2%} of the pixels with "
+            "fewer than 4 usable stacks: without a value; take more stacks, or more frames in "
+            "the smallest"
+        )
+
+
+def _errors(values: dict[str, Any]) -> dict[str, float]:
+    errors: dict[str, float] = {
+        "F, EM e-": values["error_F_e"],
+        "C, e-/frame": values["error_C_e_per_frame"],
+        "D, e-/s": values["error_D_e_per_s"],
+    }
+    for dark in values["darks"]:
+        errors[f"dark at gain {dark['gain']:g}, {dark['exposure_time_s']:g} s, e-"] = dark[
+            "error_e"
+        ]
+    return errors
+
+
+def _show_goal(values: dict[str, Any]) -> None:
+    """The goal, and what equal numbers of frames would give."""
+    text = f"goal {values['goal']}: error {values['goal_error']:.4g}"
+    if values["equal_goal_error"] is not None:
+        text += f", with equal numbers of frames {values['equal_goal_error']:.4g}"
+    talk.say(text)
+    if min(stack["frames"] for stack in values["suggested"]["stacks"]) < 10:
+        talk.say(
+            "best for this goal alone; small stacks check the model poorly: --at-least N keeps "
+            "the campaign broad"
+        )

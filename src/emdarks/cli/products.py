@@ -1,0 +1,245 @@
+"""Commands that make products: noise maps, master darks."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from emdarks.cli import talk
+from emdarks.cli.options import (
+    AsJson,
+    CameraName,
+    Frames,
+    FullFrame,
+    KGain,
+    MaskBits,
+    Output,
+    Overwrite,
+    Params,
+    ThreadCount,
+    detector_params,
+)
+
+__all__ = ["dark", "noisemaps", "synthesize"]
+
+
+def noisemaps(
+    frames: Frames,
+    output: Output,
+    unweighted: Annotated[
+        bool, typer.Option("--unweighted", help="Treat all stacks alike in the fit.")
+    ] = False,
+    estimator: Annotated[
+        str, typer.Option(help="How values and errors are estimated: pooled or reference.")
+    ] = "pooled",
+    nonnegative: Annotated[
+        str, typer.Option(help="Published planes in which negative values become 0.")
+    ] = "CIC,DC",
+    screen: Annotated[
+        bool, typer.Option("--screen", help="Take out unflagged cosmic rays.")
+    ] = False,
+    gain_error: Annotated[
+        float,
+        typer.Option("--gain-error", help="Relative error of each stack's EM gain, added to err."),
+    ] = 0.0,
+    camera: CameraName = None,
+    params: Params = None,
+    kgain: KGain = None,
+    mask_bits: MaskBits = None,
+    threads: ThreadCount = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fit fixed-pattern noise, clock-induced charge and dark current, pixel by pixel.
+
+    Frames of at least four pairs of EM gain and exposure time are needed. Example:
+    emdarks noisemaps darks/ -o maps.fits
+    """
+    with talk.spoken():
+        import numpy as np
+
+        from emdarks.darks import calibrate_darks_lsq
+        from emdarks.execution import Threads
+        from emdarks.frames import select_frames
+        from emdarks.products.header import product_name
+
+        dataset = select_frames(frames)
+        path = talk.target(output, product_name(dataset.frames[-1].filename, "_dnm_cal"), overwrite)
+        maps = calibrate_darks_lsq(
+            dataset,
+            detector_params(params),
+            weighting=not unweighted,
+            estimator=estimator,
+            nonnegative=[name.strip() for name in nonnegative.split(",") if name.strip()],
+            camera=camera,
+            kgain=kgain,
+            mask_bits=mask_bits,
+            gain_error=gain_error,
+            screen=screen,
+            executor=Threads(threads),
+        )
+        maps.save(path.parent, path.name)
+        header = maps.ext_hdr
+        rejected = maps.extra("REJECTED")
+        talk.result(
+            {
+                "noise_maps": str(path),
+                "frames": len(dataset),
+                "stacks": len(maps.hdu_list["STACKS"].data),
+                "estimator": estimator,
+                "mean_FPN_e": header["FPN_IMM"],
+                "mean_CIC_e_per_frame": header["CIC_IMM"],
+                "mean_DC_e_per_s": header["DC_IMM"],
+                "bias_offset_DN": header["B_O"],
+                **({} if rejected is None else {"rejected_samples": int(rejected.sum())}),
+                "unfittable_pixels": int(((maps.dq[0] != 0) & ~np.isnan(maps.data[0])).sum()),
+            },
+            as_json,
+        )
+
+
+def dark(
+    frames: Frames,
+    output: Output,
+    gain: Annotated[
+        float | None, typer.Option("--gain", help="Take only frames of this commanded EM gain.")
+    ] = None,
+    exptime: Annotated[
+        float | None, typer.Option("--exptime", help="Take only frames of this exposure time, s.")
+    ] = None,
+    full_frame: FullFrame = False,
+    estimator: Annotated[
+        str, typer.Option(help="How errors are estimated: sample, pooled or reference.")
+    ] = "sample",
+    camera: CameraName = None,
+    params: Params = None,
+    kgain: KGain = None,
+    mask_bits: MaskBits = None,
+    threads: ThreadCount = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Average frames of one EM gain and exposure time into a traditional master dark.
+
+    Example: emdarks dark darks/ -o dark.fits --gain 1000 --exptime 60
+    """
+    with talk.spoken():
+        from emdarks.darks import build_trad_dark
+        from emdarks.execution import Threads
+        from emdarks.frames import select_frames
+        from emdarks.products.header import product_name
+
+        dataset = _chosen(select_frames(frames), camera, gain, exptime)
+        path = talk.target(output, product_name(dataset.frames[-1].filename, "_drk_cal"), overwrite)
+        product = build_trad_dark(
+            dataset,
+            detector_params(params),
+            full_frame=full_frame,
+            estimator=estimator,
+            camera=camera,
+            kgain=kgain,
+            mask_bits=mask_bits,
+            executor=Threads(threads),
+        )
+        product.save(path.parent, path.name)
+        talk.result(_dark_result(product, path), as_json)
+
+
+def _chosen(dataset: Any, camera: str | None, gain: float | None, exptime: float | None) -> Any:
+    """Those frames of a dataset that have the EM gain and exposure time asked for."""
+    from emdarks.cameras import load_camera
+    from emdarks.errors import InputError
+    from emdarks.frames import camera_named_in, frame_inputs
+
+    if gain is None and exptime is None:
+        return dataset
+    inputs = frame_inputs(dataset, load_camera(camera or camera_named_in(dataset)))
+    chosen = [
+        i
+        for i, record in enumerate(item.record for item in inputs)
+        if (gain is None or math.isclose(record.commanded_gain, gain))
+        and (exptime is None or math.isclose(record.exposure_time, exptime, rel_tol=1e-6))
+    ]
+    if not chosen:
+        raise InputError(
+            f"none of the {len(dataset)} frames has the gain and time asked for; "
+            "emdarks inspect shows which there are"
+        )
+    return dataset[chosen]
+
+
+def synthesize(
+    maps: Annotated[Path, typer.Argument(metavar="MAPS", help="Noise maps (FITS).")],
+    output: Output,
+    like: Annotated[
+        str | None, typer.Option("--like", help="Frame whose gain and time the dark is for.")
+    ] = None,
+    gain: Annotated[float | None, typer.Option("--gain", help="EM gain.")] = None,
+    exptime: Annotated[float | None, typer.Option("--exptime", help="Exposure time, s.")] = None,
+    kgain: KGain = None,
+    full_frame: FullFrame = False,
+    clipped: Annotated[
+        bool, typer.Option("--clipped", help="Use the published maps, not the signed fit.")
+    ] = False,
+    camera: CameraName = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a master dark for any EM gain and exposure time from noise maps.
+
+    Example: emdarks synthesize maps.fits -o dark.fits --gain 1000 --exptime 60
+    """
+    if (like is None) == (gain is None or exptime is None):
+        raise typer.BadParameter("give either --like FRAME, or --gain and --exptime")
+    with talk.spoken():
+        from emdarks.cameras import load_camera
+        from emdarks.darks import build_synthesized_dark
+        from emdarks.data import DetectorNoiseMaps
+        from emdarks.detector import region_slices
+        from emdarks.frames import select_frames
+        from emdarks.products.header import product_name
+
+        product = DetectorNoiseMaps(maps)
+        path = talk.target(output, product_name(product.filename, "_drk_cal"), overwrite)
+        if like is not None:
+            made = build_synthesized_dark(
+                select_frames([like]),
+                product,
+                full_frame=full_frame,
+                use_signed=not clipped,
+                camera=camera,
+            )
+        else:
+            assert gain is not None
+            assert exptime is not None
+            section = None
+            if not full_frame:
+                chosen = load_camera(camera or _camera_of(product))
+                section = region_slices(chosen.arrtype, "image", chosen.regions)
+            made = product.synthesize(gain, exptime, kgain, section, use_signed=not clipped)
+        made.save(path.parent, path.name)
+        talk.result(_dark_result(made, path), as_json)
+
+
+def _camera_of(product: Any) -> str:
+    from emdarks.cameras import BUILTIN
+
+    name = product.ext_hdr.get("CAMERA", product.pri_hdr.get("CAMERA"))
+    return name if name in BUILTIN else BUILTIN[0]
+
+
+def _dark_result(product: Any, path: Path) -> dict[str, Any]:
+    import numpy as np
+
+    header = product.ext_hdr
+    return {
+        "dark": str(path),
+        "EM_gain": float(header["EMGAIN_C"]),
+        "exposure_time_s": float(header["EXPTIME"]),
+        "median_e": float(np.nanmedian(product.data)),
+        "median_error_e": float(np.nanmedian(product.err[0])),
+        "flagged_pixels": int((product.dq != 0).sum()),
+    }

@@ -1,0 +1,191 @@
+"""What is known of a campaign after one look at every frame."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from emdarks.execution import FrameFigures
+
+__all__ = ["CampaignSummary", "Finding", "FrameSummary", "PixelCounts", "Severity", "StackSummary"]
+
+#: "problem": noise maps are refused; "warning": they are worse than they could be;
+#: "fine": what can be done.
+Severity = Literal["problem", "warning", "fine"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing to know about a campaign.
+
+    Attributes
+    ----------
+    severity : {"problem", "warning", "fine"}
+        Problems make `emdarks.calibrate_darks_lsq` refuse the campaign.
+    topic : str
+        What it is about, in one word, for programs.
+    text : str
+        The finding in words, with a remedy where there is one.
+    frames : tuple of str
+        The frames that it is about, where it is about single ones.
+    """
+
+    severity: Severity
+    topic: str
+    text: str
+    frames: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSummary:
+    """One frame.
+
+    Attributes
+    ----------
+    name : str
+        File, with the plane of a cube.
+    start : float
+        Start of the exposure, MJD; NaN where unknown.
+    temperature : float
+        Degrees Celsius; NaN where unknown.
+    figures : FrameFigures
+        Level, scatter, shares, fingerprint; EM electrons.
+    """
+
+    name: str
+    start: float
+    temperature: float
+    figures: FrameFigures
+
+
+@dataclass(frozen=True, slots=True)
+class StackSummary:
+    """One stack; levels and scatters in EM electrons, over the imaging area.
+
+    Attributes
+    ----------
+    em_gain, commanded_gain, exposure_time, k_gain : float
+        As of `emdarks.stacks.Stack`.
+    gain_spread : float
+        Relative spread of the frames' gains.
+    units : tuple of str
+        Units that its frames are in, as the headers spell them.
+    frames : int
+        How many.
+    masked, saturated : float
+        Shares of all samples.
+    level : float
+        Mean of the frames' mean levels.
+    scatter : float
+        Root mean square of the frames' standard deviations.
+    prescan_level : float
+        Mean level of the reliable prescan columns; NaN without prescan.
+    temperature : tuple of float
+        Lowest and highest, degrees Celsius; NaN where unknown.
+    most_good : int
+        Good samples of the pixel that has most.
+    lost_pixels : int
+        Pixels that are masked in every frame.
+    overfull_pixels : int
+        Pixels whose mean unflagged sample lies above the camera's full well.
+    frame_summaries : tuple of FrameSummary
+        The frames, in input order.
+    """
+
+    em_gain: float
+    commanded_gain: float
+    exposure_time: float
+    k_gain: float
+    gain_spread: float
+    units: tuple[str, ...]
+    frames: int
+    masked: float
+    saturated: float
+    level: float
+    scatter: float
+    prescan_level: float
+    temperature: tuple[float, float]
+    most_good: int
+    lost_pixels: int
+    overfull_pixels: int
+    frame_summaries: tuple[FrameSummary, ...]
+
+    def __str__(self) -> str:
+        return f"gain {self.commanded_gain:g}, {self.exposure_time:g} s"
+
+
+@dataclass(frozen=True, slots=True)
+class PixelCounts:
+    """Pixels of the imaging area.
+
+    Attributes
+    ----------
+    imaging : int
+        All of them.
+    unfittable : int
+        Those with good samples in fewer than four stacks.
+    """
+
+    imaging: int
+    unfittable: int
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignSummary:
+    """A campaign.
+
+    Attributes
+    ----------
+    camera : str
+        The camera that the headers were read with.
+    shape : tuple of int
+        Rows and columns of a frame; (0, 0) where no frame can be used.
+    frames : int
+        Frames handed over, also those that cannot be used.
+    stacks : tuple of StackSummary
+        By exposure time, gain and k-gain.
+    pixels : PixelCounts
+        Counts over all stacks.
+    findings : tuple of Finding
+        Problems first.
+    """
+
+    camera: str
+    shape: tuple[int, int]
+    frames: int
+    stacks: tuple[StackSummary, ...]
+    pixels: PixelCounts
+    findings: tuple[Finding, ...]
+
+    @property
+    def fittable(self) -> bool:
+        """Whether `emdarks.calibrate_darks_lsq` will accept the campaign."""
+        return not any(finding.severity == "problem" for finding in self.findings)
+
+    def as_dict(self, single_frames: bool = False) -> dict[str, Any]:
+        """Plain numbers, texts, lists and dicts, ready for JSON; None for NaN.
+
+        Parameters
+        ----------
+        single_frames : bool
+            With the figures of every frame.
+        """
+        values = asdict(self)
+        values["fittable"] = self.fittable
+        if not single_frames:
+            for stack in values["stacks"]:
+                del stack["frame_summaries"]
+        plain: dict[str, Any] = _plain(values)
+        return plain
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

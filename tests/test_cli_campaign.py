@@ -1,0 +1,197 @@
+"""emdarks simulate and emdarks inspect, as a user types them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from emdarks.cli import talk
+from emdarks.cli.app import app
+from emdarks.data import Dataset, sample
+from emdarks.frames import select_frames
+from emdarks.simulate import load_campaign
+
+
+def run(*arguments: Any) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def darks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli") / "darks"
+    outcome = run("simulate", folder, "--camera", "excam-sample", "--frames", 2, "--threads", 1)
+    assert outcome.exit_code == 0, outcome.output
+    return folder
+
+
+def test_simulate_says_what_it_made(tmp_path: Path) -> None:
+    outcome = run(
+        "simulate", tmp_path / "d", "--camera", "excam-sample", "--frames", 2, "--seed", 5,
+        "--units", "e", "--unflagged", "0.001", "--json",
+    )  # fmt: skip
+    assert outcome.exit_code == 0
+    made = json.loads(outcome.stdout)
+    assert (made["camera"], made["stacks"], made["frames"], made["seed"]) == (
+        "excam-sample",
+        6,
+        12,
+        5,
+    )
+    assert "simulating: 12 of 12 frames" in outcome.stderr
+    campaign = load_campaign(tmp_path / "d")
+    assert campaign.effects.unflagged == 0.001
+    assert campaign.units == "e"
+    assert len(select_frames([str(tmp_path / "d")])) == 12
+
+
+@pytest.mark.parametrize(
+    ("options", "camera"), [((), "excam"), (("--size", "small"), "excam-small")]
+)
+def test_size_chooses_the_camera(
+    options: tuple[str, ...], camera: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def stop(directory: Path, chosen: str, *rest: Any, **more: Any) -> None:
+        asked.append(chosen)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("emdarks.simulate.simulate_campaign", stop)
+    outcome = run("simulate", tmp_path / "d", *options)
+    assert asked == [camera]
+    assert outcome.exit_code == 130
+
+
+def test_folder_is_overwritten_only_on_demand(darks: Path, tmp_path: Path) -> None:
+    plan = (darks / "campaign.toml").read_text()
+    arguments = ("simulate", darks, "--camera", "excam-sample", "--frames", 2)
+    refused = run(*arguments)
+    assert refused.exit_code == 1
+    assert refused.stderr.startswith(f"error: {darks}: is not empty")
+    assert refused.stdout == ""
+    assert run(*arguments, "--overwrite").exit_code == 0
+    assert (darks / "campaign.toml").read_text() == plan
+
+
+def test_wrong_use_exits_2(tmp_path: Path) -> None:
+    for options in (
+        ("--units", "furlongs"),
+        ("--frames", "0"),
+        ("--size", "small", "--camera", "excam"),
+        ("--unflagged", "2"),
+    ):
+        assert run("simulate", tmp_path / "d", *options).exit_code == 2
+    assert run("inspect").exit_code == 2
+    assert not (tmp_path / "d").exists()
+
+
+def test_unknown_camera_exits_1(tmp_path: Path) -> None:
+    outcome = run("simulate", tmp_path / "d", "--camera", "nikon")
+    assert outcome.exit_code == 1
+    assert "nikon" in outcome.stderr
+
+
+def test_inspect_shows_grid_and_findings(darks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(talk.people, "_width", 100)
+    outcome = run("inspect", darks)
+    assert outcome.exit_code == 0
+    assert outcome.stdout == ""
+    text = outcome.stderr
+    assert text.startswith("12 frames of 40 x 62 pixels, camera excam-sample, 6 stacks")
+    header = next(line for line in text.splitlines() if "EM gain " in line)
+    assert header.split() == ["EM", "gain", "2", "s", "10", "s", "60", "s", "100", "s"]
+    assert text.count("2 frames") == 7  # six stacks, and "12 frames"
+    assert "noise maps (F, C, D) can be fitted to these 6 stacks" in text
+    monkeypatch.setattr(talk.people, "_width", 70)
+    narrow = run("inspect", darks).stderr
+    assert "k-gain" in narrow
+    assert max(map(len, narrow.split("masked:")[0].splitlines())) <= 70
+
+
+def test_inspect_gives_json(darks: Path) -> None:
+    outcome = run("inspect", f"{darks}/*.fits", "--json", "--threads", 1)
+    # A pattern names the truth, too: it is a file that was asked for, and no frame.
+    assert outcome.exit_code == 0
+    found = json.loads(outcome.stdout)["findings"]
+    assert [finding["frames"] for finding in found if finding["severity"] == "problem"] == [
+        ["truth.fits"]
+    ]
+    outcome = run("inspect", darks, "--json")
+    assert outcome.exit_code == 0
+    assert outcome.stderr == ""
+    summary = json.loads(outcome.stdout)
+    assert summary["fittable"] is True
+    assert [stack["frames"] for stack in summary["stacks"]] == [2] * 6
+    assert {finding["severity"] for finding in summary["findings"]} <= {"warning", "fine"}
+    more = json.loads(run("inspect", darks, "--json", "--single-frames").stdout)
+    assert len(more["stacks"][0]["frame_summaries"]) == 2
+
+
+def test_inspect_explains_what_cannot_be_fitted() -> None:
+    outcome = run("inspect", *sample()[:4])
+    assert outcome.exit_code == 0
+    assert "problem" in outcome.stderr
+    assert "at least 4 stacks" in outcome.stderr
+
+
+def test_inspect_of_nothing_exits_1(tmp_path: Path) -> None:
+    outcome = run("inspect", tmp_path)
+    assert outcome.exit_code == 1
+    assert "holds no FITS file" in outcome.stderr
+
+
+def test_truth_is_left_out_of_a_folder(darks: Path) -> None:
+    assert (darks / "truth.fits").exists()
+    names = [frame.filename for frame in select_frames([str(darks)])]
+    assert len(names) == 12
+    assert "truth.fits" not in names
+    packed = sample()[0].parent
+    assert len(select_frames([str(packed)])) == len(Dataset(sample()))
+
+
+def test_dark_takes_the_stack_asked_for(darks: Path, tmp_path: Path) -> None:
+    path = tmp_path / "dark.fits"
+    outcome = run("dark", darks, "-o", path, "--gain", 1000, "--exptime", 60, "--json")
+    assert outcome.exit_code == 0
+    made = json.loads(outcome.stdout)
+    assert (made["EM_gain"], made["exposure_time_s"]) == (1000.0, 60.0)
+    for options in ((), ("--gain", "5000")):
+        several = run("dark", darks, "-o", tmp_path / "other.fits", *options)
+        assert several.exit_code == 1
+        assert "2 frames in the stack of" in several.stderr
+    none = run("dark", darks, "-o", tmp_path / "other.fits", "--gain", 7)
+    assert none.exit_code == 1
+    assert "none of the 12 frames" in none.stderr
+
+
+def test_help_loads_nothing_heavy() -> None:
+    program = (
+        "import sys; from emdarks.cli import main\n"
+        "sys.argv = ['emdarks', 'inspect', '--help']\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print('loaded', sorted({'numpy', 'numba', 'astropy', 'matplotlib'} & set(sys.modules)))"
+    )
+    outcome = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert outcome.returncode == 0
+    assert "Example: emdarks inspect darks/" in outcome.stdout
+    assert outcome.stdout.splitlines()[-1] == "loaded []"
+
+
+def test_progress_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    from io import StringIO
+
+    from rich.console import Console
+
+    screen = StringIO()
+    monkeypatch.setattr(talk, "people", Console(file=screen, force_terminal=True, width=80))
+    with talk.progress("simulating", "frames") as advance:
+        advance(3, 4)
+    assert "simulating" in screen.getvalue()
+    assert "\r" in screen.getvalue() or "\x1b[" in screen.getvalue()

@@ -1,0 +1,116 @@
+"""The demo runs, and its figures can be drawn of anything."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from emdarks import plots
+
+DEMO = Path(__file__).parents[1] / "examples" / "demo.py"
+
+
+@pytest.fixture(scope="module")
+def demo() -> Any:
+    if not DEMO.exists():
+        pytest.skip("the examples are not beside the tests")
+    spec = importlib.util.spec_from_file_location("demo", DEMO)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses look their module up.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(__import__("sys").modules, "demo", module)
+        spec.loader.exec_module(module)
+        yield module
+
+
+def test_demo_makes_its_page(demo: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, picture = tmp_path / "out", tmp_path / "docs" / "picture.png"
+    arguments = ["--output", str(folder), "--frames", "2", "--picture", str(picture)]
+    assert demo.main(arguments) == 0
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 4
+    # Self-contained: it asks nobody for anything.
+    assert not re.search(r"(src|href)=\"(?!data:)", page)
+    assert f"<code>{demo.FIT['estimator']}</code>" in page
+    assert "nan" not in re.sub(r"base64,[^\"]*", "", page).lower()
+    printed = capsys.readouterr().out
+    assert str(folder / "report.html") in printed
+    for name in ("F, fixed-pattern noise", "C, clock-induced charge", "D, dark current"):
+        assert name in printed
+    assert picture.stat().st_size < 300_000
+    for name in ("noise_maps.fits", "traditional_dark.fits", "synthesised_dark.fits"):
+        assert (folder / name).exists()
+    assert len(list((folder / "darks").glob("cgi_*.fits"))) == 32
+
+
+def test_demo_deletes_only_what_it_made(demo: Any, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(SystemExit, match="was not made by this demo"):
+        demo.fresh(tmp_path)
+    assert (tmp_path / "thesis.tex").exists()
+    own = tmp_path / "own"
+    demo.fresh(own)
+    (own / "old.fits").touch()
+    assert [path.name for path in demo.fresh(own).iterdir()] == [demo.MARK]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (0.000834, "0.000834"),
+        (-12.345, "-12.3"),
+        (15987.4, "15,987"),
+        (3e-12, "3.00e-12"),
+    ],
+)
+def test_numbers_show_the_digits_that_count(demo: Any, value: float, text: str) -> None:
+    assert demo.number(value) == text
+
+
+def test_every_way_to_fit_is_explained(demo: Any) -> None:
+    assert (demo.FIT["estimator"], demo.FIT["weighting"]) in demo.ABOUT_FIT
+
+
+def test_limits_are_robust() -> None:
+    values = np.concatenate([np.linspace(0, 1, 999), [1e9, np.nan]])
+    low, high = plots.robust_limits(values)
+    assert 0 <= low < 0.02
+    assert 0.98 < high <= 1
+    assert plots.robust_limits([-1.0, 3.0], 0.0, symmetric=True) == (-3.0, 3.0)
+    assert plots.robust_limits([np.nan]) == (-1.0, 1.0)
+    assert plots.robust_limits([2.0, 2.0]) == (0.0, 4.0)
+
+
+def test_robust_scatter_is_that_of_a_normal_law(rng: np.random.Generator) -> None:
+    values = rng.normal(5.0, 2.0, 100_000)
+    values[:100] = 1e6
+    assert plots.robust_scatter(values) == pytest.approx(2.0, rel=0.02)
+    assert np.isnan(plots.robust_scatter([np.nan]))
+
+
+@pytest.mark.parametrize("values", [np.full((3, 4), np.nan), np.zeros((3, 4)), np.arange(12.0)])
+def test_anything_can_be_drawn(values: np.ndarray, tmp_path: Path) -> None:
+    image = values.reshape(3, 4)
+    figures = [
+        plots.show_map(image, "map", "e-", both_signs=True).figure,
+        plots.pull_histogram(values).figure,
+        plots.recovered_against_truth(values, 2 * values, linear_below=0.1).figure,
+        plots.map_grid([{"a": image, "b": image}], ["t"], ["u"], [False]),
+        plots.before_and_after({"before": image, "after": image}),
+    ]
+    for number, figure in enumerate(figures):
+        figure.savefig(tmp_path / f"{number}.png", dpi=40)
+
+
+def test_a_map_says_where_values_go_on() -> None:
+    ax = plots.show_map([[0.0, 5.0]], limits=(1.0, 2.0))
+    assert ax.images[0].colorbar.extend == "both"
+    assert ax.images[0].get_clim() == (1.0, 2.0)
