@@ -162,7 +162,7 @@ def make_products(run: Run, frames: int, seed: int, threads: int) -> Products:
         maps = calibrate_darks_lsq(dataset, None, **FIT)
         maps.save(run.folder, "noise_maps.fits")
     with run.step("making master darks"):
-        traditional = build_trad_dark(_stack(dataset, gain, seconds), None)
+        traditional = build_trad_dark(_stack(dataset, gain, seconds), None, estimator="pooled")
         traditional.save(run.folder, "traditional_dark.fits")
         star_frames = Dataset([science])
         synthesised = build_synthesized_dark(star_frames, maps)

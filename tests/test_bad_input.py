@@ -172,6 +172,8 @@ def test_no_frames() -> None:
         Dataset([])
     with pytest.raises(ValueError, match="has no frames"):
         fit(SimpleDataset([]))
+    with pytest.raises(ValueError, match="give a list of files"):
+        Dataset("one.fits")
 
 
 def test_an_unreadable_file_is_named(make: Maker, tmp_path: Path) -> None:

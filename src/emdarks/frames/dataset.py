@@ -45,6 +45,8 @@ class Dataset:
     """
 
     def __init__(self, frames_or_filepaths: Iterable[Any]):
+        if isinstance(frames_or_filepaths, (str, os.PathLike)):
+            raise InputError(f"{frames_or_filepaths}: give a list of files, not one file name")
         items = list(frames_or_filepaths)
         if not items:
             raise InputError("a dataset needs at least one frame")

@@ -76,7 +76,7 @@ def _expand(arguments: Iterable[str], folder: Path | None = None) -> Iterator[tu
 
 def _listed(path: Path) -> Iterator[tuple[Path, bool]]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as a list of files ({error})") from None
     names = [line.strip() for line in lines]
