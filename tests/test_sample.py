@@ -78,10 +78,10 @@ def test_python_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_commands_in_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     lines = re.findall(r"^    emdarks (.*)$", readme(), re.MULTILINE)
-    assert len(lines) == 6
+    assert len(lines) == 7
     for line in lines:
         # Fewer frames: the same commands, sooner done.
-        arguments = line.replace("--frames 20", "--frames 3").split()
+        arguments = line.replace("--frames 20", "--frames 4").split()
         outcome = CliRunner().invoke(app, arguments)
         assert outcome.exit_code == 0, outcome.output
     assert {path.name for path in tmp_path.iterdir()} == {
