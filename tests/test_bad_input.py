@@ -14,6 +14,7 @@ from campaigns import COLS, REGIONS, ROWS, Campaign, SimpleDataset, frame_hdus, 
 from emdarks.darks import CalDarksLSQException, build_trad_dark, calibrate_darks_lsq, mean_combine
 from emdarks.data import Dataset
 from emdarks.errors import EmdarksError, GeometryError, InputError
+from emdarks.execution import Threads
 
 GOOD = [(1.0, 2.0), (1.0, 90.0), (40.0, 11.0), (300.0, 50.0)]
 
@@ -24,6 +25,7 @@ def no_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("pixels were read")
 
     monkeypatch.setattr(os, "preadv", refuse)
+    monkeypatch.setattr(Threads, "sums", refuse)
 
 
 Maker = Callable[..., Dataset]

@@ -17,10 +17,13 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from emdarks.errors import InputError
 from emdarks.execution.blocks import FrameFigures, Sample, StackJob, StackSums, merge_tree
-from emdarks.frames.source import Reader, Scratch
+from emdarks.frames.source import RawFrame, Reader, Scratch
+from emdarks.kernels.decode import unsigned
 from emdarks.kernels.figures import COLUMNS, row_figures
 from emdarks.kernels.moments import Moments, close, merge, reset, update
+from emdarks.kernels.stream import stream_run
 
 __all__ = ["Executor", "Threads"]
 
@@ -29,11 +32,20 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 # A run's pixels, raw and decoded, and its sums stay in a core's cache.
-RUN_PIXELS = 1 << 16
+RUN_PIXELS = 1 << 15
 # Few files open at a time; within a batch the sums cross main memory once.
 BATCH_FILES = 32
 # Packed files are held whole while they are open.
 BATCH_BYTES = 1 << 28
+
+
+def _alike(readers: Sequence[Reader], block: StackJob) -> list[RawFrame] | None:
+    """Raw frames of a batch that one compiled call can stream: plain, and of one layout."""
+    raw = [frame for frame in (reader.raw for reader in readers) if frame is not None]
+    kinds = {(frame.dtypes, frame.flips) for frame in raw}
+    if len(raw) < len(readers) or len(kinds) > 1 or block.kept:
+        return None
+    return raw
 
 
 class Executor(Protocol):
@@ -138,10 +150,18 @@ class Threads:
             with self._opened(batch) as readers:
                 unpacked += sum(reader.bytes_unpacked for reader in readers)
 
-                def add(run: tuple[int, int], first: int = first, batch: Any = batch) -> None:
+                raw = _alike(readers, block)
+                later = figures[first : first + len(batch)]
+
+                def add(
+                    run: tuple[int, int], batch: Any = batch, raw: Any = raw, later: Array = later
+                ) -> None:
                     scratch = scratches.get()
                     try:
-                        self._add_run(block, moments, batch, readers, run, scratch, figures[first:])
+                        if raw is None:
+                            self._add_run(block, moments, batch, readers, run, scratch, later)
+                        else:
+                            self._stream_run(block, moments, batch, raw, run, scratch, later)
                     finally:
                         scratches.put(scratch)
 
@@ -171,6 +191,53 @@ class Threads:
             if area is not None:
                 columns = (*area.cols, *area.prescan_cols)
                 row_figures(data, dq, mask, sample.scale, cols, *columns, figures[i, rows])
+
+    def _stream_run(
+        self,
+        block: StackJob,
+        moments: Moments,
+        batch: Sequence[Sample],
+        raw: Sequence[RawFrame],
+        run: tuple[int, int],
+        scratch: Scratch,
+        figures: Array,
+    ) -> None:
+        """The same in one compiled call, for plain frames that are laid out alike."""
+        part = moments.part(*run)
+        cols, area = block.shape[1], block.area
+        pixels = run[1] - run[0]
+        words: list[Any] = []
+        numbers: list[Any] = []
+        for i, stored in enumerate(raw[0].dtypes):
+            dtype = np.dtype(stored or "u1")
+            buffer = scratch.bytes(i, pixels * dtype.itemsize)
+            words.append(None if stored is None else buffer.view(unsigned(dtype)))
+            numbers.append(None if stored is None else buffer.view(dtype.newbyteorder("=")))
+        failed = stream_run(
+            np.array([frame.file for frame in raw], np.int32),
+            np.array([frame.offsets for frame in raw], np.int64).T,
+            run,
+            words[0],
+            numbers[0],
+            words[1],
+            numbers[1],
+            words[2],
+            np.array(raw[0].flips, np.uint64),
+            np.uint64(block.mask),
+            np.array([sample.scale for sample in batch]),
+            part.n,
+            part.mean,
+            self._shifted[slice(*run)],
+            part.m2,
+            part.err2,
+            part.flags,
+            cols,
+            np.array([0, 0, 0, 0] if area is None else [*area.cols, *area.prescan_cols]),
+            figures[:, run[0] // cols : run[1] // cols],
+        )
+        if failed >= 0:
+            raise InputError(f"{raw[failed].path}: ended while its pixels were read")
+        scratch.bytes_read += len(raw) * sum(word.nbytes for word in words if word is not None)
 
     def _batches(self, samples: Sequence[Sample]) -> Iterator[tuple[int, Sequence[Sample]]]:
         """Frames to be open together, with the index of the first."""

@@ -26,7 +26,16 @@ from emdarks.errors import InputError
 from emdarks.fitsio.layout import FileLayout, PlaneLayout, open_whole, read_plane
 from emdarks.kernels.decode import to_native, unsigned
 
-__all__ = ["ArraySource", "FileSource", "FrameSource", "Reader", "Run", "Scratch", "read_array"]
+__all__ = [
+    "ArraySource",
+    "FileSource",
+    "FrameSource",
+    "RawFrame",
+    "Reader",
+    "Run",
+    "Scratch",
+    "read_array",
+]
 
 Array = npt.NDArray[Any]
 Run = tuple[Array, "Array | None", "Array | None"]
@@ -49,10 +58,40 @@ class Scratch:
         return self._buffers[plane][:count]
 
 
+@dataclass(frozen=True, slots=True)
+class RawFrame:
+    """Bytes of an open plain frame, for reading by compiled code.
+
+    Attributes
+    ----------
+    file : int
+        Descriptor.
+    path : str
+        For messages.
+    offsets : tuple of int
+        Where image, err and dq start; 0 where there is none.
+    dtypes : tuple of (str or None)
+        Their stored types, floating-point image and err.
+    flips : tuple of int
+        Bits to flip after swapping.
+    """
+
+    file: int
+    path: str
+    offsets: tuple[int, ...]
+    dtypes: tuple[str | None, ...]
+    flips: tuple[int, ...]
+
+
 class Reader(Protocol):
     """An open frame; ``bytes_unpacked`` counts what was read to open it."""
 
     bytes_unpacked: int
+
+    @property
+    def raw(self) -> RawFrame | None:
+        """Where the bytes of a plain frame lie, if they need no more than swapping."""
+        ...
 
     def pixels(self, lo: int, hi: int, scratch: Scratch) -> Run:
         """Image, err and dq of the pixels lo to hi; valid until the next call with ``scratch``."""
@@ -108,6 +147,8 @@ def _as_flags(array: Array) -> Array:
 
 class ArrayReader:
     """Reader of arrays in memory."""
+
+    raw = None
 
     def __init__(self, data: Array, err: Array | None, dq: Array | None):
         self.bytes_unpacked = 0
@@ -199,6 +240,11 @@ class _Stored:
         flags = self.is_flags
         return abs(self.integers) if flags or (self.integers > 0 and self.blank is None) else 0
 
+    @property
+    def is_plain_float(self) -> bool:
+        """Whether the stored numbers are the physical ones, but for the order of bytes."""
+        return self.dtype.kind == "f" and self.bscale == 1.0 and self.bzero == 0.0
+
     def numbers(self, raw: Array) -> Array:
         """Physical numbers from stored bytes, which are overwritten."""
         words = raw.view(unsigned(self.dtype))
@@ -229,6 +275,20 @@ class PlainReader:
         self._path = layout.path
         self._planes = planes
         self._file = _open_unchanged(layout)
+
+    @property
+    def raw(self) -> RawFrame | None:
+        """See `Reader`."""
+        for plane in self._planes[:2]:
+            if plane is not None and not plane.is_plain_float:
+                return None
+        return RawFrame(
+            self._file,
+            self._path,
+            tuple(0 if plane is None else plane.offset for plane in self._planes),
+            tuple(None if plane is None else plane.dtype.str for plane in self._planes),
+            tuple(0 if plane is None else plane.flip for plane in self._planes),
+        )
 
     def pixels(self, lo: int, hi: int, scratch: Scratch) -> Run:
         """See `Reader`."""

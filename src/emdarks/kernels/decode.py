@@ -9,44 +9,54 @@ import numpy.typing as npt
 
 from emdarks.kernels._jit import jit
 
-__all__ = ["to_native", "unsigned"]
+__all__ = ["flip_bytes", "swap2", "swap4", "swap8", "to_native", "unsigned"]
 
 Array = npt.NDArray[Any]
 
 
 @jit
-def _swap2(words: Array, flip: np.uint16) -> None:
+def swap2(words: Array, flip: Any) -> None:
+    """Swap the bytes of 16-bit words in place, then flip bits."""
+    bits = words.dtype.type(flip)
     for i in range(words.size):
         word = words[i]
-        words[i] = np.uint16((word << 8) | (word >> 8)) ^ flip
+        words[i] = np.uint16((word << 8) | (word >> 8)) ^ bits
 
 
 @jit
-def _swap4(words: Array, flip: np.uint32) -> None:
+def swap4(words: Array, flip: Any) -> None:
+    """Swap the bytes of 32-bit words in place, then flip bits."""
+    bits = words.dtype.type(flip)
     for i in range(words.size):
         word = words[i]
         word = np.uint32(
             (word << 24) | ((word & 0xFF00) << 8) | ((word >> 8) & 0xFF00) | (word >> 24)
         )
-        words[i] = word ^ flip
+        words[i] = word ^ bits
 
 
 @jit
-def _swap8(words: Array, flip: np.uint64) -> None:
+def swap8(words: Array, flip: Any) -> None:
+    """Swap the bytes of 64-bit words in place, then flip bits."""
+    bits = words.dtype.type(flip)
     for i in range(words.size):
         word = words[i]
         high = np.uint64(0)
         for _ in range(8):
             high = (high << np.uint64(8)) | (word & np.uint64(0xFF))
             word >>= np.uint64(8)
-        words[i] = high ^ flip
+        words[i] = high ^ bits
 
 
-_SWAPS: dict[int, tuple[Any, Any]] = {
-    2: (_swap2, np.uint16),
-    4: (_swap4, np.uint32),
-    8: (_swap8, np.uint64),
-}
+@jit
+def flip_bytes(words: Array, flip: Any) -> None:
+    """Flip bits of bytes in place; there is nothing to swap."""
+    bits = words.dtype.type(flip)
+    for i in range(words.size):
+        words[i] ^= bits
+
+
+_SWAPS: dict[int, Any] = {1: flip_bytes, 2: swap2, 4: swap4, 8: swap8}
 
 
 def to_native(words: Array, flip: int = 0) -> None:
@@ -55,13 +65,8 @@ def to_native(words: Array, flip: int = 0) -> None:
     The XOR with the top bit turns FITS's offset integers (BZERO = 2^15 for
     uint16, 2^31 for uint32) into the unsigned numbers that they stand for.
     """
-    size = words.dtype.itemsize
-    if size == 1:
-        if flip:
-            words ^= words.dtype.type(flip)
-        return
-    swap, kind = _SWAPS[size]
-    swap(words, kind(flip))
+    if words.dtype.itemsize > 1 or flip:
+        _SWAPS[words.dtype.itemsize](words, np.uint64(flip))
 
 
 def unsigned(dtype: npt.DTypeLike) -> np.dtype[Any]:

@@ -29,46 +29,52 @@ COLUMNS = (
     "content",  # weighted sum of every 31st sample of the row: copies of a frame share it
 )
 
-_SATURATED = np.uint64(32)
+_SATURATED = 32
 # Sums run in lanes that are added up in order, so that the compiler may use
 # vector registers although it must not reorder additions.
-_LANES = 64
+_LANES = 32
 # Every 31st column is enough to tell frames of noise apart.
 _STRIDE = 31
 
 
 @inline
-def _lane_sums(
-    data: Array,
-    dq: Array | None,
-    mask: np.uint64,
-    scale: float,
-    start: int,
-    stop: int,
-    lanes: Array,
-) -> tuple[int, int, float, float]:
-    """Good samples, saturated samples, sum and sum of squares of a run of one row."""
+def _sums(
+    data: Array, dq: Array | None, mask: Any, scale: float, lanes: Array
+) -> tuple[float, float]:
+    """Sum and sum of squares of the good samples of a run of one row."""
     lanes[:, :] = 0.0
-    good = 0
-    saturated = 0
-    for base in range(start, stop, _LANES):
-        for lane in range(min(_LANES, stop - base)):
-            x = data[base + lane] * scale
-            keep = np.isfinite(x)
+    for base in range(0, data.size // _LANES * _LANES, _LANES):
+        for lane in range(_LANES):
+            x = np.float64(data[base + lane]) * scale
+            keep = (x - x) == 0.0  # finite
             if dq is not None:
-                flag = np.uint64(dq[base + lane])
-                keep = keep and (flag & mask) == 0
-                saturated += 1 if (flag & _SATURATED) != 0 else 0
+                keep = keep and (dq[base + lane] & mask) == 0
             value = x if keep else 0.0
-            good += 1 if keep else 0
             lanes[0, lane] += value
             lanes[1, lane] += value * value
-    total = 0.0
-    squares = 0.0
+    total, squares = 0.0, 0.0
     for lane in range(_LANES):
         total += lanes[0, lane]
         squares += lanes[1, lane]
-    return good, saturated, total, squares
+    for p in range(data.size // _LANES * _LANES, data.size):
+        x = np.float64(data[p]) * scale
+        if (x - x) == 0.0 and (dq is None or (dq[p] & mask) == 0):
+            total += x
+            squares += x * x
+    return total, squares
+
+
+@inline
+def _counts(data: Array, dq: Array | None, mask: Any, saturation: Any) -> tuple[int, int]:
+    """Good samples and samples with the saturation flag of a run of one row."""
+    good, saturated = 0, 0
+    for p in range(data.size):
+        keep = (data[p] - data[p]) == 0
+        if dq is not None:
+            keep = keep and (dq[p] & mask) == 0
+            saturated += 1 if (dq[p] & saturation) != 0 else 0
+        good += 1 if keep else 0
+    return good, saturated
 
 
 @jit
@@ -104,18 +110,29 @@ def row_figures(
         Receives the figures.
     """
     lanes = np.empty((2, _LANES))
+    none = np.uint64(0)
     for row in range(data.size // cols):
         base = row * cols
-        good, saturated, total, squares = _lane_sums(
-            data, dq, mask, scale, base + left, base + right, lanes
-        )
-        count, _, level, _ = _lane_sums(
-            data, dq, mask, scale, base + prescan_left, base + prescan_right, lanes
-        )
+        area = data[base + left : base + right]
+        prescan = data[base + prescan_left : base + prescan_right]
+        if dq is None:
+            good, saturated = _counts(area, None, none, none)
+            total, squares = _sums(area, None, none, scale, lanes)
+            count, _ = _counts(prescan, None, none, none)
+            level, _ = _sums(prescan, None, none, scale, lanes)
+        else:
+            # In the type of the flags: wider ones would be converted pixel by pixel.
+            bits, saturation = dq.dtype.type(mask), dq.dtype.type(_SATURATED)
+            flags = dq[base + left : base + right]
+            good, saturated = _counts(area, flags, bits, saturation)
+            total, squares = _sums(area, flags, bits, scale, lanes)
+            flags = dq[base + prescan_left : base + prescan_right]
+            count, _ = _counts(prescan, flags, bits, saturation)
+            level, _ = _sums(prescan, flags, bits, scale, lanes)
         content = 0.0
         for i in range(0, cols, _STRIDE):
-            x = float(data[base + i])
-            content += x * (i + 1.0) if np.isfinite(x) else 0.0
+            x = np.float64(data[base + i])
+            content += x * (i + 1.0) if (x - x) == 0.0 else 0.0
         out[row, 0] = good
         out[row, 1] = right - left - good
         out[row, 2] = saturated

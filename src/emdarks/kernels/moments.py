@@ -35,7 +35,7 @@ import numpy.typing as npt
 
 from emdarks.kernels._jit import jit
 
-__all__ = ["SUMS", "Moments", "close", "merge", "reset", "update"]
+__all__ = ["SUMS", "Moments", "close", "merge", "reset", "update", "update_open"]
 
 Array = npt.NDArray[Any]
 
@@ -107,7 +107,7 @@ def reset(moments: Moments, shifted: Array) -> None:
 
 
 @jit
-def _update(
+def update_open(
     data: Array,
     err: Array | None,
     dq: Array | None,
@@ -120,16 +120,17 @@ def _update(
     err2: Array | None,
     flags: Array,
 ) -> None:
+    """Add one frame's pixels to open sums, given as arrays; see `update`."""
     bits = flags.dtype.type(mask)  # flags wider than the type cannot occur
     none = flags.dtype.type(0)
     nonfinite = flags.dtype.type(1)
     for p in range(data.size):
-        x = data[p] * scale
-        finite = np.isfinite(x)
+        x = np.float64(data[p]) * scale
+        finite = (x - x) == 0.0
         error = 0.0
         if err is not None:
-            error = err[p] * scale
-            finite = finite and np.isfinite(error)
+            error = np.float64(err[p]) * scale
+            finite = finite and (error - error) == 0.0
         flag = none
         if dq is not None:
             flag = flags.dtype.type(dq[p])
@@ -137,8 +138,7 @@ def _update(
         good = finite and (flag & bits) == none
         k = x if n[p] == 0 else first[p]
         d = x - k if good else 0.0
-        if good:
-            first[p] = k
+        first[p] = k if good else first[p]
         n[p] += 1 if good else 0
         shifted[p] += d
         squares[p] += d * d
@@ -174,7 +174,7 @@ def update(
     scale : float
         Factor from the unit of ``data`` to the unit of the sums.
     """
-    _update(
+    update_open(
         data,
         err,
         dq,
