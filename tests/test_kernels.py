@@ -218,7 +218,7 @@ def test_the_fit_equals_the_slow_twin(rng: np.random.Generator, weighted: bool) 
         0,
         pixels - 2,
         s["gain"],
-        s["gain"] * s["time"],
+        s["time"],
         s["n"],
         s["mean"],
         s["m2"],

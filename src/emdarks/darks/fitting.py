@@ -123,13 +123,14 @@ def fit_reference(
     assert fit.residual_variance is not None
     residual_variance = fit.residual_variance
     single, floor = _stand_ins(store, stacks, skip)
-    gain, gain_time = design(stacks)
+    gain, _ = design(stacks)
+    time = np.array([stack.exposure_time for stack in stacks], dtype=np.float64)
 
     def solve(band: tuple[int, int]) -> None:
         reference_fit(
             *band,
             gain,
-            gain_time,
+            time,
             store.n,
             store.mean,
             store.m2,

@@ -24,5 +24,5 @@ def jit(function: Function) -> Function:
 
 def inline(function: Function) -> Function:
     """Compile a helper that kernels call in their inner loops."""
-    compiled = numba.njit(nogil=True, cache=True, error_model="numpy", inline="never")(function)
+    compiled = numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")(function)
     return cast("Function", compiled)

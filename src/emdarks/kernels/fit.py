@@ -15,10 +15,20 @@ import numpy.typing as npt
 
 from emdarks.kernels._jit import inline, jit
 
-__all__ = ["PIVOT", "design_rank", "reference_fit", "smallest_variance"]
+__all__ = [
+    "PIVOT",
+    "design_rank",
+    "gather",
+    "inverse3",
+    "normal_matrix",
+    "reference_fit",
+    "smallest_variance",
+    "solve",
+]
 
 Array = npt.NDArray[Any]
 Six = tuple[float, float, float, float, float, float]
+Three = tuple[float, float, float]
 
 #: Smallest pivot, of 1, at which columns scaled to unit length still count as independent:
 #: the design may come within 1e-4 of rank 2.
@@ -26,8 +36,9 @@ PIVOT = 1e-8
 
 
 @inline
-def inverse3(a: float, b: float, c: float, d: float, e: float, f: float) -> tuple[Six, bool]:
+def inverse3(sums: Six) -> tuple[Six, bool]:
     """Inverse of the symmetric matrix [[a b c] [b d e] [c e f]], and whether it has rank 3."""
+    a, b, c, d, e, f = sums
     zero = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     if a <= 0.0 or d <= 0.0 or f <= 0.0:
         return zero, False
@@ -49,9 +60,9 @@ def inverse3(a: float, b: float, c: float, d: float, e: float, f: float) -> tupl
 
 
 @inline
-def _stack_variance(n: int, m2: float, err2: float, single: float, floor: float) -> float:
+def _stack_variance(n: float, m2: float, err2: float, single: float, floor: float) -> float:
     """Squared error of a stack's mean: sum(s^2)/n + M2/n^2, with the rules for n = 1 and 0."""
-    scatter = single if n == 1 else m2 / n / n
+    scatter = single if n == 1.0 else m2 / (n * n)
     variance = err2 / n + scatter
     return variance if variance > 0.0 else floor
 
@@ -67,7 +78,7 @@ def design_rank(gain: Array, gain_time: Array) -> bool:
         s_gg += g * g
         s_gh += g * h
         s_hh += h * h
-    _, full = inverse3(float(gain.size), s_g, s_h, s_gg, s_gh, s_hh)
+    _, full = inverse3((float(gain.size), s_g, s_h, s_gg, s_gh, s_hh))
     return full
 
 
@@ -78,123 +89,103 @@ def smallest_variance(n: Array, m2: Array, err2: Array | None, single: float) ->
     for p in range(n.size):
         if n[p] > 0:
             extra = 0.0 if err2 is None else err2[p]
-            variance = _stack_variance(n[p], m2[p], extra, single, 0.0)
+            variance = _stack_variance(float(n[p]), m2[p], extra, single, 0.0)
             if 0.0 < variance < smallest:
                 smallest = variance
     return smallest if np.isfinite(smallest) else 0.0
 
 
 @inline
-def _normal_sums(
-    p: int,
-    gain: Array,
-    gain_time: Array,
-    n: Array,
-    mean: Array,
-    m2: Array,
-    err2: Array | None,
-    flags: Array,
-    single: Array,
-    floor: Array,
-    weighted: bool,
-) -> tuple[int, Any, float, Six, Six]:
-    """Sums of a pixel over its usable stacks.
-
-    Number of them; OR of the flags in the others; sum of y; normal matrix without and
-    with weights.
-    """
-    used = 0
-    flagged = flags.dtype.type(0)
-    s_y = 0.0
-    o_1, o_g, o_h, o_gg, o_gh, o_hh = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    w_1, w_g, w_h, w_gg, w_gh, w_hh = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+def normal_matrix(gain: Array, time: Array, w: Array) -> Six:
+    """Normal matrix [1, g, g t] with weights, 0 for stacks that cannot be used."""
+    s_1, s_g, s_h, s_gg, s_gh, s_hh = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for i in range(gain.size):
-        if n[i, p] == 0:
-            flagged |= flags[i, p]
-            continue
-        used += 1
-        g, h = gain[i], gain_time[i]
-        w = 1.0
-        if weighted:
-            extra = 0.0 if err2 is None else err2[i, p]
-            w = 1.0 / _stack_variance(n[i, p], m2[i, p], extra, single[i], floor[i])
-        s_y += mean[i, p]
-        o_1 += 1.0
-        o_g += g
-        o_h += h
-        o_gg += g * g
-        o_gh += g * h
-        o_hh += h * h
-        w_1 += w
-        w_g += w * g
-        w_h += w * h
-        w_gg += w * g * g
-        w_gh += w * g * h
-        w_hh += w * h * h
-    plain = (o_1, o_g, o_h, o_gg, o_gh, o_hh)
-    weights = (w_1, w_g, w_h, w_gg, w_gh, w_hh)
-    return used, flagged, s_y, plain, weights
+        g, h = gain[i], gain[i] * time[i]
+        s_1 += w[i]
+        s_g += w[i] * g
+        s_h += w[i] * h
+        s_gg += w[i] * g * g
+        s_gh += w[i] * g * h
+        s_hh += w[i] * h * h
+    return s_1, s_g, s_h, s_gg, s_gh, s_hh
 
 
 @inline
-def _gradient(
+def solve(a: Six, gain: Array, time: Array, w: Array, y: Array) -> Three:
+    """F, C, D; the second round removes what rounding left in the first."""
+    F, C, D = 0.0, 0.0, 0.0
+    for _ in range(2):
+        r_0, r_1, r_2 = 0.0, 0.0, 0.0
+        for i in range(gain.size):
+            g, h = gain[i], gain[i] * time[i]
+            r = w[i] * (y[i] - F - g * C - h * D)
+            r_0 += r
+            r_1 += g * r
+            r_2 += h * r
+        F += a[0] * r_0 + a[1] * r_1 + a[2] * r_2
+        C += a[1] * r_0 + a[3] * r_1 + a[4] * r_2
+        D += a[2] * r_0 + a[4] * r_1 + a[5] * r_2
+    return F, C, D
+
+
+@inline
+def gather(p: int, n: Array, mean: Array, counts: Array, y: Array) -> int:
+    """Good samples and means of a pixel; returns the number of usable stacks."""
+    used = 0
+    for i in range(counts.size):
+        counts[i] = n[i, p]
+        y[i] = mean[i, p] if n[i, p] > 0 else 0.0
+        used += 1 if n[i, p] > 0 else 0
+    return used
+
+
+@inline
+def _weigh(
     p: int,
-    F: float,
-    C: float,
-    D: float,
-    gain: Array,
-    gain_time: Array,
-    n: Array,
-    mean: Array,
+    counts: Array,
     m2: Array,
     err2: Array | None,
     single: Array,
     floor: Array,
     weighted: bool,
-) -> tuple[float, float, float]:
-    """Weighted sums of r, g r and g t r, with the residual r = y - F - g C - g t D."""
-    v_1, v_g, v_h = 0.0, 0.0, 0.0
-    for i in range(gain.size):
-        if n[i, p] == 0:
-            continue
-        w = 1.0
-        if weighted:
+    inverse: Array,
+    w: Array,
+    plain: Array,
+) -> None:
+    """Of a pixel's stacks: 1/err^2, the fit's weights, and 1 for those that can be used."""
+    for i in range(counts.size):
+        inverse[i], w[i], plain[i] = 0.0, 0.0, 0.0
+        if counts[i] > 0.0:
             extra = 0.0 if err2 is None else err2[i, p]
-            w = 1.0 / _stack_variance(n[i, p], m2[i, p], extra, single[i], floor[i])
-        residual = w * (mean[i, p] - F - gain[i] * C - gain_time[i] * D)
-        v_1 += residual
-        v_g += gain[i] * residual
-        v_h += gain_time[i] * residual
-    return v_1, v_g, v_h
+            inverse[i] = 1.0 / _stack_variance(counts[i], m2[i, p], extra, single[i], floor[i])
+            w[i] = inverse[i] if weighted else 1.0
+            plain[i] = 1.0
 
 
 @inline
 def _residuals(
-    p: int,
     F: float,
     C: float,
     D: float,
-    centre: float,
+    used: int,
     gain: Array,
-    gain_time: Array,
-    n: Array,
-    mean: Array,
-    m2: Array,
-    err2: Array | None,
-    single: Array,
-    floor: Array,
+    time: Array,
+    y: Array,
+    plain: Array,
+    inverse: Array,
 ) -> tuple[float, float, float]:
-    """Squared residuals, squared distances of the fit from the centre, and chi-square."""
+    """Squared residuals, squared distances of the fit from the mean, and chi-square."""
+    centre = 0.0
+    for i in range(gain.size):
+        centre += plain[i] * y[i]
+    centre /= used
     sse, ssr, chi = 0.0, 0.0, 0.0
     for i in range(gain.size):
-        if n[i, p] == 0:
-            continue
-        fitted = F + gain[i] * C + gain_time[i] * D
-        residual = mean[i, p] - fitted
-        extra = 0.0 if err2 is None else err2[i, p]
-        sse += residual * residual
-        ssr += (centre - fitted) ** 2
-        chi += residual**2 / _stack_variance(n[i, p], m2[i, p], extra, single[i], floor[i])
+        fitted = F + gain[i] * C + gain[i] * time[i] * D
+        square = plain[i] * (y[i] - fitted) ** 2
+        sse += square
+        ssr += plain[i] * (centre - fitted) ** 2
+        chi += square * inverse[i]
     return sse, ssr, chi
 
 
@@ -203,7 +194,7 @@ def reference_fit(
     lo: int,
     hi: int,
     gain: Array,
-    gain_time: Array,
+    time: Array,
     n: Array,
     mean: Array,
     m2: Array,
@@ -230,8 +221,8 @@ def reference_fit(
     ----------
     lo, hi : int
         Range of pixels.
-    gain, gain_time : ndarray, shape (stacks,)
-        g and g t.
+    gain, time : ndarray, shape (stacks,)
+        EM gain and exposure time.
     n, mean, m2, err2, flags : ndarray, shape (stacks, pixels)
         Moments; err2 may be None.
     single, floor : ndarray, shape (stacks,)
@@ -246,29 +237,26 @@ def reference_fit(
     stacks_used, dq : ndarray of integers, shape (pixels,)
         Receive the number of usable stacks, and the flags of unfittable pixels.
     """
+    size = gain.size
+    counts, y, w = np.empty(size), np.empty(size), np.empty(size)
+    inverse, plain = np.empty(size), np.empty(size)
     for p in range(lo, hi):
-        used, flagged, s_y, plain, weights = _normal_sums(
-            p, gain, gain_time, n, mean, m2, err2, flags, single, floor, weighted
-        )
+        used = gather(p, n, mean, counts, y)
         stacks_used[p] = used
-        (q00, q01, q02, q11, q12, q22), full = inverse3(*plain)
-        (a00, a01, a02, a11, a12, a22), solved = inverse3(*weights)
+        _weigh(p, counts, m2, err2, single, floor, weighted, inverse, w, plain)
+        (q00, q01, q02, q11, q12, q22), full = inverse3(normal_matrix(gain, time, plain))
+        a, solved = inverse3(normal_matrix(gain, time, w))
         if used < 4 or not full or not solved:
+            flagged = dq.dtype.type(0)
+            for i in range(size):
+                if n[i, p] == 0:
+                    flagged |= flags[i, p]
             values[:, p], errors[:, p], correlations[:, p] = 0.0, np.nan, 0.0
             chi2[p], r_squared[p], residual_variance[p] = np.nan, np.nan, np.nan
             dq[p] = flagged if flagged != 0 else dq.dtype.type(1)
             continue
-        F, C, D = 0.0, 0.0, 0.0
-        for _ in range(2):  # the second round removes what rounding left in the first
-            v_1, v_g, v_h = _gradient(
-                p, F, C, D, gain, gain_time, n, mean, m2, err2, single, floor, weighted
-            )
-            F += a00 * v_1 + a01 * v_g + a02 * v_h
-            C += a01 * v_1 + a11 * v_g + a12 * v_h
-            D += a02 * v_1 + a12 * v_g + a22 * v_h
-        sse, ssr, chi = _residuals(
-            p, F, C, D, s_y / used, gain, gain_time, n, mean, m2, err2, single, floor
-        )
+        F, C, D = solve(a, gain, time, w, y)
+        sse, ssr, chi = _residuals(F, C, D, used, gain, time, y, plain, inverse)
         freedom = used - 3
         variance = sse / freedom
         total = sse + ssr

@@ -15,12 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.kernels._jit import inline, jit
-from emdarks.kernels.fit import PIVOT, Six, inverse3
+from emdarks.kernels.fit import PIVOT, Six, gather, inverse3, normal_matrix, solve
 
 __all__ = ["final_sweep", "first_sweep", "hot_scale_sweep", "pool_sums", "second_sweep"]
 
 Array = npt.NDArray[Any]
-Three = tuple[float, float, float]
 
 # Constants of the recipe; the method page gives the reason of each.
 FOLLOW_LOW, FOLLOW_HIGH = 3.0, 5.0
@@ -33,25 +32,10 @@ EQUAL, COUNTS, POOLED = 0, 1, 2
 
 
 @inline
-def _normal(gain: Array, time: Array, w: Array) -> Six:
-    """Normal matrix [1, g, g t] with weights, 0 for stacks that cannot be used."""
-    s_1, s_g, s_h, s_gg, s_gh, s_hh = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for i in range(gain.size):
-        g, h = gain[i], gain[i] * time[i]
-        s_1 += w[i]
-        s_g += w[i] * g
-        s_h += w[i] * h
-        s_gg += w[i] * g * g
-        s_gh += w[i] * g * h
-        s_hh += w[i] * h * h
-    return s_1, s_g, s_h, s_gg, s_gh, s_hh
-
-
-@inline
 def _invert(dark: bool, sums: Six) -> tuple[Six, bool]:
     """Inverse of the normal matrix, or of its part for F and C where there is no D."""
     if dark:
-        return inverse3(*sums)
+        return inverse3(sums)
     s_1, s_g, _, s_gg, _, _ = sums
     zero = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     if s_1 <= 0.0 or s_gg <= 0.0:
@@ -64,24 +48,6 @@ def _invert(dark: bool, sums: Six) -> tuple[Six, bool]:
 
 
 @inline
-def _solve(a: Six, gain: Array, time: Array, w: Array, y: Array) -> Three:
-    """F, C, D; the second round removes what rounding left in the first."""
-    F, C, D = 0.0, 0.0, 0.0
-    for _ in range(2):
-        r_0, r_1, r_2 = 0.0, 0.0, 0.0
-        for i in range(gain.size):
-            g, h = gain[i], gain[i] * time[i]
-            r = w[i] * (y[i] - F - g * C - h * D)
-            r_0 += r
-            r_1 += g * r
-            r_2 += h * r
-        F += a[0] * r_0 + a[1] * r_1 + a[2] * r_2
-        C += a[1] * r_0 + a[3] * r_1 + a[4] * r_2
-        D += a[2] * r_0 + a[4] * r_1 + a[5] * r_2
-    return F, C, D
-
-
-@inline
 def _row(k: int, a: Six, w: float, g: float, h: float) -> float:
     """G_ki of a stack of weight w, gain g, and g t = h."""
     if k == 0:
@@ -89,17 +55,6 @@ def _row(k: int, a: Six, w: float, g: float, h: float) -> float:
     if k == 1:
         return w * (a[1] + a[3] * g + a[4] * h)
     return w * (a[2] + a[4] * g + a[5] * h)
-
-
-@inline
-def _gather(p: int, n: Array, mean: Array, counts: Array, y: Array) -> int:
-    """Good samples and means of a pixel; returns the number of usable stacks."""
-    used = 0
-    for i in range(counts.size):
-        counts[i] = n[i, p]
-        y[i] = mean[i, p] if n[i, p] > 0 else 0.0
-        used += 1 if n[i, p] > 0 else 0
-    return used
 
 
 @inline
@@ -178,10 +133,10 @@ def first_sweep(
     nothing = np.zeros(gain.size)
     for p in range(lo, hi):
         dark = imaging[p]
-        used = _gather(p, n, mean, counts, y)
+        used = gather(p, n, mean, counts, y)
         stacks_used[p] = used
         _weigh(EQUAL, counts, nothing, nothing, 0.0, gain, time, 0.0, 0.0, w)
-        _, full = _invert(dark, _normal(gain, time, w))
+        _, full = _invert(dark, normal_matrix(gain, time, w))
         fitted[p] = full and used >= (4 if dark else 3)
         first[0, p], first[1, p] = 0.0, 0.0
         dq[p] = dq.dtype.type(0)
@@ -193,8 +148,8 @@ def first_sweep(
             dq[p] = flagged if flagged != 0 else dq.dtype.type(1)
             continue
         _weigh(COUNTS, counts, nothing, nothing, 0.0, gain, time, 0.0, 0.0, w)
-        a, _ = _invert(dark, _normal(gain, time, w))
-        _, first[0, p], first[1, p] = _solve(a, gain, time, w, y)
+        a, _ = _invert(dark, normal_matrix(gain, time, w))
+        _, first[0, p], first[1, p] = solve(a, gain, time, w, y)
 
 
 @jit
@@ -233,7 +188,7 @@ def hot_scale_sweep(
             counts[i] = n[i, p]
         dark = imaging[p]
         _weigh(COUNTS, counts, nothing, nothing, 0.0, gain, time, 0.0, 0.0, w)
-        a, _ = _invert(dark, _normal(gain, time, w))
+        a, _ = _invert(dark, normal_matrix(gain, time, w))
         for i in range(gain.size):
             if counts[i] == 0.0:
                 continue
@@ -312,7 +267,7 @@ def second_sweep(
             continue
         dark = imaging[p]
         region = int(dark)
-        _gather(p, n, mean, counts, y)
+        gather(p, n, mean, counts, y)
         _gather_err(p, err2, counts, s)
         _weigh(
             kind[region],
@@ -326,8 +281,8 @@ def second_sweep(
             above[1, p],
             w,
         )
-        a, _ = _invert(dark, _normal(gain, time, w))
-        values[0, p], values[1, p], values[2, p] = _solve(a, gain, time, w, y)
+        a, _ = _invert(dark, normal_matrix(gain, time, w))
+        values[0, p], values[1, p], values[2, p] = solve(a, gain, time, w, y)
         for i in range(gain.size):
             if counts[i] == 0.0:
                 continue
@@ -477,10 +432,10 @@ def final_sweep(
             continue
         dark = imaging[p]
         z = int(dark)
-        used = _gather(p, n, mean, counts, y)
+        used = gather(p, n, mean, counts, y)
         _gather_err(p, err2, counts, s)
         _weigh(kind[z], counts, s, v[z], kappa[z], gain, time, above[0, p], above[1, p], w)
-        a, _ = _invert(dark, _normal(gain, time, w))
+        a, _ = _invert(dark, normal_matrix(gain, time, w))
         F, C, D = values[0, p], values[1, p], values[2, p]
         _follow_pixel(
             p,
