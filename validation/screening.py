@@ -77,9 +77,8 @@ def main() -> int:
     """Run, print, write the page; 0 where the bias is as small as it should be."""
     rows, cols = REGIONS["SCI"]["frame_rows"], REGIONS["SCI"]["frame_cols"]
     image = REGIONS["SCI"]["image"]
-    part = tuple(
-        slice(a, a + image[k]) for a, k in zip(image["r0c0"], ("rows", "cols"), strict=True)
-    )
+    row0, col0 = image["r0c0"]
+    part = slice(row0, row0 + image["rows"]), slice(col0, col0 + image["cols"])
     found: dict[tuple[bool, bool], list[Any]] = {}
     for realisation in range(6):
         known = truth(np.random.default_rng([SEED, realisation]), (rows, cols))
