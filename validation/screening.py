@@ -108,10 +108,10 @@ def main() -> int:
         f"""# Screening, validated
 
 Written by `python -m validation.screening` (a part of `make validate`), seed {SEED}. Frames of
-{rows} x {cols} pixels, {len(GAINS) * len(TIMES)} stacks of {FRAMES} frames, {samples:,} samples, 3 % hot
-pixels with D from 0.01 to 1; 6 realisations. What moves, on average over the image region,
-against the maps of the clean frames without screening: F in EM electrons, C in electrons per
-frame, D in electrons per second.
+{rows} x {cols} pixels, {len(GAINS) * len(TIMES)} stacks of {FRAMES} frames, {samples:,} samples,
+3 % hot pixels with D from 0.01 to 1; 6 realisations. What moves, on average over the image
+region, against the maps of the clean frames without screening: F in EM electrons, C in
+electrons per frame, D in electrons per second.
 
 {table}
 
