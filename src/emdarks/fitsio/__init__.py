@@ -8,6 +8,7 @@ from astropy.io.fits import HDUList, Header, ImageHDU, PrimaryHDU
 
 from emdarks.fitsio.cards import Cards
 from emdarks.fitsio.layout import FileLayout, PlaneLayout, read_plane, scan_file
+from emdarks.fitsio.scan import Scanner
 from emdarks.fitsio.write import from_bytes, image_hdu, table_hdu, to_bytes, write_whole
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "ImageHDU",
     "PlaneLayout",
     "PrimaryHDU",
+    "Scanner",
     "from_bytes",
     "image_hdu",
     "read_plane",

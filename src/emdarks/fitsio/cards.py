@@ -105,6 +105,15 @@ class Cards(Mapping[str, Any]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
+    @property
+    def keywords(self) -> tuple[str, ...]:
+        """Keyword of every card, in order."""
+        return tuple(_keyword(text) for text in self.texts)
+
+    def same_keywords(self, other: Cards) -> bool:
+        """Whether another header has the same keywords in the same order."""
+        return self._index is other._index or self.keywords == other.keywords
+
     def text(self, keyword: str) -> str:
         """Card text of a keyword."""
         return self.texts[self._index[keyword]]

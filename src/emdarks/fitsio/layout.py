@@ -99,6 +99,8 @@ class FileLayout:
         Indices of all further HDUs.
     packed : bool
         Pixels are compressed.
+    blocks : tuple of (int, int)
+        First and last-plus-one byte of each HDU's header.
     """
 
     path: str
@@ -110,6 +112,7 @@ class FileLayout:
     dq: PlaneLayout | None
     others: tuple[int, ...]
     packed: bool
+    blocks: tuple[tuple[int, int], ...]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -304,6 +307,7 @@ def _layout(
         dq=None if dq is None else planes[dq],
         others=tuple(i for i in range(1, len(hdus)) if i not in chosen),
         packed=gzipped or any(isinstance(hdus[i], fits.CompImageHDU) for i in chosen),
+        blocks=tuple((info["hdrLoc"], info["datLoc"]) for info in (h.fileinfo() for h in hdus)),
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.errors import InputError, MissingKeywordError
-from emdarks.fitsio import FileLayout, scan_file
+from emdarks.fitsio import FileLayout, Scanner
 from emdarks.frames.image import Image
 
 __all__ = ["Dataset"]
@@ -51,7 +51,8 @@ class Dataset:
         if not items:
             raise InputError("a dataset needs at least one frame")
         if isinstance(items[0], (str, os.PathLike)):
-            self.frames: list[Any] = [frame for path in items for frame in _frames_of(path)]
+            scanner = Scanner()
+            self.frames: list[Any] = [f for path in items for f in frames_in(scanner.scan(path))]
         else:
             self.frames = items
 
@@ -164,10 +165,6 @@ class Dataset:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {len(self)} frames>"
-
-
-def _frames_of(path: str | os.PathLike[str]) -> list[Image]:
-    return frames_in(scan_file(path))
 
 
 def frames_in(layout: FileLayout) -> list[Image]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from emdarks.errors import InputError
-from emdarks.fitsio import FileLayout, scan_file
+from emdarks.fitsio import FileLayout, Scanner
 from emdarks.frames.dataset import Dataset, frames_in
 
 __all__ = ["select_frames"]
@@ -38,11 +38,12 @@ def select_frames(arguments: Iterable[str]) -> Dataset:
     """
     arguments = list(arguments)
     chosen: dict[str, list[object]] = {}
+    scanner = Scanner()
     for path, in_folder in _expand(arguments):
         key = str(path.absolute())
         if chosen.get(key):
             continue
-        layout = scan_file(path)
+        layout = scanner.scan(path)
         chosen[key] = [] if in_folder and not _is_frame(layout) else list(frames_in(layout))
     frames = [frame for found in chosen.values() for frame in found]
     if not frames:
