@@ -58,18 +58,20 @@ def _row(k: int, a: Six, w: float, g: float, h: float) -> float:
 
 
 @inline
-def _gather_err(p: int, err2: Array | None, counts: Array, s: Array) -> None:
-    """Part of the variance of the means that comes from input errors: sum(s^2) / n^2."""
+def _gather_err(p: int, err2: Array | None, counts: Array, q: Array, s: Array) -> None:
+    """1/n, and what input errors add to the variance of a mean, sum(s^2) / n^2; 0 for n = 0."""
     for i in range(counts.size):
+        q[i] = 1.0 / counts[i] if counts[i] > 0.0 else 0.0
         s[i] = 0.0
-        if err2 is not None and counts[i] > 0:
-            s[i] = err2[i, p] / (counts[i] * counts[i])
+        if err2 is not None:
+            s[i] = err2[i, p] * q[i] * q[i]
 
 
 @inline
 def _weigh(
     kind: int,
     counts: Array,
+    q: Array,
     s: Array,
     v: Array,
     kappa: float,
@@ -94,7 +96,7 @@ def _weigh(
             w[i] = counts[i]
         else:
             excess = kappa * gain[i] * gain[i] * (above_c + time[i] * above_d)
-            w[i] = 1.0 / ((v[i] + max(excess, 0.0)) / counts[i] + s[i])
+            w[i] = 1.0 / ((v[i] + max(excess, 0.0)) * q[i] + s[i])
 
 
 @jit
@@ -135,7 +137,7 @@ def first_sweep(
         dark = imaging[p]
         used = gather(p, n, mean, counts, y)
         stacks_used[p] = used
-        _weigh(EQUAL, counts, nothing, nothing, 0.0, gain, time, 0.0, 0.0, w)
+        _weigh(EQUAL, counts, nothing, nothing, nothing, 0.0, gain, time, 0.0, 0.0, w)
         _, full = _invert(dark, normal_matrix(gain, time, w))
         fitted[p] = full and used >= (4 if dark else 3)
         first[0, p], first[1, p] = 0.0, 0.0
@@ -147,7 +149,7 @@ def first_sweep(
                     flagged |= flags[i, p]
             dq[p] = flagged if flagged != 0 else dq.dtype.type(1)
             continue
-        _weigh(COUNTS, counts, nothing, nothing, 0.0, gain, time, 0.0, 0.0, w)
+        _weigh(COUNTS, counts, nothing, nothing, nothing, 0.0, gain, time, 0.0, 0.0, w)
         a, _ = _invert(dark, normal_matrix(gain, time, w))
         _, first[0, p], first[1, p] = solve(a, gain, time, w, y)
 
@@ -187,7 +189,7 @@ def hot_scale_sweep(
         for i in range(gain.size):
             counts[i] = n[i, p]
         dark = imaging[p]
-        _weigh(COUNTS, counts, nothing, nothing, 0.0, gain, time, 0.0, 0.0, w)
+        _weigh(COUNTS, counts, nothing, nothing, nothing, 0.0, gain, time, 0.0, 0.0, w)
         a, _ = _invert(dark, normal_matrix(gain, time, w))
         for i in range(gain.size):
             if counts[i] == 0.0:
@@ -260,7 +262,7 @@ def second_sweep(
         As in `first_sweep`.
     """
     counts, y = np.empty(gain.size), np.empty(gain.size)
-    w, s = np.empty(gain.size), np.empty(gain.size)
+    w, s, q = np.empty(gain.size), np.empty(gain.size), np.empty(gain.size)
     for p in range(lo, hi):
         values[:, p], own[:, p], slope[:, p] = 0.0, 0.0, 0.0
         if not fitted[p]:
@@ -268,10 +270,11 @@ def second_sweep(
         dark = imaging[p]
         region = int(dark)
         gather(p, n, mean, counts, y)
-        _gather_err(p, err2, counts, s)
+        _gather_err(p, err2, counts, q, s)
         _weigh(
             kind[region],
             counts,
+            q,
             s,
             v[region],
             kappa[region],
@@ -289,8 +292,8 @@ def second_sweep(
             for k in range(2 if dark else 1):
                 G2 = _row(k + 1, a, w[i], gain[i], gain[i] * time[i]) ** 2
                 tau = 1.0 if k == 0 else time[i]
-                own[k, p] += G2 * (v[region, i] / counts[i] + s[i])
-                slope[k, p] += G2 * kappa[region] * gain[i] ** 2 * tau / counts[i]
+                own[k, p] += G2 * (v[region, i] * q[i] + s[i])
+                slope[k, p] += G2 * kappa[region] * gain[i] * gain[i] * tau * q[i]
 
 
 @inline
@@ -330,7 +333,7 @@ def _offset(
     gain: Array,
     time: Array,
     w: Array,
-    counts: Array,
+    q: Array,
     s: Array,
     V: Array,
     x: float,
@@ -340,19 +343,21 @@ def _offset(
     kappa: float,
 ) -> float:
     """Offset from the pool's mean at which the variance of a pixel is taken (k: 1 C, 2 D)."""
+    if x <= 0.0 and gate == 0.0:
+        return 0.0
     e2, slope, mu3, jump = 0.0, 0.0, 0.0, 0.0
     k3 = 1.5 * kappa * kappa
     for i in range(gain.size):
-        if counts[i] == 0.0:
-            continue
+        # Stacks that cannot be used have weight 0, and so G = 0.
         g = gain[i]
         G = _row(k, a, w[i], g, g * time[i])
+        step = G * g * q[i]
         tau = 1.0 if k == 1 else time[i]
-        e2 += G * G * (V[i] / counts[i] + s[i])
-        slope += G * G * kappa * g * g * tau / counts[i]
+        e2 += G * G * (V[i] * q[i] + s[i])
+        slope += step * G * g * kappa * tau
         charge = max(level[0] + time[i] * level[1], 0.0)
-        mu3 += G**3 * k3 * g**3 * charge / (counts[i] * counts[i])
-        jump = max(jump, G * g * kappa * 0.5 / counts[i])
+        mu3 += step * step * G * g * k3 * charge
+        jump = max(jump, step * kappa * 0.5)
     moved = _follow(x, e2, spread, slope, mu3, gate, jump)
     least = -max(float(level[k - 1]), 0.0)
     return max(moved, least)
@@ -361,13 +366,15 @@ def _offset(
 @inline
 def _own_scatter(n: float, m2: float, V: float, g: float, charge: float, kappa: float) -> float:
     """Variance where a pixel is noisier than any model of it: then its own scatter counts."""
-    if n < 2.0 or V <= 0.0:
+    excess = m2 - V * (n - 1.0)
+    if n < 2.0 or V <= 0.0 or excess <= 0.0:
         return V
-    f = m2 / (n - 1.0) / V - 1.0
-    if f <= 0.0:
-        return V
-    k4 = 3.0 * kappa**3
-    deviation = np.sqrt(k4 * g**4 * max(charge, 0.0) / (V * V * n) + 2.0 / (n - 1.0))
+    f = excess / (V * (n - 1.0))
+    if f * f * (n - 1.0) < 2.0 * ODD_LOW * ODD_LOW:
+        return V  # not even against the least that a sample variance scatters
+    k4 = 3.0 * kappa * kappa * kappa
+    g2 = g * g
+    deviation = np.sqrt(k4 * g2 * g2 * max(charge, 0.0) / (V * V * n) + 2.0 / (n - 1.0))
     jump = (JUMP_HIGH * g * kappa * 0.5) ** 2 / (V * n)
     share = _ramp(((f - jump) / deviation - ODD_LOW) / ODD_RANGE)
     return V + V * f * share
@@ -424,6 +431,7 @@ def final_sweep(
     """
     counts, y = np.empty(gain.size), np.empty(gain.size)
     w, s, V = np.empty(gain.size), np.empty(gain.size), np.empty(gain.size)
+    q = np.empty(gain.size)
     for p in range(lo, hi):
         correlations[:, p] = 0.0
         if not fitted[p]:
@@ -433,8 +441,8 @@ def final_sweep(
         dark = imaging[p]
         z = int(dark)
         used = gather(p, n, mean, counts, y)
-        _gather_err(p, err2, counts, s)
-        _weigh(kind[z], counts, s, v[z], kappa[z], gain, time, above[0, p], above[1, p], w)
+        _gather_err(p, err2, counts, q, s)
+        _weigh(kind[z], counts, q, s, v[z], kappa[z], gain, time, above[0, p], above[1, p], w)
         a, _ = _invert(dark, normal_matrix(gain, time, w))
         F, C, D = values[0, p], values[1, p], values[2, p]
         _follow_pixel(
@@ -445,6 +453,7 @@ def final_sweep(
             time,
             w,
             counts,
+            q,
             s,
             m2,
             C,
@@ -458,9 +467,9 @@ def final_sweep(
             V,
         )
         for i in range(gain.size):
-            if counts[i] > 0.0:
-                V[i] = V[i] / counts[i] + s[i] + (gain_error * gain[i] * (C + time[i] * D)) ** 2
-        _covariance(p, dark, a, gain, time, w, counts, V, errors, correlations)
+            moved = gain_error * gain[i] * (C + time[i] * D)
+            V[i] = V[i] * q[i] + s[i] + moved * moved
+        _covariance(p, dark, a, gain, time, w, V, errors, correlations)
         chi2[p], r_squared[p] = _quality(
             F,
             C,
@@ -472,7 +481,7 @@ def final_sweep(
             used,
             3 if dark else 2,
             kind[z],
-            counts,
+            q,
             s,
             v[z],
         )
@@ -487,6 +496,7 @@ def _follow_pixel(
     time: Array,
     w: Array,
     counts: Array,
+    q: Array,
     s: Array,
     m2: Array,
     C: float,
@@ -506,15 +516,15 @@ def _follow_pixel(
     if kappa > 0.0:
         if dark:
             d_d = _offset(
-                2, a, gain, time, w, counts, s, V, D - level[1], level, spread[1], gate[1], kappa
+                2, a, gain, time, w, q, s, V, D - level[1], level, spread[1], gate[1], kappa
             )
             for i in range(gain.size):
-                V[i] = max(v[i] + kappa * gain[i] ** 2 * time[i] * d_d, floor[i])
-        d_c = _offset(
-            1, a, gain, time, w, counts, s, V, C - level[0], level, spread[0], gate[0], kappa
-        )
-        for i in range(gain.size):
-            V[i] = max(v[i] + kappa * gain[i] ** 2 * (d_c + time[i] * d_d), floor[i])
+                V[i] = max(v[i] + kappa * gain[i] * gain[i] * time[i] * d_d, floor[i])
+        d_c = _offset(1, a, gain, time, w, q, s, V, C - level[0], level, spread[0], gate[0], kappa)
+        if d_c != 0.0 or d_d != 0.0:
+            for i in range(gain.size):
+                more = kappa * gain[i] * gain[i] * (d_c + time[i] * d_d)
+                V[i] = max(v[i] + more, floor[i])
     for i in range(gain.size):
         charge = level[0] + d_c + time[i] * (level[1] + d_d if dark else 0.0)
         V[i] = _own_scatter(counts[i], m2[i, p], V[i], gain[i], charge, kappa)
@@ -528,7 +538,6 @@ def _covariance(
     gain: Array,
     time: Array,
     w: Array,
-    counts: Array,
     V: Array,
     errors: Array,
     correlations: Array,
@@ -536,8 +545,6 @@ def _covariance(
     """Sandwich G diag(V) G', V the variances of the means."""
     c00, c01, c02, c11, c12, c22 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for i in range(gain.size):
-        if counts[i] == 0.0:
-            continue
         h = gain[i] * time[i]
         G0 = _row(0, a, w[i], gain[i], h)
         G1 = _row(1, a, w[i], gain[i], h)
@@ -566,7 +573,7 @@ def _quality(
     used: int,
     parameters: int,
     kind: int,
-    counts: Array,
+    q: Array,
     s: Array,
     v: Array,
 ) -> tuple[float, float]:
@@ -578,11 +585,13 @@ def _quality(
     centre /= total
     chi, sse, sst = 0.0, 0.0, 0.0
     for i in range(gain.size):
-        if counts[i] == 0.0:
+        if q[i] == 0.0:
             continue
         residual = y[i] - F - gain[i] * C - gain[i] * time[i] * D
-        variance = v[i] / counts[i] + s[i]
-        weight = w[i] if kind == POOLED else (1.0 / variance if variance > 0.0 else 0.0)
+        weight = w[i]
+        if kind != POOLED:
+            variance = v[i] * q[i] + s[i]
+            weight = 1.0 / variance if variance > 0.0 else 0.0
         chi += weight * residual * residual
         sse += w[i] * residual * residual
         sst += w[i] * (y[i] - centre) ** 2
