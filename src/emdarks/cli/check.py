@@ -49,6 +49,7 @@ def check(
             return
         talk.people.print(check_table(report), soft_wrap=False)
         pulls = ", ".join(f"{name} {std:.3f}" for name, std in report.pull_std.items())
-        talk.say(f"odd against even frames, scatter over error (1 is right): {pulls}")
+        right = "1 is right, below 1 with so few frames" if report.few_frames else "1 is right"
+        talk.say(f"odd against even frames, scatter over error ({right}): {pulls}")
         for text in report.words:
             talk.finding("fine" if report.believable else "problem", text)

@@ -81,14 +81,15 @@ def _electrons(value: float) -> str:
 
 _CHECK_CAPTION = (
     "misfit: image mean of the stack minus what all other stacks predict, EM electrons, and in "
-    "standard errors. pulls: residuals of single pixels over their errors"
+    "standard errors. pulls: residuals of single pixels over their errors, median and robust "
+    "scatter"
 )
 
 
 def check_table(report: CheckReport) -> Table:
     """How each stack agrees with the others."""
     table = Table(box=box.SIMPLE_HEAD, caption=_CHECK_CAPTION, caption_justify="left")
-    for title in ("EM gain", "time, s", "misfit", "sigmas", "pull mean", "pull scatter"):
+    for title in ("EM gain", "time, s", "misfit", "sigmas", "pull median", "pull scatter"):
         table.add_column(title, justify="right")
     for stack in report.stacks:
         table.add_row(
@@ -96,7 +97,7 @@ def check_table(report: CheckReport) -> Table:
             f"{stack.exposure_time:g}",
             f"{stack.misfit:+.3g}",
             f"{stack.sigmas:+.1f}",
-            f"{stack.pull_mean:+.3f}",
-            f"{stack.pull_std:.3f}",
+            f"{stack.pull_median:+.3f}",
+            f"{stack.pull_scatter:.3f}",
         )
     return table
