@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -73,6 +72,7 @@ def simulate(
     if camera is not None and size is not None:
         raise typer.BadParameter("give either --camera or --size")
     with talk.spoken():
+        from emdarks.execution import available_cores
         from emdarks.simulate import Effects, simulate_campaign
 
         with talk.progress("simulating", "frames") as advance:
@@ -84,7 +84,7 @@ def simulate(
                 units.value,
                 effects=Effects(unflagged=unflagged),
                 overwrite=overwrite,
-                threads=threads or len(os.sched_getaffinity(0)),
+                threads=threads or available_cores(),
                 progress=advance,
             )
         talk.result(

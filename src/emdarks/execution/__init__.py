@@ -7,7 +7,7 @@ nobody else knows which one runs.
 """
 
 from emdarks.execution.blocks import BLOCK_FRAMES, FrameFigures, Sample, StackJob, StackSums
-from emdarks.execution.threads import Executor, Threads
+from emdarks.execution.threads import Executor, Threads, available_cores
 
 __all__ = [
     "BLOCK_FRAMES",
@@ -17,4 +17,5 @@ __all__ = [
     "StackJob",
     "StackSums",
     "Threads",
+    "available_cores",
 ]

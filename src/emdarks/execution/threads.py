@@ -25,7 +25,7 @@ from emdarks.kernels.figures import COLUMNS, row_figures
 from emdarks.kernels.moments import Moments, close, merge, reset, update
 from emdarks.kernels.stream import stream_run
 
-__all__ = ["Executor", "Threads"]
+__all__ = ["Executor", "Threads", "available_cores"]
 
 Array = npt.NDArray[Any]
 A = TypeVar("A")
@@ -64,6 +64,13 @@ class Executor(Protocol):
         ...
 
 
+def available_cores() -> int:
+    """Cores that this process may use; of the machine, where the system does not say."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class Threads:
     """Run on the threads of this process.
 
@@ -87,7 +94,7 @@ class Threads:
         run_pixels: int = RUN_PIXELS,
         batch_files: int = BATCH_FILES,
     ):
-        self.threads = threads or len(os.sched_getaffinity(0))
+        self.threads = threads or available_cores()
         self._run_pixels = run_pixels
         self._batch_files = batch_files
         self._spare: list[Moments] = []
