@@ -203,8 +203,44 @@ def test_a_stack_in_which_every_frame_is_bad(make: Maker) -> None:
 
 @pytest.mark.usefixtures("no_pixels")
 def test_a_stack_of_one_frame(make: Maker) -> None:
+    with pytest.raises(CalDarksLSQException, match="every stack has a single frame"):
+        fit(make(GOOD, each=1))
+
+
+@pytest.mark.usefixtures("no_pixels")
+def test_one_lone_frame_among_stacks(make: Maker) -> None:
+    dataset = make(GOOD)
     with pytest.raises(CalDarksLSQException, match=r"f0\.fits: is the only frame of the stack"):
-        fit(make(GOOD, each=1), estimator="reference")
+        fit(dataset[[0, *range(2, 8)]], estimator="reference")
+
+
+@pytest.mark.parametrize(
+    ("cards", "message"),
+    [
+        ({"KGAINPAR": -999.0}, "k-gain -999 is not positive"),
+        ({"EXPTIME": -5.0}, "exposure time -5 s is negative"),
+        ({"EMGAIN_C": 0.5}, "EM gain 0.5 is below 1"),
+    ],
+)
+@pytest.mark.usefixtures("no_pixels")
+def test_a_traditional_dark_of_impossible_settings(
+    make: Maker, cards: dict[str, float], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        build_trad_dark(make(GOOD[:1], cards=cards, unit="DN"), params(), REGIONS)
+
+
+def test_a_gain_error_means_nothing_to_the_reference(make: Maker) -> None:
+    with pytest.raises(InputError, match="pooled estimator only"):
+        fit(make(GOOD), estimator="reference", gain_error=0.02)
+
+
+def test_detector_parameters_that_are_no_rows(make: Maker) -> None:
+    dataset = make(GOOD)
+    with pytest.raises(GeometryError, match="must be whole numbers"):
+        calibrate_darks_lsq(dataset, params(-1.0), True, REGIONS)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="make a Dataset"):
+        calibrate_darks_lsq([frame.filepath for frame in dataset], params(), True, REGIONS)
 
 
 def test_foreign_frames_with_wrong_planes(quirky: Campaign) -> None:

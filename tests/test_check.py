@@ -104,3 +104,17 @@ def test_the_command(tmp_path: Path) -> None:
     report = json.loads(made.stdout)
     assert len(report["stacks"]) == 6
     assert set(report["pull_std"]) == {"F", "C", "D"}
+    assert report["believable"], report["words"]
+
+
+def test_a_stack_without_a_good_pixel_is_named(truth: Any) -> None:
+    """It must not hide what is wrong with the others."""
+    dataset = campaign(truth, gain=(1000.0, 60.0))
+    for frame in dataset[:FRAMES]:
+        frame.dq = frame.dq | np.uint16(4)
+    report = check_darks(dataset)
+    assert not report.believable
+    assert "has no good pixel in the imaging area" in report.words[0]
+    assert len(report.stacks) == len(STACKS) - 1
+    assert all(np.isfinite(stack.sigmas) for stack in report.stacks)
+    assert any("disagrees with the others" in text for text in report.words)

@@ -147,6 +147,16 @@ def test_synthesised_dark(folder: Path, maps: Path, how: list[Any]) -> None:
         (["noisemaps", FRAMES, "--camera", "leica", "-o", "x.fits"], 1, "neither built in"),
         (["noisemaps", FRAMES], 2, "--output"),
         (["synthesize", "maps.fits", "-o", "x.fits", "--gain", "7"], 2, "--exptime"),
+        (
+            ["synthesize", "maps.fits", "-o", "x.fits", "--like", STACK[0], "--gain", "3"],
+            2,
+            "--like",
+        ),
+        (
+            ["synthesize", "maps.fits", "-o", "x.fits", "--gain", "9", "--exptime", "3"],
+            1,
+            "has 60 x 110 pixels, camera excam 1200 x 2200; give --camera",
+        ),
         (["noisemaps", "@none.txt", "-o", "x.fits"], 1, "cannot be read as a list"),
     ],
 )
@@ -168,6 +178,16 @@ def test_an_existing_file_is_kept_unless_told(folder: Path, maps: Path) -> None:
     assert made.returncode == 1
     assert "exists" in made.stderr
     assert maps.read_bytes() == before
+
+
+def test_a_table_in_a_folder_of_frames_is_left_out(folder: Path) -> None:
+    mixed = folder / "mixed"
+    mixed.mkdir()
+    for path in STACK:
+        (mixed / Path(path).name).symlink_to(path)
+    fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns([])]).writeto(mixed / "t.fits")
+    made = run(folder, "dark", "mixed", "--camera", "golden.toml", "-o", "mixed.fits")
+    assert made.returncode == 0, made.stderr
 
 
 def test_version_and_help(folder: Path) -> None:

@@ -214,6 +214,7 @@ def test_the_fit_equals_the_slow_twin(rng: np.random.Generator, weighted: bool) 
     values, errors, corr = (np.full((3, pixels), -7.0) for _ in range(3))
     chi2, rsq, s2 = (np.full(pixels, -7.0) for _ in range(3))
     used, dq = np.zeros(pixels, np.int16), np.zeros(pixels, np.uint16)
+    derivatives = np.empty((stacks + 1, 3))
     reference_fit(
         0,
         pixels - 2,
@@ -235,6 +236,8 @@ def test_the_fit_equals_the_slow_twin(rng: np.random.Generator, weighted: bool) 
         s2,
         used,
         dq,
+        np.arange(pixels) % 3 > 0,
+        derivatives,
     )
     for p in range(pixels - 2):
         slow = oracles.reference_fit(

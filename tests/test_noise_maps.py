@@ -13,7 +13,16 @@ from campaigns import COLS, REGIONS, ROWS, STACKS, Campaign, frame_hdus, params,
 from emdarks.darks import calibrate_darks_lsq
 from emdarks.data import Dataset, DetectorNoiseMaps, Image
 from emdarks.errors import EmdarksWarning
+from emdarks.simulate import make_truth, simulate_stack
 
+SIX_STACKS = [
+    (1.0, 2.0),
+    (1.0, 100.0),
+    (50.0, 10.0),
+    (1000.0, 60.0),
+    (5000.0, 2.0),
+    (5000.0, 100.0),
+]
 IMAGING = np.zeros((ROWS, COLS), bool)
 IMAGING[0:20, 16:34] = True
 GAINS = np.array([1.0, 40.0, 300.0, 2000.0, 1.0])
@@ -388,6 +397,34 @@ def test_derivatives_to_the_gain_are_those_of_a_fit_with_changed_gains() -> None
             # Means of noisy residuals add a little to the derivative of the model.
             size = np.abs(table[name]).max()
             assert table[name][i] == pytest.approx(expected, abs=0.05 * size)
+
+
+def test_derivatives_of_a_weighted_fit_with_hot_pixels() -> None:
+    """Hot pixels dominate the mean charge, and have weights of their own."""
+    truth = make_truth("excam-sample", 5)
+    rng = np.random.default_rng(6)
+    images = []
+    for gain, time in SIX_STACKS:
+        data, dq = simulate_stack(truth, gain, time, 12, rng)
+        for pixels, flags in zip(data, dq, strict=True):
+            hdus = frame_hdus(pixels, gain=gain, time=time, cards={"CAMERA": "excam-sample"})
+            images.append(Image(pixels, hdus[0].header, hdus[1].header, dq=flags))
+    base = calibrate_darks_lsq(Dataset(images), None)
+    table = base.hdu_list["STACKS"].data
+    step = 1e-3
+    for gain, time in ((1000.0, 60.0), (5000.0, 100.0)):
+        moved = [image.copy(copy_data=False) for image in images]
+        for image in moved:
+            if (image.ext_hdr["EMGAIN_C"], image.ext_hdr["EXPTIME"]) == (gain, time):
+                image.ext_hdr["EMGAIN_M"] = gain * (1 + step)
+        changed = calibrate_darks_lsq(Dataset(moved), None)
+        row = table[(table["EMGAIN_C"] == gain) & (table["EXPTIME"] == time)]
+        for name, key in (("DFPN_DG", "FPN_IMM"), ("DCIC_DG", "CIC_IMM"), ("DDC_DG", "DC_IMM")):
+            expected = (changed.ext_hdr[key] - base.ext_hdr[key]) / step
+            # Pools and weights move a little, too.
+            assert row[name][0] == pytest.approx(
+                expected, rel=0.15, abs=0.02 * np.abs(table[name]).max()
+            )
 
 
 def test_all_gains_together_move_charge_only(quirky: Campaign) -> None:

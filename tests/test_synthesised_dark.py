@@ -91,14 +91,30 @@ def test_published_planes_can_be_forced(maps: DetectorNoiseMaps) -> None:
     assert dark.data[9, 20] >= maps.synthesize(250.0, 30.0).data[9, 20]
 
 
-def test_edited_planes_are_believed_with_a_warning(maps: DetectorNoiseMaps) -> None:
+def test_an_edited_pixel_is_believed_and_the_others_stay(maps: DetectorNoiseMaps) -> None:
     edited = maps.copy()
     edited.data[1, 9, 20] = 0.5
-    with pytest.warns(EmdarksWarning, match="not those of the fit any more"):
+    with pytest.warns(EmdarksWarning, match="in 1 pixels the published maps are not those"):
         dark = edited.synthesize(250.0, 30.0)
-    assert dark.data[9, 20] == pytest.approx(
-        edited.data[0, 9, 20] / 250 + 0.5 + 30 * edited.data[2, 9, 20]
-    )
+    F, C, D = edited.data[:, 9, 20]
+    assert dark.data[9, 20] == pytest.approx(F / 250 + C + 30 * D)
+    sigma = edited.err[0, :, 9, 20] * [1 / 250, 1, 30]
+    assert dark.err[0, 9, 20] == pytest.approx(np.sqrt((sigma**2).sum()))
+    untouched = maps.synthesize(250.0, 30.0)
+    others = np.ones(dark.data.shape, bool)
+    others[9, 20] = False
+    np.testing.assert_array_equal(dark.data[others], untouched.data[others])
+    np.testing.assert_array_equal(dark.err[0][others], untouched.err[0][others])
+    edited.data[2, 9, 20] = -1.0
+    with pytest.raises(InputTypeError, match="map of D has negative"):
+        edited.synthesize(250.0, 30.0)
+
+
+def test_unclipped_published_maps_cannot_be_forced(quirky: Campaign) -> None:
+    signed = calibrate_darks_lsq(quirky.files(), params(), True, REGIONS, nonnegative=())
+    assert signed.synthesize(250.0, 30.0).data.shape == (ROWS, COLS)
+    with pytest.raises(InputTypeError, match="has negative values"):
+        signed.synthesize(250.0, 30.0, use_signed=False)
 
 
 def test_maps_without_signed_planes(maps: DetectorNoiseMaps, quirky: Campaign) -> None:

@@ -144,7 +144,7 @@ def test_a_nan_pixel_is_masked_not_spread(rng: np.random.Generator) -> None:
 
 
 def test_one_frame_is_refused(rng: np.random.Generator) -> None:
-    with pytest.raises(InputError, match="no pixel is good in two frames"):
+    with pytest.raises(InputError, match="is the only frame"):
         dark(stack(rng, frames=1))
 
 
@@ -212,3 +212,29 @@ def test_pooled_errors_are_honest_for_few_skewed_samples(gain: float, frames: in
     # 814 pulls of skewed samples.
     assert abs(pulls["pooled"].std() - 1) < 0.12
     assert pulls["pooled"].std() < pulls["sample"].std()
+
+
+def test_the_dark_is_matched_by_the_commanded_gain(rng: np.random.Generator) -> None:
+    """It is computed with the measured one."""
+    dataset = stack(rng, unit="detected EM electron", gain=40.0)
+    plain = dark(dataset)
+    for frame in dataset:
+        frame.ext_hdr["EMGAIN_M"] = 50.0
+    measured = dark(dataset)
+    assert measured.ext_hdr["EMGAIN_C"] == 40.0
+    np.testing.assert_allclose(measured.data[:-1], plain.data[:-1] * 40 / 50, atol=1e-12)
+    assert "EM gain used 50" in " ".join(str(line) for line in measured.ext_hdr["HISTORY"])
+
+
+def test_files_of_one_name_in_two_folders_are_two_inputs(
+    rng: np.random.Generator, tmp_path: Path
+) -> None:
+    paths = []
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        for frame in stack(rng, frames=2):
+            frame.save(tmp_path / folder)
+            paths.append(tmp_path / folder / frame.filename)
+    header = dark(Dataset(paths)).ext_hdr
+    assert header["DRPNFILE"] == 4
+    assert [header[f"FILE{i}"] for i in range(4)] == [path.name for path in paths]

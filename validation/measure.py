@@ -63,7 +63,7 @@ def _estimates(stacks: Stacks, truth: Truth) -> dict[str, Estimate]:
     store, gain, time = stacks.store, stacks.gain, stacks.time
     imaging = np.ones(truth.F.size, dtype=bool)
     fit, noise = fit_pooled(store, stacks.stacks, True, imaging, (0, 0), _ONE_THREAD)
-    reference = fit_reference(store, stacks.stacks, True, (0, 0), _ONE_THREAD)
+    reference = fit_reference(store, stacks.stacks, True, imaging, (0, 0), _ONE_THREAD)
     n = store.n.astype(float)
     assert noise.imaging is not None
     by_pool = weighted_fit(gain, time, n / noise.imaging.v[:, None], store.mean)

@@ -91,7 +91,7 @@ class CheckReport:
     pixels : int
         Pixels compared.
     stacks : tuple of StackVerdict
-        One per stack.
+        One per stack that has a good pixel.
     disagreeing : tuple of int
         Index of the stack that disagrees with the others, if one does; of several, the most
         likely first, where the frames cannot tell which of them it is.
@@ -184,12 +184,15 @@ def check_darks(
 
     stores[0].merge(stores[1], job.executor)
     fit, noise = fit_pooled(stores[0], stacks, True, frame.imaging, frame.skip, job.executor)
-    means = _image_means(fit, noise, stores[0], stacks, pixels[fit.fitted[pixels]])
-    verdicts = _verdicts(means, stacks)
+    pixels = pixels[fit.fitted[pixels]]
+    seen = [i for i in range(len(stacks)) if (stores[0].n[i, pixels] > 0).any()]
+    means = _image_means(fit, noise, stores[0], stacks, pixels, seen)
+    shown = [stacks[i] for i in seen]
+    verdicts = _verdicts(means, shown)
     disagreeing = _disagreeing(verdicts)
-    drift = _drift(means, stacks, figures)
+    drift = _drift(means, shown, [[part[i] for i in seen] for part in figures])
     few = min(len(stack.frames) for stack in stacks) < ENOUGH_FRAMES
-    words = _words(pulls, pixels.size, few, verdicts, disagreeing, drift)
+    words = _blind(stacks, seen) + _words(pulls, pixels.size, few, verdicts, disagreeing, drift)
     return CheckReport(
         pull_std=pulls,
         pixels=int(pixels.size),
@@ -231,13 +234,18 @@ class _Means:
 
 
 def _image_means(
-    fit: Fit, noise: PooledNoise, store: StackStore, stacks: Sequence[Stack], pixels: Array
+    fit: Fit,
+    noise: PooledNoise,
+    store: StackStore,
+    stacks: Sequence[Stack],
+    pixels: Array,
+    seen: Sequence[int],
 ) -> _Means:
     gain, gain_time = design(stacks)
     X = np.column_stack([np.ones_like(gain), gain, gain_time])
     assert noise.imaging is not None
     rows = []
-    for i in range(len(stacks)):
+    for i in seen:
         n = store.n[i, pixels].astype(np.float64)
         good = n > 0
         residual = (store.mean[i, pixels] - X[i] @ fit.values[:, pixels])[good]
@@ -250,7 +258,8 @@ def _image_means(
     least = error[error > 0].min() if (error > 0).any() else 1.0
     error = np.where(error > 0, error, least)
     # A residual scatters less than its stack: the fit has taken part of the noise.
-    v = np.array([noise.imaging.v[i] / max(store.n[i, pixels].mean(), 1) for i in range(len(X))])
+    v = np.array([noise.imaging.v[i] / max(store.n[i, pixels].mean(), 1) for i in seen])
+    X = X[seen]
     v = np.where(v > 0, v, 1.0)
     _, inverse = _solve(X / np.sqrt(v)[:, None], np.zeros_like(v))
     left = np.sqrt(np.maximum(1 - np.einsum("ia,ab,ib->i", X, inverse, X) / v, 1e-6))
@@ -385,6 +394,16 @@ def _between(means: _Means, times: Array) -> _Slope:
     A = np.column_stack([means.X, times]) / means.error[:, None]
     beta, inverse = _solve(A, means.mean / means.error)
     return _Slope(float(beta[3]), float(np.sqrt(inverse[3, 3])))
+
+
+def _blind(stacks: Sequence[Stack], seen: Sequence[int]) -> tuple[str, ...]:
+    """Stacks that say nothing, since all their pixels are flagged."""
+    return tuple(
+        f"{str(stack)[0].upper()}{str(stack)[1:]} has no good pixel in the imaging area; look at "
+        "its flags, or leave it out."
+        for i, stack in enumerate(stacks)
+        if i not in seen
+    )
 
 
 def _words(

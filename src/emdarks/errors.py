@@ -14,6 +14,7 @@ __all__ = [
     "InputError",
     "InputTypeError",
     "MissingKeywordError",
+    "NoImageError",
 ]
 
 
@@ -23,6 +24,10 @@ class EmdarksError(Exception):
 
 class InputError(EmdarksError, ValueError):
     """A frame, file or argument that cannot be used; the message says which and what to do."""
+
+
+class NoImageError(InputError):
+    """A FITS file without an image where a frame has one."""
 
 
 class InputTypeError(EmdarksError, TypeError):

@@ -192,13 +192,17 @@ def synthesize(
 
     Example: emdarks synthesize maps.fits -o dark.fits --gain 1000 --exptime 60
     """
-    if (like is None) == (gain is None or exptime is None):
+    numbers = (gain, exptime, kgain)
+    if like is not None and any(number is not None for number in numbers):
+        raise typer.BadParameter("--like takes gain, time and k-gain from the frame")
+    if like is None and (gain is None or exptime is None):
         raise typer.BadParameter("give either --like FRAME, or --gain and --exptime")
     with talk.spoken():
         from emdarks.cameras import load_camera
         from emdarks.darks import build_synthesized_dark
         from emdarks.data import DetectorNoiseMaps
-        from emdarks.detector import region_slices
+        from emdarks.detector import frame_shape, region_slices
+        from emdarks.errors import InputError
         from emdarks.frames import select_frames
         from emdarks.products.header import product_name
 
@@ -218,6 +222,12 @@ def synthesize(
             section = None
             if not full_frame:
                 chosen = load_camera(camera or _camera_of(product))
+                expected = frame_shape(chosen.arrtype, chosen.regions)
+                if product.data.shape[1:] != expected:
+                    raise InputError(
+                        f"{maps}: has {product.data.shape[1]} x {product.data.shape[2]} pixels, "
+                        f"camera {chosen.name} {expected[0]} x {expected[1]}; give --camera"
+                    )
                 section = region_slices(chosen.arrtype, "image", chosen.regions)
             made = product.synthesize(gain, exptime, kgain, section, use_signed=not clipped)
         made.save(path.parent, path.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import warnings
@@ -42,7 +43,16 @@ def result(values: dict[str, Any], as_json: bool) -> None:
 
 def json_out(values: dict[str, Any]) -> None:
     """Write one line of JSON to standard output."""
-    sys.stdout.write(json.dumps(values, allow_nan=False) + "\n")
+    sys.stdout.write(json.dumps(_finite(values), allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: null stands for a number that is not to be had."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def say(text: str) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.errors import CalDarksLSQException
+from emdarks.errors import CalDarksLSQException, InputError
 from emdarks.kernels.fit import design_rank
-from emdarks.stacks import Stack
+from emdarks.stacks import Stack, check_stack
 
 __all__ = ["MIN_STACKS", "check_campaign", "design"]
 
@@ -44,13 +44,27 @@ def check_campaign(stacks: Sequence[Stack], k_gain: float | None, min_frames: in
             f"and exposure time; {known}"
         )
     for stack in stacks:
-        _check_stack(stack, k_gain)
+        try:
+            check_stack(stack, k_gain)
+        except InputError as error:
+            raise CalDarksLSQException(str(error)) from None
     if len({stack.em_gain for stack in stacks}) < 2:
         raise CalDarksLSQException(f"all stacks have one EM gain; at least two are needed; {known}")
     if len({stack.exposure_time for stack in stacks}) < 2:
         raise CalDarksLSQException(
             f"all stacks have one exposure time; at least two are needed; {known}"
         )
+    _check_twins(stacks)
+    if not design_rank(*design(stacks)):
+        raise CalDarksLSQException(
+            "these EM gains and exposure times cannot tell F, C and D apart (rank below 3); "
+            f"vary the time at a high gain; {known}"
+        )
+    _check_frames(stacks, min_frames)
+
+
+def _check_twins(stacks: Sequence[Stack]) -> None:
+    """Refuse the same gain and time twice."""
     seen: dict[tuple[float, float], Stack] = {}
     for stack in stacks:
         twin = seen.setdefault((stack.em_gain, stack.exposure_time), stack)
@@ -59,10 +73,13 @@ def check_campaign(stacks: Sequence[Stack], k_gain: float | None, min_frames: in
                 f"two stacks have EM gain {stack.em_gain:g} and exposure time "
                 f"{stack.exposure_time:g} s: {twin} and {stack}"
             )
-    if not design_rank(*design(stacks)):
+
+
+def _check_frames(stacks: Sequence[Stack], min_frames: int) -> None:
+    """Refuse stacks too small to tell a scatter."""
+    if max(len(stack.frames) for stack in stacks) < 2:
         raise CalDarksLSQException(
-            "these EM gains and exposure times cannot tell F, C and D apart (rank below 3); "
-            f"vary the time at a high gain; {known}"
+            "every stack has a single frame, so no scatter tells the error; add frames"
         )
     for stack in stacks:
         if len(stack.frames) < min_frames:
@@ -70,19 +87,3 @@ def check_campaign(stacks: Sequence[Stack], k_gain: float | None, min_frames: in
                 f"{stack.frames[0].record.name}: is the only frame of {stack}; this estimator "
                 f"needs at least {min_frames}, since their scatter tells the error"
             )
-
-
-def _check_stack(stack: Stack, k_gain: float | None) -> None:
-    example = stack.frames[0].record.name
-    if not stack.em_gain >= 1:
-        raise CalDarksLSQException(
-            f"{example}: EM gain {stack.em_gain:g} is below 1; check its header"
-        )
-    if stack.exposure_time < 0:
-        raise CalDarksLSQException(
-            f"{example}: exposure time {stack.exposure_time:g} s is negative; check its header"
-        )
-    if k_gain is None and not stack.k_gain > 0:
-        raise CalDarksLSQException(
-            f"{example}: k-gain {stack.k_gain:g} is not positive; check its header or give kgain"
-        )

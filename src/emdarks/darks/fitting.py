@@ -39,6 +39,11 @@ class Fit:
         The unweighted s^2, where errors are made of it.
     stacks_used, dq : ndarray of integers, shape (pixels,)
         Usable stacks, and the flags.
+    gain_derivatives : ndarray, shape (stacks, 3)
+        How the image means of F, C and D move per unit of relative error of each stack's
+        gain, for a gain that was used too large: the mean of -G_i g_i (C + t_i D) over the
+        imaging area, where beta = sum_i G_i y_i is the fit. All gains together move them by
+        (0, -C, -D).
     """
 
     values: Array
@@ -49,9 +54,10 @@ class Fit:
     residual_variance: Array | None
     stacks_used: Array
     dq: Array
+    gain_derivatives: Array
 
     @classmethod
-    def empty(cls, pixels: int, flags: npt.DTypeLike, residuals: bool) -> Fit:
+    def empty(cls, stacks: int, pixels: int, flags: npt.DTypeLike, residuals: bool) -> Fit:
         """Room for the result."""
         return cls(
             values=np.empty((3, pixels)),
@@ -62,6 +68,7 @@ class Fit:
             residual_variance=np.empty(pixels) if residuals else None,
             stacks_used=np.empty(pixels, np.int16),
             dq=np.zeros(pixels, flags),
+            gain_derivatives=np.zeros((stacks, 3)),
         )
 
     @property
@@ -69,6 +76,13 @@ class Fit:
         """Where the fit was possible; boolean, shape (pixels,)."""
         fitted: Array = np.isfinite(self.errors[0])
         return fitted
+
+    def mean_derivatives(self, parts: Sequence[Array]) -> None:
+        """Take the mean of the sums that bands of pixels gave, added in order."""
+        total = np.zeros((len(self.gain_derivatives) + 1, 3))
+        for part in parts:
+            total += part
+        self.gain_derivatives[:] = total[:-1] / max(total[-1, 0], 1.0)
 
     def blank(self, lo: int, hi: int) -> None:
         """Telemetry rows: no value, flag 1."""
@@ -95,6 +109,7 @@ def fit_reference(
     store: StackStore,
     stacks: Sequence[Stack],
     weighted: bool,
+    imaging: Array,
     skip: tuple[int, int],
     executor: Executor,
 ) -> Fit:
@@ -108,6 +123,8 @@ def fit_reference(
         Their gains and times.
     weighted : bool
         Weights 1/err^2, or equal ones.
+    imaging : ndarray of bool, shape (pixels,)
+        The imaging area.
     skip : tuple of int
         Pixels of the telemetry rows: first and last plus one.
     executor : Executor
@@ -119,14 +136,15 @@ def fit_reference(
         A stack has no pixel with two good samples.
     """
     pixels = store.n.shape[1]
-    fit = Fit.empty(pixels, store.flags.dtype, residuals=True)
+    fit = Fit.empty(len(stacks), pixels, store.flags.dtype, residuals=True)
     assert fit.residual_variance is not None
     residual_variance = fit.residual_variance
     single, floor = _stand_ins(store, stacks, skip)
     gain, _ = design(stacks)
     time = np.array([stack.exposure_time for stack in stacks], dtype=np.float64)
 
-    def solve(band: tuple[int, int]) -> None:
+    def solve(band: tuple[int, int]) -> Array:
+        moved = np.empty((len(stacks) + 1, 3))
         reference_fit(
             *band,
             gain,
@@ -147,9 +165,12 @@ def fit_reference(
             residual_variance,
             fit.stacks_used,
             fit.dq,
+            imaging,
+            moved,
         )
+        return moved
 
-    executor.map(solve, bands(pixels, skip))
+    fit.mean_derivatives(executor.map(solve, bands(pixels, skip)))
     fit.blank(*skip)
     return fit
 

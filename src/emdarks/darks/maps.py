@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,6 @@ from emdarks.darks.pooled import PooledNoise, fit_pooled
 from emdarks.darks.statistics import (
     NO_OFFSET,
     bias_offset,
-    gain_derivatives,
     image_statistics,
     pooled_bias_offset,
 )
@@ -132,6 +131,8 @@ def calibrate_darks_lsq(
     choose("estimator", estimator, ESTIMATORS)
     if not 0 <= gain_error < 1:
         raise InputError(f"gain_error is {gain_error!r}; it is relative, from 0 to 1")
+    if gain_error and estimator == "reference":
+        raise InputError("gain_error adds to the errors of the pooled estimator only")
     for name in nonnegative:
         choose("nonnegative", name, PLANES)
     job = setting(dataset, camera, detector_regions, executor, mask_bits, kgain)
@@ -152,18 +153,19 @@ def calibrate_darks_lsq(
 
     frame = FramePixels.of(job, stacks[0].frames[0].record.shape, telemetry)
     if estimator == "reference":
-        fit = fit_reference(store, stacks, weighting, frame.skip, job.executor)
-        content = _content(fit, None, store, stacks, job, kgain, frame, weighting)
+        fit = fit_reference(store, stacks, weighting, frame.imaging, frame.skip, job.executor)
+        content = _content(fit, None, store, stacks, job, kgain, frame)
     else:
         fit, noise = fit_pooled(
             store, stacks, weighting, frame.imaging, frame.skip, job.executor, gain_error
         )
-        content = _content(fit, noise, store, stacks, job, kgain, frame, weighting)
+        content = _content(fit, noise, store, stacks, job, kgain, frame)
     return noise_maps(
         content,
         job.inputs,
         job.camera.headers,
         {
+            "CAMERA": (job.camera.name, "camera by which headers were read"),
             "ESTIMATR": (estimator, "how the maps were estimated"),
             "WEIGHTED": (weighting, "stacks weighted in the fit"),
             "NONNEG": (",".join(nonnegative), "negative values became 0"),
@@ -238,7 +240,6 @@ def _content(
     job: Setting,
     kgain: float | None,
     frame: FramePixels,
-    weighting: bool,
 ) -> MapsContent:
     """What the product says, D taken out of everywhere but the imaging area."""
     inside = np.flatnonzero(frame.imaging & frame.signal)
@@ -255,14 +256,6 @@ def _content(
         read_noise = float(np.sqrt(region.model.read_noise2)) if region else float("nan")
     statistics = image_statistics(fit, store, stacks, inside, read_noise)
     rows = _stack_rows(fit, noise, store, stacks, k_gains, inside)
-    moved = gain_derivatives(
-        stacks,
-        np.array([row.mean_good for row in rows]),
-        np.array([row.variance for row in rows]),
-        weighting,
-        statistics.means,
-    )
-    rows = [replace(row, gain_derivatives=tuple(d)) for row, d in zip(rows, moved, strict=True)]
     _remove_dark_current(fit, ~frame.imaging & frame.signal)
     nbad = sum(
         (counts < len(stack.frames) / 2).astype(np.int16)
@@ -324,6 +317,7 @@ def _stack_rows(
                 residual=float(residual.mean()) if residual.size else np.nan,
                 read_noise=np.nan if region is None else float(region.model.read_noise[i]),
                 excess=np.nan if region is None else float(region.model.excess[i]),
+                gain_derivatives=tuple(float(d) for d in fit.gain_derivatives[i]),
             )
         )
     return rows

@@ -31,7 +31,10 @@ class Setting:
     def telemetry(self, detector_params: Any) -> slice:
         """Telemetry rows: those of detector parameters, else the camera's."""
         if detector_params is not None:
-            rows = (detector_params.params["TELRSTRT"], detector_params.params["TELREND"])
+            try:
+                rows = (detector_params.params["TELRSTRT"], detector_params.params["TELREND"])
+            except KeyError as error:
+                raise InputError(f"the detector parameters have no {error}") from None
         else:
             rows = self.camera.telemetry_rows
         return telemetry_slice(rows, self.arrtype, self.regions)
@@ -57,6 +60,13 @@ def mask_of(mask_bits: int | None) -> int:
     return int(mask_bits)
 
 
+def _is_positive(value: Any) -> bool:
+    try:
+        return math.isfinite(value) and value > 0
+    except TypeError:
+        return False
+
+
 def choose(name: str, value: str, known: Sequence[str]) -> None:
     """Check that an option has one of its values."""
     if value not in known:
@@ -73,7 +83,7 @@ def setting(
 ) -> Setting:
     """Put a caller's arguments together and prepare the frames; reads headers at most."""
     mask = mask_of(mask_bits)
-    if kgain is not None and not (math.isfinite(kgain) and kgain > 0):
+    if kgain is not None and not _is_positive(kgain):
         raise InputError(f"kgain is {kgain!r}; it must be a positive number of electrons per DN")
     chosen = load_camera(camera or camera_named_in(dataset))
     regions = chosen.regions if detector_regions is None else detector_regions

@@ -168,7 +168,7 @@ def fit_pooled(
         No pixel of any stack is good in two frames.
     """
     pixels = store.n.shape[1]
-    fit = Fit.empty(pixels, store.flags.dtype, residuals=False)
+    fit = Fit.empty(len(stacks), pixels, store.flags.dtype, residuals=False)
     gain, _ = design(stacks)
     time = np.array([stack.exposure_time for stack in stacks], dtype=np.float64)
     work = _Work(
@@ -214,31 +214,48 @@ def fit_pooled(
         if region is not None:
             _spread(work, index, region, hot, fit.values[1:], own, slope)
     tables = _tables(regions, gain.size)
-    work.sweep(
-        final_sweep,
-        store.n,
-        store.mean,
-        store.m2,
-        store.err2,
-        imaging,
-        work.fitted,
-        above,
-        tables["v"],
-        tables["kappa"],
-        tables["kind"],
-        tables["floor"],
-        tables["level"],
-        tables["spread"],
-        tables["gate"],
-        gain_error,
-        fit.values,
-        fit.errors,
-        fit.correlations,
-        fit.chi2,
-        fit.r_squared,
-    )
+    fit.mean_derivatives(_final(work, fit, above, tables, gain_error))
     fit.blank(*skip)
     return fit, PooledNoise(*regions)
+
+
+def _final(
+    work: _Work, fit: Fit, above: Array, tables: dict[str, Array], gain_error: float
+) -> list[Array]:
+    """Last sweep: errors and quality; returns the bands' sums of gain derivatives."""
+    store = work.store
+
+    def finish(band: tuple[int, int]) -> Array:
+        moved = np.empty((work.gain.size + 1, 3))
+        final_sweep(
+            *band,
+            work.gain,
+            work.time,
+            store.n,
+            store.mean,
+            store.m2,
+            store.err2,
+            work.imaging,
+            work.fitted,
+            above,
+            tables["v"],
+            tables["kappa"],
+            tables["kind"],
+            tables["floor"],
+            tables["level"],
+            tables["spread"],
+            tables["gate"],
+            gain_error,
+            fit.values,
+            fit.errors,
+            fit.correlations,
+            fit.chi2,
+            fit.r_squared,
+            moved,
+        )
+        return moved
+
+    return work.executor.map(finish, work.ranges)
 
 
 def _hot_pixels(work: _Work, first: Array) -> tuple[Array, Array]:

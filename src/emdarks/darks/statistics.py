@@ -20,7 +20,6 @@ __all__ = [
     "BiasOffset",
     "ImageStatistics",
     "bias_offset",
-    "gain_derivatives",
     "image_statistics",
     "pooled_bias_offset",
 ]
@@ -257,46 +256,3 @@ def _partner(gain: Array, gain_time: Array, times: Sequence[float], low: int) ->
     if candidates:
         return min(candidates, key=lambda i: float(gain[i]))
     return int(np.argsort(gain_time, kind="stable")[1])
-
-
-def gain_derivatives(
-    stacks: Sequence[Stack],
-    counts: Array,
-    variances: Array,
-    weighting: bool,
-    means: tuple[float, float, float],
-) -> Array:
-    """How the image means of F, C and D move with an error of each stack's gain.
-
-    The fit is linear in the means, beta = sum_i G_i y_i; where the gain used for stack i is
-    too large by a share e, the fit is off by -G_i g_i (C + t_i D) e, with G taken at a typical
-    pixel. All gains too large together move it by (0, -C, -D) e.
-
-    Parameters
-    ----------
-    stacks : sequence of Stack
-        Gains and times.
-    counts, variances : ndarray, shape (stacks,)
-        Mean number of good frames, and pooled variance.
-    weighting : bool
-        Whether the fit is weighted.
-    means : tuple of float
-        Image means of F, C and D.
-
-    Returns
-    -------
-    ndarray, shape (stacks, 3)
-        Derivatives of F (electrons), C and D per unit of relative gain error.
-    """
-    gain, gain_time = design(stacks)
-    X = np.column_stack([np.ones_like(gain), gain, gain_time])
-    usable = np.isfinite(variances) & (variances > 0) & (counts > 0)
-    w = np.where(usable, counts / np.where(usable, variances, 1.0), 0.0)
-    if not weighting or not usable.any():
-        w = np.ones_like(gain)
-    scale = np.sqrt((w[:, None] * X**2).sum(axis=0))
-    inverse = np.linalg.pinv((X / scale).T @ (w[:, None] * X / scale)) / np.outer(scale, scale)
-    G = inverse @ (X * w[:, None]).T
-    charge = gain * means[1] + gain_time * means[2]
-    derivatives: Array = -(G * charge).T
-    return derivatives

@@ -12,8 +12,8 @@ from emdarks.darks.options import setting
 from emdarks.detector import Regions, frame_shape, region_slices
 from emdarks.errors import InputError, InputTypeError
 from emdarks.products import Dark
-from emdarks.products.synthesis import DarkSetting, Maps, dark_from_maps
-from emdarks.stacks import Stack, group_stacks
+from emdarks.products.synthesis import DarkSetting, Maps, check_signs, dark_from_maps
+from emdarks.stacks import Stack, check_stack, group_stacks
 
 __all__ = ["build_synthesized_dark"]
 
@@ -68,6 +68,7 @@ def build_synthesized_dark(
     stack = _only_stack(group_stacks(job.inputs, gain_tolerance))
     if not stack.em_gain >= 1:
         raise InputTypeError(f"{stack}: the EM gain is below 1")
+    check_stack(stack, None)
     planes, which = _planes(noisemaps, use_signed)
     expected = frame_shape(job.arrtype, job.regions)
     if planes.values.shape[1:] != expected:
@@ -92,13 +93,9 @@ def _only_stack(stacks: list[Stack]) -> Stack:
 
 def _planes(noisemaps: Any, use_signed: bool) -> tuple[Maps, str]:
     if hasattr(noisemaps, "planes_for_darks"):
-        planes, which = noisemaps.planes_for_darks(use_signed)
-    else:
-        err = np.asarray(noisemaps.err)
-        planes = Maps(np.asarray(noisemaps.data), err[0], None, np.asarray(noisemaps.dq))
-        which = "the published maps"
-    if which == "the published maps":
-        for name, plane in (("C", planes.values[1]), ("D", planes.values[2])):
-            if (plane < 0).any():
-                raise InputTypeError(f"the published map of {name} has negative values")
-    return planes, which
+        planes: tuple[Maps, str] = noisemaps.planes_for_darks(use_signed)
+        return planes
+    err = np.asarray(noisemaps.err)
+    maps = Maps(np.asarray(noisemaps.data), err[0], None, np.asarray(noisemaps.dq))
+    check_signs(maps.values)
+    return maps, "the published maps"

@@ -20,6 +20,7 @@ from emdarks.products.provenance import input_names, name_inputs
 from emdarks.stacks import (
     Stack,
     check_shape,
+    check_stack,
     figure_area,
     group_stacks,
     jobs_of,
@@ -97,6 +98,7 @@ def build_trad_dark(
     choose("estimator", estimator, ESTIMATORS)
     job = setting(dataset, camera, detector_regions, executor, mask_bits, kgain)
     stack = _only_stack(group_stacks(job.inputs, gain_tolerance))
+    check_stack(stack, kgain)
     check_shape([stack], job.arrtype, job.regions)
     telemetry = job.telemetry(detector_params)
     area = figure_area(job.arrtype, job.regions, telemetry)
@@ -123,9 +125,13 @@ def _only_stack(stacks: list[Stack]) -> Stack:
             f"a traditional dark needs frames of one exposure time, EM gain and k-gain; "
             f"these are {len(stacks)} stacks: {known}"
         )
-    if not stacks[0].em_gain >= 1:
-        raise InputError(f"{stacks[0]}: the EM gain is below 1")
-    return stacks[0]
+    stack = stacks[0]
+    if len(stack.frames) < 2:
+        raise InputError(
+            f"{stack.frames[0].record.name}: is the only frame; a dark needs two at least, since "
+            "their scatter tells the error"
+        )
+    return stack
 
 
 def _errors(
@@ -165,6 +171,7 @@ def _product(planes: tuple[Array, ...], job: Setting, stack: Stack) -> Dark:
     ext["EXPTIME"], ext["EMGAIN_C"] = stack.exposure_time, stack.commanded_gain
     ext["KGAINPAR"] = stack.k_gain
     ext["IS_SYNTH"] = 0
+    ext["CAMERA"] = (job.camera.name, "camera by which headers were read")
     names = input_names(job.inputs)
     name_inputs(ext, names, len(job.inputs))
     stamp(ext)

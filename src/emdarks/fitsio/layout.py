@@ -23,7 +23,7 @@ import numpy.typing as npt
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 
-from emdarks.errors import InputError
+from emdarks.errors import InputError, NoImageError
 from emdarks.fitsio.cards import Cards
 
 __all__ = ["FileLayout", "PlaneLayout", "read_plane", "scan_file"]
@@ -190,7 +190,7 @@ def _pick_planes(hdus: fits.HDUList, path: str) -> tuple[int, int | None, int | 
             raise InputError(f"{path}: has more than one HDU named {name}")
     image = 1 if len(hdus) > 1 and _is_image(hdus[1]) and names[1] not in ("ERR", "DQ") else 0
     if not _is_image(hdus[image]):
-        raise InputError(f"{path}: has no image in its first or second HDU; is it a frame?")
+        raise NoImageError(f"{path}: has no image in its first or second HDU; is it a frame?")
     err, dq = (names.index(name) if name in names else None for name in ("ERR", "DQ"))
     return image, err, dq
 

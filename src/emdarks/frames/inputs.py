@@ -17,7 +17,7 @@ import numpy as np
 
 from emdarks.cameras import BUILTIN, Camera, FrameRecord
 from emdarks.errors import InputError
-from emdarks.fitsio import Cards, scan_file
+from emdarks.fitsio import Cards, FileLayout, scan_file
 from emdarks.frames.image import Image
 from emdarks.frames.source import ArraySource, FileSource
 
@@ -35,6 +35,8 @@ class Provenance:
     ----------
     name : str
         File name without folder.
+    path : str
+        The file, as far as it is known, to tell files of one name apart.
     size, mtime_ns : int
         0 where the frame was only in memory.
     datasum : str
@@ -44,6 +46,7 @@ class Provenance:
     """
 
     name: str
+    path: str
     size: int
     mtime_ns: int
     datasum: str
@@ -118,6 +121,7 @@ def _provenance(frame: Any, source: Source, headers: dict[str, Cards]) -> Proven
     name = Path(getattr(frame, "filename", None) or (layout.path if layout else "")).name
     return Provenance(
         name=name,
+        path=_name_of_file(frame, layout),
         size=layout.size if layout else 0,
         mtime_ns=layout.mtime_ns if layout else 0,
         datasum=str(headers["ext"].get("DATASUM", "")),
@@ -125,10 +129,16 @@ def _provenance(frame: Any, source: Source, headers: dict[str, Cards]) -> Proven
     )
 
 
+def _name_of_file(frame: Any, layout: FileLayout | None) -> str:
+    return layout.path if layout else os.fspath(getattr(frame, "filepath", None) or "")
+
+
 def _frames_in(dataset: Any) -> Sequence[Any]:
     frames = list(dataset.frames) if hasattr(dataset, "frames") else list(dataset)
     if not frames:
         raise InputError("the dataset has no frames")
+    if isinstance(frames[0], (str, os.PathLike)):
+        raise InputError("these are file names; make a Dataset of them first")
     return frames
 
 

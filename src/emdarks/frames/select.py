@@ -6,7 +6,7 @@ import glob
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from emdarks.errors import InputError
+from emdarks.errors import InputError, NoImageError
 from emdarks.fitsio import FileLayout, Scanner
 from emdarks.frames.dataset import Dataset, frames_in
 
@@ -43,7 +43,12 @@ def select_frames(arguments: Iterable[str]) -> Dataset:
         key = str(path.absolute())
         if chosen.get(key):
             continue
-        layout = scanner.scan(path)
+        try:
+            layout = scanner.scan(path)
+        except NoImageError:
+            if in_folder:
+                continue
+            raise
         chosen[key] = [] if in_folder and not _is_frame(layout) else list(frames_in(layout))
     frames = [frame for found in chosen.values() for frame in found]
     if not frames:

@@ -17,9 +17,11 @@ from emdarks.kernels._jit import inline, jit
 
 __all__ = [
     "PIVOT",
+    "add_derivatives",
     "design_rank",
     "gather",
     "inverse3",
+    "map_row",
     "normal_matrix",
     "reference_fit",
     "smallest_variance",
@@ -129,6 +131,29 @@ def solve(a: Six, gain: Array, time: Array, w: Array, y: Array) -> Three:
 
 
 @inline
+def map_row(k: int, a: Six, w: float, g: float, h: float) -> float:
+    """G_ki of a stack of weight w, gain g, and g t = h."""
+    if k == 0:
+        return w * (a[0] + a[1] * g + a[2] * h)
+    if k == 1:
+        return w * (a[1] + a[3] * g + a[4] * h)
+    return w * (a[2] + a[4] * g + a[5] * h)
+
+
+@inline
+def add_derivatives(
+    a: Six, C: float, D: float, gain: Array, time: Array, w: Array, out: Array
+) -> None:
+    """Add -G_i g_i (C + t_i D), what a too large gain of stack i does to F, C and D."""
+    for i in range(gain.size):
+        charge = gain[i] * (C + time[i] * D)
+        for k in range(3):
+            out[i, k] -= map_row(k, a, w[i], gain[i], gain[i] * time[i]) * charge
+    for k in range(3):
+        out[gain.size, k] += 1.0
+
+
+@inline
 def gather(p: int, n: Array, mean: Array, counts: Array, y: Array) -> int:
     """Good samples and means of a pixel; returns the number of usable stacks."""
     used = 0
@@ -211,6 +236,8 @@ def reference_fit(
     residual_variance: Array,
     stacks_used: Array,
     dq: Array,
+    imaging: Array,
+    derivatives: Array,
 ) -> None:
     """Fit the pixels lo to hi as the reference does, stacks without good samples left out.
 
@@ -236,7 +263,13 @@ def reference_fit(
         Receive reduced chi-square, adjusted R^2 and s^2.
     stacks_used, dq : ndarray of integers, shape (pixels,)
         Receive the number of usable stacks, and the flags of unfittable pixels.
+    imaging : ndarray of bool, shape (pixels,)
+        The imaging area.
+    derivatives : ndarray, shape (stacks + 1, 3)
+        Receives the sums over the imaging area of d(F, C, D)/d(relative gain error), by
+        stack, and in the last row the number of pixels.
     """
+    derivatives[:, :] = 0.0
     size = gain.size
     counts, y, w = np.empty(size), np.empty(size), np.empty(size)
     inverse, plain = np.empty(size), np.empty(size)
@@ -256,6 +289,8 @@ def reference_fit(
             dq[p] = flagged if flagged != 0 else dq.dtype.type(1)
             continue
         F, C, D = solve(a, gain, time, w, y)
+        if imaging[p]:
+            add_derivatives(a, C, D, gain, time, w, derivatives)
         sse, ssr, chi = _residuals(F, C, D, used, gain, time, y, plain, inverse)
         freedom = used - 3
         variance = sse / freedom

@@ -15,7 +15,16 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.kernels._jit import inline, jit
-from emdarks.kernels.fit import PIVOT, Six, gather, inverse3, normal_matrix, solve
+from emdarks.kernels.fit import (
+    PIVOT,
+    Six,
+    add_derivatives,
+    gather,
+    inverse3,
+    map_row,
+    normal_matrix,
+    solve,
+)
 
 __all__ = ["final_sweep", "first_sweep", "hot_scale_sweep", "pool_sums", "second_sweep"]
 
@@ -45,16 +54,6 @@ def _invert(dark: bool, sums: Six) -> tuple[Six, bool]:
         return zero, False
     b = -s_g / (s_1 * s_gg * pivot)
     return (1.0 / (s_1 * pivot), b, 0.0, 1.0 / (s_gg * pivot), 0.0, 0.0), True
-
-
-@inline
-def _row(k: int, a: Six, w: float, g: float, h: float) -> float:
-    """G_ki of a stack of weight w, gain g, and g t = h."""
-    if k == 0:
-        return w * (a[0] + a[1] * g + a[2] * h)
-    if k == 1:
-        return w * (a[1] + a[3] * g + a[4] * h)
-    return w * (a[2] + a[4] * g + a[5] * h)
 
 
 @inline
@@ -195,7 +194,7 @@ def hot_scale_sweep(
             if counts[i] == 0.0:
                 continue
             for k in range(2 if dark else 1):
-                G = _row(k + 1, a, w[i], gain[i], gain[i] * time[i])
+                G = map_row(k + 1, a, w[i], gain[i], gain[i] * time[i])
                 scale[k, p] += G * G * v0[int(dark), i] / counts[i]
                 jump[k, p] = max(jump[k, p], G * gain[i] / counts[i])
 
@@ -290,7 +289,7 @@ def second_sweep(
             if counts[i] == 0.0:
                 continue
             for k in range(2 if dark else 1):
-                G2 = _row(k + 1, a, w[i], gain[i], gain[i] * time[i]) ** 2
+                G2 = map_row(k + 1, a, w[i], gain[i], gain[i] * time[i]) ** 2
                 tau = 1.0 if k == 0 else time[i]
                 own[k, p] += G2 * (v[region, i] * q[i] + s[i])
                 slope[k, p] += G2 * kappa[region] * gain[i] * gain[i] * tau * q[i]
@@ -350,7 +349,7 @@ def _offset(
     for i in range(gain.size):
         # Stacks that cannot be used have weight 0, and so G = 0.
         g = gain[i]
-        G = _row(k, a, w[i], g, g * time[i])
+        G = map_row(k, a, w[i], g, g * time[i])
         step = G * g * q[i]
         tau = 1.0 if k == 1 else time[i]
         e2 += G * G * (V[i] * q[i] + s[i])
@@ -406,8 +405,9 @@ def final_sweep(
     correlations: Array,
     chi2: Array,
     r_squared: Array,
+    derivatives: Array,
 ) -> None:
-    """Errors, correlations, chi-square and R^2 of the fit.
+    """Errors, correlations, chi-square and R^2 of the fit; what errors of the gain do.
 
     Parameters
     ----------
@@ -426,12 +426,16 @@ def final_sweep(
         Receive errors and the correlations F-C, F-D, C-D.
     chi2, r_squared : ndarray, shape (pixels,)
         Receive the reduced chi-square and the adjusted R^2.
+    derivatives : ndarray, shape (stacks + 1, 3)
+        Receives the sums over the imaging area of d(F, C, D)/d(relative gain error), by
+        stack, and in the last row the number of pixels.
     lo, hi, gain, time, n, mean, err2, imaging, fitted, above, v, kappa, kind
         As in `second_sweep`.
     """
     counts, y = np.empty(gain.size), np.empty(gain.size)
     w, s, V = np.empty(gain.size), np.empty(gain.size), np.empty(gain.size)
     q = np.empty(gain.size)
+    derivatives[:, :] = 0.0
     for p in range(lo, hi):
         correlations[:, p] = 0.0
         if not fitted[p]:
@@ -470,6 +474,8 @@ def final_sweep(
             moved = gain_error * gain[i] * (C + time[i] * D)
             V[i] = V[i] * q[i] + s[i] + moved * moved
         _covariance(p, dark, a, gain, time, w, V, errors, correlations)
+        if dark:
+            add_derivatives(a, C, D, gain, time, w, derivatives)
         chi2[p], r_squared[p] = _quality(
             F,
             C,
@@ -546,9 +552,9 @@ def _covariance(
     c00, c01, c02, c11, c12, c22 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for i in range(gain.size):
         h = gain[i] * time[i]
-        G0 = _row(0, a, w[i], gain[i], h)
-        G1 = _row(1, a, w[i], gain[i], h)
-        G2 = _row(2, a, w[i], gain[i], h) if dark else 0.0
+        G0 = map_row(0, a, w[i], gain[i], h)
+        G1 = map_row(1, a, w[i], gain[i], h)
+        G2 = map_row(2, a, w[i], gain[i], h) if dark else 0.0
         c00 += G0 * G0 * V[i]
         c01 += G0 * G1 * V[i]
         c02 += G0 * G2 * V[i]

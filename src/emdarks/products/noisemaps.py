@@ -15,7 +15,7 @@ from emdarks.frames import Image
 from emdarks.products.dark import Dark
 from emdarks.products.header import NOT_SUPPLIED, product_name
 from emdarks.products.provenance import name_inputs
-from emdarks.products.synthesis import DarkSetting, Maps, dark_from_maps
+from emdarks.products.synthesis import DarkSetting, Maps, check_signs, dark_from_maps
 
 __all__ = ["DetectorNoiseMaps", "clip_planes"]
 
@@ -146,28 +146,43 @@ class DetectorNoiseMaps(Image):
     def planes_for_darks(self, use_signed: bool = True) -> tuple[Maps, str]:
         """Planes that darks are made from, and which they are, in words.
 
-        The signed fit with its correlations, where the product has it and its clip
-        equals the published planes; clipped planes would bias every dark upwards.
+        The signed fit with its correlations, where the product has it and, pixel by pixel,
+        its clip equals the published planes (somebody may have edited them); clipped planes
+        would bias every dark upwards.
 
         Parameters
         ----------
         use_signed : bool
             False takes the published planes.
+
+        Raises
+        ------
+        InputTypeError
+            Published C or D that darks would be made from are negative.
         """
         signed = self.extra("SIGNED") if use_signed else None
-        if signed is not None:
-            clipped = clip_planes(signed.astype(np.float64), self._nonnegative())
-            if np.array_equal(clipped, self.data, equal_nan=True):
-                corr = self.extra("CORR")
-                values = signed.astype(np.float64)
-                return Maps(values, self.err[0], corr, self.dq), "the signed maps"
-            warnings.warn(
-                f"{self.filename}: the published maps are not those of the fit any more; "
-                "darks are made from the published ones, without correlations",
-                EmdarksWarning,
-                stacklevel=3,
-            )
-        return Maps(self.data, self.err[0], None, self.dq), "the published maps"
+        if signed is None:
+            check_signs(self.data)
+            return Maps(self.data, self.err[0], None, self.dq), "the published maps"
+        values = signed.astype(np.float64)
+        clipped = clip_planes(values, self._nonnegative())
+        corr = self.extra("CORR")
+        own = ((clipped == self.data) | (np.isnan(clipped) & np.isnan(self.data))).all(axis=0)
+        if own.all():
+            return Maps(values, self.err[0], corr, self.dq), "the signed maps"
+        check_signs(self.data[:, ~own])
+        warnings.warn(
+            f"{self.filename}: in {np.count_nonzero(~own)} pixels the published maps are not those "
+            "of the fit any more; there darks are made from the published ones, without "
+            "correlations",
+            EmdarksWarning,
+            stacklevel=3,
+        )
+        corr = None if corr is None else np.where(own, corr, 0.0)
+        return (
+            Maps(np.where(own, values, self.data), self.err[0], corr, self.dq),
+            "the signed maps (the published ones where they were edited)",
+        )
 
     def synthesize(
         self,
@@ -207,6 +222,8 @@ class DetectorNoiseMaps(Image):
             raise InputError(f"the EM gain is {gain:g}; it must be at least 1")
         if not 0 <= exptime < np.inf:
             raise InputError(f"the exposure time is {exptime:g} s; it must not be negative")
+        if kgain is not None and not kgain > 0:
+            raise InputError(f"the k-gain is {kgain:g}; it must be positive")
         planes, which = self.planes_for_darks(use_signed)
         if section is not None:
             planes = planes.cut(section)

@@ -16,8 +16,9 @@ _SHORT_NAMES = 10_000  # FILE0 to FILE9999 fit eight characters
 
 
 def input_names(inputs: Sequence[FrameInput]) -> list[str]:
-    """Names of the input files, in input order, each once."""
-    return list(dict.fromkeys(item.provenance.name for item in inputs if item.provenance.name))
+    """Names of the input files, in input order, each file once (a cube has many frames)."""
+    known = [item.provenance for item in inputs if item.provenance.name]
+    return list({(file.path, file.name): file.name for file in known}.values())
 
 
 def name_inputs(header: Header, names: Sequence[str], count: int) -> None:

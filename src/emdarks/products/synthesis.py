@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from emdarks.errors import InputTypeError
 from emdarks.products.dark import Dark
 from emdarks.products.header import product_name, stamp
 
-__all__ = ["DarkSetting", "Maps", "dark_from_maps", "synthesize_arrays"]
+__all__ = ["DarkSetting", "Maps", "check_signs", "dark_from_maps", "synthesize_arrays"]
 
 Array = npt.NDArray[Any]
 
@@ -49,6 +50,19 @@ class Maps:
         part = (slice(None), *section)
         corr = None if self.correlations is None else self.correlations[part]
         return Maps(self.values[part], self.errors[part], corr, self.dq[part])
+
+
+def check_signs(values: Array) -> None:
+    """Refuse published maps, shape (3, ...), with negative C or D.
+
+    Raises
+    ------
+    InputTypeError
+        A value is negative (NaN passes).
+    """
+    for name, plane in (("C", values[1]), ("D", values[2])):
+        if (plane < 0).any():
+            raise InputTypeError(f"the published map of {name} has negative values")
 
 
 def synthesize_arrays(maps: Maps, gain: float, exposure_time: float) -> tuple[Array, Array, Array]:

@@ -7,7 +7,7 @@ frames belong together (`group`), by which factor their numbers become electrons
 """
 
 from emdarks.stacks.area import check_shape, figure_area, telemetry_slice
-from emdarks.stacks.group import Stack, group_stacks
+from emdarks.stacks.group import Stack, check_stack, group_stacks
 from emdarks.stacks.store import Screening, StackStore, accumulate_stacks, jobs_of
 from emdarks.stacks.units import to_detected_electrons, to_em_electrons
 
@@ -17,6 +17,7 @@ __all__ = [
     "StackStore",
     "accumulate_stacks",
     "check_shape",
+    "check_stack",
     "figure_area",
     "group_stacks",
     "jobs_of",

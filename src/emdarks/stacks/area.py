@@ -32,7 +32,13 @@ def telemetry_slice(
     rows = frame_shape(arrtype, regions)[0]
     if telemetry_rows[0] is None:
         return slice(0, 0)
-    start, stop, _ = slice(*telemetry_rows).indices(rows)
+    try:
+        start, stop, _ = slice(*telemetry_rows).indices(rows)
+    except TypeError:
+        raise GeometryError(
+            f"telemetry rows {telemetry_rows[0]!r} to {telemetry_rows[1]!r}: TELRSTRT and TELREND "
+            "of the detector parameters must be whole numbers"
+        ) from None
     stop = max(start, stop)
     image_rows, _, (row0, _) = unpack_geom(arrtype, "image", regions)
     if start < row0 + image_rows and stop > row0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 from emdarks.errors import EmdarksWarning, InputError
 from emdarks.frames import FrameInput
 
-__all__ = ["Stack", "group_stacks"]
+__all__ = ["Stack", "check_stack", "group_stacks"]
 
 TIME_TOLERANCE = 1e-6
 GAIN_WARNING = 1e-3
@@ -109,3 +110,31 @@ def _stack(
             stacklevel=4,
         )
     return stack
+
+
+def check_stack(stack: Stack, k_gain: float | None) -> None:
+    """Refuse numbers that no camera has.
+
+    Parameters
+    ----------
+    stack : Stack
+        The stack.
+    k_gain : float or None
+        K-gain that overrides the headers', if any.
+
+    Raises
+    ------
+    InputError
+        A gain below 1 or not finite, a negative time, a k-gain that is not positive.
+    """
+    example = stack.frames[0].record.name
+    if not 1 <= stack.em_gain < math.inf:
+        raise InputError(f"{example}: EM gain {stack.em_gain:g} is below 1 or not finite; check it")
+    if stack.exposure_time < 0:
+        raise InputError(
+            f"{example}: exposure time {stack.exposure_time:g} s is negative; check its header"
+        )
+    if k_gain is None and not stack.k_gain > 0:
+        raise InputError(
+            f"{example}: k-gain {stack.k_gain:g} is not positive; check its header or give kgain"
+        )
