@@ -146,6 +146,9 @@ def test_synthesised_dark(folder: Path, maps: Path, how: list[Any]) -> None:
         (["noisemaps", FRAMES, "--camera", "golden.toml", "-o", "no/x.fits"], 1, "no such folder"),
         (["noisemaps", FRAMES, "--camera", "leica", "-o", "x.fits"], 1, "neither built in"),
         (["noisemaps", FRAMES], 2, "--output"),
+        (["noisemaps", FRAMES, "-o", "x.fits", "--estimator", "guess"], 2, "--estimator"),
+        (["noisemaps", FRAMES, "-o", "x.fits", "--nonnegative", "XYZ"], 2, "FPN,CIC,DC"),
+        (["noisemaps", FRAMES, "-o", "x.fits", "--mask-bits", "-1"], 2, "--mask-bits"),
         (["synthesize", "maps.fits", "-o", "x.fits", "--gain", "7"], 2, "--exptime"),
         (
             ["synthesize", "maps.fits", "-o", "x.fits", "--like", STACK[0], "--gain", "3"],

@@ -52,7 +52,8 @@ KGain = Annotated[
     float | None, typer.Option("--kgain", help="Electrons per DN, instead of the headers'.")
 ]
 MaskBits = Annotated[
-    int | None, typer.Option("--mask-bits", help="DQ bits that exclude a sample; default: all.")
+    int | None,
+    typer.Option("--mask-bits", min=0, help="DQ bits that exclude a sample; default: all."),
 ]
 ThreadCount = Annotated[
     int | None, typer.Option("--threads", min=1, help="Threads; default: all cores.")

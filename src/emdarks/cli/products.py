@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +27,21 @@ from emdarks.cli.options import (
 __all__ = ["dark", "noisemaps", "synthesize"]
 
 
+class MapsEstimator(StrEnum):
+    """Estimators of noise maps."""
+
+    pooled = "pooled"
+    reference = "reference"
+
+
+class DarkEstimator(StrEnum):
+    """Estimators of the error of a traditional dark."""
+
+    sample = "sample"
+    pooled = "pooled"
+    reference = "reference"
+
+
 def noisemaps(
     frames: Frames,
     output: Output,
@@ -33,8 +49,8 @@ def noisemaps(
         bool, typer.Option("--unweighted", help="Treat all stacks alike in the fit.")
     ] = False,
     estimator: Annotated[
-        str, typer.Option(help="How values and errors are estimated: pooled or reference.")
-    ] = "pooled",
+        MapsEstimator, typer.Option(help="How values and errors are estimated.")
+    ] = MapsEstimator.pooled,
     nonnegative: Annotated[
         str, typer.Option(help="Published planes in which negative values become 0.")
     ] = "CIC,DC",
@@ -58,6 +74,9 @@ def noisemaps(
     Frames of at least four pairs of EM gain and exposure time are needed. Example:
     emdarks noisemaps darks/ -o maps.fits
     """
+    planes = [name.strip() for name in nonnegative.split(",") if name.strip()]
+    if not set(planes) <= {"FPN", "CIC", "DC"}:
+        raise typer.BadParameter("--nonnegative takes names out of FPN,CIC,DC")
     with talk.spoken():
         import numpy as np
 
@@ -72,8 +91,8 @@ def noisemaps(
             dataset,
             detector_params(params),
             weighting=not unweighted,
-            estimator=estimator,
-            nonnegative=[name.strip() for name in nonnegative.split(",") if name.strip()],
+            estimator=estimator.value,
+            nonnegative=planes,
             camera=camera,
             kgain=kgain,
             mask_bits=mask_bits,
@@ -89,7 +108,7 @@ def noisemaps(
                 "noise_maps": str(path),
                 "frames": len(dataset),
                 "stacks": len(maps.hdu_list["STACKS"].data),
-                "estimator": estimator,
+                "estimator": estimator.value,
                 "mean_FPN_e": header["FPN_IMM"],
                 "mean_CIC_e_per_frame": header["CIC_IMM"],
                 "mean_DC_e_per_s": header["DC_IMM"],
@@ -112,8 +131,8 @@ def dark(
     ] = None,
     full_frame: FullFrame = False,
     estimator: Annotated[
-        str, typer.Option(help="How errors are estimated: sample, pooled or reference.")
-    ] = "sample",
+        DarkEstimator, typer.Option(help="How errors are estimated.")
+    ] = DarkEstimator.sample,
     camera: CameraName = None,
     params: Params = None,
     kgain: KGain = None,
@@ -138,7 +157,7 @@ def dark(
             dataset,
             detector_params(params),
             full_frame=full_frame,
-            estimator=estimator,
+            estimator=estimator.value,
             camera=camera,
             kgain=kgain,
             mask_bits=mask_bits,
