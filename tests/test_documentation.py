@@ -47,3 +47,22 @@ def test_places_exist(place: tuple[str, str]) -> None:
 
 def test_there_is_something_to_check() -> None:
     assert len(named_tests()) > 40
+
+
+def equations_cited() -> list[tuple[str, int, str]]:
+    return [
+        (str(path.relative_to(SOURCE)), int(number), label)
+        for path in sorted(SOURCE.rglob("*.py"))
+        for number, label in re.findall(r"eq\. (\d+) \((\w+)\)", path.read_text())
+    ]
+
+
+@pytest.mark.parametrize(("file", "number", "label"), equations_cited())
+def test_equations_cited_stand_on_the_method_page(file: str, number: int, label: str) -> None:
+    labels = re.findall(r"\$\$ \((\w+)\)$", (DOCS / "method.md").read_text(), re.MULTILINE)
+    assert labels[number - 1] == label
+
+
+def test_every_equation_of_the_method_page_is_cited() -> None:
+    labels = re.findall(r"\$\$ \((\w+)\)$", (DOCS / "method.md").read_text(), re.MULTILINE)
+    assert {label for _, _, label in equations_cited()} == set(labels)

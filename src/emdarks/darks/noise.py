@@ -1,7 +1,7 @@
 """The noise of a camera, as its own dark frames show it.
 
-Variance of a sample: rn^2 + kappa g^2 (C + t D), with read noise rn after the register and
-excess noise kappa (2 for an ideal register at high gain).
+Variance of a sample, method page, eq. 2 (noise): rn^2 + kappa g^2 (C + t D), with read noise
+rn after the register and excess noise kappa (2 for an ideal register at high gain).
 """
 
 from __future__ import annotations

@@ -261,8 +261,9 @@ def _final(
 def _hot_pixels(work: _Work, first: Array) -> tuple[Array, Array]:
     """Pixels that even a lucky electron cannot explain, and the scale u^2 of C and D.
 
-    Hot: C or D of the first fit above median + 5 MAD u + 9.2 J, where u puts pixels with
-    different masks on one scale and J is what one average electron does.
+    Method page, eq. 3 (hot): C or D of the first fit above median + 5 MAD u +
+    9.2 J, where u puts pixels with different masks on one scale and J is what one average
+    electron does.
     """
     pixels = work.imaging.size
     v0, freedom0 = work.pools(work.fitted)

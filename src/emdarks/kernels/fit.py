@@ -1,6 +1,7 @@
 """The three-parameter weighted fit, pixel by pixel.
 
-Model of the mean of stack i at a pixel: y_i = F + g_i C + g_i t_i D. Nothing of
+Model of the mean of stack i at a pixel, method page, eq. 1 (model):
+y_i = F + g_i C + g_i t_i D. Nothing of
 size stacks x parameters x pixels is held: each pixel's normal matrix lives in
 registers. Columns are scaled to unit diagonal before the matrix is inverted,
 since its condition (up to 1e11) is almost all scaling.
@@ -63,7 +64,7 @@ def inverse3(sums: Six) -> tuple[Six, bool]:
 
 @inline
 def _stack_variance(n: float, m2: float, err2: float, single: float, floor: float) -> float:
-    """Squared error of a stack's mean: sum(s^2)/n + M2/n^2, with the rules for n = 1 and 0."""
+    """Squared error of a stack's mean, sum(s^2)/n + M2/n^2: method page, eq. 10 (referr)."""
     scatter = single if n == 1.0 else m2 / (n * n)
     variance = err2 / n + scatter
     return variance if variance > 0.0 else floor
@@ -144,7 +145,7 @@ def map_row(k: int, a: Six, w: float, g: float, h: float) -> float:
 def add_derivatives(
     a: Six, C: float, D: float, gain: Array, time: Array, w: Array, out: Array
 ) -> None:
-    """Add -G_i g_i (C + t_i D), what a too large gain of stack i does to F, C and D."""
+    """Add -G_i g_i (C + t_i D), what a too large gain does: method page, eq. 8 (gain)."""
     for i in range(gain.size):
         charge = gain[i] * (C + time[i] * D)
         for k in range(3):

@@ -80,7 +80,7 @@ def _weigh(
     above_d: float,
     w: Array,
 ) -> None:
-    """Weights of a pixel's stacks.
+    """Weights of a pixel's stacks: method page, eq. 4 (weights).
 
     Equal; n; or 1 / (v/n + s) with the pool's variance v, raised by the noise model where
     the pixel lies ``above`` the pool. Never the pixel's own scatter: it is correlated with
@@ -306,6 +306,8 @@ def _follow(
     x: float, e2: float, spread: float, slope: float, mu3: float, gate: float, jump: float
 ) -> float:
     """How far a pixel's variance follows its own estimate, as an offset of C or D.
+
+    Method page, eq. 6 (follow) and eq. 7 (kappa).
 
     x is the estimate above the pool's mean, e2 its error variance, ``spread`` the variance of
     true values over pixels, ``slope`` d e2 / d(value), mu3 the third moment of the error,
@@ -548,7 +550,7 @@ def _covariance(
     errors: Array,
     correlations: Array,
 ) -> None:
-    """Sandwich G diag(V) G', V the variances of the means."""
+    """Sandwich G diag(V) G', V the variances of the means: method page, eq. 5 (cov)."""
     c00, c01, c02, c11, c12, c22 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for i in range(gain.size):
         h = gain[i] * time[i]

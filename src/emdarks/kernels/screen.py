@@ -1,7 +1,7 @@
 """Screening of unflagged cosmic rays, from the largest samples of each pixel.
 
 One-sided: only samples above a ceiling that clean samples of the register do not reach are
-taken out of the sums again,
+taken out of the sums again (method page, eq. 9 (ceiling)),
 
     ceiling = level + 5 rn + g (lambda + 5 sqrt(2 lambda) + 9.2),
 

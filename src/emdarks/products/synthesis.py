@@ -1,6 +1,8 @@
 """A dark for any gain and time, from the three maps.
 
-master dark = F/g + C + t D, in detected electrons, with the error
+Method page, eq. 11 (dark) and eq. 12 (darkerr):
+
+    master dark = F/g + C + t D, in detected electrons, with the error
 
     var = (s_F/g)^2 + s_C^2 + (t s_D)^2
           + 2 [ r_FC s_F s_C + r_FD s_F t s_D ] / g + 2 r_CD s_C t s_D
