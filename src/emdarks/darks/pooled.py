@@ -174,18 +174,7 @@ def fit_pooled(
     work = _Work(
         store, gain, time, imaging, bands(pixels, skip), executor, np.zeros(pixels, dtype=bool)
     )
-    first = np.empty((2, pixels))
-    work.sweep(
-        first_sweep,
-        store.n,
-        store.mean,
-        store.flags,
-        imaging,
-        first,
-        fit.stacks_used,
-        work.fitted,
-        fit.dq,
-    )
+    first = _first_fit(work, fit)
     hot, scale = _hot_pixels(work, first)
     regions = _noise(work, first, hot, scale)
     above = _above(work, regions, first, hot)
@@ -193,14 +182,45 @@ def fit_pooled(
     for region in regions:
         if region is not None:
             region.kind = _kind(region, store.err2, weighting)
-    tables = _tables(regions, gain.size)
-    own, slope = scale, np.empty_like(scale)  # the buffer of the scales is not needed any more
+    # The buffer of the scales is not needed any more.
+    own, slope = scale, np.empty_like(scale)
+    _second_fit(work, fit, above, _tables(regions, gain.size), own, slope)
+    for index, region in enumerate(regions):
+        if region is not None:
+            _spread(work, index, region, hot, fit.values[1:], own, slope)
+    parts = _final(work, fit, above, _tables(regions, gain.size), gain_error)
+    fit.mean_derivatives(parts)
+    fit.blank(*skip)
+    return fit, PooledNoise(*regions)
+
+
+def _first_fit(work: _Work, fit: Fit) -> Array:
+    """C and D with weights n, shape (2, pixels); which pixels can be fitted."""
+    first = np.empty((2, work.imaging.size))
+    work.sweep(
+        first_sweep,
+        work.store.n,
+        work.store.mean,
+        work.store.flags,
+        work.imaging,
+        first,
+        fit.stacks_used,
+        work.fitted,
+        fit.dq,
+    )
+    return first
+
+
+def _second_fit(
+    work: _Work, fit: Fit, above: Array, tables: dict[str, Array], own: Array, slope: Array
+) -> None:
+    """F, C and D with the final weights."""
     work.sweep(
         second_sweep,
-        store.n,
-        store.mean,
-        store.err2,
-        imaging,
+        work.store.n,
+        work.store.mean,
+        work.store.err2,
+        work.imaging,
         work.fitted,
         above,
         tables["v"],
@@ -210,13 +230,6 @@ def fit_pooled(
         own,
         slope,
     )
-    for index, region in enumerate(regions):
-        if region is not None:
-            _spread(work, index, region, hot, fit.values[1:], own, slope)
-    tables = _tables(regions, gain.size)
-    fit.mean_derivatives(_final(work, fit, above, tables, gain_error))
-    fit.blank(*skip)
-    return fit, PooledNoise(*regions)
 
 
 def _final(
