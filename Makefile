@@ -5,13 +5,14 @@ BIN    := $(VENV)/bin
 EXTRAS := test,lint,docs
 PYTEST_ARGS ?= -n auto
 
-.PHONY: demo test lint types docs validate clean help
+.PHONY: demo test lint types docs validate bench clean help
 
 help:
 	@echo "make demo    a first run: simulate, calibrate, compare with the truth, write a page"
 	@echo "make test    install into .venv and run the tests"
 	@echo "make lint    style and types (ruff, mypy strict)"
 	@echo "make validate  compare the estimators with a known truth, write docs/validation.md (minutes)"
+	@echo "make bench   measure speed and memory, write docs/benchmarks.md (a quarter of an hour)"
 	@echo "make docs    build the documentation; warnings are errors"
 	@echo "make clean   remove what the other targets made"
 
@@ -40,6 +41,13 @@ docs: $(VENV)/.installed
 validate: $(VENV)/.installed
 	$(BIN)/python -m validation.screening
 	$(BIN)/python -m validation.validate $(VALIDATE_ARGS)
+
+$(VENV)/.bench: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
+
+bench: $(VENV)/.bench
+	$(BIN)/python benchmarks/bench.py $(BENCH_ARGS)
 
 clean:
 	rm -rf $(VENV) docs/_build docs/api dist build

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from frames import campaign
+from emdarks.simulate import DEFAULT_STACKS, simulate_campaign
 
 PROGRAM = """
 import resource, sys, time, warnings
@@ -42,6 +42,14 @@ def main() -> None:
         folder = arguments.folder or Path(temporary)
         peaks = [measure(folder, frames, arguments.estimator) for frames in arguments.frames]
     print(f"largest / smallest peak: {max(peaks) / min(peaks):.3f}")
+
+
+def campaign(folder: Path, frames: int) -> list[str]:
+    """Paths of six full-size stacks of this many frames each, made once."""
+    target = folder / f"campaign_{frames}"
+    if not (target / "campaign.toml").exists():
+        simulate_campaign(target, "excam", frames=frames, seed=frames, stacks=DEFAULT_STACKS)
+    return sorted(str(path) for path in target.glob("cgi_*.fits"))
 
 
 def measure(folder: Path, frames: int, estimator: str) -> float:

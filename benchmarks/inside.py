@@ -1,0 +1,180 @@
+"""What happens inside one process: reading, headers, streaming, the fit.
+
+    python benchmarks/inside.py PART LIST [--repeats 3]
+
+prints the figures of one part as JSON. All times are seconds for all frames.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import mmap
+import statistics
+import tempfile
+import warnings
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from clock import medians, seconds
+from frames import paths_in
+from stages import Stages, calibrate
+
+from emdarks.data import Dataset
+from emdarks.execution import Threads
+from emdarks.stacks import accumulate_stacks
+
+#: Fastest here: the buffer stays in a core's cache.
+BUFFER = 1 << 18
+FRAME = 1 << 25
+
+
+def read_all(paths: list[str], buffer: bytearray) -> None:
+    """Read every byte once, on one thread, into the same memory."""
+    view = memoryview(buffer)
+    for path in paths:
+        with Path(path).open("rb", buffering=0) as file:
+            while file.readinto(view):
+                pass
+
+
+def _touch() -> None:
+    """One gigabyte of fresh memory."""
+    np.empty(10**9, np.uint8)[:: mmap.PAGESIZE] = 1
+
+
+def _jobs(stages: Stages) -> list[Any]:
+    jobs: list[Any] = stages.calls["accumulate_stacks"][0][0]
+    return jobs
+
+
+def _moments(jobs: list[Any], executor: Threads) -> None:
+    """Sums of all stacks, none kept."""
+    for job in jobs:
+        executor.release(executor.sums(job).moments)
+
+
+def streaming(paths: list[str], repeats: int) -> dict[str, Any]:
+    """The reading limit, the headers, and pixels to moments."""
+    jobs = _jobs(calibrate(Dataset(paths), "reference"))
+    small, large = bytearray(BUFFER), bytearray(FRAME)
+    once, everywhere = Threads(1), Threads()
+    return medians(
+        repeats,
+        {
+            "first touch": _touch,
+            "reading": lambda: read_all(paths, small),
+            "reading, buffer of a frame": lambda: read_all(paths, large),
+            "headers": lambda: Dataset(paths),
+            "streaming": lambda: accumulate_stacks(jobs, Threads()),
+            "streaming, one thread": lambda: accumulate_stacks(jobs, Threads(1)),
+            "moments": lambda: _moments(jobs, everywhere),
+            "moments, one thread": lambda: _moments(jobs, once),
+        },
+    )
+
+
+def growth(paths: list[str], repeats: int) -> dict[str, Any]:
+    """Headers, streaming and the fit of one selection of frames."""
+    from emdarks.darks import maps
+
+    stages = calibrate(Dataset(paths), "reference")
+    jobs, (arguments, options) = _jobs(stages), stages.calls["fit_reference"]
+    executor = Threads()
+    return medians(
+        repeats,
+        {
+            "headers": lambda: Dataset(paths),
+            "moments": lambda: _moments(jobs, executor),
+            "fit": lambda: maps.fit_reference(*arguments, **options),
+        },
+    )
+
+
+def fits(paths: list[str], repeats: int) -> dict[str, Any]:
+    """The fit alone, by estimator and threads."""
+    from emdarks.darks import maps
+
+    functions: dict[str, Callable[[], Any]] = {}
+    for estimator in ("reference", "pooled"):
+        stages = calibrate(Dataset(paths), estimator)
+        arguments, options = stages.calls[f"fit_{estimator}"]
+        fit = getattr(maps, f"fit_{estimator}")
+        for name, threads in (("", None), (", one thread", 1)):
+            changed = [Threads(threads) if isinstance(a, Threads) else a for a in arguments]
+            functions[estimator + name] = lambda f=fit, a=changed, o=options: f(*a, **o)
+    return medians(repeats, functions)
+
+
+def steps(paths: list[str], repeats: int) -> dict[str, Any]:
+    """Where the time of a whole run goes, step by step, for both estimators."""
+    return {estimator: _steps(paths, repeats, estimator) for estimator in ("reference", "pooled")}
+
+
+def _steps(paths: list[str], repeats: int, estimator: str) -> dict[str, float]:
+    runs = [_one_run(paths, estimator) for _ in range(repeats)]
+    return {step: statistics.median(run[step] for run in runs) for step in runs[0]}
+
+
+def _one_run(paths: list[str], estimator: str) -> dict[str, float]:
+    headers = seconds(lambda: Dataset(paths))
+    stages = calibrate(Dataset(paths), estimator)
+    with tempfile.TemporaryDirectory() as folder:
+        writing = seconds(lambda: stages.product.save(folder, "maps.fits"))
+    return {"headers": headers, **stages.named(), "writing the file": writing}
+
+
+def bits(paths: list[str], repeats: int) -> dict[str, Any]:
+    """Whether moments are the same bits by any number of threads and open files."""
+    jobs = _jobs(calibrate(Dataset(paths), "reference"))
+    ways = [Threads(1), Threads(), Threads(2, batch_files=3), Threads(3, run_pixels=10_000)]
+    return {"ways": len(ways), "same": len({_fingerprint(jobs, way) for way in ways}) == 1}
+
+
+def _fingerprint(jobs: list[Any], executor: Threads) -> int:
+    store, _ = accumulate_stacks(jobs, executor)
+    value = 0
+    for array in (store.n, store.mean, store.m2, store.err2, store.flags):
+        if array is not None:
+            value = zlib.crc32(array.reshape(-1).view("u1").data, value)
+    return value
+
+
+def combine(paths: list[str], repeats: int) -> dict[str, Any]:
+    """The plain mean of one stack: ccdproc and ours, from the same files."""
+    from emdarks.darks import mean_combine
+
+    figures = medians(3 * repeats, {"ours": lambda: mean_combine(Dataset(paths), None)})
+    try:
+        import ccdproc
+    except ImportError:
+        return figures
+
+    def theirs() -> Any:
+        # A pixel whose DQ is not 0 is left out.
+        return ccdproc.combine(paths, method="average", hdu=1, hdu_mask="DQ", unit="DN")
+
+    mean, bad, *_ = mean_combine(Dataset(paths), None)
+    if not np.allclose(theirs().data[bad == 0], mean[bad == 0], rtol=1e-12, atol=1e-9):
+        raise SystemExit("ccdproc and emdarks do not agree")
+    return {**figures, **medians(repeats, {"ccdproc": theirs})}
+
+
+PARTS = {part.__name__: part for part in (streaming, growth, fits, steps, bits, combine)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("list", type=Path)
+    parser.add_argument("--repeats", type=int, default=3)
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    print(json.dumps(PARTS[arguments.part](paths_in(arguments.list), arguments.repeats)))
+
+
+if __name__ == "__main__":
+    main()

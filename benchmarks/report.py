@@ -1,0 +1,347 @@
+"""From figures to the table, on a terminal and in the documentation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from machine import description
+
+Figures = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: what, how much, what is to be reached, and whether it is."""
+
+    name: str
+    figure: str
+    target: str = ""
+    reached: bool | None = None
+
+    @property
+    def verdict(self) -> str:
+        """Reached or not; empty where there is nothing to reach."""
+        return "" if self.reached is None else "reached" if self.reached else "**not reached**"
+
+
+def at_most(name: str, value: float, limit: float, unit: str = "", more: str = "") -> Row:
+    """A figure that is to be small."""
+    return Row(name, _number(value, unit) + more, f"at most {limit:g}{unit}", value <= limit)
+
+
+def at_least(name: str, value: float, limit: float, more: str = "") -> Row:
+    """A ratio that is to be large."""
+    return Row(name, _number(value, " x") + more, f"at least {limit:g} x", value >= limit)
+
+
+def _number(value: float, unit: str) -> str:
+    return f"{value:.3g}{unit}" if value < 100 else f"{value:.0f}{unit}"
+
+
+def rows(found: Figures) -> list[Row]:
+    """The table."""
+    parts: tuple[Callable[[Figures], list[Row]], ...] = (
+        reading_rows,
+        fit_rows,
+        textbook_rows,
+        combine_rows,
+        command_rows,
+        memory_rows,
+        growth_rows,
+        start_rows,
+    )
+    return [row for part in parts for row in part(found)]
+
+
+def _a_frame(found: Figures, seconds: float) -> str:
+    return f"{seconds / (16 * found['many']) * 1e3:.2f} ms a frame"
+
+
+def reading_rows(found: Figures) -> list[Row]:
+    """Reading, headers, streaming."""
+    times = found["streaming"]
+    limit = times["reading"]
+    names = {
+        "reading limit: every byte once, one thread": "reading",
+        "the same, into a buffer of a whole frame": "reading, buffer of a frame",
+        "headers": "headers",
+        "streaming, pixels to moments, all threads": "moments",
+        "the same with one thread": "moments, one thread",
+        "streaming and keeping the moments of all stacks": "streaming",
+        "the same with one thread, kept": "streaming, one thread",
+    }
+    made = [Row(name, _a_frame(found, times[key])) for name, key in names.items()]
+    return [
+        *made,
+        at_most("streaming / reading limit", times["moments"] / limit, 2.0, " x"),
+        at_most("streaming and keeping / reading limit", times["streaming"] / limit, 2.0, " x"),
+        Row("first touch of fresh memory", f"{times['first touch']:.2f} s a GB"),
+    ]
+
+
+def fit_rows(found: Figures) -> list[Row]:
+    """The fit alone."""
+    return [
+        Row(f'fit, 16 stacks, "{name}"', f"{found['fits'][name]:.2f} s")
+        for name in ("reference", "pooled")
+    ]
+
+
+def textbook_rows(found: Figures) -> list[Row]:
+    """Against textbook NumPy."""
+    book, times, fits = found["textbook"], found["streaming"], found["fits"]
+    frames = 16 * found["many"]
+    fair = (book["streaming"] + book["fit"]) / (0.3 * frames + 0.7 * 16)
+    made = [
+        Row(
+            "textbook NumPy, 16 stacks: moments; fit",
+            f"{book['streaming'] / frames:.3f} s a frame; {book['fit'] / 16:.2f} s a stack",
+        ),
+        Row(
+            "textbook NumPy / (0.3 s a frame + 0.7 s a stack)",
+            f"{fair:.2f} x",
+            "at most 1 x: fair",
+            fair <= 1,
+        ),
+        Row("textbook NumPy, peak memory", f"{book['peak']:.2f} GB"),
+    ]
+    for name in ("reference", "pooled"):
+        both = times["streaming"] + fits[name]
+        command = found["commands"][f"{name}, all"]["seconds"]
+        ratio = (book["streaming"] + book["fit"]) / both
+        made += [
+            at_least(f'textbook / ours, streaming and fit, "{name}"', ratio, 40),
+            at_least(f'textbook / ours, fit alone, "{name}"', book["fit"] / fits[name], 60),
+            at_least(f'textbook / ours, whole command, "{name}"', book["seconds"] / command, 15),
+        ]
+    return made
+
+
+def combine_rows(found: Figures) -> list[Row]:
+    """The plain mean of one stack."""
+    times, frames = found["combine"], found["many"]
+    ours = Row("`mean_combine` of one stack", f"{times['ours'] / frames * 1e3:.1f} ms a frame")
+    if "ccdproc" not in times:
+        return [ours, Row("ccdproc", "not installed")]
+    theirs = f"{times['ccdproc'] / frames * 1e3:.0f} ms a frame"
+    return [
+        ours,
+        Row("ccdproc `combine`, average with mask, same files", theirs),
+        at_least("ccdproc / ours", times["ccdproc"] / times["ours"], 30),
+    ]
+
+
+def _command(name: str) -> str:
+    estimator, threads = name.split(", ")
+    return f'`emdarks noisemaps`, 16 stacks, "{estimator}", {_THREADS[threads]}'
+
+
+_THREADS = {"all": "all threads", "1": "one thread"}
+
+
+def command_rows(found: Figures) -> list[Row]:
+    """The whole command."""
+    commands = found["commands"]
+    made = [Row(_command(name), f"{run['seconds']:.2f} s") for name, run in commands.items()]
+    plain, pooled = commands["reference, all"], commands["pooled, all"]
+    ratio, peak = pooled["seconds"] / plain["seconds"], pooled["peak"] / plain["peak"]
+    return [
+        *made,
+        at_most('"pooled" / "reference", time', ratio, 1.2, " x"),
+        at_most('"pooled" / "reference", peak memory', peak, 1.3, " x"),
+    ]
+
+
+def memory_rows(found: Figures) -> list[Row]:
+    """Peak memory of whole processes, by the default estimator."""
+    limits = {6: 1.3, 16: 2.0, 49: 4.0}
+    made = []
+    for stacks in found["stacks"]:
+        peaks = _peaks(found, stacks, "pooled")
+        name = f"peak memory, {stacks} stacks"
+        made.append(at_most(name, max(peaks.values()), limits[stacks], " GB"))
+        if len(peaks) > 1:
+            few, many = peaks[found["few"]], peaks[found["many"]]
+            name = f"the same, {found['many']} frames a stack / {found['few']}"
+            made.append(Row(name, f"{many / few:.3f} x", "0.9 to 1.1 x", 0.9 <= many / few <= 1.1))
+    return made
+
+
+def _peaks(found: Figures, stacks: int, estimator: str) -> dict[int, float]:
+    return {
+        run["frames"]: run["peak"]
+        for run in found["memory"]
+        if (run["stacks"], run["estimator"]) == (stacks, estimator)
+    }
+
+
+def linearity(found: Figures) -> float:
+    """Time of 2N frames over that of N, above what no frame costs.
+
+    That is taken from N and 4N, so that 2N is free to disagree.
+    """
+    one, two, four = (times["moments"] for times in found["frames"].values())
+    start = (4 * one - four) / 3
+    return float((two - start) / (one - start))
+
+
+def growth_rows(found: Figures) -> list[Row]:
+    """Growth with frames and threads."""
+    times, fits, threads = found["streaming"], found["fits"], found["threads"]
+    ratio = linearity(found)
+    made = [
+        Row("2N frames / N, above start-up", f"{ratio:.2f} x", "1.9 to 2.1 x", 1.9 <= ratio <= 2.1)
+    ]
+    pairs = {
+        "streaming": times["moments, one thread"] / times["moments"],
+        "fit, reference": fits["reference, one thread"] / fits["reference"],
+        "fit, pooled": fits["pooled, one thread"] / fits["pooled"],
+    }
+    return made + [
+        at_least(f"one thread / {threads} threads, {name}", value, 1.6)
+        for name, value in pairs.items()
+    ]
+
+
+def start_rows(found: Figures) -> list[Row]:
+    """Start-up, compilation, bits."""
+    start, bits = found["start_up"], found["bits"]
+    first, second = start["first"], start["second"]
+    return [
+        Row('`python -c "import numpy"`', f"{start['numpy'] * 1e3:.0f} ms"),
+        at_most(
+            "`emdarks --help` / that",
+            start["help"] / start["numpy"],
+            3,
+            " x",
+            f" ({start['help'] * 1e3:.0f} ms)",
+        ),
+        Row(
+            "first `emdarks noisemaps` ever, 6 stacks",
+            f"{first[1]:.1f} s, {first[0]} functions compiled",
+        ),
+        Row(
+            "second call",
+            f"{second[1]:.1f} s, {second[0]} functions compiled",
+            "0 compiled",
+            second[0] == 0,
+        ),
+        Row(
+            "same bits by threads, open files, size of runs",
+            f"{bits['ways']} ways, {'the same' if bits['same'] else 'different'}",
+            "the same",
+            bits["same"],
+        ),
+    ]
+
+
+def plain(table: list[Row]) -> str:
+    """The table for a terminal."""
+    lines = [(r.name, r.figure, r.target, r.verdict.strip("*")) for r in table]
+    lines = [("", "figure", "target", ""), *lines]
+    widths = [max(len(line[i]) for line in lines) for i in range(4)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _table(header: list[str], lines: list[list[str]]) -> str:
+    ruler = ["---"] * len(header)
+    return "\n".join("| " + " | ".join(line) + " |" for line in [header, ruler, *lines])
+
+
+def _frames_table(found: Figures) -> str:
+    lines = [
+        [
+            n,
+            f"{times['headers'] / (16 * int(n)) * 1e3:.2f}",
+            f"{times['moments']:.2f}",
+            f"{times['moments'] / (16 * int(n)) * 1e3:.1f}",
+        ]
+        for n, times in found["frames"].items()
+    ]
+    header = ["frames", "headers, ms a frame", "streaming, s", "streaming, ms a frame"]
+    return _table(header, lines)
+
+
+def _stacks_table(found: Figures) -> str:
+    lines = []
+    for n, times in found["by_stacks"].items():
+        peaks = [_peaks(found, int(n), name)[found["few"]] for name in ("reference", "pooled")]
+        seconds = [times["moments"], times["fit"]]
+        lines.append([n, *(f"{value:.2f}" for value in seconds + peaks)])
+    return _table(["stacks", "streaming, s", 'fit "reference", s', *_PEAKS], lines)
+
+
+_PEAKS = ('peak, GB, "reference"', 'peak, GB, "pooled"')
+
+
+def _steps_table(found: Figures) -> str:
+    plain, pooled = found["steps"]["reference"], found["steps"]["pooled"]
+    lines = [[step, f"{plain[step]:.2f}", f"{pooled[step]:.2f}"] for step in plain]
+    whole = (found["commands"][f"{name}, all"]["seconds"] for name in ("reference", "pooled"))
+    lines.append(["whole command, start-up included", *(f"{value:.2f}" for value in whole)])
+    return _table(["step", '"reference", s', '"pooled", s'], lines)
+
+
+def markdown(found: Figures) -> str:
+    """The page."""
+    table = [[r.name, r.figure, r.target, r.verdict] for r in rows(found)]
+    return PAGE.format(
+        machine=description(),
+        load=found["load"],
+        many=found["many"],
+        few=found["few"],
+        table=_table(["", "figure", "target", ""], table),
+        frames=_frames_table(found),
+        stacks=_stacks_table(found),
+        steps=_steps_table(found),
+    )
+
+
+PAGE = """# Benchmarks
+
+Written by `make bench` (`python benchmarks/bench.py`), all figures in one run.
+Simulated frames of 1200 x 2200 pixels, 26.4 MB each, in the page cache; 16 stacks of {many}
+frames where nothing else is said. Short times are medians of repeats, taken in turn; ratios
+are of figures from the same run. GB are 10⁹ bytes.
+
+{machine} Load average when the run began: {load:.1f}.
+
+{table}
+
+- *Reading limit*: `readinto` a reused buffer of 256 kB, which stays in the core's cache.
+- *Streaming* is from files to the moments of a stack, in memory that is used again for the
+  next; *keeping* adds the copy into the moments of all stacks, memory touched for the first
+  time. What a gigabyte of that costs stands in the table, too: in a virtual machine the
+  host may have to find it first.
+- *Textbook NumPy*: four passes over the files of a stack with `astropy.io.fits.getdata`
+  (mean, error, scatter, flags), masked arrays in float64, then batched normal matrices,
+  `numpy.linalg.inv` and `einsum` over whole frames; values and errors only, nothing written.
+  Its whole process is compared with the whole command, which writes all its HDUs.
+- *ccdproc*: `combine(paths, method="average", hdu=1, hdu_mask="DQ")`; it makes a standard
+  deviation, too, `mean_combine` the number of good frames. Both from the same files, and
+  the means agree.
+- *Above start-up*: what no frame costs is taken from N and 4N frames.
+
+## Growth with frames
+
+16 stacks of so many frames.
+
+{frames}
+
+## Growth with stacks
+
+{few} frames a stack; peaks are of whole commands.
+
+{stacks}
+
+## Where the time goes
+
+`calibrate_darks_lsq` by its steps, medians, all threads; then the file, and the command.
+
+{steps}
+"""

@@ -1,0 +1,76 @@
+"""The steps of `calibrate_darks_lsq`: their times, and what they were called with."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from emdarks.darks import maps
+
+#: Functions that the recipe calls, and what they do.
+STEPS = {
+    "setting": "headers to records",
+    "accumulate_stacks": "streaming",
+    "fit_reference": "fit",
+    "fit_pooled": "fit",
+    "_content": "statistics, bias offset, table of stacks",
+    "noise_maps": "planes and headers of the product",
+}
+
+
+@dataclass
+class Stages:
+    """Seconds by step, their arguments, seconds of the whole call, and what it made."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    calls: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=dict)
+    total: float = 0.0
+    product: Any = None
+
+    def named(self) -> dict[str, float]:
+        """Seconds by what was done, and what is left of the whole."""
+        steps = {STEPS[name]: value for name, value in self.seconds.items()}
+        return {**steps, "everything else": self.total - sum(steps.values())}
+
+
+@contextmanager
+def watched() -> Iterator[Stages]:
+    """Keep an eye on the steps while a recipe runs."""
+    stages = Stages()
+    originals = {name: getattr(maps, name) for name in STEPS if hasattr(maps, name)}
+
+    def watch(name: str, step: Any) -> Any:
+        def timed(*arguments: Any, **options: Any) -> Any:
+            start = time.perf_counter()
+            result = step(*arguments, **options)
+            stages.seconds[name] = time.perf_counter() - start
+            stages.calls[name] = arguments, options
+            return result
+
+        return timed
+
+    for name, step in originals.items():
+        setattr(maps, name, watch(name, step))
+    try:
+        yield stages
+    finally:
+        for name, step in originals.items():
+            setattr(maps, name, step)
+
+
+def calibrate(dataset: Any, estimator: str, threads: int | None = None) -> Stages:
+    """Make noise maps, and say what took how long."""
+    from emdarks.execution import Threads
+
+    with watched() as stages, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        start = time.perf_counter()
+        stages.product = maps.calibrate_darks_lsq(
+            dataset, None, estimator=estimator, executor=Threads(threads)
+        )
+        stages.total = time.perf_counter() - start
+    return stages
