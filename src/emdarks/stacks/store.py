@@ -34,7 +34,7 @@ class StackStore:
     mean, m2 : ndarray of float64
         Mean, and sum of squared deviations from it.
     err2 : ndarray of float64 or None
-        Sum of squared errors; None where no frame has errors.
+        Sum of squared errors; None where all errors are 0.
     flags : ndarray of unsigned integers
         Bitwise OR of all flags.
     rejected : ndarray of int, shape (pixels,), or None
@@ -50,8 +50,8 @@ class StackStore:
         self.n = np.empty(shape, np.uint16 if frames < 1 << 16 else np.uint32)
         self.mean = np.empty(shape)
         self.m2 = np.empty(shape)
-        has_err = any(job.has_err for job in jobs)
-        self.err2 = np.empty(shape) if has_err else None
+        # Errors that are all 0 need no memory.
+        self.err2: Array | None = None
         self.flags = np.empty(shape, np.result_type(*(job.flags_dtype for job in jobs)))
         self.rejected: Array | None = None
 
@@ -61,11 +61,18 @@ class StackStore:
         self.mean[stack] = moments.mean
         self.m2[stack] = moments.m2
         self.flags[stack] = moments.flags
-        if self.err2 is not None:
-            self.err2[stack] = 0.0 if moments.err2 is None else moments.err2
+        if moments.err2 is not None and moments.err2.any():
+            self._room_for_err()[stack] = moments.err2
+
+    def _room_for_err(self) -> Array:
+        if self.err2 is None:
+            self.err2 = np.zeros(self.mean.shape)
+        return self.err2
 
     def merge(self, other: StackStore, executor: Executor) -> None:
         """Join the moments of other frames of the same stacks into these."""
+        if other.err2 is not None:
+            self._room_for_err()
 
         def join(stack: int) -> None:
             mine, theirs = self._sums(stack), other._sums(stack)
