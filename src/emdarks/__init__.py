@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from emdarks.errors import EmdarksError, EmdarksWarning
     from emdarks.execution import Threads
     from emdarks.inspection import inspect_campaign
+    from emdarks.subtract import subtract_dark
 
 __all__ = [
     "CalDarksLSQException",
@@ -43,6 +44,7 @@ __all__ = [
     "inspect_campaign",
     "load_camera",
     "mean_combine",
+    "subtract_dark",
 ]
 
 # Compiled kernels take a second to load: names are fetched when they are used.
@@ -61,6 +63,7 @@ _HOMES = {
     "emdarks.execution": ("Threads",),
     "emdarks.check": ("check_darks",),
     "emdarks.inspection": ("inspect_campaign",),
+    "emdarks.subtract": ("subtract_dark",),
 }
 
 

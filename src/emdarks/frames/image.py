@@ -239,6 +239,11 @@ class Image:
             )
         self._dq = dq
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the pixels, known without reading them."""
+        return self._shape()
+
     def _shape(self) -> tuple[int, ...]:
         if self._data is not None:
             return self._data.shape
