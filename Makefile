@@ -41,6 +41,7 @@ docs: $(VENV)/.installed
 validate: $(VENV)/.installed
 	$(BIN)/python -m validation.screening
 	$(BIN)/python -m validation.subtract
+	$(BIN)/python -m validation.badpixels
 	$(BIN)/python -m validation.validate $(VALIDATE_ARGS)
 
 $(VENV)/.bench: $(VENV)/.installed

@@ -14,7 +14,7 @@ ROOT = Path(emdarks.__file__).parent
 # From the top down: a package may import those below it, and itself.
 LAYERS = [
     {"cli"},
-    {"simulate", "report", "plots", "inspection", "check", "plan", "subtract"},
+    {"simulate", "report", "plots", "inspection", "check", "plan", "subtract", "badpixels"},
     {"darks", "data"},
     {"products"},
     {"stacks"},

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from emdarks._version import __version__
 
 if TYPE_CHECKING:
+    from emdarks.badpixels import build_bad_pixel_map
     from emdarks.cameras import Camera, load_camera
     from emdarks.check import check_darks
     from emdarks.darks import (
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
         calibrate_darks_lsq,
         mean_combine,
     )
-    from emdarks.data import Dark, Dataset, DetectorNoiseMaps, DetectorParams, Image
+    from emdarks.data import BadPixelMap, Dark, Dataset, DetectorNoiseMaps, DetectorParams, Image
     from emdarks.detector import detector_areas
     from emdarks.errors import EmdarksError, EmdarksWarning
     from emdarks.execution import Threads
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from emdarks.subtract import subtract_dark
 
 __all__ = [
+    "BadPixelMap",
     "CalDarksLSQException",
     "Camera",
     "Dark",
@@ -36,6 +38,7 @@ __all__ = [
     "Image",
     "Threads",
     "__version__",
+    "build_bad_pixel_map",
     "build_synthesized_dark",
     "build_trad_dark",
     "calibrate_darks_lsq",
@@ -49,6 +52,7 @@ __all__ = [
 
 # Compiled kernels take a second to load: names are fetched when they are used.
 _HOMES = {
+    "emdarks.badpixels": ("build_bad_pixel_map",),
     "emdarks.cameras": ("Camera", "load_camera"),
     "emdarks.darks": (
         "CalDarksLSQException",
@@ -57,7 +61,14 @@ _HOMES = {
         "calibrate_darks_lsq",
         "mean_combine",
     ),
-    "emdarks.data": ("Dark", "Dataset", "DetectorNoiseMaps", "DetectorParams", "Image"),
+    "emdarks.data": (
+        "BadPixelMap",
+        "Dark",
+        "Dataset",
+        "DetectorNoiseMaps",
+        "DetectorParams",
+        "Image",
+    ),
     "emdarks.detector": ("detector_areas",),
     "emdarks.errors": ("EmdarksError", "EmdarksWarning"),
     "emdarks.execution": ("Threads",),

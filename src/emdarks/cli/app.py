@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from emdarks.cli import campaign, check, plan, products, subtract
+from emdarks.cli import badpixels, campaign, check, plan, products, subtract
 
 __all__ = ["app", "main"]
 
@@ -26,6 +26,7 @@ for command in (
     products.dark,
     products.synthesize,
     subtract.subtract,
+    badpixels.badpixels,
     check.check,
     plan.plan,
 ):

@@ -7,6 +7,7 @@ import os
 from emdarks.errors import InputError
 from emdarks.fitsio import scan_file
 from emdarks.frames import Image
+from emdarks.products.badpixelmap import BadPixelMap
 from emdarks.products.dark import Dark
 from emdarks.products.noisemaps import DetectorNoiseMaps
 from emdarks.products.params import DetectorParams
@@ -14,6 +15,7 @@ from emdarks.products.params import DetectorParams
 __all__ = ["load_product"]
 
 _KINDS: dict[str, type[Image]] = {
+    "BadPixelMap": BadPixelMap,
     "Dark": Dark,
     "DetectorNoiseMaps": DetectorNoiseMaps,
     "DetectorParams": DetectorParams,
@@ -30,7 +32,7 @@ def load_product(path: str | os.PathLike[str]) -> Image:
 
     Returns
     -------
-    Dark, DetectorNoiseMaps or DetectorParams
+    BadPixelMap, Dark, DetectorNoiseMaps or DetectorParams
 
     Raises
     ------

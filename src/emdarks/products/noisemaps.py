@@ -263,6 +263,37 @@ class DetectorNoiseMaps(Image):
             "k_gain": dark,
         }
 
+    def electron_step(self, weights: npt.ArrayLike) -> float | None:
+        """What one average electron of one sample does to a combination of F, C and D.
+
+        Parameters
+        ----------
+        weights : array_like, shape (3,)
+            Of F, C and D: (0, 0, 1) for the dark current, (1/g, 1, t) for a dark.
+
+        Returns
+        -------
+        float or None
+            The largest over the stacks of (weights . G_i) g_i / n_i, where G is the linear
+            map from the stacks' means to F, C and D with the stacks' pooled variances, and n_i
+            the mean number of good frames. The noise of a pixel comes in such steps. None
+            where the product has no stacks.
+        """
+        if "STACKS" not in self.hdu_names:
+            return None
+        table = self.hdu_list["STACKS"].data
+        gain, time, good, variance = (
+            np.asarray(table[name], dtype=np.float64)
+            for name in ("EMGAIN", "EXPTIME", "GOOD", "VARIANCE")
+        )
+        usable = good > 0
+        known = bool((variance[usable] > 0).all())  # not where frames have no noise
+        root = np.sqrt(good / variance if known else good)[usable]
+        matrix = np.column_stack([np.ones_like(gain), gain, gain * time])[usable]
+        to_fit = np.linalg.pinv(matrix * root[:, None]) * root
+        steps = np.asarray(weights, dtype=np.float64) @ to_fit * (gain / good)[usable]
+        return float(max(steps.max(), 0.0))
+
     def _k_gain(self) -> float:
         """K-gain that all stacks have in common."""
         values: list[float] = []
