@@ -82,3 +82,6 @@ class BadPixelMap(Image):
     def bad(self) -> npt.NDArray[np.bool_]:
         """Where any flag is set."""
         return np.asarray(self.data != 0)
+
+    def _facts(self) -> list[str]:
+        return [f"{np.count_nonzero(self.bad)} bad pixels"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -308,6 +308,52 @@ class DetectorNoiseMaps(Image):
             stacklevel=3,
         )
         return NOT_SUPPLIED
+
+    def to_ccddata(self, unit: Any = None, plane: str = "DC") -> Any:
+        """Copy one of the maps into a `astropy.nddata.CCDData`; see `Image.to_ccddata`.
+
+        Parameters
+        ----------
+        unit : astropy.units.Unit or str, optional
+            Electrons for F and C, electrons per second for D, by default.
+        plane : {"FPN", "CIC", "DC"}
+            Which map: a CCDData has one unit, and the maps have not.
+
+        Raises
+        ------
+        InputError
+            There is no such map.
+        """
+        from emdarks.frames.ccddata import ccddata
+
+        if plane not in PLANES:
+            raise InputError(f"plane is {plane!r}; it must be one of {', '.join(PLANES)}")
+        i = PLANES.index(plane)
+        known = ("electron", "electron", "electron / s")[i] if unit is None else unit
+        header = self.ext_hdr.copy()
+        header["BUNIT"], header["EXTNAME"] = str(known), plane
+        return ccddata(self.data[i], self.err[0, i], self.dq[i], header, known)
+
+    @classmethod
+    def from_ccddata(cls, ccd: Any, pri_hdr: Header | None = None) -> Self:
+        """Refuse: a CCDData holds one map, not three.
+
+        Raises
+        ------
+        InputError
+            Always.
+        """
+        raise InputError("noise maps cannot be made of a CCDData, which holds one map of three")
+
+    def _facts(self) -> list[str]:
+        means = (
+            ("FPN_IMM", "F {:.3g} e-"),
+            ("CIC_IMM", "C {:.3g} e-"),
+            ("DC_IMM", "D {:.3g} e-/s"),
+        )
+        ext = self.ext_hdr
+        facts = [words.format(ext[key]) for key, words in means if ext[key] != NOT_SUPPLIED]
+        return [f"image means {' '.join(facts)}"] if facts else []
 
     def _nonnegative(self) -> tuple[str, ...]:
         names = str(self.ext_hdr.get("NONNEG", "CIC,DC"))
