@@ -273,6 +273,7 @@ def test_warnings_that_a_user_can_act_on(
     frames = frames_like(tmp_path, "DN", 8.7)
     with pytest.warns(EmdarksWarning, match=r"was taken at -60.00 degrees, frames at -88"):
         subtract_dark(frames, change(dark, EXCAMT=-60.0), params(), REGIONS)
+    subtract_dark(frames, change(dark, EXCAMT=-999.0), params(), REGIONS)
     synthesised = build_synthesized_dark(frames, maps, REGIONS, True)
     subtract_dark(frames, synthesised, params(), REGIONS)
     with pytest.warns(EmdarksWarning, match="computed for an EM gain of 280"):

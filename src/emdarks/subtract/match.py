@@ -25,6 +25,8 @@ __all__ = ["DarkFacts", "DarkPlanes", "DarkSource", "Sections", "dark_source", "
 Array = npt.NDArray[Any]
 Section = tuple[slice, slice]
 
+#: Degrees Celsius; below it stand the -999 of headers.
+ABSOLUTE_ZERO = -273.15
 WHOLE: Section = (slice(None), slice(None))
 
 
@@ -186,8 +188,8 @@ def _check_camera(product: Any, name: str, camera: Camera) -> None:
 def _warn_temperature(product: Any, name: str, stacks: Sequence[Stack], camera: Camera) -> None:
     dark = product.ext_hdr.get(camera.keywords.temperature)
     values = np.array([item.record.temperature for stack in stacks for item in stack.frames])
-    values = values[np.isfinite(values)]
-    if not isinstance(dark, float) or not math.isfinite(dark) or values.size == 0:
+    values = values[np.isfinite(values) & (values > ABSOLUTE_ZERO)]
+    if isinstance(dark, str) or dark is None or not dark > ABSOLUTE_ZERO or values.size == 0:
         return
     far = float(values[np.argmax(np.abs(values - dark))])
     if abs(far - dark) > TEMPERATURE_SPREAD:
