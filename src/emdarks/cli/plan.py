@@ -181,8 +181,8 @@ def _show(values: dict[str, Any], equal: dict[str, Any] | None) -> None:
     columns = [_errors(values)] + ([] if equal is None else [_errors(equal)])
     for name in columns[0]:
         errors.add_row(name, *(f"{column[name]:.4g}" for column in columns))
-    talk.people.print(stacks, soft_wrap=False)
-    talk.people.print(errors, soft_wrap=False)
+    talk.show(stacks)
+    talk.show(errors)
     talk.say(
         f"correlations F-C {values['correlation_FC']:+.2f}, F-D {values['correlation_FD']:+.2f}, "
         f"C-D {values['correlation_CD']:+.2f}"

@@ -81,25 +81,25 @@ def noisemaps(
         import numpy as np
 
         from emdarks.darks import calibrate_darks_lsq
-        from emdarks.execution import Threads
         from emdarks.frames import select_frames
         from emdarks.products.header import product_name
 
         dataset = select_frames(frames)
         path = talk.target(output, product_name(dataset.frames[-1].filename, "_dnm_cal"), overwrite)
-        maps = calibrate_darks_lsq(
-            dataset,
-            detector_params(params),
-            weighting=not unweighted,
-            estimator=estimator.value,
-            nonnegative=planes,
-            camera=camera,
-            kgain=kgain,
-            mask_bits=mask_bits,
-            gain_error=gain_error,
-            screen=screen,
-            executor=Threads(threads),
-        )
+        with talk.streaming("reading", len(dataset), threads, "fitting") as executor:
+            maps = calibrate_darks_lsq(
+                dataset,
+                detector_params(params),
+                weighting=not unweighted,
+                estimator=estimator.value,
+                nonnegative=planes,
+                camera=camera,
+                kgain=kgain,
+                mask_bits=mask_bits,
+                gain_error=gain_error,
+                screen=screen,
+                executor=executor,
+            )
         maps.save(path.parent, path.name)
         header = maps.ext_hdr
         rejected = maps.extra("REJECTED")
@@ -147,22 +147,22 @@ def dark(
     """
     with talk.spoken():
         from emdarks.darks import build_trad_dark
-        from emdarks.execution import Threads
         from emdarks.frames import select_frames
         from emdarks.products.header import product_name
 
         dataset = _chosen(select_frames(frames), camera, gain, exptime)
         path = talk.target(output, product_name(dataset.frames[-1].filename, "_drk_cal"), overwrite)
-        product = build_trad_dark(
-            dataset,
-            detector_params(params),
-            full_frame=full_frame,
-            estimator=estimator.value,
-            camera=camera,
-            kgain=kgain,
-            mask_bits=mask_bits,
-            executor=Threads(threads),
-        )
+        with talk.streaming("reading", len(dataset), threads, "combining") as executor:
+            product = build_trad_dark(
+                dataset,
+                detector_params(params),
+                full_frame=full_frame,
+                estimator=estimator.value,
+                camera=camera,
+                kgain=kgain,
+                mask_bits=mask_bits,
+                executor=executor,
+            )
         product.save(path.parent, path.name)
         talk.result(_dark_result(product, path), as_json)
 

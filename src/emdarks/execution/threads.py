@@ -82,10 +82,12 @@ class Threads:
         Pixels of a run, rounded to whole rows.
     batch_files : int, optional
         Files open at a time.
+    progress : callable, optional
+        Called with the number of frames of each batch when it is finished.
 
     Notes
     -----
-    None of the three changes a bit of any result.
+    None of them changes a bit of any result.
     """
 
     def __init__(
@@ -93,7 +95,9 @@ class Threads:
         threads: int | None = None,
         run_pixels: int = RUN_PIXELS,
         batch_files: int = BATCH_FILES,
+        progress: Callable[[int], None] | None = None,
     ):
+        self.progress = progress
         self.threads = threads or available_cores()
         self._run_pixels = run_pixels
         self._batch_files = batch_files
@@ -173,6 +177,8 @@ class Threads:
                         scratches.put(scratch)
 
                 self.map(add, runs)
+            if self.progress is not None:
+                self.progress(len(batch))
         self.map(lambda run: close(moments.part(*run), self._shifted[slice(*run)]), runs)
         return moments, figures, unpacked + sum(scratch.bytes_read for scratch in owned)
 
