@@ -166,7 +166,7 @@ def test_dark_takes_the_stack_asked_for(darks: Path, tmp_path: Path) -> None:
     outcome = run("dark", darks, "-o", path, "--gain", 1000, "--exptime", 60, "--json")
     assert outcome.exit_code == 0
     made = json.loads(outcome.stdout)
-    assert (made["EM_gain"], made["exposure_time_s"]) == (1000.0, 60.0)
+    assert (made["em_gain"], made["exposure_time_s"]) == (1000.0, 60.0)
     for options in ((), ("--gain", "5000")):
         several = run("dark", darks, "-o", tmp_path / "other.fits", *options)
         assert several.exit_code == 1

@@ -124,8 +124,16 @@ class CheckReport:
     words: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return asdict(self)
+        """Plain values, for JSON, with units in the names: ``_e`` EM electrons, ``_s`` seconds."""
+        values = asdict(self)
+        names = {"F": "fpn", "C": "cic", "D": "dc"}
+        values["pull_std"] = {names[name]: std for name, std in self.pull_std.items()}
+        values["drift_e"] = values.pop("drift")
+        for stack in values["stacks"]:
+            stack["em_gain"] = stack.pop("gain")
+            stack["exposure_time_s"] = stack.pop("exposure_time")
+            stack["misfit_e"] = stack.pop("misfit")
+        return values
 
 
 def check_darks(

@@ -60,14 +60,19 @@ def simulate(
         float,
         typer.Option("--unflagged", min=0.0, max=1.0, help="Share of unnoticed cosmic rays."),
     ] = 0.0,
+    saturation: Annotated[
+        bool,
+        typer.Option("--saturation", help="Cut samples at the full wells and flag them (32)."),
+    ] = False,
     threads: ThreadCount = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a dark campaign of six stacks whose true maps are known.
 
-    The folder gets the frames, truth.fits and campaign.toml. Example:
-    emdarks simulate darks --size small --frames 20
+    The folder gets the frames, truth.fits and campaign.toml.
+
+    Example: emdarks simulate darks --size small --frames 20
     """
     if camera is not None and size is not None:
         raise typer.BadParameter("give either --camera or --size")
@@ -82,7 +87,7 @@ def simulate(
                 frames,
                 seed,
                 units.value,
-                effects=Effects(unflagged=unflagged),
+                effects=Effects(unflagged=unflagged, saturation=saturation),
                 overwrite=overwrite,
                 threads=threads or available_cores(),
                 progress=advance,
@@ -112,14 +117,22 @@ def inspect(
     threads: ThreadCount = None,
     plot: Annotated[
         Path | None,
-        typer.Option("--plot", metavar="FILE", help="Draw the levels of all frames (.png, .pdf)."),
+        typer.Option(
+            "--plot",
+            metavar="FILE",
+            help="Draw the levels of all frames to this file (.png, .pdf, .svg).",
+        ),
     ] = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the stacks of a campaign, what can be made of them, and what will go wrong.
+    """Show the stacks of a campaign, what can be made of them, and what is wrong.
+
+    Bad frames are named, with what to do; the last line says whether the campaign is usable.
 
     Example: emdarks inspect darks/
+
+    Example: emdarks inspect darks/ --plot levels.png
     """
     if plot is not None and plot.suffix.lower() not in _PICTURES:
         raise typer.BadParameter(f"--plot {plot}: give a file name that ends in .png, .pdf or .svg")

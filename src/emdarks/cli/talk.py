@@ -26,19 +26,19 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 from rich.text import Text
 
 from emdarks.errors import EmdarksError, EmdarksWarning, InputError
 
 if TYPE_CHECKING:  # what is heavy is imported when a command runs
-    from rich.table import Table
-
     from emdarks.execution import Executor
 
 __all__ = [
     "Loudness",
     "duration",
     "finding",
+    "interrupted",
     "json_out",
     "people",
     "progress",
@@ -113,7 +113,12 @@ def set_loudness(loudness: Loudness) -> None:
 def say(text: str, least: Loudness = Loudness.NORMAL) -> None:
     """A line for people, at a loudness or above."""
     if _loudness >= least:
-        people.print(text, markup=False)
+        _print(Text(text))
+
+
+def _print(text: Text) -> None:
+    """One line for a log; broken between words on a terminal."""
+    people.print(text, soft_wrap=not people.is_terminal)
 
 
 def say_more(text: str) -> None:
@@ -134,13 +139,27 @@ def finding(severity: str, text: str, remedy: str = "", files: Sequence[str] = (
     """A finding, its severity in front; the first few files, and what to do, below."""
     if _loudness < Loudness.NORMAL:
         return
-    line = Text(f"{severity:<8} ", style=_STYLES[severity]).append(text, style="default")
+    label = Text(f"{severity:<8}", style=_STYLES[severity])
+    body = [Text(text)]
     if files:
         most = None if _loudness == Loudness.VERBOSE else 3
-        line.append(f"\n{'':<8} {file_names(files, most)}", style="dim")
+        body.append(Text(file_names(files, most), style="dim"))
     if remedy:
-        line.append(f"\n{'':<8} -> {remedy}", style="default")
-    people.print(line)
+        body.append(Text(f"-> {remedy}"))
+    _labelled(label, body)
+
+
+def _labelled(label: Text, body: Sequence[Text]) -> None:
+    """A label, and beside it lines: broken between words on a terminal, whole in a log."""
+    if people.is_terminal:
+        grid = Table.grid(padding=(0, 1))
+        grid.add_column(no_wrap=True)
+        grid.add_column(overflow="fold")
+        grid.add_row(label, Text("\n").join(body))
+        people.print(grid, soft_wrap=False)
+        return
+    indent = " " * (len(label) + 1)
+    people.print(Text(" ").join([label, Text("\n" + indent).join(body)]))
 
 
 def file_names(names: Sequence[str], most: int | None = 3) -> str:
@@ -153,7 +172,7 @@ def file_names(names: Sequence[str], most: int | None = 3) -> str:
 def verdict(text: str) -> None:
     """The last line of `emdarks inspect`."""
     if _loudness >= Loudness.NORMAL:
-        people.print(Text("verdict  ", style="bold").append(text))
+        _labelled(Text("verdict ", style="bold"), [Text(text)])
 
 
 @contextmanager
@@ -175,7 +194,7 @@ def progress(verb: str, noun: str, then: str = "") -> Iterator[Callable[[int, in
     if _loudness == Loudness.QUIET:
         yield lambda done, total: None
         return
-    if not people.is_terminal:
+    if not people.is_interactive:
         yield _plain_progress(verb, noun)
         return
     columns = (
@@ -201,8 +220,7 @@ class _Rate(ProgressColumn):
     """How many a second."""
 
     def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.3g}/s")
+        return Text(f"{task.completed / task.elapsed:.3g}/s" if task.elapsed else "")
 
 
 def _plain_progress(verb: str, noun: str) -> Callable[[int, int], None]:
@@ -261,11 +279,19 @@ def streaming(verb: str, frames: int, threads: int | None, then: str = "") -> It
             done += finished
             advance(done, frames)
 
-        yield Threads(threads, progress=count)
+        executor = Threads(threads, progress=count)
+        say_more(f"{verb} {frames} frames with {executor.threads} threads")
+        yield executor
 
 
-def _compiling() -> None:
-    say("compiling kernels, once (about 15 s)")
+def _compiling(kept: bool) -> None:
+    if kept:
+        say("compiling kernels, once (about 15 s)")
+    else:
+        say(
+            "compiling kernels (about 15 s); to keep them, set NUMBA_CACHE_DIR to a folder that "
+            "can be written"
+        )
 
 
 def _plain(value: Any) -> str:
@@ -294,8 +320,19 @@ def spoken() -> Iterator[None]:
             people.print(f"error: {error}", markup=False, style="red")
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
-            people.print("interrupted; nothing was left half written", markup=False)
+            interrupted()
             raise typer.Exit(130) from None
+
+
+_interrupted = False
+
+
+def interrupted() -> None:
+    """What is said after Ctrl-C, once: files appear whole or not at all."""
+    global _interrupted
+    if not _interrupted:
+        people.print("interrupted; no file was left half written", markup=False)
+    _interrupted = True
 
 
 def target(output: Path, documented_name: str, overwrite: bool) -> Path:

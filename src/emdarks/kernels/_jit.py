@@ -45,8 +45,9 @@ def _compiled(function: Function, options: dict[str, Any]) -> Function:
 class _Watch(event.Listener):  # type: ignore[misc]
     """Calls once, as soon as compilation has taken a while, all in all."""
 
-    def __init__(self, say: Callable[[], None]):
+    def __init__(self, say: Callable[[bool], None]):
         self._say = say
+        self._kept = True
         self._spent = 0.0
         self._begun: list[float] = []
         self._timer: threading.Timer | None = None
@@ -58,6 +59,7 @@ class _Watch(event.Listener):  # type: ignore[misc]
         with self._lock:
             self._begun.append(time.monotonic())
             if len(self._begun) == 1 and not self._said:
+                self._kept = event.data["dispatcher"].stats.cache_path is not None
                 self._timer = threading.Timer(max(PATIENCE - self._spent, 0.0), self._speak)
                 self._timer.daemon = True
                 self._timer.start()
@@ -79,17 +81,18 @@ class _Watch(event.Listener):  # type: ignore[misc]
         with self._lock:
             said, self._said = self._said, True
         if not said:
-            self._say()
+            self._say(self._kept)
 
 
 @contextmanager
-def announce_compilation(say: Callable[[], None]) -> Iterator[None]:
+def announce_compilation(say: Callable[[bool], None]) -> Iterator[None]:
     """Call a function if kernels must be compiled meanwhile: that takes a while, once.
 
     Parameters
     ----------
     say : callable
-        Called at most once, by another thread, when compilation has taken a second.
+        Called at most once, by another thread, when compilation has taken a second; with
+        whether the compiled code will be there for the next run.
     """
     watch = _Watch(say)
     event.register("numba:compile", watch)
