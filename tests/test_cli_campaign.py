@@ -104,17 +104,17 @@ def test_inspect_shows_stacks_findings_and_a_verdict(
     assert outcome.exit_code == 0
     assert outcome.stdout == ""
     text = outcome.stderr
-    assert text.startswith("12 frames of 40 x 62 pixels, camera excam-sample, 6 stacks")
+    assert text.startswith("12 frames of 40 x 62 pixels, camera excam-sample, 6 stacks, k-gain 8.7")
     lines = text.splitlines()
     header = next(number for number, line in enumerate(lines) if "EM gain " in line)
     rows = [line.split() for line in lines[header + 2 : header + 8]]
-    assert [row[:5] for row in rows] == [
-        ["1", "2", "8.7", "2", "-"],
-        ["5000", "2", "8.7", "2", "-"],
-        ["50", "10", "8.7", "2", "-"],
-        ["1000", "60", "8.7", "2", "-"],
-        ["1", "100", "8.7", "2", "-"],
-        ["5000", "100", "8.7", "2", "-"],
+    assert [row[:4] for row in rows] == [
+        ["1", "2", "2", "-"],
+        ["5000", "2", "2", "-"],
+        ["50", "10", "2", "-"],
+        ["1000", "60", "2", "-"],
+        ["1", "100", "2", "-"],
+        ["5000", "100", "2", "-"],
     ]
     assert "noise maps (F, C, D) can be fitted to these 6 stacks" in text
     assert lines[-1] == "verdict  usable"

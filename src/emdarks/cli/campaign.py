@@ -132,7 +132,7 @@ def inspect(
 
     Example: emdarks inspect darks/
 
-    Example: emdarks inspect darks/ --plot levels.png
+    Example: emdarks inspect darks/ --quiet --plot levels.png
     """
     if plot is not None and plot.suffix.lower() not in _PICTURES:
         raise typer.BadParameter(f"--plot {plot}: give a file name that ends in .png, .pdf or .svg")
@@ -157,9 +157,11 @@ def inspect(
             talk.json_out(summary.as_dict(single_frames=True))
             return
         rows, cols = summary.shape
+        k_gains = {stack.k_gain for stack in summary.stacks}
         talk.say(
             f"{summary.frames} frames of {rows} x {cols} pixels, camera {summary.camera}, "
             f"{len(summary.stacks)} stacks"
+            + (f", k-gain {k_gains.pop():g}" if len(k_gains) == 1 else "")
         )
         if summary.stacks:
             talk.show(campaign_table(summary))

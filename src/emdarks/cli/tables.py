@@ -23,15 +23,19 @@ def campaign_table(summary: CampaignSummary) -> Table:
     """A row for each stack."""
     warnings = (*summary.worst("problem"), *summary.worst("warning"))
     odd = {name for finding in warnings for name in finding.frames}
-    table = Table(box=box.SIMPLE_HEAD, caption=_CAPTION, caption_justify="left")
-    for title in _COLUMNS:
+    table = Table(
+        box=box.SIMPLE_HEAD, caption=_CAPTION, caption_justify="left", padding=(0, 1, 0, 0)
+    )
+    # One k-gain for all stands above the table.
+    several = len({stack.k_gain for stack in summary.stacks}) > 1
+    for title in (*_SETTING, *(("k-gain",) if several else ()), *_FOUND):
         table.add_column(title, justify="right", no_wrap=True)
     for stack in summary.stacks:
         named = sum(frame.name in odd for frame in stack.frame_summaries)
         table.add_row(
             f"{stack.commanded_gain:g}",
             f"{stack.exposure_time:g}",
-            f"{stack.k_gain:g}",
+            *((f"{stack.k_gain:g}",) if several else ()),
             f"{stack.frames}",
             f"{named or '-'}",
             f"{stack.masked:.2%}",
@@ -44,9 +48,8 @@ def campaign_table(summary: CampaignSummary) -> Table:
     return table
 
 
-_COLUMNS = (
-    "EM gain", "time, s", "k-gain", "frames", "odd", "masked", "level", "noise", "scatter", "deg C",
-)  # fmt: skip
+_SETTING = ("EM gain", "time, s")
+_FOUND = ("frames", "odd", "masked", "level", "noise", "scatter", "deg C")
 
 
 def _degrees(stack: StackSummary) -> str:
@@ -54,7 +57,7 @@ def _degrees(stack: StackSummary) -> str:
     low, high = stack.temperature
     if not math.isfinite(low):
         return "-"
-    return f"{(low + high) / 2:.1f}" if high - low < 0.5 else f"{low:.1f} to {high:.1f}"
+    return f"{(low + high) / 2:.1f}" if high - low < 0.5 else f"{low:.1f} {high:.1f}"
 
 
 def _electrons(value: float) -> str:

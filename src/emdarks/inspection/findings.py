@@ -8,10 +8,9 @@ sequence in `sequence`; the others are here.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-
-import numpy as np
 
 from emdarks.cameras import Unit
 from emdarks.detector import frame_shape
@@ -23,7 +22,12 @@ from emdarks.inspection.coverage import (
 )
 from emdarks.inspection.facts import Facts
 from emdarks.inspection.sequence import drift
-from emdarks.inspection.single_frames import bad_frames, excursions, flagged_saturated
+from emdarks.inspection.single_frames import (
+    bad_frames,
+    excursions,
+    flagged_saturated,
+    warm_or_cold,
+)
 from emdarks.inspection.summary import Finding, Severity, StackSummary
 from emdarks.inspection.words import named, several
 from emdarks.stacks.advice import ENOUGH_FRAMES, TEMPERATURE_SPREAD
@@ -297,10 +301,13 @@ def _elsewhere(stacks: Sequence[StackSummary]) -> str:
 
 
 def _temperature(facts: Facts) -> Iterator[Finding]:
-    ends = np.array([stack.temperature for stack in facts.stacks])
-    if not np.isfinite(ends).any():
+    # Single frames that are off have a finding of their own.
+    odd = {id(frame) for _, frame in warm_or_cold(facts)[0]}
+    values = [frame.temperature for _, frame in facts.places() if id(frame) not in odd]
+    known = [value for value in values if math.isfinite(value)]
+    if not known:
         return
-    low, high = float(np.nanmin(ends)), float(np.nanmax(ends))
+    low, high = min(known), max(known)
     if high - low > TEMPERATURE_SPREAD:
         yield Finding(
             "warning",

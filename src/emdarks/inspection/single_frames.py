@@ -17,7 +17,7 @@ from emdarks.inspection.levels import MIN_FRAMES, departures, full_well, scatter
 from emdarks.inspection.summary import Finding, FrameSummary, Severity, StackSummary
 from emdarks.inspection.words import in_stacks, several
 
-__all__ = ["bad_frames", "excursions", "flagged_saturated"]
+__all__ = ["bad_frames", "excursions", "flagged_saturated", "warm_or_cold"]
 
 #: Standard errors from which on a level or a scatter is no chance.
 SIGNIFICANT = 6.0
@@ -37,7 +37,6 @@ EXPECTED_FLAGS = 30.0
 EXCURSION, EXCURSION_SIGMAS = 0.5, 6.0
 
 Found = Iterator[tuple[Finding, list[Place]]]
-_LEAVE_OUT = "leave them out"
 
 
 def bad_frames(facts: Facts) -> Iterator[Finding]:
@@ -48,6 +47,10 @@ def bad_frames(facts: Facts) -> Iterator[Finding]:
             yield finding
             taken = {id(frame) for _, frame in places}
             open_cases = [place for place in open_cases if id(place[1]) not in taken]
+
+
+def _leave_out(count: int, and_look: str) -> str:
+    return f"leave {'it' if count == 1 else 'them'} out; look {and_look}"
 
 
 def _verdict(
@@ -78,15 +81,15 @@ def _saturated(facts: Facts, places: Sequence[Place]) -> Found:
         full.sort(key=lambda place: -place[1].figures.saturated)
         most = full[0][1].figures
         how = (
-            f"up to {most.saturated:.1%} of their samples have the flag 32"
+            f"up to {most.saturated:.1%} of the samples have the flag 32"
             if most.saturated > SATURATED
-            else "their level lies above the full well, and no flag says so"
+            else "the level lies above the full well, and no flag says so"
         )
         yield _verdict(
             full,
             "saturated",
             f"{several(len(full), 'frame', 'are')} saturated {_stacks(full)}: {how}",
-            f"{_LEAVE_OUT}; look for light, or a wrong EM gain or exposure time",
+            _leave_out(len(full), "for light, or a wrong EM gain or exposure time"),
         )
 
 
@@ -97,7 +100,7 @@ def _empty(facts: Facts, places: Sequence[Place]) -> Found:
             empty,
             "empty",
             f"{several(len(empty), 'frame', 'have')} no noise, or no good pixel {_stacks(empty)}",
-            f"{_LEAVE_OUT}; look at the readout and the flags",
+            _leave_out(len(empty), "at the readout and the flags"),
         )
 
 
@@ -131,33 +134,36 @@ def _off_level(facts: Facts, places: Sequence[Place]) -> Found:
             f"{most.offset:+.3g} EM electrons ({abs(most.sigmas):.0f} standard errors, "
             f"{abs(most.offset) / _scatter(stack):.2f} of the scatter within a frame)"
         )
-        yield _verdict(found, topic, text, remedy, "note" if kind == "harmless" else "warning")
+        harmless = kind == "harmless"
+        if not harmless and kind != "spikes":
+            remedy = _leave_out(len(found), remedy)
+        yield _verdict(found, topic, text, remedy, "note" if harmless else "warning")
 
 
 _KINDS = {
     "light": (
         "light",
-        "brighter than the others of their stack, and their prescan is not",
-        f"{_LEAVE_OUT}; look for a light leak, or a wrong EM gain or exposure time",
+        "brighter than the rest of the stack, though not in the prescan,",
+        "for a light leak, or a wrong EM gain or exposure time",
     ),
     "spikes": (
         "cosmic",
-        "brighter than the others of their stack, because of few very bright samples",
+        "brighter than the rest of the stack, because of few very bright samples,",
         "flag their cosmic rays, or give --screen to emdarks noisemaps",
     ),
     "bias": (
         "bias",
-        "off the level of the others of their stack, and so is their prescan",
-        f"{_LEAVE_OUT}; look at the bias subtraction",
+        "off the level of the rest of the stack, in the prescan, too,",
+        "at the bias subtraction",
     ),
     "faint": (
         "level",
-        "fainter than the others of their stack, and their prescan is not",
-        f"{_LEAVE_OUT}; look for a wrong EM gain or exposure time in their headers",
+        "fainter than the rest of the stack, though not in the prescan,",
+        "for a wrong EM gain or exposure time in the headers",
     ),
     "harmless": (
         "level",
-        "off the level of the others of their stack",
+        "off the level of the rest of the stack",
         "nothing need be done: this is far below the noise of a pixel",
     ),
 }
@@ -211,9 +217,9 @@ def _off_scatter(facts: Facts, places: Sequence[Place]) -> Found:
             yield _verdict(
                 odd,
                 "noise",
-                f"{several(len(odd), 'frame', 'have')} far {words} noise than the others of their "
-                f"stack {_stacks(odd)}, the worst {most:.2g} times the usual scatter",
-                f"{_LEAVE_OUT}; look for interference, unflagged cosmic rays, or a wrong EM gain",
+                f"{several(len(odd), 'frame', 'have')} far {words} noise than the rest of the "
+                f"stack {_stacks(odd)}: up to {most:.2g} times the usual scatter",
+                _leave_out(len(odd), "for interference, unflagged cosmic rays, or a wrong EM gain"),
             )
 
 
@@ -228,9 +234,9 @@ def _bare(facts: Facts, places: Sequence[Place]) -> Found:
         yield _verdict(
             bare,
             "flags",
-            f"{several(len(bare), 'frame', 'have')} no flagged sample {_stacks(bare)}, the others "
-            "of their stack have",
-            "flag their cosmic rays, or leave them out",
+            f"{several(len(bare), 'frame', 'have')} no flagged sample {_stacks(bare)}, where "
+            "the other frames have",
+            "flag the cosmic rays, or leave these frames out",
         )
 
 
@@ -249,9 +255,9 @@ def _masked(facts: Facts, places: Sequence[Place]) -> Found:
             heavy,
             "masked",
             f"{several(len(heavy), 'frame', 'have')} more than {MASKED:.0%} of their samples "
-            f"masked, up to {heavy[0][1].figures.masked:.0%}, twice as many as their stack or "
-            f"more {_stacks(heavy)}",
-            "look at their flags; what is left of them is used",
+            f"masked, up to {heavy[0][1].figures.masked:.0%}, twice as many as the rest of the "
+            f"stack or more {_stacks(heavy)}",
+            "look at the flags; what is left is used",
         )
 
 
@@ -271,29 +277,34 @@ _JUDGES: tuple[Callable[[Facts, Sequence[Place]], Found], ...] = (
 
 def excursions(facts: Facts) -> Iterator[Finding]:
     """Frames at another temperature than the others of their stack."""
-    stacks = [stack for stack in facts.stacks if stack.frames >= MIN_FRAMES]
-    offsets = {
-        id(frame): frame.temperature - _usual(stack)
-        for stack in stacks
-        for frame in stack.frame_summaries
-    }
-    known = np.array([offset for offset in offsets.values() if math.isfinite(offset)])
-    if not known.size:
-        return
-    limit = max(EXCURSION, EXCURSION_SIGMAS * 1.4826 * float(np.median(np.abs(known))))
-    odd = [place for place in facts.places() if abs(offsets.get(id(place[1]), 0.0)) > limit]
+    odd, limit = warm_or_cold(facts)
     if odd:
-        odd.sort(key=lambda place: -abs(offsets[id(place[1])]))
         stack, most = odd[0]
         yield Finding(
             "warning",
             "temperature",
             f"{several(len(odd), 'frame', 'are')} more than {limit:.2g} degrees off the "
-            f"temperature of their stack {_stacks(odd)}, the most at {most.temperature:.2f} "
-            f"instead of {_usual(stack):.2f}",
+            f"temperature of the rest of the stack {_stacks(odd)}, the most at "
+            f"{most.temperature:.2f} instead of {_usual(stack):.2f}",
             tuple(frame.name for _, frame in odd),
-            "leave them out; dark current depends on temperature",
+            _leave_out(len(odd), "at the cooling; dark current depends on temperature"),
         )
+
+
+def warm_or_cold(facts: Facts) -> tuple[list[Place], float]:
+    """Frames that are too warm or too cold, the most so first, and from how many degrees on."""
+    offsets = {
+        id(frame): frame.temperature - _usual(stack)
+        for stack in facts.stacks
+        if stack.frames >= MIN_FRAMES
+        for frame in stack.frame_summaries
+    }
+    known = np.array([offset for offset in offsets.values() if math.isfinite(offset)])
+    if not known.size:
+        return [], EXCURSION
+    limit = max(EXCURSION, EXCURSION_SIGMAS * 1.4826 * float(np.median(np.abs(known))))
+    odd = [place for place in facts.places() if abs(offsets.get(id(place[1]), 0.0)) > limit]
+    return sorted(odd, key=lambda place: -abs(offsets[id(place[1])])), limit
 
 
 def _usual(stack: StackSummary) -> float:
