@@ -22,6 +22,7 @@ from matplotlib.image import imsave
 
 __all__ = [
     "before_and_after",
+    "frame_levels",
     "histogram",
     "map_grid",
     "new_figure",
@@ -420,3 +421,54 @@ def thumbnail(values: npt.ArrayLike, *, both_signs: bool = False, size: int = 20
     shown = np.ma.masked_invalid(small)
     imsave(out, shown, vmin=low, vmax=high, cmap=colours, origin="lower", format="png")
     return out.getvalue()
+
+
+def frame_levels(summary: Any) -> list[Axes]:
+    """Levels of single frames along the sequence, a panel for each stack.
+
+    Parameters
+    ----------
+    summary : CampaignSummary
+        As `emdarks.inspection.inspect_campaign` gives it.
+
+    Returns
+    -------
+    list of matplotlib.axes.Axes
+        One for each stack, of one figure: levels in EM electrons against hours since the
+        first frame, or against the number of the frame where starts are unknown. The line
+        is the median, the band six standard errors around it; frames beyond are marked.
+    """
+    columns = min(4, math.ceil(math.sqrt(max(1, len(summary.stacks) / 2))))
+    rows = math.ceil(len(summary.stacks) / columns)
+    figure = new_figure(4.2 * columns + 0.6, 1.6 * max(rows, 1) + 0.4)
+    starts = [frame.start for stack in summary.stacks for frame in stack.frame_summaries]
+    first = min(starts) if starts and np.isfinite(starts).all() else None
+    axes = []
+    for number, stack in enumerate(summary.stacks):
+        ax = figure.add_subplot(rows, columns, number + 1)
+        _stack_levels(ax, stack, first)
+        axes.append(ax)
+    figure.supxlabel("frame" if first is None else "hours since the first frame", fontsize=8)
+    figure.supylabel("level, EM electrons", fontsize=8)
+    return axes
+
+
+def _stack_levels(ax: Axes, stack: Any, first: float | None) -> None:
+    frames = stack.frame_summaries
+    level = np.array([frame.figures.level for frame in frames])
+    sigmas = np.array([frame.sigmas for frame in frames])
+    offset = np.array([frame.offset for frame in frames])
+    time = np.arange(len(frames), dtype=np.float64)
+    if first is not None:
+        time = 24.0 * (np.array([frame.start for frame in frames]) - first)
+    odd = np.abs(sigmas) > 6.0
+    ax.plot(time[~odd], level[~odd], ".", ms=4, color=BLUE)
+    ax.plot(time[odd], level[odd], "D", ms=4, color=VERMILION)
+    judged = np.isfinite(sigmas) & (sigmas != 0)
+    if judged.any():
+        middle = float(np.median((level - offset)[judged]))
+        error = float(np.median(offset[judged] / sigmas[judged]))
+        ax.axhline(middle, color=GREY, lw=0.8)
+        ax.axhspan(middle - 6 * error, middle + 6 * error, color=GREY, alpha=0.15, lw=0)
+    ax.set_title(str(stack), fontsize=8, loc="left")
+    ax.tick_params(labelsize=7)
