@@ -234,7 +234,7 @@ def _plain_progress(verb: str, noun: str) -> Callable[[int, int], None]:
         if done >= total:
             if said > started:
                 say(f"{verb}: {total} {noun} in {duration(now - started)}, {rate:.3g}/s")
-        elif now - said >= PAUSE:
+        elif done and now - said >= PAUSE:
             said = now
             left = duration((total - done) / rate)
             say(f"{verb}: {done} of {total} {noun}, {rate:.3g}/s, {left} left")
@@ -279,6 +279,7 @@ def streaming(verb: str, frames: int, threads: int | None, then: str = "") -> It
             done += finished
             advance(done, frames)
 
+        advance(0, frames)
         executor = Threads(threads, progress=count)
         say_more(f"{verb} {frames} frames with {executor.threads} threads")
         yield executor
