@@ -250,10 +250,10 @@ import numpy as np
 from emdarks.kernels import _jit, announce_compilation
 import emdarks
 _jit.PATIENCE = 0.0
-from emdarks.kernels.decode import swap2
+from emdarks.kernels.decode import to_native
 with announce_compilation(lambda kept: print("compiling", kept, flush=True)):
     words = np.array([0x0102, 0x0304], np.uint16)
-    swap2(words, np.uint64(0))
+    to_native(words)
 assert words.tolist() == [0x0201, 0x0403]
 print(emdarks.__file__)
 """
@@ -294,7 +294,7 @@ def test_kernels_of_a_read_only_installation_are_kept_for_the_user(tmp_path: Pat
 
     try:
         assert outcome(home) == ["compiling True"]
-        assert list((home / ".cache" / "numba").rglob("decode.swap2*.nbi"))
+        assert list((home / ".cache" / "numba").rglob("decode._to_native*.nbi"))
         assert outcome(home) == []
         # Nowhere at all to keep them: compiled anew, and it works.
         assert outcome(nowhere) == ["compiling False"]
