@@ -28,6 +28,7 @@ from emdarks.stacks import (
     Stack,
     StackStore,
     accumulate_stacks,
+    check_frames,
     check_shape,
     figure_area,
     group_stacks,
@@ -158,6 +159,7 @@ def check_darks(
     """
     job = setting(dataset, camera, detector_regions, executor, mask_bits, kgain)
     stacks = group_stacks(job.inputs)
+    check_frames(stacks)
     check_campaign(stacks, kgain, min_frames=2)
     check_shape(stacks, job.arrtype, job.regions)
     for stack in stacks:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from emdarks.cli import campaign, check, plan, products
+from emdarks.cli import cameras, campaign, check, plan, products
 
 __all__ = ["app", "main"]
 
@@ -29,6 +29,7 @@ for command in (
     plan.plan,
 ):
     app.command()(command)
+app.add_typer(cameras.app)
 
 
 def _version(wanted: bool) -> None:

@@ -37,7 +37,7 @@ def check(
         from emdarks.frames import select_frames
 
         report = check_darks(
-            select_frames(frames),
+            select_frames(frames, camera),
             detector_params(params),
             camera=camera,
             kgain=kgain,

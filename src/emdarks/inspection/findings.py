@@ -15,9 +15,10 @@ import numpy as np
 from emdarks.cameras import Camera, Unit
 from emdarks.darks.campaign import check_campaign
 from emdarks.detector import frame_shape
-from emdarks.errors import CalDarksLSQException
+from emdarks.errors import CalDarksLSQException, InputError
 from emdarks.inspection.sorting import SortedFrames
 from emdarks.inspection.summary import Finding, PixelCounts, Severity, StackSummary
+from emdarks.stacks import check_frames
 from emdarks.stacks.advice import ENOUGH_FRAMES, TEMPERATURE_SPREAD
 from emdarks.stacks.group import GAIN_WARNING
 
@@ -137,6 +138,13 @@ def _geometry(facts: Facts) -> Iterator[Finding]:
             f"{facts.camera.name} {expected[0]} x {expected[1]}; name their camera (levels here "
             "are of the whole frame)",
         )
+
+
+def _readout(facts: Facts) -> Iterator[Finding]:
+    try:
+        check_frames(facts.campaign.stacks)
+    except InputError as error:
+        yield Finding("problem", "readout", f"these frames do not go together: {error}")
 
 
 def _design(facts: Facts) -> Iterator[Finding]:
@@ -337,6 +345,7 @@ CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     _unusable,
     _odd_shapes,
     _geometry,
+    _readout,
     _design,
     _single_frames,
     _gains,

@@ -1,4 +1,4 @@
-"""Stacks: frames of one exposure time, EM gain and k-gain, and what they add up to.
+"""Stacks: frames of one time, EM gain, k-gain and readout setting, and what they add up to.
 
 Everything that headers can tell is decided here, before a pixel is read: which
 frames belong together (`group`), by which factor their numbers become electrons
@@ -8,6 +8,7 @@ frames belong together (`group`), by which factor their numbers become electrons
 
 from emdarks.stacks.area import check_shape, figure_area, telemetry_slice
 from emdarks.stacks.group import Stack, check_stack, group_stacks
+from emdarks.stacks.readout import bias_history, check_frames, check_product, readout_cards
 from emdarks.stacks.store import Screening, StackStore, accumulate_stacks, jobs_of
 from emdarks.stacks.units import to_detected_electrons, to_em_electrons
 
@@ -16,11 +17,15 @@ __all__ = [
     "Stack",
     "StackStore",
     "accumulate_stacks",
+    "bias_history",
+    "check_frames",
+    "check_product",
     "check_shape",
     "check_stack",
     "figure_area",
     "group_stacks",
     "jobs_of",
+    "readout_cards",
     "telemetry_slice",
     "to_detected_electrons",
     "to_em_electrons",
