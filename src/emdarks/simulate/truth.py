@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.cameras import Camera, load_camera
-from emdarks.detector import frame_shape, imaging_area_geom
+from emdarks.detector import frame_shape, imaging_area_geom, region_slices
 from emdarks.errors import InputError
 from emdarks.fitsio import Header, PrimaryHDU, image_hdu, scan_file, write_whole
 from emdarks.fitsio.layout import open_whole
@@ -39,8 +39,9 @@ class Truth:
     camera : Camera
         Geometry, keywords, noise figures.
     fixed_pattern : ndarray of float32
-        F: EM electrons, the same at any gain, of both signs. With the bias level, where
-        nothing tells that to whoever calibrates the frames.
+        F: EM electrons, the same at any gain, of both signs. As reading the frames leaves
+        it: with the bias level where nothing subtracts that, without the row means of
+        the columns that the bias is taken from.
     clock_induced_charge : ndarray of float32
         C: electrons per pixel and frame. In every pixel that passes the register,
         prescan and overscan included.
@@ -192,6 +193,16 @@ def unknown_bias(camera: Camera) -> float:
     return camera.simulation.bias if raw and known_bias(camera) is None else 0.0
 
 
+def _as_read(pattern: Map, camera: Camera) -> None:
+    """Do to the pattern, in place, what reading does to frames."""
+    bias = camera.bias
+    pattern += np.float32(unknown_bias(camera) * camera.noise.k_gain)
+    if bias is not None and bias.region is not None and not camera.frames.err_and_dq:
+        columns = region_slices(camera.arrtype, bias.region, camera.regions)[1]
+        # The median of noisy samples of different means is near the mean of those, too.
+        pattern -= pattern[:, columns].mean(axis=1, keepdims=True)
+
+
 def _imaging_area(camera: Camera) -> npt.NDArray[np.bool_]:
     mask = np.zeros(frame_shape(camera.arrtype, camera.regions), dtype=bool)
     rows, cols, (row0, col0) = imaging_area_geom(camera.arrtype, camera.regions)
@@ -258,7 +269,7 @@ def make_truth(
         _dark_current(chosen, hot_share, rng),
     )
     noise = chosen.noise
-    maps[0][...] += np.float32(unknown_bias(chosen) * noise.k_gain)
+    _as_read(maps[0], chosen)
     for values in maps:
         values[telemetry_rows(chosen)] = 0.0
     return Truth(chosen, *maps, noise.read_noise, noise.k_gain, seed, stages)
