@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from emdarks.cameras import BUILTIN, Camera, camera_text, load_camera
+from emdarks.cameras import BUILTIN, Camera, Rule, camera_text, load_camera
 from emdarks.detector import frame_shape
 
 PAGE = Path(__file__).parent / "cameras.md"
@@ -75,7 +75,7 @@ def _keywords(camera: Camera, quantity: str) -> str:
     return ", else ".join(words)
 
 
-def _rule(rule) -> str:  # noqa: ANN001
+def _rule(rule: Rule | None) -> str:
     if rule is None:
         return ""
     return f"`{rule.keyword}` is {' or '.join(repr(value) for value in rule.values)}"

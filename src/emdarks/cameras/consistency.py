@@ -39,7 +39,7 @@ def check_camera(camera: Camera, origin: str) -> None:
         Names the file and the key.
     """
     _check_geometry(camera, origin)
-    checks = (_keywords, _values, _modes, _simulation, _bias, _windows)
+    checks = (_keywords, _values, _modes, _bias, _windows)
     for check in checks:
         for key, problem in check(camera):
             raise InputError(f"{origin}: key {key}: {problem}")
@@ -79,12 +79,6 @@ def _modes(camera: Camera) -> Iterator[tuple[str, str]]:
                 yield f"modes.{i}.when.{name}", "is no setting of this camera"
     if "modes" in camera.sensitivity and not any(mode.k_gain for mode in camera.modes):
         yield "sensitivity", 'has "modes", but no mode has k_gain'
-
-
-def _simulation(camera: Camera) -> Iterator[tuple[str, str]]:
-    wanted = camera.simulation.mode
-    if wanted and camera.mode(wanted) is None:
-        yield "simulation.mode", f"there is no mode {wanted!r}"
 
 
 def _bias(camera: Camera) -> Iterator[tuple[str, str]]:

@@ -137,7 +137,7 @@ def _validate(tables: dict[str, Any], origin: str, folder: Path) -> Camera:
     from pydantic import TypeAdapter, ValidationError
 
     _check_keys(tables, Camera, origin)
-    tables = _normal(tables, folder)
+    tables = _with_figures_of_mode(_normal(tables, folder), origin)
     try:
         camera = TypeAdapter(Camera).validate_python(tables)
     except ValidationError as error:
@@ -163,7 +163,7 @@ def _normal(tables: dict[str, Any], folder: Path) -> dict[str, Any]:
         full["sensitivity"] = _listed(full["sensitivity"])
     if isinstance(bias := full.get("bias"), dict) and isinstance(bias.get("file"), str):
         full["bias"] = {**bias, "file": str(folder / bias["file"])}
-    return _with_figures_of_mode(full)
+    return full
 
 
 def _listed(value: Any) -> Any:
@@ -171,17 +171,20 @@ def _listed(value: Any) -> Any:
     return ([value] if value else []) if isinstance(value, str) else value
 
 
-def _with_figures_of_mode(tables: dict[str, Any]) -> dict[str, Any]:
+def _with_figures_of_mode(tables: dict[str, Any], origin: str) -> dict[str, Any]:
     """The noise of the mode that is simulated, where the file names one."""
-    simulation, modes, noise = (tables.get(key) for key in ("simulation", "modes", "noise"))
+    simulation, noise = tables.get("simulation"), tables.get("noise")
+    modes = tables.get("modes", [])
+    if not isinstance(modes, list):
+        raise InputError(f"{origin}: key modes: is {modes!r}, not a list of tables")
     wanted = simulation.get("mode") if isinstance(simulation, dict) else None
-    if not wanted or not isinstance(modes, list) or not isinstance(noise, dict):
+    if not wanted or not isinstance(noise, dict):
         return tables
     for mode in modes:
         if isinstance(mode, dict) and mode.get("name") == wanted:
             own = {key: mode[key] for key in _FIGURES if key in mode}
             return {**tables, "noise": {**noise, **own}}
-    return tables
+    raise InputError(f"{origin}: key simulation.mode: there is no mode {wanted!r}")
 
 
 def _check_keys(tables: dict[str, Any], kind: type, origin: str, above: str = "") -> None:

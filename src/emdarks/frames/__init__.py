@@ -1,7 +1,7 @@
 """Frames: headers first, pixels when they are streamed.
 
 `image` and `dataset` are what users hold; `source` puts runs of pixels into
-buffers; `inputs` turns either, and foreign objects like them, into what the
+buffers; `levels` takes bias off and flags saturated samples on the way; `inputs` turns either, and foreign objects like them, into what the
 stream takes.
 """
 
