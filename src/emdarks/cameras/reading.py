@@ -51,10 +51,16 @@ class Explained(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """A number and where it comes from."""
+    """A number and where it comes from: a card, or a place in words."""
 
     value: float
-    source: str
+    place: str
+    raw: Any = None
+
+    @property
+    def source(self) -> str:
+        """Where it comes from, in words."""
+        return self.place if self.raw is None else _card(self.place, self.raw)
 
 
 class Reading:
@@ -77,7 +83,10 @@ class Reading:
 
     def find(self, keyword: str) -> Any:
         """Value of a card, or None where it is missing or empty."""
-        return next((header[keyword] for header in self._headers if keyword in header), None)
+        for header in self._headers:
+            if keyword in header:
+                return header[keyword]
+        return None
 
     def _meaning(self, keyword: str) -> Value:
         return self._camera.values.get(keyword, _PLAIN)
@@ -86,29 +95,28 @@ class Reading:
 
     def _required(self, keywords: Sequence[str]) -> _Found:
         cards = [(key, raw) for key in keywords if (raw := self.find(key)) is not None]
+        for key, raw in cards:
+            meaning = self._meaning(key)
+            if not meaning.is_unknown(raw):
+                number = meaning.number(raw)
+                if not math.isfinite(number):
+                    raise InputError(
+                        f"{self._name}: {key} is {raw!r}, which is not a finite number"
+                    )
+                return _Found(number, key, raw)
         if not cards:
             raise MissingKeywordError(
                 f"{self._name}: the header has no {' or '.join(keywords)}; add it, or choose the "
                 "camera these frames come from"
             )
-        known = [(key, raw) for key, raw in cards if not self._meaning(key).is_unknown(raw)]
-        if not known:
-            key, raw = cards[0]
-            raise InputError(
-                f"{self._name}: {key} is {raw!r}, which stands for unknown; correct it"
-            )
-        key, raw = known[0]
-        number = self._meaning(key).number(raw)
-        if not math.isfinite(number):
-            raise InputError(f"{self._name}: {key} is {raw!r}, which is not a finite number")
-        return _Found(number, _card(key, raw))
+        key, raw = cards[0]
+        raise InputError(f"{self._name}: {key} is {raw!r}, which stands for unknown; correct it")
 
     def _optional(self, keywords: Sequence[str]) -> _Found:
         for key in keywords:
             raw = self.find(key)
-            number = self._meaning(key).number(raw)
-            if raw is not None and not math.isnan(number):
-                return _Found(number, _card(key, raw))
+            if raw is not None and not math.isnan(number := self._meaning(key).number(raw)):
+                return _Found(number, key, raw)
         return _Found(math.nan, f"no {' or '.join(keywords)}" if keywords else "no keyword for it")
 
     def exposure_time(self) -> _Found:
@@ -168,12 +176,11 @@ class Reading:
         """EM gain asked for; 1 in conventional readout, whatever the header has."""
         rule = self._camera.conventional
         if rule is not None and self.conventional:
-            return _Found(1.0, _card(rule.keyword, self.find(rule.keyword)))
+            return _Found(1.0, rule.keyword, self.find(rule.keyword))
         return self._required(self._camera.keywords.commanded_gain)
 
-    def em_gain(self) -> _Found:
+    def em_gain(self, commanded: _Found) -> _Found:
         """EM gain to compute with: the best one known."""
-        commanded = self.commanded_gain()
         if not self.conventional:
             for key in self._camera.keywords.better_gains:
                 found = self._optional((key,))
@@ -304,12 +311,13 @@ class Reading:
                 raise
             known_k_gain = k_gain
         in_dn = unit is Unit.DN
+        commanded = self.commanded_gain()
         return FrameRecord(
             name=self._name,
             shape=shape,
             exposure_time=self.exposure_time().value,
-            commanded_gain=self.commanded_gain().value,
-            em_gain=self.em_gain().value,
+            commanded_gain=commanded.value,
+            em_gain=self.em_gain(commanded).value,
             k_gain=known_k_gain,
             unit=unit,
             unit_text=unit_text,
@@ -343,7 +351,7 @@ class Reading:
         if camera.conventional is not None:
             yield "gain register", self._tell_register
         yield "EM gain, commanded", lambda: _with_unit(self.commanded_gain(), "")
-        yield "EM gain, used", lambda: _with_unit(self.em_gain(), "")
+        yield "EM gain, used", lambda: _with_unit(self.em_gain(self.commanded_gain()), "")
         for name, keywords in camera.settings.items():
             yield f"setting {name}", partial(self._tell_setting, keywords)
         if camera.modes:

@@ -102,18 +102,19 @@ class Value:
 
     def is_unknown(self, raw: Any) -> bool:
         """Whether a card says that nobody knows."""
-        return raw is None or any(same(raw, mark, tolerance=1e-6) for mark in self.unknown)
+        if raw is None or not self.unknown:
+            return raw is None
+        return any(same(raw, mark, tolerance=1e-6) for mark in self.unknown)
 
     def number(self, raw: Any) -> float:
         """The value of a card in our unit; NaN where it is unknown or no number."""
         if self.is_unknown(raw):
             return math.nan
-        conversion = UNITS.get(self.unit)
         try:
-            if conversion is not None and self.unit == "ISO":
-                return conversion.to(raw)
+            if self.unit == "ISO":
+                return _from_iso(raw)
             plain = self._plain(raw)
-            return plain if conversion is None else conversion.to(plain)
+            return UNITS[self.unit].to(plain) if self.unit else plain
         except (TypeError, ValueError, OverflowError):
             return math.nan
 

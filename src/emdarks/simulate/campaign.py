@@ -108,6 +108,13 @@ class Campaign:
         """Seconds from the first exposure's start to the last one's end."""
         return sum(stack.frames * (stack.exposure_time + PAUSE) for stack in self.stacks)
 
+    def _of_other_cameras(self) -> Iterator[tuple[str, Any]]:
+        """What there is to say where frames are not of level 2a."""
+        if self.camera.simulation.mode:
+            yield "mode", self.camera.simulation.mode
+        if self.names.files != "l2a":
+            yield from self.names._asdict().items()
+
     def to_toml(self) -> str:
         """Text of ``campaign.toml``."""
         lines = [
@@ -115,8 +122,7 @@ class Campaign:
             f"camera = {json.dumps(self.camera.name)}",
             f"seed = {self.seed}",
             f"units = {json.dumps(self.units)}",
-            f"mode = {json.dumps(self.camera.simulation.mode)}",
-            *(f"{name} = {json.dumps(value)}" for name, value in self.names._asdict().items()),
+            *(f"{name} = {json.dumps(value)}" for name, value in self._of_other_cameras()),
             "",
             "[effects]",
             *(f"{name} = {json.dumps(value)}" for name, value in asdict(self.effects).items()),
@@ -464,7 +470,6 @@ def _read_toml(path: Path) -> dict[str, Any]:
             "seed": int(tables["seed"]),
             "units": tables["units"],
             "effects": Effects(**tables["effects"]),
-            # Campaigns of earlier versions were all of level 2a.
             "mode": str(tables.get("mode", "")),
             "names": FileNames(tables.get("files", "l2a"), int(tables.get("frames_per_file", 1))),
         }
