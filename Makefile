@@ -11,7 +11,7 @@ help:
 	@echo "make demo    a first run: simulate, calibrate, compare with the truth, write a page"
 	@echo "make test    install into .venv and run the tests"
 	@echo "make lint    style and types (ruff, mypy strict)"
-	@echo "make validate  compare the estimators with a known truth, write docs/validation.md (minutes)"
+	@echo "make validate  compare the estimators with a known truth, write docs/validation*.md (minutes)"
 	@echo "make bench   measure speed and memory, write docs/benchmarks.md (a quarter of an hour)"
 	@echo "make docs    build the documentation; warnings are errors"
 	@echo "make clean   remove what the other targets made"
@@ -40,6 +40,8 @@ docs: $(VENV)/.installed
 
 validate: $(VENV)/.installed
 	$(BIN)/python -m validation.screening
+	$(BIN)/python -m validation.subtract
+	$(BIN)/python -m validation.badpixels
 	$(BIN)/python -m validation.validate $(VALIDATE_ARGS)
 
 $(VENV)/.bench: $(VENV)/.installed

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from emdarks.cameras import BUILTIN, load_camera
 from emdarks.cameras.values import UNITS
 from emdarks.cli.app import app
-from emdarks.data import Dark, DetectorNoiseMaps
+from emdarks.data import Dark, DetectorNoiseMaps, Image
 from emdarks.simulate import load_truth
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -95,7 +95,7 @@ def test_the_commands_of_the_guide_work_and_find_the_truth(
     monkeypatch.chdir(tmp_path)
     guide_camera(tmp_path)
     commands = re.findall(r"^    emdarks (.*)$", GUIDE, re.MULTILINE)
-    assert len(commands) == 8
+    assert len(commands) == 9
     for command in commands:
         outcome = CliRunner().invoke(app, shlex.split(command))
         assert outcome.exit_code == 0, (command, outcome.output)
@@ -108,4 +108,5 @@ def test_the_commands_of_the_guide_work_and_find_the_truth(
         difference = (signed[plane] - values)[area]
         assert (difference / maps.err[0, plane][area]).std() == pytest.approx(1, abs=0.06)
         assert abs(difference.mean()) < 4 * difference.std() / np.sqrt(difference.size)
+    assert abs(Image("less/dark_004_00001.fits").data.mean()) < 0.05
     assert (Dark("dark.fits").data.shape, Dark("traditional.fits").data.shape) == ((64, 80),) * 2

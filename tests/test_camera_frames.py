@@ -18,7 +18,13 @@ import pytest
 from astropy.io import fits
 from typer.testing import CliRunner
 
-from emdarks import build_synthesized_dark, build_trad_dark, calibrate_darks_lsq
+from emdarks import (
+    build_bad_pixel_map,
+    build_synthesized_dark,
+    build_trad_dark,
+    calibrate_darks_lsq,
+    subtract_dark,
+)
 from emdarks.cameras import BUILTIN, Bias, Camera, load_camera
 from emdarks.check import check_darks
 from emdarks.cli.app import app
@@ -38,6 +44,7 @@ from emdarks.simulate import (
     simulate_campaign,
     write_science_frame,
 )
+from emdarks.subtract import save_subtracted
 
 ROWS, COLS, FRAMES = 37, 53, 40
 
@@ -125,7 +132,7 @@ def test_noise_maps_are_the_truth_within_their_errors(campaign: CampaignFiles) -
         assert "No bias level was subtracted" in history
         assert np.median(signed[0]) == pytest.approx(500 * 3.96, abs=10)
     else:
-        assert "A bias level of 347 DN was subtracted" in history
+        assert "Bias subtracted from every frame: level 347 DN" in history
         assert abs(np.median(signed[0])) < 10
     assert "serial=" in maps.ext_hdr["READOUT"]
 
@@ -144,22 +151,53 @@ def test_a_dark_is_the_truth_within_its_errors(campaign: CampaignFiles) -> None:
     assert dark.ext_hdr["READOUT"] == "; ".join(f"{k}={v}" for k, v in records[0].setting)
 
 
-def test_a_synthesised_dark_for_a_frame_takes_its_dark_off(
-    campaign: CampaignFiles, tmp_path: Path
-) -> None:
+def test_a_dark_for_any_frame_leaves_its_light(campaign: CampaignFiles, tmp_path: Path) -> None:
     camera, truth = campaign.campaign.camera, campaign.truth
     maps = calibrate_darks_lsq(Dataset(campaign.paths), None, camera=camera)
     maps.save(tmp_path, "maps.fits")
     again = DetectorNoiseMaps(tmp_path / "maps.fits")
     frame = write_science_frame(tmp_path, truth, 150.0, 30.0, 40.0, effects=Effects.none())
+    less = subtract_dark(Dataset([frame]), again, camera=camera)[0]
+    assert less.data.mean() == pytest.approx(40.0, abs=4 * less.data.std() / np.sqrt(ROWS * COLS))
+    assert less.data.std() < 12  # sqrt(2 * 40): nothing of the pattern is left
+    history = " ".join(str(line) for line in less.ext_hdr["HISTORY"])
+    assert ("Bias subtracted before: level 347 DN" in history) is (camera.name == "shoc")
+    if camera.name == "shoc":  # a cube of one frame
+        assert less.filename == "science_00001.fits"
     dark = build_synthesized_dark(Dataset([frame]), again, camera=camera)
-    item = frame_inputs(Dataset([frame]), camera)[0]
-    reader = item.source.open()
-    numbers = reader.pixels(0, ROWS * COLS, Scratch(ROWS * COLS))[0].reshape(ROWS, COLS)
-    reader.close()
-    light = numbers * item.record.k_gain / 150.0 - dark.data
-    assert light.mean() == pytest.approx(40.0, abs=4 * light.std() / np.sqrt(light.size))
-    assert light.std() < 12  # sqrt(2 * 40): nothing of the pattern is left
+    other = subtract_dark(Dataset([frame]), dark, camera=camera)[0]
+    np.testing.assert_allclose(other.data, less.data, rtol=1e-12, atol=1e-12)
+
+
+def test_planes_of_a_cube_become_files_of_their_own(
+    campaign: CampaignFiles, tmp_path: Path
+) -> None:
+    camera = campaign.campaign.camera
+    maps = calibrate_darks_lsq(Dataset(campaign.paths), None, camera=camera)
+    less = subtract_dark(Dataset(campaign.paths)[:3], maps, camera=camera)
+    paths = save_subtracted(less, tmp_path)
+    expected = {"shoc": "dark_001_0002.fits", "sparc4": "dark_001_00003.fits"}
+    assert paths[2].name == expected[camera.name]
+    assert Image(paths[2]).ext_hdr["BUNIT"] == "photoelectron"
+
+
+def test_a_bias_that_is_read_otherwise_is_refused(campaign: CampaignFiles) -> None:
+    camera = campaign.campaign.camera
+    maps = calibrate_darks_lsq(Dataset(campaign.paths), None, camera=camera)
+    changed = replace(camera, bias=Bias(level=7.0), modes=())
+    changed = replace(changed, sensitivity=("fixed",))
+    with pytest.raises(InputError, match=r"the bias subtracted is: level 7 DN; from the frames of"):
+        subtract_dark(Dataset(campaign.paths[:1]), maps, camera=changed)
+
+
+def test_bad_pixels_of_a_window(campaign: CampaignFiles) -> None:
+    """The built-in camera has the whole detector; the map follows the product."""
+    camera = campaign.campaign.camera
+    maps = calibrate_darks_lsq(Dataset(campaign.paths), None, camera=camera)
+    found = build_bad_pixel_map(maps, camera=load_camera(camera.name), window=16)
+    assert found.data.shape == (ROWS, COLS)
+    hot = campaign.truth.dark_current > 0.3
+    assert (found.data[hot] & 8 != 0).mean() > 0.9
 
 
 def test_check_and_inspect_take_them(campaign: CampaignFiles) -> None:
@@ -248,7 +286,8 @@ def test_maps_with_bias_from_overscan_or_from_a_frame(
         pull = (signed[plane] - values)[area] / maps.err[0, plane][area]
         assert pull.std() == pytest.approx(1, abs=0.08)
     history = " ".join(str(line) for line in maps.ext_hdr["HISTORY"])
-    words = {"region": "median of the region serial_overscan", "file": "bias frame bias.fits"}
+    words = {"region": "median of each row in serial_overscan", "file": "frame bias.fits"}
+    assert maps.ext_hdr["BIASSUB"] == words[kind]
     assert words[kind] in history
 
 

@@ -10,31 +10,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracles
-from emdarks.execution.blocks import FrameFigures, merge_tree
+from emdarks.execution import FrameFigures, Sample, StackJob, StackSums, Threads
+from emdarks.execution.blocks import FigureArea, merge_tree
+from emdarks.frames.source import ArraySource
 from emdarks.kernels.decode import to_native
-from emdarks.kernels.figures import COLUMNS, row_figures
 from emdarks.kernels.fit import design_rank, reference_fit, smallest_variance
-from emdarks.kernels.moments import Moments, close, merge, reset, update
+from emdarks.kernels.moments import Moments, merge
 
 ALL = np.uint64((1 << 64) - 1)
 
 
 def accumulate(data: Any, err: Any, dq: Any, mask: int = int(ALL), scale: float = 1.0) -> Moments:
-    sums = Moments.empty(data.shape[1], np.uint16 if dq is None else dq.dtype, err is not None)
-    shifted = np.empty(data.shape[1])
-    reset(sums, shifted)
-    for j in range(len(data)):
-        update(
-            sums,
-            shifted,
-            data[j],
-            None if err is None else err[j],
-            None if dq is None else dq[j],
-            np.uint64(mask),
+    """Sums of frames of one row."""
+    samples = tuple(
+        Sample(
+            ArraySource(
+                data[j : j + 1],
+                None if err is None else err[j : j + 1],
+                None if dq is None else dq[j : j + 1],
+            ),
             scale,
         )
-    close(sums, shifted)
-    return sums
+        for j in range(len(data))
+    )
+    return Threads(1).sums(StackJob(samples, (1, data.shape[1]), mask)).moments
 
 
 def samples(
@@ -84,7 +83,7 @@ def test_small_integers_are_exact() -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(0, 12), st.floats(-1e6, 1e6))
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 12), st.floats(-1e6, 1e6))
 def test_filling_two_and_merging_is_filling_one(
     seed: int, first: int, second: int, level: float
 ) -> None:
@@ -136,7 +135,13 @@ def test_the_merge_tree_is_fixed_and_keeps_order(leaves: int) -> None:
 
 @pytest.mark.parametrize(
     ("stored", "flip", "native"),
-    [(">u2", 1 << 15, "u2"), (">u4", 1 << 31, "u4"), (">u8", 0, "u8"), (">u1", 0, "u1")],
+    [
+        (">u2", 1 << 15, "u2"),
+        (">u4", 1 << 31, "u4"),
+        (">u8", 0, "u8"),
+        (">u8", 1 << 63, "u8"),
+        (">u1", 0, "u1"),
+    ],
 )
 def test_decoding_swaps_bytes_and_flips_the_sign_bit(stored: str, flip: int, native: str) -> None:
     values = np.array([0, 1, 2, 77, 129, 200], dtype=native)
@@ -147,16 +152,27 @@ def test_decoding_swaps_bytes_and_flips_the_sign_bit(stored: str, flip: int, nat
     np.testing.assert_array_equal(words, values)
 
 
-def test_frame_figures_equal_numpy(rng: np.random.Generator) -> None:
+def figures_of(
+    data: Any, dq: Any, area: FigureArea, scale: float = 1.0, err: Any = None
+) -> FrameFigures:
+    job = StackJob((Sample(ArraySource(data, err, dq), scale),), data.shape, int(ALL), area)
+    sums: StackSums = Threads(1).sums(job)
+    return sums.figures[0]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint16])
+@pytest.mark.parametrize("flags", ["u1", "u2", ">u2", "u4"])
+def test_frame_figures_equal_numpy(rng: np.random.Generator, dtype: Any, flags: str) -> None:
     rows, cols = 9, 211
-    data = rng.normal(3, 40, (rows, cols)).astype(np.float32)
-    data[2, 100] = np.nan
-    dq = np.where(rng.random((rows, cols)) < 0.1, 32, 0).astype(np.uint16)
-    out = np.empty((rows, len(COLUMNS)))
-    row_figures(data.reshape(-1), dq.reshape(-1), ALL, 2.0, cols, 90, 200, 10, 60, out)
-    figures = FrameFigures.from_rows(out, (1, 8))
+    data = rng.normal(300, 40, (rows, cols)).astype(dtype)
+    err = np.zeros((rows, cols), np.float32)
+    if np.dtype(dtype).kind == "f":
+        data[2, 100] = np.nan
+    err[3, 150] = np.inf
+    dq = np.where(rng.random((rows, cols)) < 0.1, 32, 0).astype(flags)
+    figures = figures_of(data, dq, FigureArea((1, 8), (90, 200), (10, 60)), 2.0, err)
     window = (slice(1, 8), slice(90, 200))
-    good = (dq[window] == 0) & np.isfinite(data[window])
+    good = (dq[window] == 0) & np.isfinite(data[window]) & np.isfinite(err[window])
     values = 2.0 * data[window].astype(float)[good]
     assert figures.level == pytest.approx(values.mean(), rel=1e-12)
     assert figures.scatter == pytest.approx(values.std(), rel=1e-10)
@@ -167,13 +183,14 @@ def test_frame_figures_equal_numpy(rng: np.random.Generator) -> None:
 
 
 def test_copies_share_a_fingerprint_and_others_do_not(rng: np.random.Generator) -> None:
-    def fingerprint(data: Any) -> str:
-        out = np.empty((5, len(COLUMNS)))
-        row_figures(data.reshape(-1), None, ALL, 1.0, 67, 0, 67, 0, 0, out)
-        return FrameFigures.from_rows(out, (0, 5)).content
+    def fingerprint(data: Any, dq: Any = None) -> str:
+        return figures_of(data, dq, FigureArea((0, 5), (0, 67), (0, 0))).content
 
     data = rng.normal(size=(5, 67)).astype(np.float32)
+    flagged = np.zeros(data.shape, np.uint16)
+    flagged[2, 31] = 4
     assert fingerprint(data) == fingerprint(data.astype(np.float64))
+    assert fingerprint(data) == fingerprint(data, flagged)
     assert fingerprint(data) != fingerprint(rng.normal(size=(5, 67)).astype(np.float32))
 
 

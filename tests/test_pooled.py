@@ -17,8 +17,9 @@ from emdarks.darks.fitting import Fit
 from emdarks.darks.pooled import PooledNoise, fit_pooled
 from emdarks.data import Dataset
 from emdarks.errors import CalDarksLSQException
-from emdarks.execution import Threads
-from emdarks.kernels.moments import Moments, close, merge, reset, update
+from emdarks.execution import Sample, StackJob, Threads
+from emdarks.frames.source import ArraySource
+from emdarks.kernels.moments import Moments, merge
 from emdarks.kernels.pooled import first_sweep
 
 PIXELS, INSIDE = 2000, 1500
@@ -214,13 +215,8 @@ def test_order_of_frames(quirky: Campaign) -> None:
 
 
 def moments_of(frames: Any) -> Moments:
-    sums = Moments.empty(frames.shape[1], np.uint16, False)
-    shifted = np.empty(frames.shape[1])
-    reset(sums, shifted)
-    for frame in frames:
-        update(sums, shifted, frame, None, None, np.uint64(0), 1.0)
-    close(sums, shifted)
-    return sums
+    samples = tuple(Sample(ArraySource(frame[None, :])) for frame in frames)
+    return Threads(1).sums(StackJob(samples, (1, frames.shape[1]), 0)).moments
 
 
 @pytest.mark.parametrize("first", [1, 7, 19])
@@ -237,7 +233,8 @@ def test_a_stack_split_and_merged(first: int) -> None:
             electrons = rng.poisson(known.C + t * known.D, shape)
             frames = known.F + g * rng.standard_gamma(electrons) + rng.normal(0, 120, shape)
             sums = moments_of(frames[:split])
-            merge(sums, moments_of(frames[split:]))
+            if split < len(frames):
+                merge(sums, moments_of(frames[split:]))
             rows.append((sums.n.copy(), sums.mean.copy(), sums.m2.copy()))
         return Stacks.of(gain, time, *(np.array(part) for part in zip(*rows, strict=True)))
 

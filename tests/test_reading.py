@@ -14,6 +14,7 @@ from campaigns import REGIONS, Campaign, frame_hdus, params
 from emdarks.data import Dataset
 from emdarks.execution import Sample, StackJob, StackSums, Threads
 from emdarks.frames import frame_sources
+from emdarks.kernels.moments import Moments
 
 BYTES_PER_PIXEL = 4 + 4 + 2
 
@@ -24,8 +25,8 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts: list[int] = []
     original = Threads.sums
 
-    def counted(self: Threads, job: StackJob) -> StackSums:
-        sums = original(self, job)
+    def counted(self: Threads, job: StackJob, into: Moments | None = None) -> StackSums:
+        sums = original(self, job, into)
         counts.append(sums.bytes_read)
         return sums
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from campaigns import REGIONS, Campaign, params
 from emdarks.cameras import load_camera
@@ -16,7 +17,10 @@ from emdarks.darks import (
     calibrate_darks_lsq,
     mean_combine,
 )
-from emdarks.execution import Threads
+from emdarks.execution import Sample, StackJob, Threads
+from emdarks.fitsio.layout import scan_file
+from emdarks.frames.source import ArraySource, FileSource
+from emdarks.kernels.moments import Moments
 
 # Times of making, and what only a file has.
 VOLATILE = {"FILETIME", "DRPCTIME", "CHECKSUM", "DATASUM"}
@@ -150,3 +154,110 @@ def test_nothing_that_was_handed_over_is_changed(quirky: Campaign) -> None:
     assert maps.ext_hdr.tostring() == held[1]
     rules = load_camera("excam").headers
     assert "EXPTIME" in rules.invalid  # the reference loses it after its first dark
+
+
+SHAPE = (5, 23)
+TYPES = ["f4", ">f4", "f8", ">f8", "u1", "i2", ">i2", "u2", ">u2", "i4", ">i4", "u4", "i8", "u8"]
+
+
+def whole_numbers(rng: np.random.Generator, frames: int) -> tuple[Any, Any]:
+    """Frames that any type can hold, and flags."""
+    data = rng.integers(0, 255, (frames, *SHAPE)).astype(np.float64)
+    dq = np.where(rng.random(data.shape) < 0.2, rng.integers(1, 128, data.shape), 0)
+    dq[:, 0, 0] = 4
+    dq[1:, 0, 1] = 8
+    return data, dq.astype(np.uint16)
+
+
+def moments(sources: Any, executor: Threads | None = None, scale: float = 1.7) -> Moments:
+    job = StackJob(tuple(Sample(source, scale) for source in sources), SHAPE, (1 << 64) - 1)
+    return (executor or Threads(1)).sums(job).moments
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_types_and_byte_orders_of_images(rng: np.random.Generator, kind: str) -> None:
+    data, dq = whole_numbers(rng, 7)
+    expected = moments(ArraySource(*planes) for planes in zip(data, data % 3, dq, strict=True))
+    typed = (
+        ArraySource(x.astype(kind), (x % 3).astype(kind), q) for x, q in zip(data, dq, strict=True)
+    )
+    assert moments(typed).equal(expected)
+
+
+@pytest.mark.parametrize("kind", ["u1", "u2", ">u2", "i2", ">u4", "u4", "u8", ">u8"])
+def test_types_and_byte_orders_of_flags(rng: np.random.Generator, kind: str) -> None:
+    data, dq = whole_numbers(rng, 7)
+    expected = moments(ArraySource(x, None, q) for x, q in zip(data, dq, strict=True))
+    found = moments(ArraySource(x, None, q.astype(kind)) for x, q in zip(data, dq, strict=True))
+    assert (found.flags == expected.flags).all()
+    found.flags = expected.flags
+    assert found.equal(expected)
+
+
+@pytest.mark.parametrize("kind", ["f4", "f8", "u1", "i2", "u2", "i4", "u4", "i8"])
+def test_files_of_every_type(tmp_path: Path, rng: np.random.Generator, kind: str) -> None:
+    data, dq = whole_numbers(rng, 6)
+    sources = []
+    for i, (x, q) in enumerate(zip(data, dq, strict=True)):
+        path = tmp_path / f"frame{i}.fits"
+        hdus = [fits.PrimaryHDU(), fits.ImageHDU(x.astype(kind)), fits.ImageHDU(q, name="DQ")]
+        fits.HDUList(hdus).writeto(path)
+        sources.append(FileSource(scan_file(str(path))))
+    expected = moments(ArraySource(x, None, q) for x, q in zip(data, dq, strict=True))
+    assert moments(sources).equal(expected)
+    assert moments(sources, Threads(2, run_pixels=30, batch_files=4)).equal(expected)
+
+
+def test_a_stack_of_many_types(rng: np.random.Generator) -> None:
+    """Each change of type starts another batch; the sums stay open in between."""
+    data, dq = whole_numbers(rng, len(TYPES))
+    expected = moments(ArraySource(x, None, q) for x, q in zip(data, dq, strict=True))
+    mixed = [
+        ArraySource(x.astype(kind), None, q) for kind, x, q in zip(TYPES, data, dq, strict=True)
+    ]
+    for executor in (Threads(1), Threads(3, run_pixels=1, batch_files=3)):
+        assert moments(mixed, executor).equal(expected)
+
+
+def test_errors_and_flags_that_only_some_frames_have(rng: np.random.Generator) -> None:
+    data, dq = whole_numbers(rng, 260)
+    zero, none = np.zeros(SHAPE), np.zeros(SHAPE, np.uint16)
+    late = [
+        ArraySource(x, x % 3 if i > 200 else None, q if i % 2 else None)
+        for i, (x, q) in enumerate(zip(data, dq, strict=True))
+    ]
+    full = [
+        ArraySource(x, x % 3 if i > 200 else zero, q if i % 2 else none)
+        for i, (x, q) in enumerate(zip(data, dq, strict=True))
+    ]
+    expected = moments(full)
+    assert expected.err2 is not None
+    assert expected.err2.any()
+    for executor in (Threads(1), Threads(2, batch_files=3)):
+        assert moments(late, executor).equal(expected)
+
+
+def test_an_executor_used_again_has_forgotten(rng: np.random.Generator) -> None:
+    data, dq = whole_numbers(rng, 9)
+    with_errors = [ArraySource(x, x % 3, q) for x, q in zip(data, dq, strict=True)]
+    without = [ArraySource(x, np.zeros(SHAPE), q) for x, q in zip(data, dq, strict=True)]
+    executor = Threads(2, batch_files=4)
+    executor.release(moments(with_errors, executor))
+    again = moments(without, executor)
+    assert again.equal(moments(without))
+    executor.release(again)
+    assert moments(with_errors, executor).equal(moments(with_errors))
+
+
+def test_numbers_too_large_to_be_squared_count_as_not_finite(rng: np.random.Generator) -> None:
+    data, dq = whole_numbers(rng, 5)
+    data[2, 1, 1], data[3, 2, 2] = 1e200, -1e160
+    found = moments(ArraySource(x, None, q * 0) for x, q in zip(data, dq, strict=True))
+    flags, n = found.flags.reshape(SHAPE), found.n.reshape(SHAPE)
+    assert (flags[1, 1], flags[2, 2], flags.sum()) == (1, 1, 2)
+    assert (n[1, 1], n[2, 2], n.sum()) == (4, 4, 5 * data[0].size - 2)
+    assert np.isfinite(found.m2).all()
+    data = np.full((4, *SHAPE), 1e30)
+    large = moments([ArraySource(x) for x in data], scale=1.0)
+    assert (large.mean == 1e30).all()
+    assert (large.m2 == 0).all()

@@ -7,17 +7,22 @@ what has both signs): both read well to colour-blind people and in print.
 
 from __future__ import annotations
 
+import io
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import imsave
 
 __all__ = [
     "before_and_after",
+    "histogram",
     "map_grid",
     "new_figure",
     "pull_histogram",
@@ -25,6 +30,7 @@ __all__ = [
     "robust_limits",
     "robust_scatter",
     "show_map",
+    "thumbnail",
 ]
 
 Array = npt.NDArray[Any]
@@ -342,3 +348,75 @@ def before_and_after(
     for ax, (title, values) in zip(axes, panels.items(), strict=True):
         show_map(values, title, unit, limits=limits, ax=ax)
     return figure
+
+
+def histogram(
+    values: npt.ArrayLike,
+    title: str = "",
+    unit: str = "",
+    *,
+    bins: int = 100,
+    ax: Axes | None = None,
+) -> Axes:
+    """Histogram of pixel values, logarithmic in the number of pixels.
+
+    Parameters
+    ----------
+    values : array_like
+        Values that are not finite are left out; those beyond the central 99.8 % are counted
+        in the outermost bins.
+    title, unit : str
+        Above the histogram, and at its axis.
+    bins : int
+        Number of bins.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = _axes(ax, 4.2, 3.2)
+    array = np.asarray(values, dtype=np.float64)
+    finite = array[np.isfinite(array)]
+    low, high = robust_limits(finite, 0.001)
+    edges = np.linspace(low, high, bins + 1)
+    ax.hist(np.clip(finite, low, high), edges.tolist(), color=BLUE, log=finite.size > 0)
+    if finite.size:
+        ax.axvline(float(np.median(finite)), color=VERMILION, ls="--", lw=1, label="median")
+        ax.legend(fontsize=7, loc="upper right", frameon=False)
+    ax.set_xlabel(unit, fontsize=8)
+    ax.set_ylabel("pixels", fontsize=8)
+    ax.tick_params(labelsize=7)
+    ax.set_title(title, fontsize=10)
+    return ax
+
+
+def thumbnail(values: npt.ArrayLike, *, both_signs: bool = False, size: int = 200) -> bytes:
+    """Small picture of a map, without axes.
+
+    Parameters
+    ----------
+    values : array_like, shape (rows, columns)
+        The map; of large ones every second, third, ... row and column is taken. Row 0 is at
+        the bottom, pixels without a value are grey.
+    both_signs : bool
+        As in `show_map`.
+    size : int
+        Most rows and columns of the picture.
+
+    Returns
+    -------
+    bytes
+        A PNG file.
+    """
+    array = np.asarray(values)
+    step = math.ceil(max(array.shape) / size)
+    small = array[::step, ::step].astype(np.float64)
+    # Of a small frame, telemetry rows are more than a hundredth.
+    low, high = robust_limits(small, 0.03, symmetric=both_signs)
+    colours = colormaps[BOTH_SIGNS if both_signs else VALUES].with_extremes(bad=_NO_VALUE)
+    out = io.BytesIO()
+    shown = np.ma.masked_invalid(small)
+    imsave(out, shown, vmin=low, vmax=high, cmap=colours, origin="lower", format="png")
+    return out.getvalue()

@@ -158,6 +158,10 @@ class Camera:
         """
         return Reading(self, name, headers).explain()
 
+    def temperature(self, headers: Headers) -> float:
+        """Detector temperature that headers tell, degrees Celsius; NaN where unknown."""
+        return Reading(self, "", headers).temperature().value
+
     def takes_as_dark(self, headers: Headers) -> bool:
         """Whether a frame with these headers is a dark, as far as they tell."""
         try:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from emdarks.cli import cameras, campaign, check, plan, products
+from emdarks.cli import badpixels, cameras, campaign, check, plan, products, subtract
 
 __all__ = ["app", "main"]
 
@@ -25,6 +25,8 @@ for command in (
     products.noisemaps,
     products.dark,
     products.synthesize,
+    subtract.subtract,
+    badpixels.badpixels,
     check.check,
     plan.plan,
 ):

@@ -39,7 +39,7 @@ from emdarks.stacks import (
     figure_area,
     group_stacks,
     jobs_of,
-    readout_cards,
+    product_cards,
     to_em_electrons,
 )
 from emdarks.stacks.advice import warn_few_frames, warn_temperature, warn_unflagged
@@ -177,7 +177,7 @@ def calibrate_darks_lsq(
             "GAINERR": (gain_error, "relative gain error added to the errors"),
         },
     )
-    maps.ext_hdr.update(readout_cards(stacks[0].setting))
+    maps.ext_hdr.update(product_cards(stacks[0], job.camera))
     for line in (*bias_history(stacks[0], job.camera), *_offset_history(job, frame)):
         maps.ext_hdr["HISTORY"] = line
     return maps

@@ -15,7 +15,7 @@ from emdarks.products import Dark
 from emdarks.products.synthesis import DarkSetting, Maps, check_signs, dark_from_maps
 from emdarks.stacks import Stack, check_product, check_stack, group_stacks
 
-__all__ = ["build_synthesized_dark"]
+__all__ = ["build_synthesized_dark", "dark_setting", "planes_of"]
 
 Array = npt.NDArray[Any]
 
@@ -70,8 +70,9 @@ def build_synthesized_dark(
     if not stack.em_gain >= 1:
         raise InputTypeError(f"{stack}: the EM gain is below 1")
     check_stack(stack, None)
-    check_product(noisemaps.ext_hdr, noisemaps.filename or "the noise maps", stack)
-    planes, which = _planes(noisemaps, use_signed)
+    name = getattr(noisemaps, "filename", "") or "the noise maps"
+    check_product(noisemaps.ext_hdr, name, stack, job.camera)
+    planes, which = planes_of(noisemaps, use_signed)
     expected = frame_shape(job.arrtype, job.regions)
     if planes.values.shape[1:] != expected:
         raise InputTypeError(
@@ -79,8 +80,12 @@ def build_synthesized_dark(
         )
     if not full_frame:
         planes = planes.cut(region_slices(job.arrtype, "image", job.regions))
-    purpose = DarkSetting(stack.em_gain, stack.commanded_gain, stack.exposure_time, stack.k_gain)
-    return dark_from_maps(noisemaps, planes, purpose, which)
+    return dark_from_maps(noisemaps, planes, dark_setting(stack), which)
+
+
+def dark_setting(stack: Stack) -> DarkSetting:
+    """What a dark for the frames of a stack is for."""
+    return DarkSetting(stack.em_gain, stack.commanded_gain, stack.exposure_time, stack.k_gain)
 
 
 def _only_stack(stacks: list[Stack]) -> Stack:
@@ -93,7 +98,21 @@ def _only_stack(stacks: list[Stack]) -> Stack:
     return stacks[0]
 
 
-def _planes(noisemaps: Any, use_signed: bool) -> tuple[Maps, str]:
+def planes_of(noisemaps: Any, use_signed: bool) -> tuple[Maps, str]:
+    """Planes to make darks from, and which they are, in words.
+
+    Parameters
+    ----------
+    noisemaps : DetectorNoiseMaps, or an object like it
+        The maps.
+    use_signed : bool
+        See `build_synthesized_dark`.
+
+    Raises
+    ------
+    InputTypeError
+        Published C or D that darks would be made from are negative.
+    """
     if hasattr(noisemaps, "planes_for_darks"):
         planes: tuple[Maps, str] = noisemaps.planes_for_darks(use_signed)
         return planes

@@ -26,7 +26,7 @@ from emdarks.stacks import (
     figure_area,
     group_stacks,
     jobs_of,
-    readout_cards,
+    product_cards,
     to_detected_electrons,
 )
 from emdarks.stacks.advice import warn_temperature, warn_unflagged
@@ -177,7 +177,7 @@ def _product(planes: tuple[Array, ...], job: Setting, stack: Stack) -> Dark:
     ext["KGAINPAR"] = stack.k_gain
     ext["IS_SYNTH"] = 0
     ext["CAMERA"] = (job.camera.name, "camera by which headers were read")
-    ext.update(readout_cards(stack.setting))
+    ext.update(product_cards(stack, job.camera))
     names = input_names(job.inputs)
     name_inputs(ext, names, len(job.inputs))
     stamp(ext)

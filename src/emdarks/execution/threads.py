@@ -1,8 +1,8 @@
 """The embedded executor: the threads of one process.
 
-Thread safety: a run of pixels is one thread's from reading to accumulation,
-runs do not overlap, and each thread has its own `Scratch`. Files are opened
-and closed by the calling thread; positioned reads need no shared offset.
+Thread safety: a band of rows is one thread's from reading to closing, bands do not
+overlap, and each thread has its own room to work in. Files are opened and closed by the
+calling thread; positioned reads need no shared offset.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
 
@@ -18,12 +19,18 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.errors import InputError
-from emdarks.execution.blocks import FrameFigures, Sample, StackJob, StackSums, merge_tree
-from emdarks.frames.source import RawFrame, Reader, Scratch
-from emdarks.kernels.decode import unsigned
-from emdarks.kernels.figures import COLUMNS, row_figures
-from emdarks.kernels.moments import Moments, close, merge, reset, update
-from emdarks.kernels.stream import stream_run
+from emdarks.execution.blocks import (
+    BLOCK_FRAMES,
+    FrameFigures,
+    Sample,
+    StackJob,
+    StackSums,
+    merge_tree,
+)
+from emdarks.frames.source import RawFrame, Reader
+from emdarks.kernels.figures import COLUMNS
+from emdarks.kernels.moments import Moments, OpenSums, counts_dtype, merge
+from emdarks.kernels.stream import IN_MEMORY, Frames, Scratch, add_band
 
 __all__ = ["Executor", "Threads", "available_cores"]
 
@@ -31,21 +38,12 @@ Array = npt.NDArray[Any]
 A = TypeVar("A")
 B = TypeVar("B")
 
-# A run's pixels, raw and decoded, and its sums stay in a core's cache.
-RUN_PIXELS = 1 << 15
-# Few files open at a time; within a batch the sums cross main memory once.
-BATCH_FILES = 32
+# A run's pixels, as stored and as numbers, and its sums stay in a core's cache.
+RUN_PIXELS = 1 << 14
 # Packed files are held whole while they are open.
 BATCH_BYTES = 1 << 28
-
-
-def _alike(readers: Sequence[Reader], block: StackJob) -> list[RawFrame] | None:
-    """Raw frames of a batch that one compiled call can stream: plain, and of one layout."""
-    raw = [frame for frame in (reader.raw for reader in readers) if frame is not None]
-    kinds = {(frame.dtypes, frame.flips) for frame in raw}
-    if len(raw) < len(readers) or len(kinds) > 1 or block.kept:
-        return None
-    return raw
+# Bands of rows for each thread: enough to share the work evenly.
+BANDS = 8
 
 
 class Executor(Protocol):
@@ -55,8 +53,8 @@ class Executor(Protocol):
         """Results of a function for each item, in order."""
         ...
 
-    def sums(self, job: StackJob) -> StackSums:
-        """Accumulate all blocks of a stack and merge them."""
+    def sums(self, job: StackJob, into: Moments | None = None) -> StackSums:
+        """Accumulate all blocks of a stack and merge them; ``into`` receives the moments."""
         ...
 
     def release(self, moments: Moments) -> None:
@@ -69,6 +67,71 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Alike:
+    """Open frames that one compiled call can stream: they are laid out alike."""
+
+    first: int
+    raw: list[RawFrame]
+    scales: list[float]
+
+    @classmethod
+    def groups(cls, batch: Sequence[Sample], readers: Sequence[Reader]) -> list[_Alike]:
+        """Consecutive frames of one layout, in order."""
+        groups: list[_Alike] = []
+        for i, (sample, reader) in enumerate(zip(batch, readers, strict=True)):
+            raw = reader.raw
+            if not groups or groups[-1].kind != (raw.dtypes, raw.flips, raw.file == IN_MEMORY):
+                groups.append(cls(i, [], []))
+            groups[-1].raw.append(raw)
+            groups[-1].scales.append(sample.scale)
+        return groups
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What the frames have in common."""
+        raw = self.raw[0]
+        return raw.dtypes, raw.flips, raw.file == IN_MEMORY
+
+    @property
+    def stored(self) -> list[np.dtype[Any] | None]:
+        """Types of image, err and dq."""
+        return [None if dtype is None else np.dtype(dtype) for dtype in self.raw[0].dtypes]
+
+    @property
+    def dtypes(self) -> tuple[str | None, ...]:
+        """The same in native order."""
+        return tuple(None if d is None else d.newbyteorder("=").str for d in self.stored)
+
+    @property
+    def bytes_of_a_pixel(self) -> int:
+        """What is read of a pixel of all frames."""
+        if self.raw[0].file == IN_MEMORY:
+            return 0
+        return len(self.raw) * sum(d.itemsize for d in self.stored if d is not None)
+
+    def frames(self, mask: int) -> Frames:
+        """What the kernel needs to know."""
+        return Frames(
+            np.array([frame.file for frame in self.raw], np.int32),
+            np.array([frame.offsets for frame in self.raw], np.int64).T.copy(),
+            np.array(self.scales, np.float64),
+            np.array([d is not None and not d.isnative for d in self.stored]),
+            np.array(self.raw[0].flips, np.uint64),
+            np.uint64(mask),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Some frames of a block, and where they stand in it."""
+
+    group: _Alike
+    figures: Array
+    fresh: bool
+    closed: bool
 
 
 class Threads:
@@ -92,13 +155,15 @@ class Threads:
         self,
         threads: int | None = None,
         run_pixels: int = RUN_PIXELS,
-        batch_files: int = BATCH_FILES,
+        batch_files: int = BLOCK_FRAMES,
     ):
         self.threads = threads or available_cores()
         self._run_pixels = run_pixels
         self._batch_files = batch_files
         self._spare: list[Moments] = []
-        self._shifted = np.empty(0)
+        # Memory that was touched once is used again: rooms of threads, and open sums.
+        self._rooms: dict[Any, list[tuple[Scratch, OpenSums]]] = {}
+        self._whole: dict[Any, OpenSums] = {}
 
     def map(self, function: Callable[[A], B], items: Iterable[A]) -> list[B]:
         """See `Executor`."""
@@ -107,13 +172,15 @@ class Threads:
         with ThreadPoolExecutor(self.threads) as pool:
             return list(pool.map(function, items))
 
-    def sums(self, job: StackJob) -> StackSums:
+    def sums(self, job: StackJob, into: Moments | None = None) -> StackSums:
         """See `Executor`."""
         figures: list[FrameFigures] = []
         counted: list[int] = []
+        room = [into] if into is not None else []
 
         def leaf(block: StackJob) -> Moments:
-            moments, rows, count = self._accumulate(block)
+            moments = room.pop() if room else self._take(job)
+            rows, count = self._accumulate(block, moments)
             counted.append(count)
             if block.area is not None:
                 figures.extend(FrameFigures.from_rows(frame, block.area.rows) for frame in rows)
@@ -124,127 +191,111 @@ class Threads:
 
     def release(self, moments: Moments) -> None:
         """See `Executor`."""
-        self._spare.append(moments)
+        # Squared errors that are not 0 would have to be wiped out.
+        if not moments.has_errors:
+            self._spare.append(moments)
 
     def _take(self, job: StackJob) -> Moments:
+        fresh = (job.flags_dtype, job.has_err, job.kept, counts_dtype(len(job.samples)))
         size = job.shape[0] * job.shape[1]
         for i, moments in enumerate(self._spare):
-            kind = moments.n.size, moments.flags.dtype, moments.err2 is not None, moments.kept
-            if kind == (size, job.flags_dtype, job.has_err, job.kept):
+            kind = moments.flags.dtype, moments.err2 is not None, moments.kept, moments.n.dtype
+            if moments.n.size == size and kind == fresh:
                 return self._spare.pop(i)
-        return Moments.empty(size, job.flags_dtype, job.has_err, job.kept)
+        return Moments.empty(size, *fresh[:3], len(job.samples))
 
-    def _runs(self, shape: tuple[int, int]) -> list[tuple[int, int]]:
-        rows, cols = shape
-        step = max(1, self._run_pixels // cols) * cols
-        return [(lo, min(lo + step, rows * cols)) for lo in range(0, rows * cols, step)]
-
-    def _accumulate(self, block: StackJob) -> tuple[Moments, Array, int]:
-        """Sums of one block, its row figures (frame, row, figure), and bytes read."""
-        moments = self._take(block)
-        if self._shifted.size != moments.n.size:
-            self._shifted = np.empty(moments.n.size)
-        runs = self._runs(block.shape)
-        scratches: SimpleQueue[Scratch] = SimpleQueue()
-        owned = [Scratch(runs[0][1]) for _ in range(self.threads)]
-        for scratch in owned:
-            scratches.put(scratch)
+    def _accumulate(self, block: StackJob, moments: Moments) -> tuple[Array, int]:
+        """Sums of one block; its row figures (frame, row, figure), and bytes read."""
         rows = block.shape[0] if block.area is not None else 0
         figures = np.empty((len(block.samples), rows, len(COLUMNS)))
-        unpacked = 0
-        self.map(lambda run: reset(moments.part(*run), self._shifted[slice(*run)]), runs)
-        for first, batch in self._batches(block.samples):
+        pixels, counted = moments.n.size, 0
+        batches = list(self._batches(block.samples))
+        for number, (first, batch) in enumerate(batches):
             with self._opened(batch) as readers:
-                unpacked += sum(reader.bytes_unpacked for reader in readers)
+                counted += sum(reader.bytes_unpacked for reader in readers)
+                groups = _Alike.groups(batch, readers)
+                only = len(batches) == len(groups) == 1
+                for group in groups:
+                    part = _Part(
+                        group,
+                        figures[first + group.first :],
+                        fresh=number == 0 and group is groups[0],
+                        closed=number == len(batches) - 1 and group is groups[-1],
+                    )
+                    self._add(block, moments, part, only)
+                    counted += pixels * group.bytes_of_a_pixel
+        return figures, counted
 
-                raw = _alike(readers, block)
-                later = figures[first : first + len(batch)]
+    def _add(self, block: StackJob, moments: Moments, part: _Part, only: bool) -> None:
+        """Add frames of one layout to the sums of a block."""
+        frames = part.group.frames(block.mask)
+        err2 = np.empty(0) if moments.err2 is None else moments.err2
+        area = block.area
+        columns = np.array([0, 0, 0, 0] if area is None else [*area.cols, *area.prescan_cols])
+        whole = None if only and not block.kept else self._open(moments)
+        rooms: SimpleQueue[tuple[Scratch, OpenSums]] = SimpleQueue()
+        for room in self._rooms_for(block, moments, part.group.dtypes):
+            rooms.put(room)
 
-                def add(
-                    run: tuple[int, int], batch: Any = batch, raw: Any = raw, later: Array = later
-                ) -> None:
-                    scratch = scratches.get()
-                    try:
-                        if raw is None:
-                            self._add_run(block, moments, batch, readers, run, scratch, later)
-                        else:
-                            self._stream_run(block, moments, batch, raw, run, scratch, later)
-                    finally:
-                        scratches.put(scratch)
+        def add(band: tuple[int, int]) -> bool:
+            scratch, run = rooms.get()
+            try:
+                failed, has_errors = add_band(
+                    frames,
+                    band,
+                    scratch,
+                    run if whole is None else whole,
+                    whole is not None,
+                    part.fresh,
+                    columns,
+                    part.figures,
+                    part.closed,
+                    moments.n,
+                    moments.mean,
+                    moments.m2,
+                    err2,
+                    moments.flags,
+                )
+            finally:
+                rooms.put((scratch, run))
+            if failed >= 0:
+                path = part.group.raw[failed].path
+                raise InputError(f"{path}: ended while its pixels were read")
+            return bool(has_errors)
 
-                self.map(add, runs)
-        self.map(lambda run: close(moments.part(*run), self._shifted[slice(*run)]), runs)
-        return moments, figures, unpacked + sum(scratch.bytes_read for scratch in owned)
+        if any(self.map(add, self._bands(block.shape))):
+            moments.has_errors = True
 
-    def _add_run(
-        self,
-        block: StackJob,
-        moments: Moments,
-        batch: Sequence[Sample],
-        readers: Sequence[Reader],
-        run: tuple[int, int],
-        scratch: Scratch,
-        figures: Array,
-    ) -> None:
-        """Add one run of pixels of every frame of a batch."""
-        part = moments.part(*run)
-        shifted = self._shifted[slice(*run)]
-        cols, area = block.shape[1], block.area
-        mask = np.uint64(block.mask)
-        rows = slice(run[0] // cols, run[1] // cols)
-        for i, (sample, reader) in enumerate(zip(batch, readers, strict=True)):
-            data, err, dq = reader.pixels(*run, scratch)
-            update(part, shifted, data, err, dq, mask, sample.scale)
-            if area is not None:
-                columns = (*area.cols, *area.prescan_cols)
-                row_figures(data, dq, mask, sample.scale, cols, *columns, figures[i, rows])
+    def _open(self, moments: Moments) -> OpenSums:
+        """Open sums of a whole frame, with room for the largest samples in the moments."""
+        kind = moments.n.size, moments.flags.dtype, moments.err2 is not None
+        if kind not in self._whole:
+            self._whole[kind] = OpenSums.empty(*kind)
+        sums = self._whole[kind]
+        return sums if moments.top is None else sums._replace(top=moments.top)
 
-    def _stream_run(
-        self,
-        block: StackJob,
-        moments: Moments,
-        batch: Sequence[Sample],
-        raw: Sequence[RawFrame],
-        run: tuple[int, int],
-        scratch: Scratch,
-        figures: Array,
-    ) -> None:
-        """The same in one compiled call, for plain frames that are laid out alike."""
-        part = moments.part(*run)
-        cols, area = block.shape[1], block.area
-        pixels = run[1] - run[0]
-        words: list[Any] = []
-        numbers: list[Any] = []
-        for i, stored in enumerate(raw[0].dtypes):
-            dtype = np.dtype(stored or "u1")
-            buffer = scratch.bytes(i, pixels * dtype.itemsize)
-            words.append(None if stored is None else buffer.view(unsigned(dtype)))
-            numbers.append(None if stored is None else buffer.view(dtype.newbyteorder("=")))
-        failed = stream_run(
-            np.array([frame.file for frame in raw], np.int32),
-            np.array([frame.offsets for frame in raw], np.int64).T,
-            run,
-            words[0],
-            numbers[0],
-            words[1],
-            numbers[1],
-            words[2],
-            np.array(raw[0].flips, np.uint64),
-            np.uint64(block.mask),
-            np.array([sample.scale for sample in batch]),
-            part.n,
-            part.mean,
-            self._shifted[slice(*run)],
-            part.m2,
-            part.err2,
-            part.flags,
-            cols,
-            np.array([0, 0, 0, 0] if area is None else [*area.cols, *area.prescan_cols]),
-            figures[:, run[0] // cols : run[1] // cols],
-        )
-        if failed >= 0:
-            raise InputError(f"{raw[failed].path}: ended while its pixels were read")
-        scratch.bytes_read += len(raw) * sum(word.nbytes for word in words if word is not None)
+    def _rooms_for(
+        self, block: StackJob, moments: Moments, dtypes: tuple[Any, ...]
+    ) -> list[tuple[Scratch, OpenSums]]:
+        """Room to work in, of each thread."""
+        rows, cols = self._run_rows(block.shape[1]), block.shape[1]
+        kind = dtypes, rows, cols, moments.flags.dtype, moments.err2 is not None
+        if kind not in self._rooms:
+            self._rooms[kind] = [
+                (Scratch.empty(dtypes, rows, cols), OpenSums.empty(rows * cols, *kind[3:]))
+                for _ in range(self.threads)
+            ]
+        return self._rooms[kind]
+
+    def _run_rows(self, cols: int) -> int:
+        return max(1, self._run_pixels // cols)
+
+    def _bands(self, shape: tuple[int, int]) -> list[tuple[int, int]]:
+        """First and last-plus-one pixels of the bands: whole runs."""
+        rows, cols = shape
+        run = self._run_rows(cols)
+        step = run * cols * max(1, rows // (run * BANDS * self.threads))
+        return [(lo, min(lo + step, rows * cols)) for lo in range(0, rows * cols, step)]
 
     def _batches(self, samples: Sequence[Sample]) -> Iterator[tuple[int, Sequence[Sample]]]:
         """Frames to be open together, with the index of the first."""
@@ -272,7 +323,8 @@ class Threads:
                 reader.close()
 
     def _merge(self, left: Moments, right: Moments) -> Moments:
-        runs = self._runs((1, left.n.size))
-        self.map(lambda run: merge(left.part(*run), right.part(*run)), runs)
+        bands = self._bands((1, left.n.size))
+        self.map(lambda band: merge(left.part(*band), right.part(*band)), bands)
+        left.has_errors |= right.has_errors
         self.release(right)
         return left

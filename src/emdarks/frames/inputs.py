@@ -63,6 +63,12 @@ class FrameInput:
     headers: dict[str, Cards]
     provenance: Provenance
 
+    @property
+    def layout(self) -> FileLayout | None:
+        """The file that the pixels lie in; None where they are in memory."""
+        source = self.source.inner if isinstance(self.source, LevelledSource) else self.source
+        return source.layout if isinstance(source, FileSource) else None
+
 
 def _layer0(err: Any) -> Any:
     if err is None:

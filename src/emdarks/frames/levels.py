@@ -2,8 +2,8 @@
 
 The functions of emdarks take frames whose bias is subtracted and whose saturated samples
 are flagged. Frames of other cameras still hold a bias level and have no flags: a
-`LevelledSource` stands for such a frame and its readers do both, run by run. Nobody
-downstream knows.
+`LevelledSource` stands for such a frame and does both when it is opened. Nobody downstream
+knows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ from emdarks.cameras import Camera, FrameRecord
 from emdarks.detector import region_slices
 from emdarks.errors import InputError
 from emdarks.fitsio import scan_file
-from emdarks.frames.source import ArraySource, FileSource, Reader, Run, Scratch, read_array
+from emdarks.frames.source import (
+    ArrayReader,
+    ArraySource,
+    FileSource,
+    Reader,
+    Scratch,
+    read_array,
+)
 from emdarks.kernels.levels import level_run
 
 __all__ = ["LevelledSource", "Levels", "bias_frame", "levelled"]
@@ -88,67 +95,44 @@ class LevelledSource:
 
     @property
     def held_bytes(self) -> int:
-        """Memory that the frame takes while it is open."""
-        return self.inner.held_bytes
+        """Memory that the frame takes while it is open: numbers, errors, flags."""
+        return self.inner.held_bytes + 24 * math.prod(self.shape)
 
     def open(self) -> Reader:
-        """See `emdarks.frames.source.FrameSource`."""
-        frame = bias_frame(self.levels.frame, self.shape) if self.levels.frame else None
-        return LevelledReader(self.inner.open(), self.levels, frame, self.shape[1])
+        """See `emdarks.frames.source.FrameSource`; the whole frame is made ready at once."""
+        rows, cols = self.shape
+        scratch = Scratch(rows * cols)
+        reader = self.inner.open()
+        try:
+            stored, err, dq = reader.pixels(0, rows * cols, scratch)
+            data, flags = np.empty(stored.size), np.empty(stored.size, np.uint16)
+            frame = bias_frame(self.levels.frame, self.shape) if self.levels.frame else None
+            level_run(stored, self.levels.bias, frame, self.levels.saturation, data, flags)
+            unpacked = reader.bytes_unpacked + scratch.bytes_read
+            if not math.isinf(self.levels.saturation):
+                dq = flags if dq is None else flags | dq
+        finally:
+            reader.close()
+        left, right = self.levels.columns
+        if left < right:
+            image = data.reshape(rows, cols)
+            flagged = None if dq is None else dq.reshape(rows, cols)[:, left:right] != 0
+            image -= _row_levels(image[:, left:right], flagged, self.levels.statistic)
+        return ArrayReader(data, err, dq, bytes_unpacked=unpacked)
 
 
-class LevelledReader:
-    """Reader of a `LevelledSource`; what it delivers is its own."""
-
-    raw = None
-
-    def __init__(self, inner: Reader, levels: Levels, frame: Array | None, cols: int):
-        self.bytes_unpacked = inner.bytes_unpacked
-        self._inner = inner
-        self._levels = levels
-        self._frame = frame
-        self._cols = cols
-
-    def pixels(self, lo: int, hi: int, scratch: Scratch) -> Run:
-        """See `emdarks.frames.source.Reader`."""
-        left, right = self._levels.columns
-        if left == right:
-            return self._levelled(lo, hi, scratch)
-        # The level of a row takes the whole row.
-        first, last = lo // self._cols, -(-hi // self._cols)
-        data, err, dq = self._levelled(first * self._cols, last * self._cols, scratch)
-        rows = data.reshape(-1, self._cols)
-        rows -= self._row_levels(rows, dq)[:, np.newaxis]
-        cut = slice(lo - first * self._cols, hi - first * self._cols)
-        return data[cut], None if err is None else err[cut], None if dq is None else dq[cut]
-
-    def _levelled(self, lo: int, hi: int, scratch: Scratch) -> Run:
-        """Without bias level or bias frame, saturated samples flagged."""
-        stored, err, dq = self._inner.pixels(lo, hi, scratch)
-        data, flags = np.empty(stored.size), np.empty(stored.size, np.uint16)
-        frame = None if self._frame is None else self._frame[lo:hi]
-        level_run(stored, self._levels.bias, frame, self._levels.saturation, data, flags)
-        if math.isinf(self._levels.saturation):
-            return data, err, dq
-        return data, err, flags if dq is None else flags | dq
-
-    def _row_levels(self, rows: Array, flags: Array | None) -> Array:
-        """Level of each row from its unflagged pixels in the bias columns; NaN without any."""
-        columns = slice(*self._levels.columns)
-        samples = rows[:, columns].copy()
-        if flags is not None:
-            samples[flags.reshape(rows.shape)[:, columns] != 0] = np.nan
-        samples[~np.isfinite(samples)] = np.nan
-        blind = np.isnan(samples).all(axis=1)
-        samples[blind] = 0.0
-        take = np.nanmedian if self._levels.statistic == "median" else np.nanmean
-        level: Array = take(samples, axis=1)
-        level[blind] = np.nan
-        return level
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._inner.close()
+def _row_levels(columns: Array, flagged: Array | None, statistic: str) -> Array:
+    """Level of each row, shape (rows, 1), from its good pixels; NaN where it has none."""
+    samples = columns.copy()
+    if flagged is not None:
+        samples[flagged] = np.nan
+    samples[~np.isfinite(samples)] = np.nan
+    blind = np.isnan(samples).all(axis=1)
+    samples[blind] = 0.0
+    take = np.nanmedian if statistic == "median" else np.nanmean
+    level: Array = take(samples, axis=1)
+    level[blind] = np.nan
+    return level[:, np.newaxis]
 
 
 @lru_cache(maxsize=4)

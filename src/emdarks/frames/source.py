@@ -25,6 +25,7 @@ import numpy.typing as npt
 from emdarks.errors import InputError
 from emdarks.fitsio.layout import FileLayout, PlaneLayout, open_whole, read_plane
 from emdarks.kernels.decode import to_native, unsigned
+from emdarks.kernels.stream import IN_MEMORY
 
 __all__ = [
     "ArraySource",
@@ -60,18 +61,18 @@ class Scratch:
 
 @dataclass(frozen=True, slots=True)
 class RawFrame:
-    """Bytes of an open plain frame, for reading by compiled code.
+    """Bytes of an open frame, for reading by compiled code.
 
     Attributes
     ----------
     file : int
-        Descriptor.
+        Descriptor, or `emdarks.kernels.stream.IN_MEMORY`.
     path : str
         For messages.
     offsets : tuple of int
-        Where image, err and dq start; 0 where there is none.
+        Where image, err and dq start in the file, or their addresses; 0 where there is none.
     dtypes : tuple of (str or None)
-        Their stored types, floating-point image and err.
+        Their stored types, with the order of bytes.
     flips : tuple of int
         Bits to flip after swapping.
     """
@@ -89,8 +90,8 @@ class Reader(Protocol):
     bytes_unpacked: int
 
     @property
-    def raw(self) -> RawFrame | None:
-        """Where the bytes of a plain frame lie, if they need no more than swapping."""
+    def raw(self) -> RawFrame:
+        """Where the bytes of the frame lie; valid until it is closed."""
         ...
 
     def pixels(self, lo: int, hi: int, scratch: Scratch) -> Run:
@@ -148,13 +149,23 @@ def _as_flags(array: Array) -> Array:
 class ArrayReader:
     """Reader of arrays in memory."""
 
-    raw = None
-
-    def __init__(self, data: Array, err: Array | None, dq: Array | None):
-        self.bytes_unpacked = 0
+    def __init__(self, data: Array, err: Array | None, dq: Array | None, bytes_unpacked: int = 0):
+        self.bytes_unpacked = bytes_unpacked
         self._data = _as_float(data)
         self._err = None if err is None else _as_float(err)
         self._dq = None if dq is None else _as_flags(dq)
+
+    @property
+    def raw(self) -> RawFrame:
+        """See `Reader`."""
+        planes = (self._data, self._err, self._dq)
+        return RawFrame(
+            IN_MEMORY,
+            "a frame in memory",
+            tuple(0 if plane is None else plane.ctypes.data for plane in planes),
+            tuple(None if plane is None else plane.dtype.str for plane in planes),
+            (0, 0, 0),
+        )
 
     def pixels(self, lo: int, hi: int, scratch: Scratch) -> Run:
         """See `Reader`."""
@@ -241,9 +252,18 @@ class _Stored:
         return abs(self.integers) if flags or (self.integers > 0 and self.blank is None) else 0
 
     @property
-    def is_plain_float(self) -> bool:
-        """Whether the stored numbers are the physical ones, but for the order of bytes."""
-        return self.dtype.kind == "f" and self.bscale == 1.0 and self.bzero == 0.0
+    def is_plain(self) -> bool:
+        """Whether stored numbers are the physical ones but for the order of bytes, and a flip."""
+        if self.is_flags or self.flip:
+            return True
+        whole = self.dtype.kind == "f" or self.blank is None
+        return whole and self.bscale == 1.0 and self.bzero == 0.0
+
+    @property
+    def streamed(self) -> str:
+        """Type of the stored numbers, unsigned where bits are flipped."""
+        unsigned_ = self.is_flags or self.flip
+        return self.dtype.str.replace("i", "u") if unsigned_ else self.dtype.str
 
     def numbers(self, raw: Array) -> Array:
         """Physical numbers from stored bytes, which are overwritten."""
@@ -256,8 +276,7 @@ class _Stored:
         if self.is_flags or self.flip:
             return words
         native = words.view(self.dtype.newbyteorder("="))
-        whole = native.dtype.kind == "f" or self.blank is None
-        if whole and self.bscale == 1.0 and self.bzero == 0.0:
+        if self.is_plain:
             return native
         values = native.astype(np.float64)
         values *= self.bscale
@@ -277,16 +296,13 @@ class PlainReader:
         self._file = _open_unchanged(layout)
 
     @property
-    def raw(self) -> RawFrame | None:
+    def raw(self) -> RawFrame:
         """See `Reader`."""
-        for plane in self._planes[:2]:
-            if plane is not None and not plane.is_plain_float:
-                return None
         return RawFrame(
             self._file,
             self._path,
             tuple(0 if plane is None else plane.offset for plane in self._planes),
-            tuple(None if plane is None else plane.dtype.str for plane in self._planes),
+            tuple(None if plane is None else plane.streamed for plane in self._planes),
             tuple(0 if plane is None else plane.flip for plane in self._planes),
         )
 
@@ -428,11 +444,13 @@ class FileSource:
 
     @property
     def held_bytes(self) -> int:
-        """Memory held while open: all planes of a packed file, else nothing."""
-        if not self.layout.packed:
+        """Memory held while open: all planes of a packed or scaled file, else nothing."""
+        planes = [plane for plane in self._planes() if plane is not None]
+        if self.layout.packed:
+            return 2 * sum(plane.nbytes for plane in planes)
+        if self._is_plain(self._stored()):
             return 0
-        planes = (self.layout.image, self.layout.err, self.layout.dq)
-        return 2 * sum(plane.nbytes for plane in planes if plane is not None)
+        return 16 * len(planes) * math.prod(self.shape)
 
     def err_as_data(self) -> FrameSource:
         """The same frame with its errors in the place of the image."""
@@ -444,17 +462,34 @@ class FileSource:
             return layout.err, None, layout.dq
         return layout.image, layout.err, layout.dq
 
-    def open(self) -> Reader:
-        """See `FrameSource`."""
-        return self._unpack() if self.layout.packed else self._open_plain()
-
-    def _open_plain(self) -> Reader:
-        pixels = self.shape[0] * self.shape[1]
-        stored = tuple(
+    def _stored(self) -> tuple[_Stored | None, ...]:
+        pixels = math.prod(self.shape)
+        return tuple(
             None if plane is None else _Stored.of(plane, self.frame, pixels, i == 2)
             for i, plane in enumerate(self._planes())
         )
-        return PlainReader(self.layout, stored)
+
+    @staticmethod
+    def _is_plain(stored: tuple[_Stored | None, ...]) -> bool:
+        return stored[0] is not None and all(plane is None or plane.is_plain for plane in stored)
+
+    def open(self) -> Reader:
+        """See `FrameSource`."""
+        if self.layout.packed:
+            return self._unpack()
+        stored = self._stored()
+        reader = PlainReader(self.layout, stored)
+        return reader if self._is_plain(stored) else self._hold(reader)
+
+    def _hold(self, reader: PlainReader) -> Reader:
+        """Numbers that need scaling are made of the whole frame at once."""
+        pixels = math.prod(self.shape)
+        scratch = Scratch(pixels)
+        try:
+            planes = reader.pixels(0, pixels, scratch)
+        finally:
+            reader.close()
+        return ArrayReader(*planes, bytes_unpacked=scratch.bytes_read)
 
     def _unpack(self) -> Reader:
         planes = self._planes()
@@ -463,6 +498,5 @@ class FileSource:
                 None if plane is None else _unpack(hdus, self.layout, plane, self.frame, i == 2)
                 for i, plane in enumerate(planes)
             )
-        reader = ArrayReader(np.zeros(self.shape) if data is None else data, err, dq)
-        reader.bytes_unpacked = self.layout.size
-        return reader
+        data = np.zeros(self.shape) if data is None else data
+        return ArrayReader(data, err, dq, bytes_unpacked=self.layout.size)

@@ -7,7 +7,7 @@ from typing import TypeVar, cast
 
 import numba
 
-__all__ = ["inline", "jit"]
+__all__ = ["bare", "inline", "jit"]
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -19,6 +19,16 @@ def jit(function: Function) -> Function:
     "the same bits" means.
     """
     compiled = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+    return cast("Function", compiled)
+
+
+def bare(function: Function) -> Function:
+    """Compile a kernel that makes no arrays, but many views of those that it is given.
+
+    Views are counted references, and counting is an atomic operation, on memory that threads
+    share; without Numba's run-time they are plain pointers.
+    """
+    compiled = numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)(function)
     return cast("Function", compiled)
 
 

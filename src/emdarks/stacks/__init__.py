@@ -8,7 +8,13 @@ frames belong together (`group`), by which factor their numbers become electrons
 
 from emdarks.stacks.area import check_shape, figure_area, telemetry_slice
 from emdarks.stacks.group import Stack, check_stack, group_stacks
-from emdarks.stacks.readout import bias_history, check_frames, check_product, readout_cards
+from emdarks.stacks.readout import (
+    bias_history,
+    bias_text,
+    check_frames,
+    check_product,
+    product_cards,
+)
 from emdarks.stacks.store import Screening, StackStore, accumulate_stacks, jobs_of
 from emdarks.stacks.units import to_detected_electrons, to_em_electrons
 
@@ -18,6 +24,7 @@ __all__ = [
     "StackStore",
     "accumulate_stacks",
     "bias_history",
+    "bias_text",
     "check_frames",
     "check_product",
     "check_shape",
@@ -25,7 +32,7 @@ __all__ = [
     "figure_area",
     "group_stacks",
     "jobs_of",
-    "readout_cards",
+    "product_cards",
     "telemetry_slice",
     "to_detected_electrons",
     "to_em_electrons",

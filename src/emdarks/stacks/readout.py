@@ -14,12 +14,12 @@ from emdarks.fitsio import Header
 from emdarks.frames import FrameInput
 from emdarks.stacks.group import Stack
 
-__all__ = ["bias_history", "check_frames", "check_product", "readout_cards", "readout_text"]
+__all__ = ["bias_history", "bias_text", "check_frames", "check_product", "product_cards"]
 
 Setting = tuple[tuple[str, str], ...]
 
-#: Card in which products keep the readout setting of their frames.
-_KEYWORD = "READOUT"
+#: Cards in which products keep the readout setting of their frames, and their bias.
+_READOUT, _BIAS = "READOUT", "BIASSUB"
 
 
 def check_frames(stacks: Sequence[Stack]) -> None:
@@ -57,14 +57,38 @@ def readout_text(setting: Setting) -> str:
     return "; ".join(f"{name}={value}" for name, value in setting)
 
 
-def readout_cards(setting: Setting) -> dict[str, str]:
-    """Card of a product that says the readout setting; none where a camera has no settings."""
-    # Without a comment: the text may be longer than a card, and comments are cut off then.
-    return {_KEYWORD: readout_text(setting)} if setting else {}
+def bias_text(stack: Stack, camera: Camera) -> str | None:
+    """What reading subtracted from frames: "nothing", a level, a frame, a region.
+
+    None for frames that come with their bias subtracted.
+    """
+    record, bias = stack.frames[0].record, camera.bias
+    if bias is not None and record.in_dn and bias.region is not None:
+        return f"{bias.statistic} of each row in {bias.region}"
+    if bias is not None and record.in_dn and bias.file is not None:
+        return f"frame {Path(bias.file).name}"
+    if record.bias:
+        return f"level {record.bias:g} DN"
+    return None if camera.frames.err_and_dq else "nothing"
 
 
-def check_product(header: Header, product: str, stack: Stack) -> None:
-    """Compare the readout setting of a product with that of frames it is to be used for.
+def product_cards(stack: Stack, camera: Camera) -> dict[str, str]:
+    """Cards of a product that say how its frames were read; none where there is no choice."""
+    # Without comments: texts may be longer than a card, and comments are cut off then.
+    cards = {_READOUT: readout_text(stack.setting), _BIAS: bias_text(stack, camera) or ""}
+    return {keyword: text for keyword, text in cards.items() if text}
+
+
+def bias_history(stack: Stack, camera: Camera) -> list[str]:
+    """A line for the history of a product: what was subtracted, or what it holds instead."""
+    text = bias_text(stack, camera)
+    if text == "nothing":
+        return ["No bias level was subtracted: what the frames hold of it is in this product"]
+    return [f"Bias subtracted from every frame: {text}"] if text else []
+
+
+def check_product(header: Header, product: str, stack: Stack, camera: Camera) -> None:
+    """Compare how frames are read with how those of a product were.
 
     Parameters
     ----------
@@ -74,26 +98,36 @@ def check_product(header: Header, product: str, stack: Stack) -> None:
         Its name, for messages.
     stack : Stack
         The frames.
+    camera : Camera
+        Reads them.
 
     Raises
     ------
     InputError
-        The settings differ.
+        Readout settings differ, or what is subtracted as bias.
 
     Warns
     -----
     EmdarksWarning
         The frames have settings and the product says nothing of its own.
     """
-    if not stack.setting:
-        return
-    frame, mine = stack.frames[0].record.name, readout_text(stack.setting)
-    theirs: Any = header.get(_KEYWORD)
+    frame, mine = stack.frames[0].record.name, product_cards(stack, camera)
+    if _READOUT in mine:
+        _compare_settings(header.get(_READOUT), mine[_READOUT], frame, product)
+    theirs = header.get(_BIAS)
+    if _BIAS in mine and theirs is not None and theirs != mine[_BIAS]:
+        raise InputError(
+            f"{frame}: the bias subtracted is: {mine[_BIAS]}; from the frames of {product}: "
+            f"{theirs}; read both with the same camera file"
+        )
+
+
+def _compare_settings(theirs: Any, mine: str, frame: str, product: str) -> None:
     if theirs is None:
         warnings.warn(
             f"{product}: does not say the readout setting of its frames; that of {frame} is {mine}",
             EmdarksWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     elif theirs != mine:
         known = set(str(theirs).split("; "))
@@ -102,20 +136,3 @@ def check_product(header: Header, product: str, stack: Stack) -> None:
             f"{frame}: has {differing or mine}, but {product} is made of frames with {theirs}; "
             "use a product of the same readout setting"
         )
-
-
-def bias_history(stack: Stack, camera: Camera) -> list[str]:
-    """What was subtracted from the frames of a product, and what was not, for its history.
-
-    Nothing is said of frames that come with their bias subtracted.
-    """
-    record, bias = stack.frames[0].record, camera.bias
-    if bias is not None and record.in_dn and bias.region is not None:
-        return [f"The {bias.statistic} of the region {bias.region} was subtracted from each row"]
-    if bias is not None and record.in_dn and bias.file is not None:
-        return [f"The bias frame {Path(bias.file).name} was subtracted from every frame"]
-    if record.bias:
-        return [f"A bias level of {record.bias:g} DN was subtracted from every pixel"]
-    if not camera.frames.err_and_dq:
-        return ["No bias level was subtracted: what the frames hold of it is in this product"]
-    return []

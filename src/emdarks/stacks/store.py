@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from emdarks.execution import Executor, Sample, StackJob, StackSums
 from emdarks.execution.blocks import FigureArea
-from emdarks.kernels.moments import Moments, merge
+from emdarks.kernels.moments import Moments, counts_dtype, merge
 from emdarks.kernels.screen import screen, trimmed_means
 from emdarks.stacks.group import Stack
 
@@ -33,8 +33,6 @@ class StackStore:
         Good samples.
     mean, m2 : ndarray of float64
         Mean, and sum of squared deviations from it.
-    err2 : ndarray of float64 or None
-        Sum of squared errors; None where all errors are 0.
     flags : ndarray of unsigned integers
         Bitwise OR of all flags.
     rejected : ndarray of int, shape (pixels,), or None
@@ -46,45 +44,48 @@ class StackStore:
         pixels = jobs[0].shape[0] * jobs[0].shape[1]
         shape = (stacks, pixels)
         frames = max(len(job.samples) for job in jobs)
-        # Memory is touched stack by stack, as results arrive.
-        self.n = np.empty(shape, np.uint16 if frames < 1 << 16 else np.uint32)
+        # Memory is touched stack by stack, as frames are streamed; errors only where one is
+        # not 0.
+        self.n = np.empty(shape, counts_dtype(frames))
         self.mean = np.empty(shape)
         self.m2 = np.empty(shape)
-        # Errors that are all 0 need no memory.
-        self.err2: Array | None = None
         self.flags = np.empty(shape, np.result_type(*(job.flags_dtype for job in jobs)))
         self.rejected: Array | None = None
+        self._err2 = np.zeros(shape) if any(job.has_err for job in jobs) else None
+        self._has_errors = [False] * stacks
 
-    def put(self, stack: int, moments: Moments) -> None:
-        """Keep the closed sums of a stack."""
-        self.n[stack] = moments.n
-        self.mean[stack] = moments.mean
-        self.m2[stack] = moments.m2
-        self.flags[stack] = moments.flags
-        if moments.err2 is not None and moments.err2.any():
-            self._room_for_err()[stack] = moments.err2
+    @property
+    def err2(self) -> Array | None:
+        """Sum of squared errors; None where all errors are 0."""
+        return self._err2 if any(self._has_errors) else None
 
-    def _room_for_err(self) -> Array:
-        if self.err2 is None:
-            self.err2 = np.zeros(self.mean.shape)
-        return self.err2
+    def moments(self, stack: int) -> Moments:
+        """Moments of a stack, as views: what is written to them is kept."""
+        err2 = None if self._err2 is None else self._err2[stack]
+        return Moments(
+            self.n[stack],
+            self.mean[stack],
+            self.m2[stack],
+            err2,
+            self.flags[stack],
+            has_errors=self._has_errors[stack],
+        )
+
+    def keep(self, stack: int, moments: Moments) -> None:
+        """Take note of what was written to the moments of a stack."""
+        self._has_errors[stack] = moments.has_errors
 
     def merge(self, other: StackStore, executor: Executor) -> None:
         """Join the moments of other frames of the same stacks into these."""
-        if other.err2 is not None:
-            self._room_for_err()
+        if other.err2 is not None and self._err2 is None:
+            self._err2 = np.zeros(self.mean.shape)
 
         def join(stack: int) -> None:
-            mine, theirs = self._sums(stack), other._sums(stack)
-            merge(mine, theirs)
-            self.n[stack] = mine.n
+            mine = self.moments(stack)
+            merge(mine, other.moments(stack))
+            self.keep(stack, mine)
 
         executor.map(join, range(len(self.n)))
-
-    def _sums(self, stack: int) -> Moments:
-        err2 = None if self.err2 is None else self.err2[stack]
-        counts = self.n[stack].astype(np.int32)
-        return Moments(counts, self.mean[stack], self.m2[stack], err2, self.flags[stack])
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,19 +167,21 @@ def accumulate_stacks(
     store : StackStore
         Moments.
     sums : list of StackSums
-        Figures and bytes read, stack by stack; their moments are no longer valid.
+        Figures and bytes read, stack by stack; their moments are those in the store.
     """
     store = StackStore(jobs)
     if screenings is not None:
         store.rejected = np.zeros(store.n.shape[1], np.int32)
+    tops = np.empty((store.n.shape[1], jobs[0].kept)) if jobs[0].kept else None
     finished = []
     for index, job in enumerate(jobs):
-        sums = executor.sums(job)
+        moments = store.moments(index)
+        moments.top = tops
+        sums = executor.sums(job, moments)
         if screenings is not None:
             assert store.rejected is not None
-            screen_stack(sums.moments, screenings[index], store.rejected, executor)
-        store.put(index, sums.moments)
-        executor.release(sums.moments)
+            screen_stack(moments, screenings[index], store.rejected, executor)
+        store.keep(index, moments)
         finished.append(sums)
     return store, finished
 
