@@ -153,6 +153,7 @@ def build_bad_pixel_map(
     if isinstance(maps_or_dark, (str, os.PathLike)):
         maps_or_dark = load_product(maps_or_dark)
     chosen = load_camera(camera or _camera_named_in(maps_or_dark))
+    chosen = chosen.fitted_to(np.shape(maps_or_dark.data)[-2:])
     regions = chosen.regions if detector_regions is None else detector_regions
     judged = _judged(maps_or_dark, use_signed)
     area, result = _areas(judged, maps_or_dark, chosen.arrtype, regions, full_frame)

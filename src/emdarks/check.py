@@ -29,6 +29,7 @@ from emdarks.stacks import (
     Stack,
     StackStore,
     accumulate_stacks,
+    check_frames,
     check_shape,
     common_slope,
     figure_area,
@@ -169,6 +170,7 @@ def check_darks(
     """
     job = setting(dataset, camera, detector_regions, executor, mask_bits, kgain)
     stacks = group_stacks(job.inputs)
+    check_frames(stacks)
     check_campaign(stacks, kgain, min_frames=2)
     check_shape(stacks, job.arrtype, job.regions)
     for stack in stacks:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from emdarks.cli import badpixels, campaign, check, plan, products, subtract, talk
+from emdarks.cli import badpixels, cameras, campaign, check, plan, products, subtract, talk
 from emdarks.cli.common import with_common
 
 __all__ = ["app", "main"]
@@ -33,6 +33,7 @@ for command in (
     plan.plan,
 ):
     app.command()(with_common(command))
+app.add_typer(cameras.app)
 
 
 def _version(wanted: bool) -> None:

@@ -14,6 +14,7 @@ from emdarks.cli.options import (
     CameraName,
     Frames,
     MaskBits,
+    ModeName,
     Overwrite,
     Params,
     ThreadCount,
@@ -47,6 +48,7 @@ def simulate(
     camera: Annotated[
         str | None, typer.Option("--camera", help="Built-in camera or camera file.")
     ] = None,
+    mode: ModeName = None,
     frames: Annotated[int, typer.Option("--frames", min=1, help="Frames of each stack.")] = 10,
     seed: Annotated[
         int, typer.Option("--seed", min=0, help="The same seed makes the same frames.")
@@ -88,6 +90,7 @@ def simulate(
                 seed,
                 units.value,
                 effects=Effects(unflagged=unflagged, saturation=saturation),
+                mode=mode,
                 overwrite=overwrite,
                 threads=threads or available_cores(),
                 progress=advance,
@@ -97,7 +100,8 @@ def simulate(
                 "folder": str(directory),
                 "camera": files.campaign.camera.name,
                 "stacks": len(files.campaign.stacks),
-                "frames": len(files.paths),
+                "frames": sum(stack.frames for stack in files.campaign.stacks),
+                "files": len(files.paths),
                 "megabytes": round(sum(path.stat().st_size for path in files.paths) / 1e6, 1),
                 "seed": seed,
                 "truth": str(files.truth_path),
@@ -142,7 +146,7 @@ def inspect(
         from emdarks.inspection import inspect_campaign
 
         picture = None if plot is None else talk.target(plot, "levels.png", overwrite)
-        dataset = select_frames(frames)
+        dataset = select_frames(frames, camera)
         with talk.streaming("inspecting", len(dataset), threads, "judging") as executor:
             summary = inspect_campaign(
                 dataset,

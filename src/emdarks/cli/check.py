@@ -35,7 +35,7 @@ def check(
         from emdarks.cli.tables import check_table
         from emdarks.frames import select_frames
 
-        dataset = select_frames(frames)
+        dataset = select_frames(frames, camera)
         with talk.streaming("reading", len(dataset), threads, "fitting") as executor:
             report = check_darks(
                 dataset,

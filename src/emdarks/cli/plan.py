@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from emdarks.cli import talk
-from emdarks.cli.options import AsJson
+from emdarks.cli.options import AsJson, ModeName
 
 __all__ = ["plan"]
 
@@ -58,6 +58,7 @@ def plan(
     camera: Annotated[
         str, typer.Option("--camera", help="Built-in camera or camera file: its noise.")
     ] = "excam",
+    mode: ModeName = None,
     read_noise: Annotated[
         float | None, typer.Option("--read-noise", help="EM electrons, instead of the camera's.")
     ] = None,
@@ -116,7 +117,8 @@ def plan(
             "dark_current": dark_current,
         }
         given = {name: value for name, value in figures.items() if value is not None}
-        noise = replace(load_camera(camera).noise, **given)
+        chosen = load_camera(camera)
+        noise = replace((chosen if mode is None else chosen.in_mode(mode)).noise, **given)
         readout = Readout(kappa, stages, *lost_shares)
         darks: Any = wanted
         if budget is None:

@@ -85,7 +85,7 @@ def noisemaps(
         from emdarks.frames import select_frames
         from emdarks.products.header import product_name
 
-        dataset = select_frames(frames)
+        dataset = select_frames(frames, camera)
         path = talk.target(output, product_name(dataset.frames[-1].filename, "_dnm_cal"), overwrite)
         with talk.streaming("reading", len(dataset), threads, "fitting") as executor:
             maps = calibrate_darks_lsq(
@@ -151,7 +151,7 @@ def dark(
         from emdarks.frames import select_frames
         from emdarks.products.header import product_name
 
-        dataset = _chosen(select_frames(frames), camera, gain, exptime)
+        dataset = _chosen(select_frames(frames, camera), camera, gain, exptime, kgain)
         path = talk.target(output, product_name(dataset.frames[-1].filename, "_drk_cal"), overwrite)
         with talk.streaming("reading", len(dataset), threads, "combining") as executor:
             product = build_trad_dark(
@@ -168,7 +168,13 @@ def dark(
         talk.result(_dark_result(product, path), as_json)
 
 
-def _chosen(dataset: Any, camera: str | None, gain: float | None, exptime: float | None) -> Any:
+def _chosen(
+    dataset: Any,
+    camera: str | None,
+    gain: float | None,
+    exptime: float | None,
+    kgain: float | None,
+) -> Any:
     """Those frames of a dataset that have the EM gain and exposure time asked for."""
     from emdarks.cameras import load_camera
     from emdarks.errors import InputError
@@ -176,7 +182,7 @@ def _chosen(dataset: Any, camera: str | None, gain: float | None, exptime: float
 
     if gain is None and exptime is None:
         return dataset
-    inputs = frame_inputs(dataset, load_camera(camera or camera_named_in(dataset)))
+    inputs = frame_inputs(dataset, load_camera(camera or camera_named_in(dataset)), kgain)
     chosen = [
         i
         for i, record in enumerate(item.record for item in inputs)
@@ -230,7 +236,7 @@ def synthesize(
         path = talk.target(output, product_name(product.filename, "_drk_cal"), overwrite)
         if like is not None:
             made = build_synthesized_dark(
-                select_frames([like]),
+                select_frames([like], camera),
                 product,
                 full_frame=full_frame,
                 use_signed=not clipped,
@@ -242,6 +248,7 @@ def synthesize(
             section = None
             if not full_frame:
                 chosen = load_camera(camera or _camera_of(product))
+                chosen = chosen.fitted_to(product.data.shape[1:])
                 expected = frame_shape(chosen.arrtype, chosen.regions)
                 if product.data.shape[1:] != expected:
                     raise InputError(

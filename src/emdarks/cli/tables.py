@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
+from emdarks.cameras import Camera, Explained
 from emdarks.check import CheckReport
 from emdarks.inspection import CampaignSummary, StackSummary
 
-__all__ = ["campaign_table", "check_table"]
+__all__ = ["cameras_table", "campaign_table", "check_table", "explained_table"]
 
 _CAPTION = (
     "odd: frames that a warning names. masked: share of the samples in the imaging area. level, "
@@ -88,5 +91,28 @@ def check_table(report: CheckReport) -> Table:
             f"{stack.sigmas:+.1f}",
             f"{stack.pull_median:+.3f}",
             f"{stack.pull_scatter:.3f}",
+        )
+    return table
+
+
+def cameras_table(cameras: Sequence[Camera]) -> Table:
+    """Names and descriptions."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for title in ("camera", "description", "modes"):
+        table.add_column(title, justify="right" if title == "modes" else "left")
+    for camera in cameras:
+        table.add_row(camera.name, camera.description, str(len(camera.modes) or "-"))
+    return table
+
+
+def explained_table(lines: Sequence[Explained]) -> Table:
+    """What a camera makes of a header, line by line; what is wrong in red."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for title in ("quantity", "understood as", "from"):
+        table.add_column(title, overflow="fold")
+    for line in lines:
+        style = "" if line.fine else "red"
+        table.add_row(
+            *(Text(text, style=style) for text in (line.quantity, line.value or "-", line.source))
         )
     return table

@@ -13,7 +13,7 @@ from emdarks.detector import Regions, frame_shape, region_slices
 from emdarks.errors import InputError, InputTypeError
 from emdarks.products import Dark
 from emdarks.products.synthesis import DarkSetting, Maps, check_signs, dark_from_maps
-from emdarks.stacks import Stack, check_stack, group_stacks
+from emdarks.stacks import Stack, check_product, check_stack, group_stacks
 
 __all__ = ["build_synthesized_dark", "dark_setting", "planes_of"]
 
@@ -59,7 +59,8 @@ def build_synthesized_dark(
     Raises
     ------
     InputError, MissingKeywordError
-        The frames belong to more than one stack, or a header lacks a keyword.
+        The frames belong to more than one stack, a header lacks a keyword, or the maps are
+        of another readout setting.
     InputTypeError
         The maps have not the shape of the geometry's frame, a gain is below 1, or
         published C or D, where darks are made from them, are negative.
@@ -69,6 +70,8 @@ def build_synthesized_dark(
     if not stack.em_gain >= 1:
         raise InputTypeError(f"{stack}: the EM gain is below 1")
     check_stack(stack, None)
+    name = getattr(noisemaps, "filename", "") or "the noise maps"
+    check_product(noisemaps.ext_hdr, name, stack, job.camera)
     planes, which = planes_of(noisemaps, use_signed)
     expected = frame_shape(job.arrtype, job.regions)
     if planes.values.shape[1:] != expected:

@@ -73,6 +73,7 @@ def inspect_campaign(
     """
     chosen = load_camera(camera or camera_named_in(dataset))
     campaign = sort_frames(dataset, chosen)
+    chosen = chosen.fitted_to(campaign.shape)
     job = Setting(
         campaign.inputs, chosen, chosen.regions, executor or Threads(), mask_of(mask_bits)
     )

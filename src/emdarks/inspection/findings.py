@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from emdarks.cameras import Unit
 from emdarks.detector import frame_shape
+from emdarks.errors import InputError
 from emdarks.inspection.coverage import (
     can_be_fitted,
     ill_conditioned,
@@ -30,6 +31,7 @@ from emdarks.inspection.single_frames import (
 )
 from emdarks.inspection.summary import Finding, Severity, StackSummary
 from emdarks.inspection.words import named, several
+from emdarks.stacks import check_frames
 from emdarks.stacks.advice import ENOUGH_FRAMES, TEMPERATURE_SPREAD
 from emdarks.stacks.group import GAIN_WARNING
 
@@ -123,6 +125,18 @@ def _geometry(facts: Facts) -> Iterator[Finding]:
             f"{facts.camera.name} {expected[0]} x {expected[1]} (levels here are of the whole "
             "frame)",
             remedy="name the camera of these frames",
+        )
+
+
+def _readout(facts: Facts) -> Iterator[Finding]:
+    try:
+        check_frames(facts.campaign.stacks)
+    except InputError as error:
+        yield Finding(
+            "problem",
+            "readout",
+            f"these frames do not go together: {error}",
+            remedy="calibrate frames of each readout setting by themselves",
         )
 
 
@@ -325,6 +339,7 @@ CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     _unusable,
     _odd_shapes,
     _geometry,
+    _readout,
     can_be_fitted,
     _single_frames,
     _gains,

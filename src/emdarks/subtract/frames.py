@@ -18,7 +18,7 @@ from emdarks.fitsio import Cards, HDUList, Header
 from emdarks.fitsio.layout import read_others
 from emdarks.flags import DQ
 from emdarks.frames import FrameInput, Image
-from emdarks.frames.source import FileSource, Scratch
+from emdarks.frames.source import Scratch
 from emdarks.kernels.decode import unsigned
 from emdarks.products.header import stamp
 from emdarks.products.synthesis import DarkSetting
@@ -53,6 +53,8 @@ class StackStep:
         Keyword of the unit.
     inputs : frozenset of str
         Real paths of all input files, which are not to be replaced.
+    bias : str
+        What reading subtracted, in words; empty where frames come without bias.
     """
 
     stack: Stack
@@ -61,6 +63,7 @@ class StackStep:
     telemetry: slice
     unit_keyword: str
     inputs: frozenset[str]
+    bias: str = ""
 
     def dark(self) -> DarkPlanes:
         """The dark, cut to the frame."""
@@ -194,6 +197,8 @@ class SubtractedFrame(Image):
             f"Dark subtracted: pixels ({was}) times {self._scale:.10g} to detected electrons, "
             f"less {facts.words}"
         )
+        if step.bias and step.bias != "nothing":
+            header["HISTORY"] = f"Bias subtracted before: {step.bias}"
         if step.sections.frame[0].start is not None:
             header["HISTORY"] = "Cut to the image region, which is all that the dark covers"
 
@@ -209,9 +214,9 @@ class SubtractedFrame(Image):
     def hdu_list(self) -> HDUList:
         """HDUs other than image, ERR and DQ, as the frame has them."""
         if self._hdu_list is None:
-            source = self._input.source
+            layout = self._input.layout
             own = getattr(self._origin, "hdu_list", None) or []
-            own = read_others(source.layout) if isinstance(source, FileSource) else own
+            own = own if layout is None else read_others(layout)
             self._hdu_list = HDUList([hdu.copy() for hdu in own])
         return self._hdu_list
 
@@ -258,8 +263,8 @@ class SubtractedFrame(Image):
 def _result_name(item: FrameInput) -> str:
     """Name of the result: that of the frame, unpacked, with the plane where it is a cube's."""
     name = re.sub(r"\.(gz|fz)$", "", item.provenance.name)
-    source, index = item.source, item.provenance.frame
-    if isinstance(source, FileSource) and source.layout.n_frames > 1 and index is not None:
+    layout, index = item.layout, item.provenance.frame
+    if layout is not None and layout.n_frames > 1 and index is not None:
         stem, ending = os.path.splitext(name)  # noqa: PTH122  a name, not a path
         return f"{stem}_{index:04d}{ending}"
     return name

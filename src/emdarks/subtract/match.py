@@ -16,7 +16,7 @@ from emdarks.darks.synthesis import dark_setting, planes_of
 from emdarks.detector import Regions, frame_shape, region_slices
 from emdarks.errors import EmdarksWarning, InputError
 from emdarks.products.synthesis import DarkSetting, Maps, synthesize_arrays
-from emdarks.stacks import Stack
+from emdarks.stacks import Stack, check_product
 from emdarks.stacks.advice import TEMPERATURE_SPREAD
 from emdarks.stacks.group import GAIN_WARNING, TIME_TOLERANCE
 
@@ -186,10 +186,10 @@ def _check_camera(product: Any, name: str, camera: Camera) -> None:
 
 
 def _warn_temperature(product: Any, name: str, stacks: Sequence[Stack], camera: Camera) -> None:
-    dark = product.ext_hdr.get(camera.keywords.temperature)
+    dark = camera.temperature((product.ext_hdr,))
     values = np.array([item.record.temperature for stack in stacks for item in stack.frames])
     values = values[np.isfinite(values) & (values > ABSOLUTE_ZERO)]
-    if isinstance(dark, str) or dark is None or not dark > ABSOLUTE_ZERO or values.size == 0:
+    if not dark > ABSOLUTE_ZERO or values.size == 0:
         return
     far = float(values[np.argmax(np.abs(values - dark))])
     if abs(far - dark) > TEMPERATURE_SPREAD:
@@ -228,6 +228,7 @@ class GivenDark:
                     f"{self.name}: does not match {count}{stack.frames[0].record.name}: "
                     f"{'; '.join(differences)}. Give a dark for these frames, or noise maps"
                 )
+            check_product(self.product.ext_hdr, self.name, stack, camera)
         _warn_temperature(self.product, self.name, stacks, camera)
         for stack in stacks:
             self._warn_gain(stack)
@@ -304,6 +305,8 @@ class MapsSource:
     def check(self, stacks: Sequence[Stack], camera: Camera) -> None:
         """See `DarkSource`."""
         _check_camera(self._product, self.name, camera)
+        for stack in stacks:
+            check_product(self._product.ext_hdr, self.name, stack, camera)
         _warn_temperature(self._product, self.name, stacks, camera)
 
     def facts(self, stack: Stack) -> DarkFacts:

@@ -14,7 +14,7 @@ from emdarks.detector import Regions, frame_shape
 from emdarks.errors import InputError
 from emdarks.frames import Dataset, FrameInput
 from emdarks.products import load_product
-from emdarks.stacks import check_stack, group_stacks, to_detected_electrons
+from emdarks.stacks import bias_text, check_stack, group_stacks, to_detected_electrons
 from emdarks.stacks.units import warn_unknown_unit
 from emdarks.subtract.frames import StackStep, SubtractedFrame, was_subtracted
 from emdarks.subtract.match import DarkSource, dark_source, find_sections
@@ -139,8 +139,12 @@ def _steps(job: Setting, darks: DarkSource, stacks: Any, detector_params: Any) -
     whole = shape == frame_shape(job.arrtype, job.regions) and sections.frame[0].start is None
     telemetry = job.telemetry(detector_params) if whole else slice(0, 0)
     inputs = frozenset(os.path.realpath(path) for path in _paths(job.inputs))
-    unit = job.camera.keywords.unit
-    return [StackStep(stack, darks, sections, telemetry, unit, inputs) for stack in stacks]
+    unit = next(iter(job.camera.keywords.unit), "BUNIT")
+    bias = [bias_text(stack, job.camera) or "" for stack in stacks]
+    return [
+        StackStep(stack, darks, sections, telemetry, unit, inputs, words)
+        for stack, words in zip(stacks, bias, strict=True)
+    ]
 
 
 def _paths(inputs: list[FrameInput]) -> set[str]:
