@@ -14,7 +14,8 @@ ROOT = Path(emdarks.__file__).parent
 # From the top down: a package may import those below it, and itself.
 LAYERS = [
     {"cli"},
-    {"simulate", "report", "plots", "inspection", "check", "plan"},
+    {"report"},
+    {"simulate", "plots", "inspection", "check", "plan"},
     {"darks", "data"},
     {"products"},
     {"stacks"},
@@ -31,6 +32,8 @@ HOMES = {
     "typer": "cli",
     "rich": "cli",
     "matplotlib": "plots",
+    "PIL": "plots",
+    "jinja2": "report",
     "dask": "execution",
     "distributed": "execution",
     "scipy": "plan",

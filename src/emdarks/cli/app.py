@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from emdarks.cli import campaign, check, plan, products
+from emdarks.cli import campaign, check, plan, products, report
 
 __all__ = ["app", "main"]
 
@@ -27,6 +27,7 @@ for command in (
     products.synthesize,
     check.check,
     plan.plan,
+    report.report,
 ):
     app.command()(command)
 
