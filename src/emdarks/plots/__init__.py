@@ -22,7 +22,14 @@ from emdarks.plots.pixels import (
     value_histogram,
 )
 from emdarks.plots.stacks import around, noise_against_signal, sequence, significance
-from emdarks.plots.style import Figure, as_png, new_figure, robust_limits, robust_scatter
+from emdarks.plots.style import (
+    Figure,
+    as_png,
+    fewer_colours,
+    new_figure,
+    robust_limits,
+    robust_scatter,
+)
 
 __all__ = [
     "Figure",
@@ -31,6 +38,7 @@ __all__ = [
     "before_and_after",
     "dots",
     "exceedance",
+    "fewer_colours",
     "map_grid",
     "new_figure",
     "noise_against_signal",

@@ -177,7 +177,8 @@ def show_counts(
     ax = axes_of(ax, 5.0, 4.2)
     full = np.asarray(values, dtype=np.float64)
     array = full if most is None else shrink(full, most, how=worst)
-    low, high = (int(np.nanmin(full)), int(np.nanmax(full))) if full.size else (0, 0)
+    finite = full[np.isfinite(full)]
+    low, high = (int(finite.min()), int(finite.max())) if finite.size else (0, 0)
     options: dict[str, Any] = {"vmin": low, "vmax": max(high, low + 1)}
     few = high - low < 12
     if few:

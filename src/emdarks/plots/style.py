@@ -24,6 +24,7 @@ __all__ = [
     "Limits",
     "as_png",
     "axes_of",
+    "fewer_colours",
     "label",
     "new_figure",
     "robust_limits",
@@ -140,9 +141,31 @@ def as_png(figure: Figure, dpi: int = 110, colours: int | None = None) -> bytes:
     figure.savefig(drawn, format="png", dpi=dpi)
     if colours is None:
         return drawn.getvalue()
+    return fewer_colours(PIL.Image.open(drawn), colours)
+
+
+def fewer_colours(image: PIL.Image.Image, colours: int) -> bytes:
+    """A picture as a PNG file of few colours.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        The picture.
+    colours : int
+        How many, 256 at most.
+
+    Returns
+    -------
+    bytes
+    """
+    # Trees keep the hues of a colour scale, which median cut shifts, but not the white of paper.
+    few = image.convert("RGB").quantize(
+        colours, PIL.Image.Quantize.FASTOCTREE, dither=PIL.Image.Dither.NONE
+    )
+    palette = few.getpalette() or []
+    lightest = max(range(len(palette) // 3), key=lambda i: sum(palette[3 * i : 3 * i + 3]))
+    palette[3 * lightest : 3 * lightest + 3] = [255, 255, 255]
+    few.putpalette(palette)
     stored = io.BytesIO()
-    # Trees keep the hues of a colour scale, which median cut shifts.
-    image = PIL.Image.open(drawn).convert("RGB")
-    few = image.quantize(colours, PIL.Image.Quantize.FASTOCTREE, dither=PIL.Image.Dither.NONE)
     few.save(stored, "png", optimize=True)
     return stored.getvalue()

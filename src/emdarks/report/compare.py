@@ -18,7 +18,17 @@ from emdarks.detector import frame_shape, region_slices
 from emdarks.errors import InputError
 from emdarks.products.provenance import parent_names
 from emdarks.report.numbers import count, measured, number, percent, signed, value_in
-from emdarks.report.page import WIDTH, Advice, Block, Column, Picture, Section, Table, Text
+from emdarks.report.page import (
+    WIDTH,
+    Advice,
+    AdviceList,
+    Block,
+    Column,
+    Picture,
+    Section,
+    Table,
+    Text,
+)
 from emdarks.report.shared import MOST, map_height
 from emdarks.report.view import DarkView, MapsView, Plane, ProductView, camera_of, view_of
 
@@ -396,7 +406,7 @@ def comparison_section(
     """A section about the comparison, and what it means for the product in front."""
     blocks: list[Block] = [
         Text(_intro(new, old, found)),
-        Text(_verdict(found)),
+        AdviceList([_verdict(found)]),
         _table(found),
         _picture(new, old),
     ]
@@ -407,11 +417,11 @@ def _intro(new: ProductView, old: ProductView, found: Comparison) -> str:
     times = [str(view.card("DRPCTIME", ""))[:10] for view in (old, new)]
     when = f" ({times[0]} and {times[1]})" if all(times) else ""
     text = (
-        f"New minus old{when}, pixel by pixel, over the errors of both. An image mean has drifted "
-        "where it changed by more than 5 standard errors, pixels that are hot in either left "
-        "out. A pixel has changed where it differs by more than 5 combined errors and the reach "
-        "of one electron's gain; more than chance explains is 5 Poisson deviations above what a "
-        "normal law has beyond 5 sigma."
+        f"New minus old{when}, pixel by pixel, over the errors of both. The image mean of a map "
+        "has drifted where it changed by more than 5 standard errors, pixels that are hot in "
+        "either left out. A pixel has changed where it differs by more than 5 combined errors and "
+        "the reach of one electron's gain. A normal law puts few pixels there (column “expected”); "
+        "there are too many where they exceed that number by 5 Poisson deviations."
     )
     if found.shared:
         text += (
@@ -421,10 +431,10 @@ def _intro(new: ProductView, old: ProductView, found: Comparison) -> str:
     return text
 
 
-def _verdict(found: Comparison) -> str:
+def _verdict(found: Comparison) -> Advice:
     if not found.drifted:
-        return "Verdict: no drift. Nothing changed by more than the errors allow."
-    return f"Verdict: it has changed. {' '.join(found.words)}"
+        return Advice("fine", "Verdict: no drift. Nothing changed by more than the errors allow.")
+    return Advice("warning", f"Verdict: it has changed. {' '.join(found.words)}")
 
 
 def _advice(found: Comparison) -> list[Advice]:

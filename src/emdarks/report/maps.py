@@ -303,7 +303,7 @@ def _counts(view: MapsView) -> list[Block]:
     same = []
     for name, title, worst in _COUNTS:
         plane = view.extra(name)
-        if plane is None:
+        if plane is None or not view.good.any():
             continue
         shown = np.where(np.isnan(view.planes[0].values), np.nan, plane.astype(np.float64))
         inside = shown[view.area]

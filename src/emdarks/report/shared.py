@@ -44,7 +44,7 @@ Array = npt.NDArray[Any]
 MOST = 560
 #: Hot pixels in the table.
 LISTED = 10
-#: Characters that fit a card of history.
+#: Characters that fit a card of history; a space at its end is lost.
 FULL_CARD = 72
 #: Cards of a header that say nothing to readers.
 _DULL = ("COMMENT", "HISTORY", "", "CHECKSUM", "DATASUM")
@@ -229,7 +229,7 @@ def _history(header: Any) -> str:
     """Lines as they were written: a card that is full goes on in the next one."""
     text = ""
     for line in (str(line) for line in header["HISTORY"]):
-        text += line if len(line) == FULL_CARD else f"{line}\n"
+        text += line.ljust(FULL_CARD) if len(line) >= FULL_CARD - 1 else f"{line}\n"
     return text.rstrip()
 
 
