@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 EXTRAS := test,lint,docs
 PYTEST_ARGS ?= -n auto
 
-.PHONY: demo test lint types docs cli-page validate bench clean help
+.PHONY: demo test lint types docs cli-page screenshots validate bench clean help
 
 help:
 	@echo "make demo    a first run: simulate, calibrate, compare with the truth, write a page"
@@ -15,6 +15,7 @@ help:
 	@echo "make bench   measure speed and memory, write docs/benchmarks.md (a quarter of an hour)"
 	@echo "make docs    build the documentation; warnings are errors"
 	@echo "make cli-page  run every command and write docs/command_line.md"
+	@echo "make screenshots  pictures of reports for the documentation (needs Chromium)"
 	@echo "make clean   remove what the other targets made"
 
 $(VENV)/.installed: pyproject.toml
@@ -41,6 +42,9 @@ docs: $(VENV)/.installed
 
 cli-page: $(VENV)/.installed
 	$(BIN)/python docs/make_cli_page.py
+
+screenshots: $(VENV)/.installed
+	$(BIN)/python docs/screenshots.py
 
 validate: $(VENV)/.installed
 	$(BIN)/python -m validation.screening

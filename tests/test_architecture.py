@@ -14,8 +14,8 @@ ROOT = Path(emdarks.__file__).parent
 # From the top down: a package may import those below it, and itself.
 LAYERS = [
     {"cli"},
-    {"show"},
-    {"simulate", "report", "plots", "inspection", "check", "plan", "subtract", "badpixels"},
+    {"show", "report"},
+    {"simulate", "plots", "inspection", "check", "plan", "subtract", "badpixels"},
     {"darks", "data"},
     {"products"},
     {"stacks"},
@@ -36,6 +36,8 @@ HOMES = {
     "typer": "cli",
     "rich": "cli",
     "matplotlib": "plots",
+    "PIL": "plots",
+    "jinja2": "report",
     "dask": "execution",
     "distributed": "execution",
     "scipy": "plan",

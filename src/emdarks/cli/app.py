@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from emdarks.cli import badpixels, cameras, campaign, check, plan, products, subtract, talk
+from emdarks.cli import badpixels, cameras, campaign, check, plan, products, report, subtract, talk
 from emdarks.cli.common import with_common
 
 __all__ = ["app", "main"]
@@ -31,6 +31,7 @@ for command in (
     badpixels.badpixels,
     check.check,
     plan.plan,
+    report.report,
 ):
     app.command()(with_common(command))
 app.add_typer(cameras.app)
