@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 EXTRAS := test,lint,docs
 PYTEST_ARGS ?= -n auto
 
-.PHONY: demo test lint types docs validate bench clean help
+.PHONY: demo test lint types docs cli-page screenshots validate bench clean help
 
 help:
 	@echo "make demo    a first run: simulate, calibrate, compare with the truth, write a page"
@@ -14,6 +14,8 @@ help:
 	@echo "make validate  compare the estimators with a known truth, write docs/validation*.md (minutes)"
 	@echo "make bench   measure speed and memory, write docs/benchmarks.md (a quarter of an hour)"
 	@echo "make docs    build the documentation; warnings are errors"
+	@echo "make cli-page  run every command and write docs/command_line.md"
+	@echo "make screenshots  pictures of reports for the documentation (needs Chromium)"
 	@echo "make clean   remove what the other targets made"
 
 $(VENV)/.installed: pyproject.toml
@@ -37,6 +39,12 @@ lint: $(VENV)/.installed
 docs: $(VENV)/.installed
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "open docs/_build/html/index.html"
+
+cli-page: $(VENV)/.installed
+	$(BIN)/python docs/make_cli_page.py
+
+screenshots: $(VENV)/.installed
+	$(BIN)/python docs/screenshots.py
 
 validate: $(VENV)/.installed
 	$(BIN)/python -m validation.screening

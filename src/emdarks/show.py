@@ -59,10 +59,10 @@ def plot_histogram(image: Image, ax: Any, bins: int, flagged: bool) -> Any:
         axes = _three(ax)
         for i, (name, unit) in enumerate(_MAPS):
             values = _values(image.data[i], image.dq[i], flagged)
-            plots.histogram(values, name, unit, bins=bins, ax=axes[i])
+            plots.value_histogram(values, name, unit, bins=bins, ax=axes[i])
         return axes
     values = _plane(image, flagged)
-    return plots.histogram(values, _title(image), _unit(image), bins=bins, ax=ax)
+    return plots.value_histogram(values, _title(image), _unit(image), bins=bins, ax=ax)
 
 
 def _three(axes: Any) -> Array:

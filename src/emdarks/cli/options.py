@@ -25,7 +25,7 @@ __all__ = [
 Frames = Annotated[
     list[str],
     typer.Argument(
-        metavar="FRAMES...",
+        metavar="FRAMES",
         help="Files, folders, quoted patterns, or @list.txt with one of these a line.",
         show_default=False,
     ),

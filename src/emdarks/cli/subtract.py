@@ -64,7 +64,7 @@ def subtract(
         if output.exists() and not output.is_dir():
             raise InputError(f"{output}: is a file; name a folder for the results")
         less = subtract_dark(
-            select_frames(frames),
+            select_frames(frames, camera),
             dark,
             detector_params(params),
             use_signed=not clipped,

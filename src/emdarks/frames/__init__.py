@@ -14,7 +14,7 @@ from emdarks.frames.inputs import (
     frame_inputs,
     frame_sources,
 )
-from emdarks.frames.select import select_frames
+from emdarks.frames.select import select_frames, select_products
 
 __all__ = [
     "Dataset",
@@ -25,4 +25,5 @@ __all__ = [
     "frame_inputs",
     "frame_sources",
     "select_frames",
+    "select_products",
 ]

@@ -11,7 +11,7 @@ from emdarks.errors import InputError, NoImageError
 from emdarks.fitsio import FileLayout, Scanner
 from emdarks.frames.dataset import Dataset, frames_in
 
-__all__ = ["select_frames"]
+__all__ = ["select_frames", "select_products"]
 
 _ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz")
 # What DATATYPE says in files that are no frames.
@@ -59,6 +59,48 @@ def select_frames(arguments: Iterable[str], camera: str | Camera | None = None) 
     if not frames:
         raise InputError(f"no frames found in {', '.join(arguments) or 'nothing'}")
     return Dataset(frames)
+
+
+def select_products(arguments: Iterable[str]) -> tuple[list[Path], list[str]]:
+    """Tell products from frames among what arguments name; reads headers only.
+
+    Parameters
+    ----------
+    arguments : iterable of str
+        As for `select_frames`.
+
+    Returns
+    -------
+    products : list of Path
+        Files named one by one, by patterns or in lists, whose headers say that they are no
+        frames; each once.
+    frames : list of str
+        The other arguments and files, for `select_frames`; folders among them.
+
+    Raises
+    ------
+    InputError
+        An argument names nothing, or a file cannot be read.
+    """
+    products: dict[str, Path] = {}
+    frames = []
+    scanner = Scanner()
+    for argument in arguments:
+        if Path(argument).is_dir():
+            frames.append(argument)
+            continue
+        for path, in_folder in _expand([argument]):
+            try:
+                frame = _is_wanted(scanner.scan(path), None)
+            except NoImageError:
+                if in_folder:
+                    continue
+                raise
+            if frame:
+                frames.append(str(path))
+            elif not in_folder:
+                products.setdefault(str(path.absolute()), path)
+    return list(products.values()), frames
 
 
 def _is_wanted(layout: FileLayout, camera: Camera | None) -> bool:

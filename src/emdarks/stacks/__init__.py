@@ -3,10 +3,11 @@
 Everything that headers can tell is decided here, before a pixel is read: which
 frames belong together (`group`), by which factor their numbers become electrons
 (`units`), where in the frame (`area`), and what a user should be warned of
-(`advice`). `store` keeps the moments of finished stacks.
+(`advice`). `store` keeps the moments of finished stacks, `drift` compares frames in time.
 """
 
 from emdarks.stacks.area import check_shape, figure_area, telemetry_slice
+from emdarks.stacks.drift import Slope, common_slope, sequence_times
 from emdarks.stacks.group import Stack, check_stack, group_stacks
 from emdarks.stacks.readout import (
     bias_history,
@@ -20,6 +21,7 @@ from emdarks.stacks.units import to_detected_electrons, to_em_electrons
 
 __all__ = [
     "Screening",
+    "Slope",
     "Stack",
     "StackStore",
     "accumulate_stacks",
@@ -29,10 +31,12 @@ __all__ = [
     "check_product",
     "check_shape",
     "check_stack",
+    "common_slope",
     "figure_area",
     "group_stacks",
     "jobs_of",
     "product_cards",
+    "sequence_times",
     "telemetry_slice",
     "to_detected_electrons",
     "to_em_electrons",
