@@ -98,6 +98,8 @@ def sections(shell: Shell) -> Iterator[str]:
     for name in GROUP.commands:
         yield f"## emdarks {name}"
         yield shell.shown(f"emdarks {name} --help", most=200)
+        for below in getattr(GROUP.commands[name], "commands", ()):
+            yield shell.shown(f"emdarks {name} {below} --help", most=200)
         for line in examples(name):
             yield shell.shown(line)
     yield "## Bad frames"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from emdarks.cli import talk
+from emdarks.cli.common import with_common
 from emdarks.cli.options import AsJson
 
 if TYPE_CHECKING:
@@ -33,8 +34,9 @@ Name = Annotated[
 def cameras(context: typer.Context, as_json: AsJson = False) -> None:
     """List the built-in cameras, show one, or check a camera file and how it reads a frame.
 
-    Examples: emdarks cameras; emdarks cameras show sparc4 > mine.toml;
-    emdarks cameras check mine.toml frame.fits
+    Example: emdarks cameras
+
+    Example: emdarks cameras show sparc4
     """
     if context.invoked_subcommand is not None:
         return
@@ -47,10 +49,9 @@ def cameras(context: typer.Context, as_json: AsJson = False) -> None:
             return
         from emdarks.cli.tables import cameras_table
 
-        talk.people.print(cameras_table(known), soft_wrap=False)
+        talk.show(cameras_table(known))
 
 
-@app.command()
 def show(camera: Name, as_json: AsJson = False) -> None:
     """Print a camera file, to read or to start one's own from.
 
@@ -67,7 +68,6 @@ def show(camera: Name, as_json: AsJson = False) -> None:
             typer.echo(camera_text(camera), nl=False)
 
 
-@app.command()
 def check(
     camera: Name,
     frame: Annotated[
@@ -97,7 +97,7 @@ def check(
 
             rows, cols = shape
             talk.say(f"{frame}: {rows} x {cols} pixels, read by camera {chosen.name}")
-            talk.people.print(explained_table(lines), soft_wrap=False)
+            talk.show(explained_table(lines))
         wrong = [line for line in lines if not line.fine]
         if wrong:
             talk.finding("problem", f"{wrong[0].quantity}: {wrong[0].source}")
@@ -150,3 +150,7 @@ def _summary(camera: Camera) -> dict[str, Any]:
         "modes": len(camera.modes),
         "settings": ", ".join(camera.settings) or "none",
     }
+
+
+for command in (show, check):
+    app.command()(with_common(command))
