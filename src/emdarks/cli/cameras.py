@@ -62,7 +62,7 @@ def _list(as_json: bool) -> None:
         return
     from emdarks.cli.tables import cameras_table
 
-    talk.people.print(cameras_table(known), soft_wrap=False)
+    talk.show(cameras_table(known))
 
 
 def _show(name: str, as_json: bool) -> None:
@@ -87,7 +87,7 @@ def _explain(camera: Camera, frame: str, as_json: bool) -> bool:
 
         rows, cols = shape
         talk.say(f"{frame}: {rows} x {cols} pixels, read by camera {camera.name}")
-        talk.people.print(explained_table(lines), soft_wrap=False)
+        talk.show(explained_table(lines))
     wrong = [line for line in lines if not line.fine]
     if wrong:
         talk.finding("problem", f"{wrong[0].quantity}: {wrong[0].source}")

@@ -297,7 +297,7 @@ def camera_of(product: Any, camera: str | Camera | None) -> Camera | None:
     """The camera asked for, else the one that a product's CAMERA card names, if it is known."""
     named = product.ext_hdr.get("CAMERA", product.pri_hdr.get("CAMERA"))
     chosen = camera or (named if named in BUILTIN else None)
-    return None if chosen is None else load_camera(chosen)
+    return None if chosen is None else load_camera(chosen).fitted_to(product.data.shape[-2:])
 
 
 def _imaging_area(product: Any, camera: str | Camera | None) -> Box | None:
