@@ -32,7 +32,7 @@ from emdarks.kernels.pooled import (
     second_sweep,
     survey,
 )
-from emdarks.kernels.select import deviations, mark_hot, plain_sums
+from emdarks.kernels.select import deviations, mark_hot
 from emdarks.stacks import Stack, StackStore
 
 __all__ = ["PooledNoise", "fit_pooled"]
@@ -299,10 +299,9 @@ def _mark_hot(
     limits = np.full((2, 2, 3), np.inf)
     for region in (0, 1):
         members = work.members(region)
-        count, *total = members.sums(plain_sums, 3, first, work.group, region)
+        count, level = members.means(first)
         if count == 0:
             continue
-        level = np.array(total) / count
         kappa = fit_noise(work.gain, work.charge(region, level), v0[region], freedom0[region]).kappa
         for k in range(1 + region):
             middle = members.median(first[k])

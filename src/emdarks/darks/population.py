@@ -10,16 +10,32 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.execution import Executor
-from emdarks.kernels.select import between, excess_sums, largest, weighted_sums
+from emdarks.kernels.select import (
+    between,
+    cross_sums,
+    excess_sums,
+    largest,
+    plain_sums,
+    weighted_sums,
+)
 
-__all__ = ["Group", "Population", "population", "spread"]
+__all__ = [
+    "FEW_SAMPLES",
+    "Group",
+    "Population",
+    "bracket",
+    "middle",
+    "population",
+    "spread",
+    "stride",
+]
 
 Array = npt.NDArray[Any]
 
 #: A spread must exceed its own error by this many standard errors.
 SPREAD_ERRORS = 2.0
-#: Groups of fewer pixels are sorted as a whole.
-FEW = 1 << 16
+#: Samples of fewer pixels tell nothing: all are sorted.
+FEW_SAMPLES = 1 << 10
 #: Pixels that tell where about a median lies.
 SAMPLE = 1 << 14
 
@@ -55,14 +71,11 @@ class Group:
 
         A sample tells between which two values the median lies; the others are only counted.
         """
-        step = max(x.size // SAMPLE, 1) | 1  # odd: not in step with the columns
-        sample = np.sort(x[::step][self.of[::step] == self.member])
-        if sample.size * step < FEW:
+        step = stride(x.size)
+        sample = x[::step][self.of[::step] == self.member]
+        if sample.size < FEW_SAMPLES:
             return _median(self.values(x))
-        # Six standard errors on either side of the sample's median.
-        reach = 3.0 * np.sqrt(sample.size)
-        low = sample[max(int(sample.size / 2 - reach), 0)]
-        high = sample[min(int(sample.size / 2 + reach), sample.size - 1)]
+        low, high = bracket(sample)
 
         def part(band: tuple[int, int]) -> tuple[int, int, Array]:
             out = np.empty(band[1] - band[0])
@@ -70,13 +83,18 @@ class Group:
             return count, below, out[:inside].copy()
 
         counts, belows, insides = zip(*self.executor.map(part, self.ranges), strict=True)
-        inside = np.concatenate(insides)
-        count, below = sum(counts), sum(belows)
-        ranks = (count - 1) // 2 - below, count // 2 - below
-        if ranks[0] < 0 or ranks[1] >= inside.size:
-            return _median(self.values(x))
-        inside.partition(ranks)
-        return float((inside[ranks[0]] + inside[ranks[1]]) / 2)
+        found = middle(sum(counts), sum(belows), np.concatenate(insides))
+        return _median(self.values(x)) if found is None else found
+
+    def means(self, planes: Array) -> tuple[int, Array]:
+        """Number of pixels, and means of planes, shape (planes, pixels), over them."""
+        size, *total = self.sums(plain_sums, 1 + len(planes), planes, self.of, self.member)
+        return int(size), np.array(total) / max(size, 1.0)
+
+    def covariance(self, x: Array, y: Array, x_0: float, y_0: float) -> float:
+        """Mean of (x - x_0) (y - y_0)."""
+        count, total = self.sums(cross_sums, 2, x, y, x_0, y_0, self.of, self.member)
+        return float(total / max(count, 1.0))
 
     def sums(self, kernel: Any, size: int, *arguments: Any) -> Array:
         """Sums of a kernel over the bands, added in order."""
@@ -90,6 +108,31 @@ class Group:
         for some in self.executor.map(part, self.ranges):
             total += some
         return total
+
+
+def stride(size: int) -> int:
+    """Step of a sample of so many pixels: odd, so as not to keep in step with columns."""
+    return max(size // SAMPLE, 1) | 1
+
+
+def bracket(sample: Array) -> tuple[float, float]:
+    """Two values between which the median lies: six standard errors about the sample's."""
+    ordered, reach = np.sort(sample), 3.0 * np.sqrt(sample.size)
+    last = sample.size - 1
+    low, high = int(sample.size / 2 - reach), int(sample.size / 2 + reach)
+    return float(ordered[max(low, 0)]), float(ordered[min(high, last)])
+
+
+def middle(count: int, below: int, inside: Array) -> float | None:
+    """Median of ``count`` values, of which some lie below and some inside a bracket.
+
+    None where it does not lie in it.
+    """
+    ranks = (count - 1) // 2 - below, count // 2 - below
+    if ranks[0] < 0 or ranks[1] >= inside.size:
+        return None
+    inside.partition(ranks)
+    return float((inside[ranks[0]] + inside[ranks[1]]) / 2)
 
 
 def _median(x: Array) -> float:

@@ -15,6 +15,7 @@ from emdarks.kernels.fit import CHUNK, ROW, row_sum
 
 __all__ = [
     "between",
+    "cross_sums",
     "deviations",
     "excess_sums",
     "largest",
@@ -175,6 +176,32 @@ def plain_sums(lo: int, hi: int, x: Array, group: Array, member: int, out: Array
             for j in range(m):
                 row[j] = x[k, p + j] if group[p + j] == member else 0.0
             out[1 + k] += row_sum(row, 0, m)
+
+
+@jit
+def cross_sums(
+    lo: int,
+    hi: int,
+    x: Array,
+    y: Array,
+    x_0: float,
+    y_0: float,
+    group: Array,
+    member: int,
+    out: Array,
+) -> None:
+    """Number of pixels of a group, and sum of (x - x_0) (y - y_0) over them; as `plain_sums`."""
+    rows = np.empty(2 * ROW)
+    out[:] = 0.0
+    for p in range(lo, hi, CHUNK):
+        m = min(CHUNK, hi - p)
+        for j in range(m):
+            here = group[p + j] == member
+            product = (x[p + j] - x_0) * (y[p + j] - y_0)
+            rows[j] = 1.0 if here else 0.0
+            rows[ROW + j] = product if here else 0.0
+        out[0] += row_sum(rows, 0, m)
+        out[1] += row_sum(rows, ROW, m)
 
 
 @jit
