@@ -153,22 +153,21 @@ def clear(rows: Array, first: int, last: int) -> None:
 
 @jit
 def row_sum(rows: Array, at: int, m: int) -> float:
-    """Sum of the first m elements of a row, as eight sums, each of every eighth element."""
-    a, b, c, d, e, f, g, h = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    whole = m - m % 8
-    for j in range(at, at + whole, 8):
-        a += rows[j]
-        b += rows[j + 1]
-        c += rows[j + 2]
-        d += rows[j + 3]
-        e += rows[j + 4]
-        f += rows[j + 5]
-        g += rows[j + 6]
-        h += rows[j + 7]
-    rest = 0.0
-    for j in range(at + whole, at + m):
-        rest += rows[j]
-    return ((a + e) + (b + f)) + ((c + g) + (d + h)) + rest
+    """Sum of the first m elements of a row, which is lost: its halves are added up again."""
+    for j in range(m, CHUNK):
+        rows[at + j] = 0.0
+    for j in range(CHUNK // 2):
+        rows[at + j] += rows[at + CHUNK // 2 + j]
+    for j in range(CHUNK // 4):
+        rows[at + j] += rows[at + CHUNK // 4 + j]
+    for j in range(CHUNK // 8):
+        rows[at + j] += rows[at + CHUNK // 8 + j]
+    for j in range(CHUNK // 16):
+        rows[at + j] += rows[at + CHUNK // 16 + j]
+    total = 0.0
+    for j in range(CHUNK // 16):
+        total += rows[at + j]
+    return total
 
 
 @jit
