@@ -33,8 +33,8 @@ def cameras(
 
     Exit 1 where the file is wrong, or frames like this one could not be used.
     Example: emdarks cameras
-    Example: emdarks cameras excam-sample
-    Example: emdarks cameras excam-sample dark.fits
+    Example: emdarks cameras shoc
+    Example: emdarks cameras sparc4 --show
     """
     if frame is not None and show:
         raise typer.BadParameter("--show prints a camera file; it takes no frame")
