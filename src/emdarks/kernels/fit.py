@@ -26,15 +26,18 @@ __all__ = [
     "add_normal",
     "apply_inverse",
     "clear",
-    "complete",
+    "copy_row",
+    "count_usable",
     "design_rank",
     "flag_unfittable",
     "invert",
+    "plain_inverse",
     "reference_fit",
     "row_sum",
     "run_end",
     "smallest_variance",
     "to_errors",
+    "without_dark",
 ]
 
 Array = npt.NDArray[Any]
@@ -57,7 +60,7 @@ R_1, R_G, R_H, F_, C_, D_, FULL = (k * ROW for k in range(6, 13))
 X_, Y_, U_, V_, Z_ = (k * ROW for k in range(13, 18))
 # Number of usable stacks.
 USED = 18 * ROW
-# Inverse of the unweighted normal matrix.
+# Another matrix: errors and correlations of the unweighted fit, or a covariance.
 Q_11, Q_1G, Q_1H, Q_GG, Q_GH, Q_HH = (k * ROW for k in range(19, 25))
 ROWS = 25
 
@@ -171,12 +174,79 @@ def row_sum(rows: Array, at: int, m: int) -> float:
 
 
 @jit
-def complete(m: int, stacks: int, rows: Array) -> bool:
-    """Whether the first m pixels can use every stack, by row USED."""
-    short = 0
+def count_usable(p: int, m: int, n: Array, stacks_used: Array) -> None:
+    """Number of usable stacks of m pixels from p."""
+    stacks_used[p : p + m] = 0
+    for i in range(n.shape[0]):
+        for j in range(m):
+            stacks_used[p + j] += np.int16(n[i, p + j] > 0)
+
+
+@jit
+def plain_inverse(
+    p: int,
+    m: int,
+    dark: bool,
+    g: Array,
+    h: Array,
+    n: Array,
+    stacks_used: Array,
+    plain: Array,
+    rows: Array,
+) -> None:
+    """Inverse of X'X over the usable stacks of each pixel, in rows S; its rank in row FULL.
+
+    Most pixels can use every stack, and one stands for all of them. ``dark`` says whether
+    there is a D to be fitted.
+    """
+    stacks, short = n.shape[0], 0
     for j in range(m):
-        short += 1 if rows[USED + j] < stacks else 0
-    return short == 0
+        short += 1 if stacks_used[p + j] < stacks else 0
+    if short > m // 4:
+        mark_usable(p, 0, m, n, plain)
+        _invert_plain(0, m, dark, g, h, plain, rows)
+        return
+    for i in range(stacks):
+        plain[i * ROW] = 1.0
+    _invert_plain(0, 1, dark, g, h, plain, rows)
+    for at in range(S_11, S_HH + ROW, ROW):
+        rows[at : at + m] = rows[at]
+    rows[FULL : FULL + m] = rows[FULL]
+    if short > 0:
+        for j in range(m):
+            if stacks_used[p + j] < stacks:
+                mark_usable(p, j, j + 1, n, plain)
+                _invert_plain(j, j + 1, dark, g, h, plain, rows)
+
+
+@jit
+def mark_usable(p: int, first: int, last: int, n: Array, plain: Array) -> None:
+    """1 for the stacks that pixels can use, 0 for others."""
+    for i in range(n.shape[0]):
+        for j in range(first, last):
+            plain[i * ROW + j] = 1.0 if n[i, p + j] > 0 else 0.0
+
+
+@jit
+def _invert_plain(
+    first: int, last: int, dark: bool, g: Array, h: Array, plain: Array, rows: Array
+) -> None:
+    """Inverse of X'X of some pixels, by their marks."""
+    for at in range(S_11, S_HH + ROW, ROW):
+        for j in range(first, last):
+            rows[at + j] = 0.0
+    for i in range(0, g.size, 2):
+        add_normal(first, last, i, g, h, plain, rows)
+    without_dark(first, last, dark, rows)
+    invert(first, last, rows)
+
+
+@jit
+def without_dark(first: int, last: int, dark: bool, rows: Array) -> None:
+    """Where there is no D, its place in the normal matrix is that of a unit matrix."""
+    if not dark:
+        for j in range(first, last):
+            rows[S_HH + j] = 1.0
 
 
 @jit
@@ -200,9 +270,9 @@ def add_normal(first: int, last: int, i: int, g: Array, h: Array, w: Array, rows
 
 
 @jit
-def invert(m: int, rows: Array) -> None:
+def invert(first: int, last: int, rows: Array) -> None:
     """Inverse matrices in place of the normal ones; zeros where the rank is below 3."""
-    for j in range(m):
+    for j in range(first, last):
         s, full = inverse3(
             (
                 rows[S_11 + j],
@@ -316,13 +386,11 @@ def _weigh(
     single: Array,
     floor: Array,
     inverse: Array,
-    rows: Array,
 ) -> None:
-    """1/err^2 of each stack, 0 where it cannot be used; the number of usable stacks.
+    """1/err^2 of each stack, 0 where it cannot be used.
 
     err^2 = sum(s^2)/n + M2/n^2: method page, eq. 10 (referr).
     """
-    clear(rows, USED, USED)
     for i in range(n.shape[0]):
         at, alone, least = i * ROW, single[i], floor[i]
         for j in range(m):
@@ -332,15 +400,6 @@ def _weigh(
             total = total if total > 0.0 else least * count * count
             total = total if count > 0.0 else 1.0
             inverse[at + j] = count * count / total
-            rows[USED + j] += 1.0 if count > 0.0 else 0.0
-
-
-@jit
-def _mark(some: int, inverse: Array, plain: Array) -> None:
-    """1 for the stacks that some pixels can use."""
-    for at in range(0, inverse.size, ROW):
-        for j in range(some):
-            plain[at + j] = 1.0 if inverse[at + j] != 0.0 else 0.0
 
 
 @jit
@@ -352,31 +411,10 @@ def padded(column: Array) -> Array:
 
 
 @jit
-def _plain_inverse(m: int, g: Array, h: Array, alike: bool, plain: Array, rows: Array) -> None:
-    """Rows Q: errors and correlations by the inverse of X'X over the usable stacks; Z: its rank.
-
-    Where pixels are ``alike``, each can use every stack, and one stands for all.
-    """
-    some = 1 if alike else m
-    clear(rows, S_11, S_HH)
-    for i in range(0, g.size, 2):
-        add_normal(0, some, i, g, h, plain, rows)
-    invert(some, rows)
-    to_errors(some, S_11, rows)
-    for k in range(6):
-        spread_row(m, rows, S_11 + k * ROW, Q_11 + k * ROW, alike)
-    spread_row(m, rows, FULL, Z_, alike)
-
-
-@jit
-def spread_row(m: int, rows: Array, source: int, target: int, first: bool) -> None:
-    """Copy a row, or its first element all over another."""
-    if first:
-        for j in range(m):
-            rows[target + j] = rows[source]
-    else:
-        for j in range(m):
-            rows[target + j] = rows[source + j]
+def copy_row(m: int, rows: Array, source: int, target: int) -> None:
+    """Copy a row of the scratch to another."""
+    for j in range(m):
+        rows[target + j] = rows[source + j]
 
 
 @jit
@@ -392,7 +430,7 @@ def _solve(
     for i in range(0, g.size, 2):
         add_normal(0, m, i, g, h, w, rows)
         add_products(p, m, i, g, h, mean, w, rows)
-    invert(m, rows)
+    invert(0, m, rows)
     apply_inverse(m, rows)
     for j in range(m):
         rows[Y_ + j] /= rows[USED + j]
@@ -442,8 +480,6 @@ def _put(
     residual_variance: Array,
 ) -> None:
     """Results of pixels that could be fitted."""
-    for j in range(m):
-        stacks_used[p + j] = int(rows[USED + j])
     for j in range(m):
         used = rows[USED + j]
         freedom = used - 3.0
@@ -573,10 +609,17 @@ def reference_fit(
     unknown, p = 0, lo
     while p < hi:
         m = run_end(p, hi, imaging) - p
-        _weigh(p, m, n, m2, err2, single, floor, inverse, rows)
-        alike = complete(m, gain.size, rows)
-        _mark(1 if alike and weighted else m, inverse, plain)
-        _plain_inverse(m, g, h, alike, plain, rows)
+        count_usable(p, m, n, stacks_used)
+        for j in range(m):
+            rows[USED + j] = float(stacks_used[p + j])
+        plain_inverse(p, m, True, g, h, n, stacks_used, plain, rows)
+        to_errors(m, S_11, rows)
+        for k in range(6):
+            copy_row(m, rows, S_11 + k * ROW, Q_11 + k * ROW)
+        copy_row(m, rows, FULL, Z_)
+        _weigh(p, m, n, m2, err2, single, floor, inverse)
+        if not weighted:
+            mark_usable(p, 0, m, n, plain)
         _solve(p, m, g, h, mean, w, inverse, rows)
         unknown += _unknown(m, rows)
         fitted = _fitted(m, rows)

@@ -43,7 +43,6 @@ from emdarks.kernels.fit import (
     S_GH,
     S_HH,
     U_,
-    USED,
     V_,
     X_,
     Y_,
@@ -54,16 +53,18 @@ from emdarks.kernels.fit import (
     add_residuals,
     apply_inverse,
     clear,
-    complete,
+    copy_row,
+    count_usable,
     flag_unfittable,
     invert,
     padded,
+    plain_inverse,
     put_row,
     put_rows,
     row_sum,
     run_end,
-    spread_row,
     to_errors,
+    without_dark,
 )
 
 __all__ = ["HOT", "final_sweep", "first_sweep", "pool_sweep", "second_sweep", "survey"]
@@ -84,28 +85,6 @@ HOT, UNFITTED = 2, -1
 
 # Rows of the final sweep: sum of weights, offsets of C and D, 1 where errors are the pixel's own.
 TOTAL, OFFSET_C, OFFSET_D, OWN = R_1, R_G, R_H, FULL
-
-
-@jit
-def _rank(m: int, dark: bool, g: Array, h: Array, plain: Array, rows: Array) -> None:
-    """Whether the usable stacks of each pixel tell the parameters apart (row Z)."""
-    alike = complete(m, plain.size // ROW, rows)
-    # Where every stack is usable one pixel stands for all.
-    some = 1 if alike else m
-    clear(rows, S_11, S_HH)
-    for i in range(0, g.size, 2):
-        add_normal(0, some, i, g, h, plain, rows)
-    _without_dark(some, dark, rows)
-    invert(some, rows)
-    spread_row(m, rows, FULL, Z_, alike)
-
-
-@jit
-def _without_dark(m: int, dark: bool, rows: Array) -> None:
-    """Where there is no D, its place in the normal matrix is that of a unit matrix."""
-    if not dark:
-        for j in range(m):
-            rows[S_HH + j] = 1.0
 
 
 @jit
@@ -161,14 +140,8 @@ def survey(
     while p < hi:
         m = run_end(p, hi, imaging) - p
         dark = imaging[p]
-        clear(rows, USED, USED)
-        for i in range(gain.size):
-            at = i * ROW
-            for j in range(m):
-                usable = 1.0 if n[i, p + j] > 0 else 0.0
-                plain[at + j] = usable
-                rows[USED + j] += usable
-        _rank(m, dark, g, h if dark else none, plain, rows)
+        count_usable(p, m, n, stacks_used)
+        plain_inverse(p, m, dark, g, h if dark else none, n, stacks_used, plain, rows)
         _decide(p, m, dark, n, flags, group, stacks_used, dq, rows)
         _add_pools(p, m, n, m2, rows, out[int(dark)])
         p += m
@@ -186,15 +159,13 @@ def _decide(
     dq: Array,
     rows: Array,
 ) -> None:
-    """Groups, usable stacks and flags of a run; row Z becomes 0 where a stack is wanting."""
-    least, member = (4.0, 1) if dark else (3.0, 0)
+    """Groups and flags of a run; row Z: 1 where a fit is possible."""
+    least, member = (4, 1) if dark else (3, 0)
     unfitted = 0
     for j in range(m):
-        fit = (rows[Z_ + j] > 0.0) & (rows[USED + j] >= least)
+        fit = (rows[FULL + j] > 0.0) & (stacks_used[p + j] >= least)
         rows[Z_ + j] = 1.0 if fit else 0.0
         unfitted += 0 if fit else 1
-    for j in range(m):
-        stacks_used[p + j] = int(rows[USED + j])
     group[p : p + m] = member
     dq[p : p + m] = 0
     if unfitted > 0:
@@ -281,8 +252,8 @@ def first_sweep(
         for i in range(0, g.size, 2):
             add_normal(0, m, i, g, h_here, w, rows)
             add_products(p, m, i, g, h_here, mean, w, rows)
-        _without_dark(m, dark, rows)
-        invert(m, rows)
+        without_dark(0, m, dark, rows)
+        invert(0, m, rows)
         apply_inverse(m, rows)
         put_rows(p, m, rows, (F_, C_, D_), values)
         for k in range(2):
@@ -434,8 +405,8 @@ def second_sweep(
         for i in range(0, g.size, 2):
             add_normal(0, m, i, g, h_here, w, rows)
             add_residuals(p, m, i, g, h_here, mean, w, rows)
-        _without_dark(m, dark, rows)
-        invert(m, rows)
+        without_dark(0, m, dark, rows)
+        invert(0, m, rows)
         apply_inverse(m, rows)
         _mark_cold(p, m, group, z, rows)
         put_rows(p, m, rows, (F_, C_, D_), values)
@@ -651,7 +622,7 @@ def _follow_run(
         return
     # Only what lies far beyond the population is followed: few pixels.
     if pooled:
-        spread_row(m, rows, S_GG if k == 1 else S_HH, X_, False)
+        copy_row(m, rows, S_GG if k == 1 else S_HH, X_)
     else:
         _error_variances(m, k, gain, h, w, q, s, V, rows)
     if _candidates(p, m, k, group, level[k - 1], spread, rows) > 0:
@@ -844,7 +815,7 @@ def _covariances(
         _sandwich(0, m, g, h, time, gain_error, w, q, s, V, rows)
         return
     for k in range(6):
-        spread_row(m, rows, S_11 + k * ROW, Q_11 + k * ROW, False)
+        copy_row(m, rows, S_11 + k * ROW, Q_11 + k * ROW)
     if not dark:
         clear(rows, Q_HH, Q_HH)
     for j in range(m):
@@ -974,9 +945,9 @@ def final_sweep(
         clear(rows, S_11, S_HH)
         for i in range(0, g.size, 2):
             add_normal(0, m, i, g, h_here, w, rows)
-        spread_row(m, rows, S_11, TOTAL, False)
-        _without_dark(m, dark, rows)
-        invert(m, rows)
+        copy_row(m, rows, S_11, TOTAL)
+        without_dark(0, m, dark, rows)
+        invert(0, m, rows)
         if dark:
             add_derivatives(m, g, h, w, rows, derivatives)
             derivatives[gain.size, :] += fitted
