@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 
@@ -66,3 +67,38 @@ def test_equations_cited_stand_on_the_method_page(file: str, number: int, label:
 def test_every_equation_of_the_method_page_is_cited() -> None:
     labels = re.findall(r"\$\$ \((\w+)\)$", (DOCS / "method.md").read_text(), re.MULTILINE)
     assert {label for _, _, label in equations_cited()} == set(labels)
+
+
+PUBLIC = (
+    "cameras",
+    "check",
+    "darks",
+    "data",
+    "detector",
+    "errors",
+    "execution",
+    "flags",
+    "inspection",
+    "plan",
+    "plots",
+    "simulate",
+)
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_public_names_are_in_the_reference(module: str) -> None:
+    pages = "".join(path.read_text() for path in sorted((DOCS / "reference").glob("*.md")))
+    if re.search(rf"automodule:: emdarks\.{module}\n   :members:", pages):
+        return
+    public = importlib.import_module(f"emdarks.{module}").__all__
+    listed = set(re.findall(r"(?:autoclass|autofunction|autoexception|py:data):: ([\w.]+)", pages))
+    short = {name.rsplit(".", 1)[-1] for name in listed}
+    assert set(public) <= short
+
+
+def test_names_of_the_package_are_in_the_reference() -> None:
+    import emdarks
+
+    hub = (DOCS / "reference.md").read_text()
+    starred = set(re.findall(r"~emdarks\.[\w.]*?(\w+)`\\\*", hub))
+    assert starred == set(emdarks.__all__) - {"__version__"}

@@ -36,6 +36,13 @@ def load_camera(name: str | Camera) -> Camera:
     ------
     InputError
         There is no such camera, or the file is wrong; names the file and the key.
+
+    Examples
+    --------
+    >>> from emdarks import load_camera
+    >>> camera = load_camera("excam")
+    >>> camera.noise.k_gain, camera.keywords.exposure_time
+    (8.7, 'EXPTIME')
     """
     if isinstance(name, Camera):
         return name
