@@ -10,7 +10,7 @@ import pytest
 from astropy.io import fits
 
 from emdarks.darks import build_synthesized_dark, build_trad_dark, calibrate_darks_lsq
-from emdarks.data import Dataset, sample
+from emdarks.data import Dataset, DetectorParams, sample
 
 PAGE = Path(__file__).parents[1] / "docs" / "formats.md"
 STRUCTURE = re.compile(
@@ -131,3 +131,11 @@ def test_keywords_of_darks(products: dict[str, Path]) -> None:
 def test_the_version_of_the_format(products: dict[str, Path]) -> None:
     (version,) = re.findall(r"`FMTVERS` (\d+)", PAGE.read_text(encoding="utf-8"))
     assert fits.getheader(products["maps"], 1)["FMTVERS"] == int(version)
+
+
+def test_detector_parameters() -> None:
+    described = {row[0].strip("`"): row[1] for row in rows("Detector parameters")}
+    params = DetectorParams({}).params
+    assert described == {
+        key: "none" if value is None else f"{value:g}" for key, value in params.items()
+    }
