@@ -36,6 +36,7 @@ default_role = "py:obj"
 
 # Every name in single backticks of a docstring is a link, and must lead somewhere.
 nitpicky = True
+nitpick_ignore_regex = [("py:.*", r"(astropy|matplotlib|numpy)\..*")]
 numpydoc_show_class_members = False
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"

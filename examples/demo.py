@@ -3,7 +3,8 @@
 Simulates a campaign of dark frames of a small camera, inspects it, makes noise maps, a
 traditional and a synthesised master dark, subtracts a dark from a frame of stars, and
 compares everything with the detector that the simulation was given. Writes the frames, the
-products, figures and a page, demo/report.html, that needs nothing else.
+products, and a page, demo/report.html, that needs nothing else: the report that emdarks writes
+of noise maps, with sections about the campaign and the truth.
 
 Run it with `make demo`, or: python examples/demo.py --help
 """
@@ -11,60 +12,44 @@ Run it with `make demo`, or: python examples/demo.py --help
 from __future__ import annotations
 
 import argparse
-import base64
-import io
 import shutil
 import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import PIL.Image
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from matplotlib.figure import Figure
 
 from emdarks import __version__, plots
+from emdarks.check import CheckReport, check_darks
 from emdarks.darks import build_synthesized_dark, build_trad_dark, calibrate_darks_lsq
 from emdarks.data import Dark, Dataset, DetectorNoiseMaps
 from emdarks.detector import region_slices
 from emdarks.errors import EmdarksError, EmdarksWarning
 from emdarks.frames import select_frames
 from emdarks.inspection import CampaignSummary, inspect_campaign
+from emdarks.plots import Figure
+from emdarks.report import (
+    Column,
+    Page,
+    Picture,
+    Section,
+    Source,
+    Table,
+    Text,
+    campaign_sections,
+    maps_page,
+    view_of,
+)
+from emdarks.report.numbers import count, measured, number, signed
 from emdarks.simulate import Truth, simulate_campaign, star_field, write_science_frame
 
 Array = npt.NDArray[Any]
-
-#: How the maps are fitted: options of `calibrate_darks_lsq`.
-FIT: dict[str, Any] = {"estimator": "pooled", "weighting": True}
-
-#: What a reader of the page must know about each way to fit.
-ABOUT_FIT = {
-    ("reference", False): (
-        "Every stack counts alike in the fit. That leaves the maps unbiased, but noisier than "
-        "they could be. The errors follow the published formula of the reference method: one "
-        "scatter of the residuals for all stacks, although the stacks of high gain are far "
-        "noisier than the others. They are too large for F and too small for C and D: the "
-        "pulls below do not have the scatter of 1 that honest errors give."
-    ),
-    ("reference", True): (
-        "Stacks are weighted by the scatter of each pixel's own samples. A pixel that happened "
-        "to catch few electrons then looks both faint and certain, so that C and D come out too "
-        "small. The errors follow the published formula of the reference method and are not "
-        "what the pulls below should be divided by."
-    ),
-    ("pooled", True): (
-        "Stacks are weighted by a variance that many pixels share, so that chance in one pixel "
-        "cannot bias its value; the error of a pixel follows its own brightness. Where errors can "
-        "be believed, pulls have a median of 0 and a scatter of 1, and the reported error is the "
-        "scatter."
-    ),
-}
 
 CAMERA = "excam-small"
 STACKS = [(gain, seconds) for gain in (1, 50, 1000, 5000) for seconds in (2, 10, 60, 100)]
@@ -73,7 +58,6 @@ SCIENCE = (1000.0, 60.0)
 #: Electrons per second from which on a pixel counts as hot.
 HOT = 0.01
 MARK = ".made-by-emdarks-demo"
-HERE = Path(__file__).resolve().parent
 
 
 @dataclass
@@ -100,6 +84,7 @@ class Products:
     truth: Truth
     summary: CampaignSummary
     maps: DetectorNoiseMaps
+    check: CheckReport | None
     traditional: Dark
     synthesised: Dark
     frame: Array
@@ -159,8 +144,10 @@ def make_products(run: Run, frames: int, seed: int, threads: int) -> Products:
         dataset = select_frames([str(darks)])
         summary = inspect_campaign(dataset)
     with run.step("fitting noise maps"):
-        maps = calibrate_darks_lsq(dataset, None, **FIT)
+        maps = calibrate_darks_lsq(dataset, None)
         maps.save(run.folder, "noise_maps.fits")
+    with run.step("checking them without the truth"):
+        check = check_darks(dataset) if frames >= 4 else None
     with run.step("making master darks"):
         traditional = build_trad_dark(_stack(dataset, gain, seconds), None, estimator="pooled")
         traditional.save(run.folder, "traditional_dark.fits")
@@ -168,7 +155,7 @@ def make_products(run: Run, frames: int, seed: int, threads: int) -> Products:
         synthesised = build_synthesized_dark(star_frames, maps)
         synthesised.save(run.folder, "synthesised_dark.fits")
     frame = _detected_electrons(star_frames[0], truth)
-    return Products(truth, summary, maps, traditional, synthesised, frame, scene)
+    return Products(truth, summary, maps, check, traditional, synthesised, frame, scene)
 
 
 def _stack(dataset: Dataset, gain: float, seconds: float) -> Dataset:
@@ -346,69 +333,140 @@ def figure_picture(made: Products) -> Figure:
     return figure
 
 
-def as_png(figure: Figure, dpi: int = 110, colours: int | None = None) -> bytes:
-    """The figure as a file; smaller with few colours."""
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=dpi)
-    if colours is None:
-        return drawn.getvalue()
-    stored = io.BytesIO()
-    image = PIL.Image.open(drawn).convert("RGB").quantize(colours, kmeans=2)
-    image.save(stored, "png", optimize=True)
-    return stored.getvalue()
-
-
 # The page
 
 
 def write_page(run: Run, made: Products, frames: int, seed: int) -> Path:
-    """Figures, each as a file and in the page, and the page."""
-    pictures = {
-        "maps": as_png(figure_maps(made)),
-        "recovered": as_png(figure_recovered(made)),
-        "darks": as_png(figure_darks(made)),
-        "science": as_png(figure_science(made)),
-    }
-    embedded = {}
-    for name, png in pictures.items():
-        (run.folder / f"{name}.png").write_bytes(png)
-        embedded[name] = "data:image/png;base64," + base64.b64encode(png).decode("ascii")
-    loader = FileSystemLoader(HERE)
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
-    environment.filters["number"] = number
-    page = environment.get_template("report.html.j2").render(
-        version=__version__,
-        frames=frames,
-        seed=seed,
-        summary=made.summary,
-        stacks={(s.commanded_gain, s.exposure_time): s for s in made.summary.stacks},
-        gains=sorted({s.commanded_gain for s in made.summary.stacks}),
-        times=sorted({s.exposure_time for s in made.summary.stacks}),
-        science=SCIENCE,
-        fit=FIT,
-        about_fit=ABOUT_FIT[FIT["estimator"], FIT["weighting"]],
-        maps=compare_maps(made),
-        darks=compare_darks(made),
-        residuals=residuals(made),
-        pictures=embedded,
-        seconds=run.seconds,
+    """Write the report of the maps, with what only a demo has in front."""
+    page = make_page(run, made, frames, seed)
+    return page.save(run.folder / "report.html", run.folder / "figures")
+
+
+def make_page(run: Run, made: Products, frames: int, seed: int) -> Page:
+    """The report of the maps; before it the truth, after it how to make it again."""
+    page = maps_page(view_of(made.maps), made.check)
+    own = [truth_section(made), darks_section(made, frames), stars_section(made)]
+    total = made.summary.frames
+    return replace(
+        page,
+        title="From dark frames to calibrated science",
+        subtitle=f"A simulated campaign of {count(total)} dark frames, calibrated with emdarks "
+        f"{__version__} and compared with the detector that the simulation was given",
+        what=f"{page.what} The frames were simulated; so there is a truth to compare with.",
+        steps=[
+            "Read “Compared with the truth”: are the maps right, and are their errors?",
+            "Do the same with your own frames: `emdarks noisemaps FRAMES -o maps.fits`, then "
+            "`emdarks report maps.fits --frames FRAMES -o report.html`.",
+        ],
+        sections=[*own, *campaign_sections(made.summary), *page.sections, again_section(run, seed)],
     )
-    path = run.folder / "report.html"
-    path.write_text(page, encoding="utf-8")
-    return path
 
 
-def number(value: float, digits: int = 3) -> str:
-    """A number with so many digits that count, with an exponent only where it is tiny."""
-    if value == 0 or not np.isfinite(value):
-        return f"{value:g}"
-    decimals = max(0, digits - 1 - int(np.floor(np.log10(abs(value)))))
-    return f"{value:.{digits - 1}e}" if decimals > 8 else f"{value:,.{decimals}f}"
+def comparison_table(rows: Sequence[Comparison], what: str, caption: str) -> Table:
+    """Recovered against true values."""
+    columns = [
+        Column(what, words=True), Column("unit", words=True), Column("pixels"),
+        Column("true mean"), Column("recovered mean"), Column("scatter"),
+        Column("reported error"), Column("pull, median"), Column("pull, scatter"),
+    ]  # fmt: skip
+    lines = [
+        [
+            row.name, row.unit.replace("e-", "e⁻"), count(row.pixels), number(row.true_mean),
+            measured(row.mean, row.mean_error), number(row.scatter), number(row.error),
+            signed(row.pull, 2), number(row.pull_scatter),
+        ]
+        for row in rows
+    ]  # fmt: skip
+    return Table(columns, lines, caption)
+
+
+def truth_section(made: Products) -> Section:
+    """Maps against the truth."""
+    table = comparison_table(
+        compare_maps(made),
+        "map",
+        "Pixels of the imaging area; hot: 0.01 e⁻/s and more. Scatter: robust, of recovered minus "
+        "true values. Reported error: median. Pull: (recovered - true) / error; honest errors have "
+        "a pull scatter of 1.",
+    )
+    maps = Picture.of(
+        "maps_and_truth",
+        figure_maps(made),
+        "Maps of F, C and D, fitted above and true below",
+        "Fitted (above) and true maps (below), each pair on one scale; before negative values of C "
+        "and D are clipped. C varies by only a tenth from pixel to pixel, less than the noise of "
+        "the fit.",
+    )
+    recovered = Picture.of(
+        "recovered",
+        figure_recovered(made),
+        "Recovered against true values, and histograms of pulls",
+        "Above: recovered against true values of every pixel of the imaging area. Points with "
+        "bars: median and central 68 % in bins of the true value. Below: pulls (those beyond 6 in "
+        "the last bins), and the law that honest errors would give.",
+    )
+    return Section("truth", "Compared with the truth", [table, maps, recovered])
+
+
+def darks_section(made: Products, frames: int) -> Section:
+    """Both darks against the truth."""
+    gain, seconds = SCIENCE
+    text = Text(
+        f"The traditional dark is the mean of the {count(frames)} frames taken at this setting. "
+        f"The synthesised one, F/g + C + t D, uses all {count(made.summary.frames)} frames and can "
+        "be had for any gain and time."
+    )
+    picture = Picture.of(
+        "darks",
+        figure_darks(made),
+        "Traditional, synthesised and true dark",
+        "Detected electrons per pixel, all on the scale of the true dark.",
+    )
+    table = comparison_table(
+        compare_darks(made),
+        "dark",
+        "Image region without hot pixels. Columns as above. The traditional dark's error comes "
+        "from a variance pooled over pixels, followed by each pixel's own scatter as far as pixels "
+        "really differ.",
+    )
+    title = f"Master darks for EM gain {gain:g} and {seconds:g} s"
+    return Section("master-darks", title, [text, picture, table])
+
+
+def stars_section(made: Products) -> Section:
+    """A frame of stars before and after."""
+    picture = Picture.of(
+        "science",
+        figure_science(made),
+        "Science frame before and after the subtraction, and the scene",
+        "One frame, that frame minus the synthesised dark, and the scene it shows. Grey: cosmic "
+        "rays, flagged. What remains after the subtraction is the noise of a single frame.",
+    )
+    rows = [
+        [left.name, measured(left.quiet, left.quiet_error), measured(left.hot, left.hot_error)]
+        for left in residuals(made)
+    ]
+    table = Table(
+        [Column("subtracted", words=True), Column("ordinary pixels"), Column("hot pixels")],
+        rows,
+        "Between the stars: mean of frame minus dark minus scene, electrons per pixel.",
+    )
+    return Section("stars", "A frame of stars", [picture, table])
+
+
+def again_section(run: Run, seed: int) -> Section:
+    """How to get the same page."""
+    steps = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in run.seconds.items())
+    text = Text(
+        f"The same seed ({seed}) makes the same frames and the same numbers. This run: {steps}."
+    )
+    command = Source("In a clone of the repository", "make demo")
+    return Section("again", "Make it again", [command, text])
 
 
 def print_results(run: Run, made: Products, page: Path) -> None:
     """Recovered against true, and where everything is."""
-    print(f"\nRecovered against true (estimator {FIT['estimator']}, weighting {FIT['weighting']})")
+    print("\nRecovered against true")
     head = f"{'true mean':>11} {'recovered':>11} {'+-':>9} {'scatter':>9} {'error':>9}"
     print(f"{'':<38} {head} {'pull':>6} {'std':>5}")
     darks = compare_darks(made)
@@ -470,7 +528,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         page = write_page(run, made, options.frames, options.seed)
         if options.picture is not None:
             options.picture.parent.mkdir(parents=True, exist_ok=True)
-            options.picture.write_bytes(as_png(figure_picture(made), 90, colours=256))
+            options.picture.write_bytes(plots.as_png(figure_picture(made), 90, colours=256))
     print_results(run, made, page.resolve())
     print(f"Done in {time.perf_counter() - start:.0f} s")
     return 0

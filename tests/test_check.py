@@ -103,7 +103,7 @@ def test_the_command(tmp_path: Path) -> None:
     made = subprocess.run([*command, "--json"], capture_output=True, text=True)
     report = json.loads(made.stdout)
     assert len(report["stacks"]) == 6
-    assert set(report["pull_std"]) == {"F", "C", "D"}
+    assert set(report["pull_std"]) == {"fpn", "cic", "dc"}
     assert report["believable"], report["words"]
 
 

@@ -69,7 +69,52 @@ def test_every_equation_of_the_method_page_is_cited() -> None:
     assert {label for _, _, label in equations_cited()} == set(labels)
 
 
+def test_thresholds_of_the_inspection_are_those_of_its_page() -> None:
+    from emdarks.inspection import coverage, findings, levels, sequence, single_frames
+
+    page = " ".join((DOCS / "howto_inspect.md").read_text().split())
+    said = {
+        f"more than {single_frames.SIGNIFICANT:g} standard errors",
+        f"more than {sequence.SIGNIFICANT:g} standard errors",
+        f"fewer than {levels.MIN_FRAMES} frames",
+        f"a stack of {sequence.MIN_FRAMES} frames or more",
+        f"by less than {single_frames.HARMLESS:g} of the scatter",
+        f"more than {single_frames.FAR:g} times",
+        f"more than {single_frames.SATURATED:.0%} more".replace("%", " %"),
+        f"more than {single_frames.EXPECTED_FLAGS:g}",
+        f"more than {single_frames.MASKED:.0%} of the samples".replace("%", " %"),
+        f"more than {single_frames.EXCURSION:g} degrees",
+        f"more than {single_frames.EXCURSION_SIGMAS:g} robust standard deviations",
+        f"more than {coverage.ENTANGLED:.1f} times (the root of {coverage.ENTANGLED**2:.0f})",
+        f"up to {findings.FEW_PIXELS:.0%} of the imaging area".replace("%", " %"),
+        f"more than {findings.MUCH_MASKED:.0%} of a stack".replace("%", " %"),
+    }
+    assert {words for words in said if words not in page} == set()
+    assert (coverage.SHORT, coverage.GRID_GAPS) == (0.25, 0.1)  # a quarter, a tenth
+    assert single_frames.SPREAD == 30  # a thirtieth
+
+
+def test_the_command_line_page_knows_every_command_and_option() -> None:
+    import typer
+
+    from emdarks.cli.app import app
+
+    page = (DOCS / "command_line.md").read_text()
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    for name, command in commands.items():
+        assert f"$ emdarks {name} --help" in page, f"run make cli-page: {name} is not there"
+        section = page.split(f"## emdarks {name}\n")[1].split("\n## ")[0]
+        options = [option for parameter in command.params for option in parameter.opts]
+        for option in options:
+            if option.startswith("--"):
+                assert option in section, f"run make cli-page: {name} {option} is not there"
+        help_text = " ".join((command.help or "").split())
+        for example in re.findall(r"Example: (emdarks .*?)(?= Example:|$)", help_text):
+            assert f"$ {example}\n" in page, f"run make cli-page: {example} is not there"
+
+
 PUBLIC = (
+    "badpixels",
     "cameras",
     "check",
     "darks",
@@ -82,6 +127,7 @@ PUBLIC = (
     "plan",
     "plots",
     "simulate",
+    "subtract",
 )
 
 

@@ -93,12 +93,17 @@ def test_summary_is_plain_for_json(simulated: simulate.CampaignFiles) -> None:
     brief = json.loads(json.dumps(summary.as_dict(), allow_nan=False))
     assert brief["fittable"] is True
     assert brief["shape"] == [40, 62]
-    assert "frame_summaries" not in brief["stacks"][0]
+    assert "single_frames" not in brief["stacks"][0]
     full = summary.as_dict(single_frames=True)
-    frames = [frame for stack in full["stacks"] for frame in stack["frame_summaries"]]
+    frames = [frame for stack in full["stacks"] for frame in stack["single_frames"]]
     assert {frame["name"] for frame in frames} == {str(path) for path in simulated.paths}
-    assert len({frame["figures"]["content"] for frame in frames}) == 30
-    assert "frame_summaries" in full["stacks"][0]
+    assert len({frame["content"] for frame in frames}) == 30
+    frame = full["stacks"][0]["single_frames"][0]
+    assert set(frame) >= {
+        "name", "start_mjd", "temperature_c", "level_e", "scatter_e", "masked", "saturated",
+        "offset_e", "sigmas",
+    }  # fmt: skip
+    assert full["verdict"] == summary.verdict
 
 
 def test_units_do_not_change_levels(tmp_path: Path) -> None:
@@ -124,9 +129,9 @@ def test_a_good_campaign_has_no_problem(tmp_path: Path) -> None:
     # The pixel that is flagged in every frame.
     assert [stack.lost_pixels for stack in summary.stacks] == [1] * 4
     assert summary.pixels.unfittable == 1
-    assert "1 pixel is good in fewer than four stacks" in texts(summary, "masked")[0]
+    assert texts(summary, "masked", "note")[0].startswith("1 pixel (0.09% of the imaging area)")
     severities = [finding.severity for finding in summary.findings]
-    assert severities == sorted(severities, key=["problem", "warning", "fine"].index)
+    assert severities == sorted(severities, key=["problem", "warning", "note", "fine"].index)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +262,7 @@ def test_flags_temperature_and_full_wells(tmp_path: Path) -> None:
     summary = look(sorted(tmp_path.glob("*.fits")))
     assert "2 stacks" in texts(summary, "flags")[0]
     assert "spreads by 3." in texts(summary, "temperature")[0]
-    assert "1 pixel has unflagged samples" in texts(summary, "saturation")[0]
+    assert "the mean of 1 pixel" in texts(summary, "saturation")[0]
     assert "(gain 4000, 3 s)" in texts(summary, "saturation")[0]
 
 

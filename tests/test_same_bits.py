@@ -194,10 +194,8 @@ def test_types_and_byte_orders_of_flags(rng: np.random.Generator, kind: str) -> 
     assert found.equal(expected)
 
 
-@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("kind", ["f4", "f8", "u1", "i2", "u2", "i4", "u4", "i8"])
 def test_files_of_every_type(tmp_path: Path, rng: np.random.Generator, kind: str) -> None:
-    if kind in ("i8", "u8") or kind[-2:] == "u4":
-        pytest.skip("astropy writes these, but no camera does")
     data, dq = whole_numbers(rng, 6)
     sources = []
     for i, (x, q) in enumerate(zip(data, dq, strict=True)):

@@ -70,15 +70,18 @@ def test_python_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     names: dict[str, object] = {}
     exec(compile(code, "README.md", "exec"), names)
     assert Path("maps.fits").exists()
-    frame, dark = names["frame"], names["dark"]
+    less, dark, darks = (names[name] for name in ("less", "dark", "darks"))
+    frame = darks[12]  # type: ignore[index]
     for key in ("EMGAIN_C", "EXPTIME", "KGAINPAR"):
         assert frame.ext_hdr[key] == dark.ext_hdr[key]  # type: ignore[attr-defined]
+    expected = frame.data * 8.7 / 1000 - dark.data  # type: ignore[attr-defined]
+    np.testing.assert_allclose(less[12].data[:-1], expected[:-1])  # type: ignore[index]
 
 
 def test_commands_in_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     lines = re.findall(r"^    emdarks (.*)$", readme(), re.MULTILINE)
-    assert len(lines) == 7
+    assert len(lines) == 10
     for line in lines:
         # Fewer frames: the same commands, sooner done.
         arguments = line.replace("--frames 20", "--frames 4").split()
@@ -87,7 +90,10 @@ def test_commands_in_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert {path.name for path in tmp_path.iterdir()} == {
         "darks",
         "maps.fits",
+        "report.html",
         "dark.fits",
+        "subtracted",
+        "bad.fits",
         "traditional.fits",
     }
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from emdarks._version import __version__
 
 if TYPE_CHECKING:
+    from emdarks.badpixels import build_bad_pixel_map
     from emdarks.cameras import Camera, load_camera
     from emdarks.check import check_darks
     from emdarks.darks import (
@@ -17,13 +18,15 @@ if TYPE_CHECKING:
         calibrate_darks_lsq,
         mean_combine,
     )
-    from emdarks.data import Dark, Dataset, DetectorNoiseMaps, DetectorParams, Image
+    from emdarks.data import BadPixelMap, Dark, Dataset, DetectorNoiseMaps, DetectorParams, Image
     from emdarks.detector import detector_areas
     from emdarks.errors import EmdarksError, EmdarksWarning
     from emdarks.execution import Threads
     from emdarks.inspection import inspect_campaign
+    from emdarks.subtract import subtract_dark
 
 __all__ = [
+    "BadPixelMap",
     "CalDarksLSQException",
     "Camera",
     "Dark",
@@ -35,6 +38,7 @@ __all__ = [
     "Image",
     "Threads",
     "__version__",
+    "build_bad_pixel_map",
     "build_synthesized_dark",
     "build_trad_dark",
     "calibrate_darks_lsq",
@@ -43,10 +47,12 @@ __all__ = [
     "inspect_campaign",
     "load_camera",
     "mean_combine",
+    "subtract_dark",
 ]
 
 # Compiled kernels take a second to load: names are fetched when they are used.
 _HOMES = {
+    "emdarks.badpixels": ("build_bad_pixel_map",),
     "emdarks.cameras": ("Camera", "load_camera"),
     "emdarks.darks": (
         "CalDarksLSQException",
@@ -55,12 +61,20 @@ _HOMES = {
         "calibrate_darks_lsq",
         "mean_combine",
     ),
-    "emdarks.data": ("Dark", "Dataset", "DetectorNoiseMaps", "DetectorParams", "Image"),
+    "emdarks.data": (
+        "BadPixelMap",
+        "Dark",
+        "Dataset",
+        "DetectorNoiseMaps",
+        "DetectorParams",
+        "Image",
+    ),
     "emdarks.detector": ("detector_areas",),
     "emdarks.errors": ("EmdarksError", "EmdarksWarning"),
     "emdarks.execution": ("Threads",),
     "emdarks.check": ("check_darks",),
     "emdarks.inspection": ("inspect_campaign",),
+    "emdarks.subtract": ("subtract_dark",),
 }
 
 

@@ -25,13 +25,17 @@ from emdarks.detector import Regions
 from emdarks.errors import InputError
 from emdarks.execution import Executor, FrameFigures, StackJob
 from emdarks.stacks import (
+    Slope,
     Stack,
     StackStore,
     accumulate_stacks,
+    check_frames,
     check_shape,
+    common_slope,
     figure_area,
     group_stacks,
     jobs_of,
+    sequence_times,
     to_em_electrons,
 )
 
@@ -121,8 +125,16 @@ class CheckReport:
     words: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return asdict(self)
+        """Plain values, for JSON, with units in the names: ``_e`` EM electrons, ``_s`` seconds."""
+        values = asdict(self)
+        names = {"F": "fpn", "C": "cic", "D": "dc"}
+        values["pull_std"] = {names[name]: std for name, std in self.pull_std.items()}
+        values["drift_e"] = values.pop("drift")
+        for stack in values["stacks"]:
+            stack["em_gain"] = stack.pop("gain")
+            stack["exposure_time_s"] = stack.pop("exposure_time")
+            stack["misfit_e"] = stack.pop("misfit")
+        return values
 
 
 def check_darks(
@@ -166,6 +178,7 @@ def check_darks(
     """
     job = setting(dataset, camera, detector_regions, executor, mask_bits, kgain)
     stacks = group_stacks(job.inputs)
+    check_frames(stacks)
     check_campaign(stacks, kgain, min_frames=2)
     check_shape(stacks, job.arrtype, job.regions)
     for stack in stacks:
@@ -331,77 +344,43 @@ def _disagreeing(verdicts: Sequence[StackVerdict]) -> tuple[int, ...]:
     return tuple(int(i) for i in order if chi2[i] < chi2.min() + SAME_CHI2)
 
 
-@dataclass(frozen=True, slots=True)
-class _Slope:
-    """Change of level over the whole sequence, EM electrons."""
-
-    value: float
-    error: float
-
-    @property
-    def sigmas(self) -> float:
-        return self.value / self.error if np.isfinite(self.error) else 0.0
-
-
-def _times(stacks: Sequence[Stack]) -> list[Array]:
-    """Time of every frame of every stack, 0 to 1; input order where starts are unknown."""
-    start = [np.array([item.record.start for item in stack.frames]) for stack in stacks]
-    everything = np.concatenate(start)
-    if np.isfinite(everything).all() and np.ptp(everything) > 0:
-        return [(times - everything.min()) / np.ptp(everything) for times in start]
-    return [np.linspace(0.0, 1.0, times.size) for times in start]
-
-
 def _drift(
     means: _Means,
     stacks: Sequence[Stack],
     figures: Sequence[Sequence[Sequence[FrameFigures]]],
-) -> _Slope:
+) -> Slope:
     """Drift of the level along the sequence.
 
     Within stacks frames show it directly; between stacks it is a fourth column of the fit of
     image means. A wrong stack may look like the second, so the first must agree.
     """
-    times = _times(stacks)
+    starts = [np.array([item.record.start for item in stack.frames]) for stack in stacks]
+    times = sequence_times(starts)
     within = _within(times, figures)
     between = _between(means, np.array([t.mean() for t in times]))
     if abs(within.sigmas) < HINT or within.value * between.value <= 0:
         return within
     weights = np.array([within.error, between.error]) ** -2.0
     joint = (weights * [within.value, between.value]).sum() / weights.sum()
-    return _Slope(float(joint), float(weights.sum() ** -0.5))
+    return Slope(float(joint), float(weights.sum() ** -0.5))
 
 
-def _within(times: Sequence[Array], figures: Sequence[Any]) -> _Slope:
+def _within(times: Sequence[Array], figures: Sequence[Any]) -> Slope:
     """Common slope of frame levels, each stack with a level of its own."""
-    numerator = denominator = 0.0
-    for index, time in enumerate(times):
-        level = np.empty(time.size)
+    levels = [np.empty(time.size) for time in times]
+    for index, level in enumerate(levels):
         for parity in (0, 1):
             level[parity::2] = [frame.level for frame in figures[parity][index]]
-        good = np.isfinite(level)
-        if good.sum() < 3:
-            continue
-        t, y = time[good] - time[good].mean(), level[good] - level[good].mean()
-        square = (t**2).sum()
-        # Scatter about the stack's own slope: a drift must not hide itself in the noise.
-        slope = (t * y).sum() / square if square > 0 else 0.0
-        variance = ((y - slope * t) ** 2).sum() / max(good.sum() - 2, 1)
-        if variance > 0:
-            numerator += (t * y).sum() / variance
-            denominator += square / variance
-    if denominator == 0:
-        return _Slope(0.0, np.inf)
-    return _Slope(numerator / denominator, denominator**-0.5)
+    return common_slope(times, levels)
 
 
-def _between(means: _Means, times: Array) -> _Slope:
+def _between(means: _Means, times: Array) -> Slope:
     """Slope of the stacks' image means with time, beside F, C and D."""
     if times.size < 5 or np.ptp(times) == 0:
-        return _Slope(0.0, np.inf)
+        return Slope(0.0, np.inf)
     A = np.column_stack([means.X, times]) / means.error[:, None]
     beta, inverse = _solve(A, means.mean / means.error)
-    return _Slope(float(beta[3]), float(np.sqrt(inverse[3, 3])))
+    return Slope(float(beta[3]), float(np.sqrt(inverse[3, 3])))
 
 
 def _blind(stacks: Sequence[Stack], seen: Sequence[int]) -> tuple[str, ...]:
@@ -420,7 +399,7 @@ def _words(
     few: bool,
     verdicts: Sequence[StackVerdict],
     disagreeing: Sequence[int],
-    drift: _Slope,
+    drift: Slope,
 ) -> tuple[str, ...]:
     """What speaks against the errors; nothing where all is well."""
     words = []

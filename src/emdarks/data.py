@@ -6,9 +6,17 @@ from importlib import resources
 from pathlib import Path
 
 from emdarks.frames import Dataset, Image
-from emdarks.products import Dark, DetectorNoiseMaps, DetectorParams
+from emdarks.products import BadPixelMap, Dark, DetectorNoiseMaps, DetectorParams
 
-__all__ = ["Dark", "Dataset", "DetectorNoiseMaps", "DetectorParams", "Image", "sample"]
+__all__ = [
+    "BadPixelMap",
+    "Dark",
+    "Dataset",
+    "DetectorNoiseMaps",
+    "DetectorParams",
+    "Image",
+    "sample",
+]
 
 
 def sample() -> list[Path]:

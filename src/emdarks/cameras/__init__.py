@@ -1,20 +1,41 @@
 """What emdarks knows of a camera: geometry, keyword names, units, noise figures.
 
 One function, `Camera.record`, turns the headers of a frame into one small
-`FrameRecord`; keyword names stand nowhere else.
+`FrameRecord`; keyword names stand nowhere else. ``parts`` has the tables of a camera
+file, ``values`` what single values mean, ``reading`` reads headers by them.
 """
 
-from emdarks.cameras.camera import Camera, HeaderRules, Keywords, NoiseFigures
-from emdarks.cameras.load import BUILTIN, load_camera
+from emdarks.cameras.camera import Camera
+from emdarks.cameras.load import BUILTIN, camera_text, load_camera
+from emdarks.cameras.parts import (
+    Bias,
+    FrameFiles,
+    HeaderRules,
+    Keywords,
+    Mode,
+    NoiseFigures,
+    Rule,
+    Simulation,
+)
+from emdarks.cameras.reading import Explained
 from emdarks.cameras.record import FrameRecord, Unit
+from emdarks.cameras.values import Value
 
 __all__ = [
     "BUILTIN",
+    "Bias",
     "Camera",
+    "Explained",
+    "FrameFiles",
     "FrameRecord",
     "HeaderRules",
     "Keywords",
+    "Mode",
     "NoiseFigures",
+    "Rule",
+    "Simulation",
     "Unit",
+    "Value",
+    "camera_text",
     "load_camera",
 ]

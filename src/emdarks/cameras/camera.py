@@ -2,101 +2,26 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
+from emdarks.cameras.parts import (
+    Bias,
+    FrameFiles,
+    HeaderRules,
+    Keywords,
+    Mode,
+    NoiseFigures,
+    Rule,
+    Simulation,
+)
+from emdarks.cameras.reading import Explained, Headers, Reading
 from emdarks.cameras.record import FrameRecord, Unit
-from emdarks.detector import Regions
-from emdarks.errors import InputError, MissingKeywordError
+from emdarks.cameras.values import Value
+from emdarks.detector import Regions, frame_shape
+from emdarks.errors import InputError
 
-__all__ = ["Camera", "HeaderRules", "Keywords", "NoiseFigures"]
-
-Headers = tuple[Mapping[str, Any], ...]
-
-
-@dataclass(frozen=True)
-class Keywords:
-    """Names of the header keywords.
-
-    Attributes
-    ----------
-    exposure_time, commanded_gain, k_gain : str
-        Seconds, EM gain asked for, electrons per DN. Needed in every frame.
-    better_gains : tuple of str
-        EM gains to be preferred to the commanded one where they are above 0, best first.
-    unit, temperature, start, camera : str
-        Unit of the pixels; degrees Celsius; MJD; name of the camera. Optional.
-    """
-
-    exposure_time: str = "EXPTIME"
-    commanded_gain: str = "EMGAIN_C"
-    k_gain: str = "KGAINPAR"
-    better_gains: tuple[str, ...] = ("EMGAIN_M", "EMGAIN_A")
-    unit: str = "BUNIT"
-    temperature: str = "EXCAMT"
-    start: str = "MJDSRT"
-    camera: str = "CAMERA"
-
-
-@dataclass(frozen=True)
-class NoiseFigures:
-    """Typical noise of the camera, for simulation and planning.
-
-    Attributes
-    ----------
-    k_gain : float
-        Electrons per DN.
-    read_noise : float
-        Electrons, after the gain register.
-    clock_induced_charge : float
-        Electrons per pixel and frame.
-    dark_current : float
-        Electrons per pixel and second.
-    full_well_image, full_well_register : float
-        Electrons.
-    """
-
-    k_gain: float
-    read_noise: float
-    clock_induced_charge: float
-    dark_current: float
-    full_well_image: float = math.inf
-    full_well_register: float = math.inf
-
-
-@dataclass(frozen=True)
-class HeaderRules:
-    """How the headers of many frames become that of one product.
-
-    Attributes
-    ----------
-    first, last : tuple of str
-        Value of the earliest, of the latest frame.
-    averaged : tuple of str
-        Mean over the frames.
-    deleted : tuple of str
-        Left out.
-    any_true : tuple of str
-        1 where any frame has it set, else 0.
-    calculated : tuple of str
-        Set anew for the product.
-    invalid : tuple of str
-        Say nothing about a product of many frames: become -999 of their type.
-    invalid_in_maps, kept_in_darks : tuple of str
-        Added to ``invalid`` for noise maps; taken out of it for darks.
-    """
-
-    first: tuple[str, ...] = ()
-    last: tuple[str, ...] = ()
-    averaged: tuple[str, ...] = ()
-    deleted: tuple[str, ...] = ()
-    any_true: tuple[str, ...] = ()
-    calculated: tuple[str, ...] = ()
-    invalid: tuple[str, ...] = ()
-    invalid_in_maps: tuple[str, ...] = ()
-    kept_in_darks: tuple[str, ...] = ()
+__all__ = ["Camera"]
 
 
 @dataclass(frozen=True)
@@ -119,8 +44,31 @@ class Camera:
         Typical figures.
     keywords : Keywords
         Header keywords.
+    values : mapping of str to Value
+        What the value of a keyword means, where that is not plain.
     units : mapping of str to Unit
-        How this camera's headers spell units, in lower case.
+        How this camera's headers spell units, in lower case; empty: no unit.
+    settings : mapping of str to tuple of str
+        Names of readout settings, and the keywords of each. Frames that differ in one of
+        them are never used together.
+    conventional : Rule or None
+        Yes: the frame bypassed the gain register, its EM gain is 1.
+    mirrored : Rule or None
+        Yes: columns run the other way. A setting like the others; images are not turned.
+    darks : Rule or None
+        Yes: the frame is a dark.
+    sensitivity : tuple of {"header", "modes", "fixed"}
+        Where the electrons per DN come from, best first: the header, the table of modes,
+        ``noise.k_gain``.
+    modes : tuple of Mode
+        Figures by readout setting; the first that fits counts.
+    bias : Bias or None
+        What frames still hold of their bias level; None: nothing is subtracted, except
+        a level that the mode gives.
+    frames : FrameFiles
+        How frames lie in files.
+    simulation : Simulation
+        What simulated frames are like.
     headers : HeaderRules
         How headers are merged.
     """
@@ -132,7 +80,17 @@ class Camera:
     noise: NoiseFigures
     telemetry_rows: tuple[int | None, int | None] = (None, None)
     keywords: Keywords = field(default_factory=Keywords)
+    values: dict[str, Value] = field(default_factory=dict)
     units: dict[str, Unit] = field(default_factory=dict)
+    settings: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    conventional: Rule | None = None
+    mirrored: Rule | None = None
+    darks: Rule | None = None
+    sensitivity: tuple[Literal["header", "modes", "fixed"], ...] = ("header",)
+    modes: tuple[Mode, ...] = ()
+    bias: Bias | None = None
+    frames: FrameFiles = field(default_factory=FrameFiles)
+    simulation: Simulation = field(default_factory=Simulation)
     headers: HeaderRules = field(default_factory=HeaderRules)
 
     @property
@@ -140,7 +98,23 @@ class Camera:
         """Geometry as the public functions take it."""
         return self.geometry
 
-    def record(self, name: str, shape: tuple[int, int], headers: Headers) -> FrameRecord:
+    @property
+    def header_rules(self) -> HeaderRules:
+        """Rules for products: what a frame says of its gain and time, maps do not."""
+        key = self.keywords
+        own = (*key.exposure_time, *key.commanded_gain, *key.better_gains, *key.k_gain)
+        missing = tuple(name for name in own if name not in self.headers.invalid_in_maps)
+        return replace(self.headers, invalid_in_maps=(*self.headers.invalid_in_maps, *missing))
+
+    def record(
+        self,
+        name: str,
+        shape: tuple[int, int],
+        headers: Headers,
+        *,
+        plane: int | None = None,
+        k_gain: float | None = None,
+    ) -> FrameRecord:
         """Turn the headers of a frame into a record.
 
         Parameters
@@ -151,6 +125,10 @@ class Camera:
             Rows and columns.
         headers : tuple of mappings
             Searched in this order: image header, primary header.
+        plane : int, optional
+            Which frame of a cube.
+        k_gain : float, optional
+            Electrons per DN where nothing else tells.
 
         Returns
         -------
@@ -159,53 +137,76 @@ class Camera:
         Raises
         ------
         MissingKeywordError
-            Exposure time, EM gain or k-gain is absent.
+            A keyword that is needed is absent.
         InputError
-            One of them is not a finite number.
+            One has a value that cannot be used, or the sensitivity is not known.
         """
-        key = self.keywords
-        unit_text = str(_find(headers, key.unit) or "").strip()
-        commanded = _number(name, headers, key.commanded_gain)
-        better = (_optional(headers, keyword) for keyword in key.better_gains)
-        return FrameRecord(
-            name=name,
-            shape=shape,
-            exposure_time=_number(name, headers, key.exposure_time),
-            commanded_gain=commanded,
-            em_gain=next((gain for gain in better if gain > 0), commanded),
-            k_gain=_number(name, headers, key.k_gain),
-            unit=self.units.get(unit_text.lower(), Unit.UNKNOWN),
-            unit_text=unit_text,
-            start=_optional(headers, key.start),
-            temperature=_optional(headers, key.temperature),
-        )
+        return Reading(self, name, headers).record(shape, plane, k_gain)
 
+    def explain(self, name: str, headers: Headers) -> list[Explained]:
+        """What is understood of the headers of a frame, quantity by quantity.
 
-def _find(headers: Headers, keyword: str) -> Any:
-    return next((header[keyword] for header in headers if keyword in header), None)
+        Parameters
+        ----------
+        name, headers
+            As in `record`.
 
+        Returns
+        -------
+        list of Explained
+            With what is wrong in the place of what cannot be understood.
+        """
+        return Reading(self, name, headers).explain()
 
-def _as_number(value: Any) -> float:
-    if isinstance(value, (bool, str)) or value is None:
-        return math.nan
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return math.nan
+    def temperature(self, headers: Headers) -> float:
+        """Detector temperature that headers tell, degrees Celsius; NaN where unknown."""
+        return Reading(self, "", headers).temperature().value
 
+    def takes_as_dark(self, headers: Headers) -> bool:
+        """Whether a frame with these headers is a dark, as far as they tell."""
+        try:
+            return not Reading(self, "", headers).not_dark()
+        except InputError:
+            return True  # refused with its name when it is used
 
-def _optional(headers: Headers, keyword: str) -> float:
-    return _as_number(_find(headers, keyword))
+    def mode(self, name: str) -> Mode | None:
+        """Mode of a name; None where there is none of that name."""
+        return next((mode for mode in self.modes if mode.name == name), None)
 
+    def noise_in(self, mode: str) -> NoiseFigures:
+        """Noise figures in a mode: its own, and the camera's where it has none."""
+        found = self.mode(mode)
+        if found is None:
+            return self.noise
+        names = ("k_gain", "read_noise", "clock_induced_charge", "dark_current")
+        own = {name: value for name in names if (value := getattr(found, name)) is not None}
+        return replace(self.noise, **own)
 
-def _number(name: str, headers: Headers, keyword: str) -> float:
-    value = _find(headers, keyword)
-    if value is None:
-        raise MissingKeywordError(
-            f"{name}: the header has no {keyword}; add it, or choose the camera these frames "
-            "come from"
-        )
-    number = _as_number(value)
-    if not math.isfinite(number):
-        raise InputError(f"{name}: {keyword} is {value!r}, which is not a finite number")
-    return number
+    def in_mode(self, mode: str) -> Camera:
+        """The same camera, simulated and planned for in another mode.
+
+        Raises
+        ------
+        InputError
+            It has no such mode.
+        """
+        if self.mode(mode) is None:
+            known = "; ".join(each.name for each in self.modes) or "none"
+            raise InputError(f"camera {self.name} has no mode {mode!r}; it has: {known}")
+        simulation = replace(self.simulation, mode=mode)
+        return replace(self, noise=self.noise_in(mode), simulation=simulation)
+
+    def fitted_to(self, shape: tuple[int, int]) -> Camera:
+        """The camera with the geometry of its windows of this shape.
+
+        A camera whose frames are no windows is returned as it is, and so is one whose
+        detector is smaller than the frame.
+        """
+        full = frame_shape(self.arrtype, self.regions)
+        fits = shape[0] <= full[0] and shape[1] <= full[1] and min(shape) > 0
+        if not self.frames.windows or shape == full or not fits:
+            return self
+        rows, cols = shape
+        image = {"rows": rows, "cols": cols, "r0c0": [0, 0]}
+        window = {"frame_rows": rows, "frame_cols": cols, "image": image}
+        return replace(self, geometry={self.arrtype: window})

@@ -7,16 +7,19 @@ from dataclasses import is_dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from emdarks.cameras.camera import Camera
-from emdarks.detector import imaging_area_geom
-from emdarks.errors import GeometryError, InputError
+from emdarks.cameras.consistency import check_camera
+from emdarks.errors import InputError
 
-__all__ = ["BUILTIN", "load_camera"]
+__all__ = ["BUILTIN", "camera_text", "load_camera"]
 
 #: Cameras that come with the package.
-BUILTIN = ("excam", "excam-small", "excam-sample")
+BUILTIN = ("excam", "excam-small", "excam-sample", "sparc4", "shoc", "ixon-solis", "ixon-897")
+
+#: Figures of a mode that stand for those of the camera when it is simulated.
+_FIGURES = ("k_gain", "read_noise", "clock_induced_charge", "dark_current")
 
 
 def load_camera(name: str | Camera) -> Camera:
@@ -41,78 +44,154 @@ def load_camera(name: str | Camera) -> Camera:
     --------
     >>> from emdarks import load_camera
     >>> camera = load_camera("excam")
-    >>> camera.noise.k_gain, camera.keywords.exposure_time
-    (8.7, 'EXPTIME')
+    >>> camera.name, camera.noise.k_gain
+    ('excam', 8.7)
     """
     if isinstance(name, Camera):
         return name
     if name in BUILTIN:
         return _builtin(name)
     path = Path(name)
+    return _parse(camera_text(name), str(path), path.parent)
+
+
+def camera_text(name: str) -> str:
+    """Text of a camera file, as it stands there.
+
+    Parameters
+    ----------
+    name : str
+        A built-in camera or the path of a camera file.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    InputError
+        There is no such camera, or the file cannot be read.
+    """
+    if name in BUILTIN:
+        file = resources.files("emdarks.cameras") / "builtin" / f"{name}.toml"
+        return file.read_text(encoding="utf-8")
+    path = Path(name)
     if not path.is_file():
         raise InputError(
-            f"camera {name!r} is neither built in ({', '.join(BUILTIN)}) nor a camera file"
+            f"camera {str(name)!r} is neither built in ({', '.join(BUILTIN)}) nor a camera file"
         )
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from None
-    return _parse(text, str(path))
 
 
 @cache
 def _builtin(name: str) -> Camera:
-    file = resources.files("emdarks.cameras") / "builtin" / f"{name}.toml"
-    return _parse(file.read_text(encoding="utf-8"), f"built-in camera {name}")
+    return _parse(camera_text(name), f"built-in camera {name}", Path())
 
 
-def _parse(text: str, origin: str) -> Camera:
+def _parse(text: str, origin: str, folder: Path) -> Camera:
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{origin}: is not valid TOML ({error})") from None
+    _check_twins(tables.get("modes"), origin)
     base = tables.pop("like", None)
     if base is not None:
         tables = _overlay(_tables_of(base, origin), tables)
-    return _validate(tables, origin)
+    return _validate(tables, origin, folder)
 
 
 def _tables_of(base: Any, origin: str) -> dict[str, Any]:
     if base not in BUILTIN:
         raise InputError(f"{origin}: like = {base!r} is not a built-in camera")
-    file = resources.files("emdarks.cameras") / "builtin" / f"{base}.toml"
-    tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    tables = tomllib.loads(camera_text(base))
     parent = tables.pop("like", None)
     return tables if parent is None else _overlay(_tables_of(parent, origin), tables)
 
 
 def _overlay(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Tables of ``over`` on ``base``, key by key; the geometry is replaced whole."""
+    """Tables of ``over`` on ``base``, key by key.
+
+    The geometry is replaced whole, and so is the bias; own modes come before the others.
+    """
     merged = dict(base)
     for key, value in over.items():
-        deeper = key != "geometry" and isinstance(value, dict) and isinstance(base.get(key), dict)
-        merged[key] = _overlay(base[key], value) if deeper else value
+        known = base.get(key)
+        whole = key in ("geometry", "bias")
+        if key == "modes" and isinstance(value, list) and isinstance(known, list):
+            merged[key] = [*value, *known]
+        elif not whole and isinstance(value, dict) and isinstance(known, dict):
+            merged[key] = _overlay(known, value)
+        else:
+            merged[key] = value
     return merged
 
 
-def _validate(tables: dict[str, Any], origin: str) -> Camera:
+def _check_twins(modes: Any, origin: str) -> None:
+    """Refuse two modes of one file that the same settings select: one would never count."""
+    if not isinstance(modes, list):
+        return
+    seen = [mode.get("when") for mode in modes if isinstance(mode, dict)]
+    for i, when in enumerate(seen):
+        if when is not None and when in seen[:i]:
+            raise InputError(f"{origin}: key modes.{i}.when: an earlier mode has the same")
+
+
+def _validate(tables: dict[str, Any], origin: str, folder: Path) -> Camera:
     # Imported here: validation is needed only when a camera is loaded.
     from pydantic import TypeAdapter, ValidationError
 
-    if isinstance(rows := tables.get("telemetry_rows"), list):
-        # TOML has no null: an empty list means none, a missing stop "to the end".
-        tables["telemetry_rows"] = [*rows, None, None][: max(2, len(rows))]
-    if isinstance(units := tables.get("units"), dict):
-        tables["units"] = {spelling.lower(): unit for spelling, unit in units.items()}
     _check_keys(tables, Camera, origin)
+    tables = _with_figures_of_mode(_normal(tables, folder), origin)
     try:
         camera = TypeAdapter(Camera).validate_python(tables)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise InputError(f"{origin}: key {key}: {first['msg']}") from None
-    _check_geometry(camera, origin)
+    check_camera(camera, origin)
     return camera
+
+
+def _normal(tables: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Short forms of a camera file in full."""
+    full = dict(tables)
+    if isinstance(rows := full.get("telemetry_rows"), list):
+        # TOML has no null: an empty list means none, a missing stop "to the end".
+        full["telemetry_rows"] = [*rows, None, None][: max(2, len(rows))]
+    if isinstance(units := full.get("units"), dict):
+        full["units"] = {spelling.lower(): unit for spelling, unit in units.items()}
+    for table in ("keywords", "settings"):
+        if isinstance(names := full.get(table), dict):
+            full[table] = {key: _listed(value) for key, value in names.items()}
+    if "sensitivity" in full:
+        full["sensitivity"] = _listed(full["sensitivity"])
+    if isinstance(bias := full.get("bias"), dict) and isinstance(bias.get("file"), str):
+        full["bias"] = {**bias, "file": str(folder / bias["file"])}
+    return full
+
+
+def _listed(value: Any) -> Any:
+    """One name as a list of one; an empty name as none."""
+    return ([value] if value else []) if isinstance(value, str) else value
+
+
+def _with_figures_of_mode(tables: dict[str, Any], origin: str) -> dict[str, Any]:
+    """The noise of the mode that is simulated, where the file names one."""
+    simulation, noise = tables.get("simulation"), tables.get("noise")
+    modes = tables.get("modes", [])
+    if not isinstance(modes, list):
+        raise InputError(f"{origin}: key modes: is {modes!r}, not a list of tables")
+    wanted = simulation.get("mode") if isinstance(simulation, dict) else None
+    if not wanted or not isinstance(noise, dict):
+        return tables
+    for mode in modes:
+        if isinstance(mode, dict) and mode.get("name") == wanted:
+            own = {key: mode[key] for key in _FIGURES if key in mode}
+            return {**tables, "noise": {**noise, **own}}
+    raise InputError(f"{origin}: key simulation.mode: there is no mode {wanted!r}")
 
 
 def _check_keys(tables: dict[str, Any], kind: type, origin: str, above: str = "") -> None:
@@ -121,37 +200,26 @@ def _check_keys(tables: dict[str, Any], kind: type, origin: str, above: str = ""
     for key, value in tables.items():
         if key not in known:
             raise InputError(f"{origin}: unknown key {above + key!r}")
-        if is_dataclass(known[key]) and isinstance(value, dict):
-            _check_keys(value, known[key], origin, f"{above}{key}.")
+        inner = _dataclass_in(known[key])
+        if inner is None:
+            continue
+        for name, table in _tables_in(value, known[key], f"{above}{key}"):
+            _check_keys(table, inner, origin, f"{name}.")
 
 
-def _check_geometry(camera: Camera, origin: str) -> None:
-    mode = camera.geometry.get(camera.arrtype)
-    if mode is None:
-        raise InputError(f"{origin}: geometry has no array type {camera.arrtype!r}")
-    for key in ("frame_rows", "frame_cols", "image"):
-        if key not in mode:
-            raise InputError(f"{origin}: key geometry.{camera.arrtype}.{key} is missing")
-    for name, value in mode.items():
-        where = f"{origin}: key geometry.{camera.arrtype}.{name}"
-        if name in ("frame_rows", "frame_cols"):
-            if not isinstance(value, int) or value < 1:
-                raise InputError(f"{where}: is {value!r}, not a number of pixels")
-        else:
-            _check_region(value, where, mode)
-    try:
-        imaging_area_geom(camera.arrtype, camera.geometry)
-    except GeometryError as error:
-        raise InputError(f"{origin}: key geometry.{camera.arrtype}: {error}") from None
+def _dataclass_in(hint: Any) -> type | None:
+    """The kind of table that a hint allows: itself, or in an optional, a tuple, a dict."""
+    if isinstance(hint, type) and is_dataclass(hint):
+        return hint
+    return next((found for arg in get_args(hint) if (found := _dataclass_in(arg))), None)
 
 
-def _check_region(region: Any, where: str, mode: dict[str, Any]) -> None:
-    try:
-        rows, cols, (row0, col0) = region["rows"], region["cols"], region["r0c0"]
-    except (KeyError, TypeError, ValueError):
-        raise InputError(f"{where}: needs rows, cols and r0c0 = [row, column]") from None
-    if not all(isinstance(number, int) for number in (rows, cols, row0, col0)):
-        raise InputError(f"{where}: rows, cols and r0c0 must be whole numbers")
-    inside = 0 <= row0 < row0 + rows <= mode["frame_rows"]
-    if not (inside and 0 <= col0 < col0 + cols <= mode["frame_cols"]):
-        raise InputError(f"{where}: does not lie inside the frame")
+def _tables_in(value: Any, hint: Any, name: str) -> list[tuple[str, dict[str, Any]]]:
+    """Tables of one kind below a key: the value, or those of its list or dict."""
+    if isinstance(value, list):
+        found = [(f"{name}.{i}", item) for i, item in enumerate(value)]
+    elif isinstance(value, dict) and getattr(hint, "__origin__", None) is dict:
+        found = [(f"{name}.{key}", item) for key, item in value.items()]
+    else:
+        found = [(name, value)]
+    return [(key, item) for key, item in found if isinstance(item, dict)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 
@@ -43,6 +44,16 @@ class FrameRecord:
         Start of the exposure, MJD; NaN where unknown.
     temperature : float
         Detector temperature, degrees Celsius; NaN where unknown.
+    setting : tuple of (str, str)
+        Readout settings, name and value; frames that differ in one never mix.
+    mode : str
+        Name of the camera's mode, or empty.
+    bias : float
+        Level to be subtracted from every pixel, DN.
+    saturation : float
+        DN as stored from which on a sample is to be flagged as saturated.
+    not_dark : str
+        The card that says that the frame is no dark; empty where none does.
     """
 
     name: str
@@ -55,3 +66,13 @@ class FrameRecord:
     unit_text: str
     start: float
     temperature: float
+    setting: tuple[tuple[str, str], ...] = ()
+    mode: str = ""
+    bias: float = 0.0
+    saturation: float = math.inf
+    not_dark: str = ""
+
+    @property
+    def in_dn(self) -> bool:
+        """Whether its numbers are those of the converter."""
+        return self.unit is Unit.DN

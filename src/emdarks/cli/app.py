@@ -6,13 +6,15 @@ from typing import Annotated
 
 import typer
 
-from emdarks.cli import campaign, check, plan, products
+from emdarks.cli import badpixels, cameras, campaign, check, plan, products, report, subtract, talk
+from emdarks.cli.common import with_common
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="emdarks",
     help="Dark calibration for EMCCD cameras: dark frames in, master darks and noise maps out.",
+    epilog="Exit codes: 0 done, 1 the input is at fault, 2 wrong use, 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -25,10 +27,14 @@ for command in (
     products.noisemaps,
     products.dark,
     products.synthesize,
+    subtract.subtract,
+    badpixels.badpixels,
     check.check,
     plan.plan,
+    report.report,
 ):
-    app.command()(command)
+    app.command()(with_common(command))
+app.add_typer(cameras.app)
 
 
 def _version(wanted: bool) -> None:
@@ -50,4 +56,12 @@ def _top(
 
 def main() -> None:
     """Run the command line."""
-    app()
+    try:
+        app(prog_name="emdarks")
+    except KeyboardInterrupt:
+        talk.interrupted()
+        raise SystemExit(130) from None
+    except SystemExit as ended:
+        if ended.code == 130:  # before or after a command: those speak for themselves
+            talk.interrupted()
+        raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,6 +14,7 @@ from emdarks.cli.options import (
     CameraName,
     Frames,
     MaskBits,
+    ModeName,
     Overwrite,
     Params,
     ThreadCount,
@@ -47,6 +48,7 @@ def simulate(
     camera: Annotated[
         str | None, typer.Option("--camera", help="Built-in camera or camera file.")
     ] = None,
+    mode: ModeName = None,
     frames: Annotated[int, typer.Option("--frames", min=1, help="Frames of each stack.")] = 10,
     seed: Annotated[
         int, typer.Option("--seed", min=0, help="The same seed makes the same frames.")
@@ -60,14 +62,19 @@ def simulate(
         float,
         typer.Option("--unflagged", min=0.0, max=1.0, help="Share of unnoticed cosmic rays."),
     ] = 0.0,
+    saturation: Annotated[
+        bool,
+        typer.Option("--saturation", help="Cut samples at the full wells and flag them (32)."),
+    ] = False,
     threads: ThreadCount = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a dark campaign of six stacks whose true maps are known.
 
-    The folder gets the frames, truth.fits and campaign.toml. Example:
-    emdarks simulate darks --size small --frames 20
+    The folder gets the frames, truth.fits and campaign.toml.
+
+    Example: emdarks simulate darks --size small --frames 20
     """
     if camera is not None and size is not None:
         raise typer.BadParameter("give either --camera or --size")
@@ -82,7 +89,8 @@ def simulate(
                 frames,
                 seed,
                 units.value,
-                effects=Effects(unflagged=unflagged),
+                effects=Effects(unflagged=unflagged, saturation=saturation),
+                mode=mode,
                 overwrite=overwrite,
                 threads=threads or available_cores(),
                 progress=advance,
@@ -92,7 +100,8 @@ def simulate(
                 "folder": str(directory),
                 "camera": files.campaign.camera.name,
                 "stacks": len(files.campaign.stacks),
-                "frames": len(files.paths),
+                "frames": sum(stack.frames for stack in files.campaign.stacks),
+                "files": len(files.paths),
                 "megabytes": round(sum(path.stat().st_size for path in files.paths) / 1e6, 1),
                 "seed": seed,
                 "truth": str(files.truth_path),
@@ -101,43 +110,80 @@ def simulate(
         )
 
 
+_PICTURES = (".png", ".pdf", ".svg")
+
+
 def inspect(
     frames: Frames,
     camera: CameraName = None,
     params: Params = None,
     mask_bits: MaskBits = None,
     threads: ThreadCount = None,
-    single_frames: Annotated[
-        bool, typer.Option("--single-frames", help="Figures of every frame, too, with --json.")
-    ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot",
+            metavar="FILE",
+            help="Draw the levels of all frames to this file (.png, .pdf, .svg).",
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the stacks of a campaign, what can be made of them, and what will go wrong.
+    """Show the stacks of a campaign, what can be made of them, and what is wrong.
+
+    Bad frames are named, with what to do; the last line says whether the campaign is usable.
 
     Example: emdarks inspect darks/
+
+    Example: emdarks inspect darks/ --quiet --plot levels.png
     """
+    if plot is not None and plot.suffix.lower() not in _PICTURES:
+        raise typer.BadParameter(f"--plot {plot}: give a file name that ends in .png, .pdf or .svg")
     with talk.spoken():
         from emdarks.cli.tables import campaign_table
-        from emdarks.execution import Threads
         from emdarks.frames import select_frames
         from emdarks.inspection import inspect_campaign
 
-        summary = inspect_campaign(
-            select_frames(frames),
-            camera=camera,
-            mask_bits=mask_bits,
-            executor=Threads(threads),
-            detector_params=detector_params(params),
-        )
+        picture = None if plot is None else talk.target(plot, "levels.png", overwrite)
+        dataset = select_frames(frames, camera)
+        with talk.streaming("inspecting", len(dataset), threads, "judging") as executor:
+            summary = inspect_campaign(
+                dataset,
+                camera=camera,
+                mask_bits=mask_bits,
+                executor=executor,
+                detector_params=detector_params(params),
+            )
+        if picture is not None:
+            _draw(summary, picture)
         if as_json:
-            talk.json_out(summary.as_dict(single_frames))
+            talk.json_out(summary.as_dict(single_frames=True))
             return
         rows, cols = summary.shape
+        k_gains = {stack.k_gain for stack in summary.stacks}
         talk.say(
             f"{summary.frames} frames of {rows} x {cols} pixels, camera {summary.camera}, "
             f"{len(summary.stacks)} stacks"
+            + (f", k-gain {k_gains.pop():g}" if len(k_gains) == 1 else "")
         )
         if summary.stacks:
-            talk.people.print(campaign_table(summary, talk.people.width), soft_wrap=False)
+            talk.show(campaign_table(summary))
         for finding in summary.findings:
-            talk.finding(finding.severity, finding.text)
+            talk.finding(finding.severity, finding.text, finding.remedy, finding.frames)
+        talk.verdict(summary.verdict)
+
+
+def _draw(summary: Any, path: Path) -> None:
+    """Levels of single frames as a figure file, whole or not at all."""
+    from emdarks.errors import InputError
+    from emdarks.fitsio import whole_file
+    from emdarks.plots import frame_levels
+
+    axes = frame_levels(summary)
+    if not axes:
+        raise InputError(f"{path}: not written, there is no frame to draw")
+    figure: Any = axes[0].figure
+    ending = path.suffix.lower().removeprefix(".")
+    with whole_file(path) as file:
+        figure.savefig(file, format=ending, dpi=150)

@@ -33,21 +33,22 @@ def check(
     with talk.spoken():
         from emdarks.check import check_darks
         from emdarks.cli.tables import check_table
-        from emdarks.execution import Threads
         from emdarks.frames import select_frames
 
-        report = check_darks(
-            select_frames(frames),
-            detector_params(params),
-            camera=camera,
-            kgain=kgain,
-            mask_bits=mask_bits,
-            executor=Threads(threads),
-        )
+        dataset = select_frames(frames, camera)
+        with talk.streaming("reading", len(dataset), threads, "fitting") as executor:
+            report = check_darks(
+                dataset,
+                detector_params(params),
+                camera=camera,
+                kgain=kgain,
+                mask_bits=mask_bits,
+                executor=executor,
+            )
         if as_json:
             talk.json_out(report.as_dict())
             return
-        talk.people.print(check_table(report), soft_wrap=False)
+        talk.show(check_table(report))
         pulls = ", ".join(f"{name} {std:.3f}" for name, std in report.pull_std.items())
         right = "1 is right, below 1 with so few frames" if report.few_frames else "1 is right"
         talk.say(f"odd against even frames, scatter over error ({right}): {pulls}")

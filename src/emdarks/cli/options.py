@@ -14,6 +14,7 @@ __all__ = [
     "FullFrame",
     "KGain",
     "MaskBits",
+    "ModeName",
     "Output",
     "Overwrite",
     "Params",
@@ -24,7 +25,7 @@ __all__ = [
 Frames = Annotated[
     list[str],
     typer.Argument(
-        metavar="FRAMES...",
+        metavar="FRAMES",
         help="Files, folders, quoted patterns, or @list.txt with one of these a line.",
         show_default=False,
     ),
@@ -47,6 +48,10 @@ CameraName = Annotated[
 ]
 Params = Annotated[
     Path | None, typer.Option("--params", help="Detector parameters (FITS): telemetry rows.")
+]
+ModeName = Annotated[
+    str | None,
+    typer.Option("--mode", help="Readout mode of the camera (emdarks cameras show CAMERA)."),
 ]
 KGain = Annotated[
     float | None, typer.Option("--kgain", help="Electrons per DN, instead of the headers'.")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from emdarks.cli import talk
-from emdarks.cli.options import AsJson
+from emdarks.cli.options import AsJson, ModeName
 
 __all__ = ["plan"]
 
@@ -58,6 +58,7 @@ def plan(
     camera: Annotated[
         str, typer.Option("--camera", help="Built-in camera or camera file: its noise.")
     ] = "excam",
+    mode: ModeName = None,
     read_noise: Annotated[
         float | None, typer.Option("--read-noise", help="EM electrons, instead of the camera's.")
     ] = None,
@@ -86,8 +87,9 @@ def plan(
 ) -> None:
     """Predict the errors of a campaign, or suggest how to share time over its stacks.
 
-    Examples: emdarks plan --frames 100;
-    emdarks plan --budget 36000 --overhead 5 --goal dark:1000,60
+    Example: emdarks plan --frames 100
+
+    Example: emdarks plan --budget 36000 --overhead 5 --goal dark:1000,60
     """
     if budget is not None and frames is not None:
         raise typer.BadParameter("give either --frames or --budget")
@@ -115,7 +117,8 @@ def plan(
             "dark_current": dark_current,
         }
         given = {name: value for name, value in figures.items() if value is not None}
-        noise = replace(load_camera(camera).noise, **given)
+        chosen = load_camera(camera)
+        noise = replace((chosen if mode is None else chosen.in_mode(mode)).noise, **given)
         readout = Readout(kappa, stages, *lost_shares)
         darks: Any = wanted
         if budget is None:
@@ -165,7 +168,7 @@ def _show(values: dict[str, Any], equal: dict[str, Any] | None) -> None:
         stacks.add_column(title, justify="right")
     for one in values["stacks"]:
         stacks.add_row(
-            f"{one['gain']:g}",
+            f"{one['em_gain']:g}",
             f"{one['exposure_time_s']:g}",
             f"{one['frames']}",
             f"{one['duration_s'] / 3600:.2f}",
@@ -181,11 +184,12 @@ def _show(values: dict[str, Any], equal: dict[str, Any] | None) -> None:
     columns = [_errors(values)] + ([] if equal is None else [_errors(equal)])
     for name in columns[0]:
         errors.add_row(name, *(f"{column[name]:.4g}" for column in columns))
-    talk.people.print(stacks, soft_wrap=False)
-    talk.people.print(errors, soft_wrap=False)
+    talk.show(stacks)
+    talk.show(errors)
+    pairs = (("F-C", "fpn_cic"), ("F-D", "fpn_dc"), ("C-D", "cic_dc"))
     talk.say(
-        f"correlations F-C {values['correlation_FC']:+.2f}, F-D {values['correlation_FD']:+.2f}, "
-        f"C-D {values['correlation_CD']:+.2f}"
+        "correlations "
+        + ", ".join(f"{name} {values[f'correlation_{key}']:+.2f}" for name, key in pairs)
     )
     if values["unfittable_share"] > 1e-6:
         talk.say(
@@ -197,12 +201,12 @@ def _show(values: dict[str, Any], equal: dict[str, Any] | None) -> None:
 
 def _errors(values: dict[str, Any]) -> dict[str, float]:
     errors: dict[str, float] = {
-        "F, EM e-": values["error_F_e"],
-        "C, e-/frame": values["error_C_e_per_frame"],
-        "D, e-/s": values["error_D_e_per_s"],
+        "F, EM e-": values["error_fpn_e"],
+        "C, e-/frame": values["error_cic_e_per_frame"],
+        "D, e-/s": values["error_dc_e_per_s"],
     }
     for dark in values["darks"]:
-        errors[f"dark at gain {dark['gain']:g}, {dark['exposure_time_s']:g} s, e-"] = dark[
+        errors[f"dark at gain {dark['em_gain']:g}, {dark['exposure_time_s']:g} s, e-"] = dark[
             "error_e"
         ]
     return errors

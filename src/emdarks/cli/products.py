@@ -71,8 +71,9 @@ def noisemaps(
 ) -> None:
     """Fit fixed-pattern noise, clock-induced charge and dark current, pixel by pixel.
 
-    Frames of at least four pairs of EM gain and exposure time are needed. Example:
-    emdarks noisemaps darks/ -o maps.fits
+    Frames of at least four pairs of EM gain and exposure time are needed.
+
+    Example: emdarks noisemaps darks/ -o maps.fits
     """
     planes = [name.strip() for name in nonnegative.split(",") if name.strip()]
     if not set(planes) <= {"FPN", "CIC", "DC"}:
@@ -81,25 +82,25 @@ def noisemaps(
         import numpy as np
 
         from emdarks.darks import calibrate_darks_lsq
-        from emdarks.execution import Threads
         from emdarks.frames import select_frames
         from emdarks.products.header import product_name
 
-        dataset = select_frames(frames)
+        dataset = select_frames(frames, camera)
         path = talk.target(output, product_name(dataset.frames[-1].filename, "_dnm_cal"), overwrite)
-        maps = calibrate_darks_lsq(
-            dataset,
-            detector_params(params),
-            weighting=not unweighted,
-            estimator=estimator.value,
-            nonnegative=planes,
-            camera=camera,
-            kgain=kgain,
-            mask_bits=mask_bits,
-            gain_error=gain_error,
-            screen=screen,
-            executor=Threads(threads),
-        )
+        with talk.streaming("reading", len(dataset), threads, "fitting") as executor:
+            maps = calibrate_darks_lsq(
+                dataset,
+                detector_params(params),
+                weighting=not unweighted,
+                estimator=estimator.value,
+                nonnegative=planes,
+                camera=camera,
+                kgain=kgain,
+                mask_bits=mask_bits,
+                gain_error=gain_error,
+                screen=screen,
+                executor=executor,
+            )
         maps.save(path.parent, path.name)
         header = maps.ext_hdr
         rejected = maps.extra("REJECTED")
@@ -109,10 +110,10 @@ def noisemaps(
                 "frames": len(dataset),
                 "stacks": len(maps.hdu_list["STACKS"].data),
                 "estimator": estimator.value,
-                "mean_FPN_e": header["FPN_IMM"],
-                "mean_CIC_e_per_frame": header["CIC_IMM"],
-                "mean_DC_e_per_s": header["DC_IMM"],
-                "bias_offset_DN": header["B_O"],
+                "mean_fpn_e": header["FPN_IMM"],
+                "mean_cic_e_per_frame": header["CIC_IMM"],
+                "mean_dc_e_per_s": header["DC_IMM"],
+                "bias_offset_dn": header["B_O"],
                 **({} if rejected is None else {"rejected_samples": int(rejected.sum())}),
                 "unfittable_pixels": int(((maps.dq[0] != 0) & ~np.isnan(maps.data[0])).sum()),
             },
@@ -143,31 +144,37 @@ def dark(
 ) -> None:
     """Average frames of one EM gain and exposure time into a traditional master dark.
 
-    Example: emdarks dark darks/ -o dark.fits --gain 1000 --exptime 60
+    Example: emdarks dark darks/ -o traditional.fits --gain 1000 --exptime 60
     """
     with talk.spoken():
         from emdarks.darks import build_trad_dark
-        from emdarks.execution import Threads
         from emdarks.frames import select_frames
         from emdarks.products.header import product_name
 
-        dataset = _chosen(select_frames(frames), camera, gain, exptime)
+        dataset = _chosen(select_frames(frames, camera), camera, gain, exptime, kgain)
         path = talk.target(output, product_name(dataset.frames[-1].filename, "_drk_cal"), overwrite)
-        product = build_trad_dark(
-            dataset,
-            detector_params(params),
-            full_frame=full_frame,
-            estimator=estimator.value,
-            camera=camera,
-            kgain=kgain,
-            mask_bits=mask_bits,
-            executor=Threads(threads),
-        )
+        with talk.streaming("reading", len(dataset), threads, "combining") as executor:
+            product = build_trad_dark(
+                dataset,
+                detector_params(params),
+                full_frame=full_frame,
+                estimator=estimator.value,
+                camera=camera,
+                kgain=kgain,
+                mask_bits=mask_bits,
+                executor=executor,
+            )
         product.save(path.parent, path.name)
         talk.result(_dark_result(product, path), as_json)
 
 
-def _chosen(dataset: Any, camera: str | None, gain: float | None, exptime: float | None) -> Any:
+def _chosen(
+    dataset: Any,
+    camera: str | None,
+    gain: float | None,
+    exptime: float | None,
+    kgain: float | None,
+) -> Any:
     """Those frames of a dataset that have the EM gain and exposure time asked for."""
     from emdarks.cameras import load_camera
     from emdarks.errors import InputError
@@ -175,7 +182,7 @@ def _chosen(dataset: Any, camera: str | None, gain: float | None, exptime: float
 
     if gain is None and exptime is None:
         return dataset
-    inputs = frame_inputs(dataset, load_camera(camera or camera_named_in(dataset)))
+    inputs = frame_inputs(dataset, load_camera(camera or camera_named_in(dataset)), kgain)
     chosen = [
         i
         for i, record in enumerate(item.record for item in inputs)
@@ -229,7 +236,7 @@ def synthesize(
         path = talk.target(output, product_name(product.filename, "_drk_cal"), overwrite)
         if like is not None:
             made = build_synthesized_dark(
-                select_frames([like]),
+                select_frames([like], camera),
                 product,
                 full_frame=full_frame,
                 use_signed=not clipped,
@@ -241,6 +248,7 @@ def synthesize(
             section = None
             if not full_frame:
                 chosen = load_camera(camera or _camera_of(product))
+                chosen = chosen.fitted_to(product.data.shape[1:])
                 expected = frame_shape(chosen.arrtype, chosen.regions)
                 if product.data.shape[1:] != expected:
                     raise InputError(
@@ -266,7 +274,7 @@ def _dark_result(product: Any, path: Path) -> dict[str, Any]:
     header = product.ext_hdr
     return {
         "dark": str(path),
-        "EM_gain": float(header["EMGAIN_C"]),
+        "em_gain": float(header["EMGAIN_C"]),
         "exposure_time_s": float(header["EXPTIME"]),
         "median_e": float(np.nanmedian(product.data)),
         "median_error_e": float(np.nanmedian(product.err[0])),

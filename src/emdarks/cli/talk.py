@@ -6,11 +6,14 @@ import json
 import math
 import os
 import sys
+import time
+import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -18,14 +21,42 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 from rich.text import Text
 
 from emdarks.errors import EmdarksError, EmdarksWarning, InputError
 
-__all__ = ["finding", "json_out", "people", "progress", "result", "say", "spoken", "target"]
+if TYPE_CHECKING:  # what is heavy is imported when a command runs
+    from emdarks.execution import Executor
+
+__all__ = [
+    "Loudness",
+    "duration",
+    "finding",
+    "interrupted",
+    "json_out",
+    "people",
+    "progress",
+    "result",
+    "say",
+    "say_more",
+    "set_loudness",
+    "show",
+    "spoken",
+    "streaming",
+    "target",
+    "verdict",
+]
+
+#: Seconds between two lines about progress, where there is no terminal.
+PAUSE = 5.0
+
+_WORDS = {name.lower(): name for name in ("FPN", "CIC", "DC", "DN", "EM")}
 
 #: For people: standard error.
 people = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -36,9 +67,16 @@ def result(values: dict[str, Any], as_json: bool) -> None:
     if as_json:
         json_out(values)
         return
+    if _loudness < Loudness.NORMAL:
+        return
     width = max(len(key) for key in values)
     for key, value in values.items():
-        people.print(f"{key.replace('_', ' '):<{width}}  {_plain(value)}", markup=False)
+        people.print(f"{_spelled(key):<{width}}  {_plain(value)}", markup=False)
+
+
+def _spelled(key: str) -> str:
+    """A key of JSON in words: mean_fpn_e becomes mean FPN e."""
+    return " ".join(_WORDS.get(word, word) for word in key.split("_"))
 
 
 def json_out(values: dict[str, Any]) -> None:
@@ -55,35 +93,108 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def say(text: str) -> None:
-    """A line for people."""
-    people.print(text, markup=False)
+class Loudness(IntEnum):
+    """How much is said to people."""
+
+    QUIET = 0
+    NORMAL = 1
+    VERBOSE = 2
 
 
-_STYLES = {"problem": "bold red", "warning": "yellow", "fine": "green"}
+_loudness = Loudness.NORMAL
 
 
-def finding(severity: str, text: str) -> None:
-    """A finding of `emdarks inspect`, its severity in front."""
-    label = Text(f"{severity:<8} ", style=_STYLES[severity])
-    people.print(label.append(text, style="default"))
+def set_loudness(loudness: Loudness) -> None:
+    """Choose how much is said from now on."""
+    global _loudness
+    _loudness = loudness
+
+
+def say(text: str, least: Loudness = Loudness.NORMAL) -> None:
+    """A line for people, at a loudness or above."""
+    if _loudness >= least:
+        _print(Text(text))
+
+
+def _print(text: Text) -> None:
+    """One line for a log; broken between words on a terminal."""
+    people.print(text, soft_wrap=not people.is_terminal)
+
+
+def say_more(text: str) -> None:
+    """A line for people who want to know more."""
+    say(text, Loudness.VERBOSE)
+
+
+def show(table: Table) -> None:
+    """A table for people."""
+    if _loudness >= Loudness.NORMAL:
+        people.print(table, soft_wrap=False)
+
+
+_STYLES = {"problem": "bold red", "warning": "yellow", "note": "cyan", "fine": "green"}
+
+
+def finding(severity: str, text: str, remedy: str = "", files: Sequence[str] = ()) -> None:
+    """A finding, its severity in front; the first few files, and what to do, below."""
+    if _loudness < Loudness.NORMAL:
+        return
+    label = Text(f"{severity:<8}", style=_STYLES[severity])
+    body = [Text(text)]
+    if files:
+        most = None if _loudness == Loudness.VERBOSE else 3
+        body.append(Text(file_names(files, most), style="dim"))
+    if remedy:
+        body.append(Text(f"-> {remedy}"))
+    _labelled(label, body)
+
+
+def _labelled(label: Text, body: Sequence[Text]) -> None:
+    """A label, and beside it lines: broken between words on a terminal, whole in a log."""
+    if people.is_terminal:
+        grid = Table.grid(padding=(0, 1))
+        grid.add_column(no_wrap=True)
+        grid.add_column(overflow="fold")
+        grid.add_row(label, Text("\n").join(body))
+        people.print(grid, soft_wrap=False)
+        return
+    indent = " " * (len(label) + 1)
+    people.print(Text(" ").join([label, Text("\n" + indent).join(body)]))
+
+
+def file_names(names: Sequence[str], most: int | None = 3) -> str:
+    """Files without their folders, the first few and a count; all of them with None."""
+    short = [Path(name).name for name in names[:most]]
+    rest = len(names) - len(short)
+    return ", ".join(short) + (f" and {rest} more" if rest else "")
+
+
+def verdict(text: str) -> None:
+    """The last line of `emdarks inspect`."""
+    if _loudness >= Loudness.NORMAL:
+        _labelled(Text("verdict ", style="bold"), [Text(text)])
 
 
 @contextmanager
-def progress(verb: str, noun: str) -> Iterator[Callable[[int, int], None]]:
-    """Show how far long work has come: a bar on a terminal, some plain lines elsewhere.
+def progress(verb: str, noun: str, then: str = "") -> Iterator[Callable[[int, int], None]]:
+    """Show how far long work has come: a bar on a terminal, a line now and then elsewhere.
 
     Parameters
     ----------
     verb, noun : str
         What is being done to what: "simulating", "frames".
+    then : str
+        What is done after the last of them, while the bar is still shown: "fitting".
 
     Yields
     ------
     callable
         To be called with the numbers done and of all.
     """
-    if not people.is_terminal:
+    if _loudness == Loudness.QUIET:
+        yield lambda done, total: None
+        return
+    if not people.is_interactive:
         yield _plain_progress(verb, noun)
         return
     columns = (
@@ -91,21 +202,97 @@ def progress(verb: str, noun: str) -> Iterator[Callable[[int, int], None]]:
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn(noun),
+        _Rate(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=people, transient=True) as bar:
         task = bar.add_task(verb, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+        def advance(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+            if then and done >= total:
+                bar.update(task, description=then)
+
+        yield advance
+
+
+class _Rate(ProgressColumn):
+    """How many a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.completed / task.elapsed:.3g}/s" if task.elapsed else "")
 
 
 def _plain_progress(verb: str, noun: str) -> Callable[[int, int], None]:
-    """Ten lines in all, for logs."""
+    """Lines for a log, none for work that takes no longer than it takes to read one."""
+    started = said = time.monotonic()
 
     def advance(done: int, total: int) -> None:
-        if 10 * done // total > 10 * (done - 1) // total:
-            say(f"{verb}: {done} of {total} {noun}")
+        nonlocal said
+        now = time.monotonic()
+        rate = done / max(now - started, 1e-9)
+        if done >= total:
+            if said > started:
+                say(f"{verb}: {total} {noun} in {duration(now - started)}, {rate:.3g}/s")
+        elif done and now - said >= PAUSE:
+            said = now
+            left = duration((total - done) / rate)
+            say(f"{verb}: {done} of {total} {noun}, {rate:.3g}/s, {left} left")
 
     return advance
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: 7.3 s, 2 min 5 s, 3 h 20 min."""
+    if seconds < 100:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+    return f"{seconds // 3600:.0f} h {seconds % 3600 / 60:.0f} min"
+
+
+@contextmanager
+def streaming(verb: str, frames: int, threads: int | None, then: str = "") -> Iterator[Executor]:
+    """Run commands that stream frames: an executor that shows how far it has come.
+
+    Parameters
+    ----------
+    verb, then : str
+        As in `progress`.
+    frames : int
+        How many will be streamed.
+    threads : int or None
+        As in `emdarks.execution.Threads`.
+
+    Yields
+    ------
+    Executor
+    """
+    from emdarks.execution import Threads
+    from emdarks.kernels import announce_compilation
+
+    done = 0
+    with progress(verb, "frames", then) as advance, announce_compilation(_compiling):
+
+        def count(finished: int) -> None:
+            nonlocal done
+            done += finished
+            advance(done, frames)
+
+        advance(0, frames)
+        executor = Threads(threads, progress=count)
+        say_more(f"{verb} {frames} frames with {executor.threads} threads")
+        yield executor
+
+
+def _compiling(kept: bool) -> None:
+    if kept:
+        say("compiling kernels, once (about 15 s)")
+    else:
+        say(
+            "compiling kernels (about 15 s); to keep them, set NUMBA_CACHE_DIR to a folder that "
+            "can be written"
+        )
 
 
 def _plain(value: Any) -> str:
@@ -129,11 +316,24 @@ def spoken() -> Iterator[None]:
         try:
             yield
         except EmdarksError as error:
+            if _loudness == Loudness.VERBOSE:
+                people.print(traceback.format_exc(), markup=False, style="dim")
             people.print(f"error: {error}", markup=False, style="red")
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
-            people.print("interrupted; nothing was left half written", markup=False)
+            interrupted()
             raise typer.Exit(130) from None
+
+
+_interrupted = False
+
+
+def interrupted() -> None:
+    """What is said after Ctrl-C, once: files appear whole or not at all."""
+    global _interrupted
+    if not _interrupted:
+        people.print("interrupted; no file was left half written", markup=False)
+    _interrupted = True
 
 
 def target(output: Path, documented_name: str, overwrite: bool) -> Path:

@@ -33,10 +33,13 @@ from emdarks.stacks import (
     Stack,
     StackStore,
     accumulate_stacks,
+    bias_history,
+    check_frames,
     check_shape,
     figure_area,
     group_stacks,
     jobs_of,
+    product_cards,
     to_em_electrons,
 )
 from emdarks.stacks.advice import warn_few_frames, warn_temperature, warn_unflagged
@@ -147,6 +150,7 @@ def calibrate_darks_lsq(
         choose("nonnegative", name, PLANES)
     job = setting(dataset, camera, detector_regions, executor, mask_bits, kgain)
     stacks = group_stacks(job.inputs, gain_tolerance)
+    check_frames(stacks)
     check_campaign(stacks, kgain, min_frames=2 if estimator == "reference" else 1)
     check_shape(stacks, job.arrtype, job.regions)
     telemetry = job.telemetry(detector_params)
@@ -170,10 +174,10 @@ def calibrate_darks_lsq(
             store, stacks, weighting, frame.imaging, frame.skip, job.executor, gain_error
         )
         content = _content(fit, noise, store, stacks, job, kgain, frame)
-    return noise_maps(
+    maps = noise_maps(
         content,
         job.inputs,
-        job.camera.headers,
+        job.camera.header_rules,
         {
             "CAMERA": (job.camera.name, "camera by which headers were read"),
             "ESTIMATR": (estimator, "how the maps were estimated"),
@@ -183,6 +187,20 @@ def calibrate_darks_lsq(
             "GAINERR": (gain_error, "relative gain error added to the errors"),
         },
     )
+    maps.ext_hdr.update(product_cards(stacks[0], job.camera))
+    for line in (*bias_history(stacks[0], job.camera), *_offset_history(job, frame)):
+        maps.ext_hdr["HISTORY"] = line
+    return maps
+
+
+def _offset_history(job: Setting, frame: FramePixels) -> list[str]:
+    """A word on the bias offset of a camera that has no place to measure it."""
+    if frame.prescan.size or frame.reliable.size:
+        return []
+    return [
+        f"Camera {job.camera.name} has no prescan: B_O is no measurement, and whatever level the "
+        "bias subtraction left is part of the fixed pattern"
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +255,7 @@ class FramePixels:
 
 
 def _screening(stack: Stack, camera: Camera) -> Screening:
-    noise = camera.noise
+    noise = camera.noise_in(stack.frames[0].record.mode)
     charge = noise.clock_induced_charge + stack.exposure_time * noise.dark_current
     return Screening(stack.em_gain, noise.read_noise, charge)
 

@@ -86,6 +86,7 @@ def setting(
     if kgain is not None and not _is_positive(kgain):
         raise InputError(f"kgain is {kgain!r}; it must be a positive number of electrons per DN")
     chosen = load_camera(camera or camera_named_in(dataset))
+    inputs = frame_inputs(dataset, chosen, kgain)
+    chosen = chosen.fitted_to(inputs[0].record.shape)
     regions = chosen.regions if detector_regions is None else detector_regions
-    inputs = frame_inputs(dataset, chosen)
     return Setting(inputs, chosen, regions, executor or Threads(), mask)

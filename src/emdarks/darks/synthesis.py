@@ -13,9 +13,9 @@ from emdarks.detector import Regions, frame_shape, region_slices
 from emdarks.errors import InputError, InputTypeError
 from emdarks.products import Dark
 from emdarks.products.synthesis import DarkSetting, Maps, check_signs, dark_from_maps
-from emdarks.stacks import Stack, check_stack, group_stacks
+from emdarks.stacks import Stack, check_product, check_stack, group_stacks
 
-__all__ = ["build_synthesized_dark"]
+__all__ = ["build_synthesized_dark", "dark_setting", "planes_of"]
 
 Array = npt.NDArray[Any]
 
@@ -59,7 +59,8 @@ def build_synthesized_dark(
     Raises
     ------
     InputError, MissingKeywordError
-        The frames belong to more than one stack, or a header lacks a keyword.
+        The frames belong to more than one stack, a header lacks a keyword, or the maps are
+        of another readout setting.
     InputTypeError
         The maps have not the shape of the geometry's frame, a gain is below 1, or
         published C or D, where darks are made from them, are negative.
@@ -79,7 +80,9 @@ def build_synthesized_dark(
     if not stack.em_gain >= 1:
         raise InputTypeError(f"{stack}: the EM gain is below 1")
     check_stack(stack, None)
-    planes, which = _planes(noisemaps, use_signed)
+    name = getattr(noisemaps, "filename", "") or "the noise maps"
+    check_product(noisemaps.ext_hdr, name, stack, job.camera)
+    planes, which = planes_of(noisemaps, use_signed)
     expected = frame_shape(job.arrtype, job.regions)
     if planes.values.shape[1:] != expected:
         raise InputTypeError(
@@ -87,8 +90,12 @@ def build_synthesized_dark(
         )
     if not full_frame:
         planes = planes.cut(region_slices(job.arrtype, "image", job.regions))
-    purpose = DarkSetting(stack.em_gain, stack.commanded_gain, stack.exposure_time, stack.k_gain)
-    return dark_from_maps(noisemaps, planes, purpose, which)
+    return dark_from_maps(noisemaps, planes, dark_setting(stack), which)
+
+
+def dark_setting(stack: Stack) -> DarkSetting:
+    """What a dark for the frames of a stack is for."""
+    return DarkSetting(stack.em_gain, stack.commanded_gain, stack.exposure_time, stack.k_gain)
 
 
 def _only_stack(stacks: list[Stack]) -> Stack:
@@ -101,7 +108,21 @@ def _only_stack(stacks: list[Stack]) -> Stack:
     return stacks[0]
 
 
-def _planes(noisemaps: Any, use_signed: bool) -> tuple[Maps, str]:
+def planes_of(noisemaps: Any, use_signed: bool) -> tuple[Maps, str]:
+    """Planes to make darks from, and which they are, in words.
+
+    Parameters
+    ----------
+    noisemaps : DetectorNoiseMaps, or an object like it
+        The maps.
+    use_signed : bool
+        See `build_synthesized_dark`.
+
+    Raises
+    ------
+    InputTypeError
+        Published C or D that darks would be made from are negative.
+    """
     if hasattr(noisemaps, "planes_for_darks"):
         planes: tuple[Maps, str] = noisemaps.planes_for_darks(use_signed)
         return planes

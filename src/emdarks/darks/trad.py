@@ -19,11 +19,14 @@ from emdarks.products.header import merge_headers, stamp
 from emdarks.products.provenance import input_names, name_inputs
 from emdarks.stacks import (
     Stack,
+    bias_history,
+    check_frames,
     check_shape,
     check_stack,
     figure_area,
     group_stacks,
     jobs_of,
+    product_cards,
     to_detected_electrons,
 )
 from emdarks.stacks.advice import warn_temperature, warn_unflagged
@@ -109,7 +112,9 @@ def build_trad_dark(
     """
     choose("estimator", estimator, ESTIMATORS)
     job = setting(dataset, camera, detector_regions, executor, mask_bits, kgain)
-    stack = _only_stack(group_stacks(job.inputs, gain_tolerance))
+    stacks = group_stacks(job.inputs, gain_tolerance)
+    check_frames(stacks)
+    stack = _only_stack(stacks)
     check_stack(stack, kgain)
     check_shape([stack], job.arrtype, job.regions)
     telemetry = job.telemetry(detector_params)
@@ -175,7 +180,7 @@ def _planes(
 
 
 def _product(planes: tuple[Array, ...], job: Setting, stack: Stack) -> Dark:
-    rules = job.camera.headers
+    rules = job.camera.header_rules
     invalid = set(rules.invalid) - set(rules.kept_in_darks)
     headers = merge_headers(job.inputs, rules, invalid)
     ext = headers["ext"]
@@ -184,6 +189,7 @@ def _product(planes: tuple[Array, ...], job: Setting, stack: Stack) -> Dark:
     ext["KGAINPAR"] = stack.k_gain
     ext["IS_SYNTH"] = 0
     ext["CAMERA"] = (job.camera.name, "camera by which headers were read")
+    ext.update(product_cards(stack, job.camera))
     names = input_names(job.inputs)
     name_inputs(ext, names, len(job.inputs))
     stamp(ext)
@@ -193,5 +199,7 @@ def _product(planes: tuple[Array, ...], job: Setting, stack: Stack) -> Dark:
         f"Traditional analog master dark: mean of {len(job.inputs)} frames, not made from noise "
         f"maps; EM gain used {stack.em_gain:.6g}"
     )
+    for line in bias_history(stack, job.camera):
+        dark.ext_hdr["HISTORY"] = line
     dark.named_after(job.inputs[-1].provenance.name)
     return dark

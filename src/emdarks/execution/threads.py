@@ -145,10 +145,12 @@ class Threads:
         Pixels of a run, rounded to whole rows.
     batch_files : int, optional
         Files open at a time.
+    progress : callable, optional
+        Called with the number of frames of each batch when it is finished.
 
     Notes
     -----
-    None of the three changes a bit of any result.
+    None of them changes a bit of any result.
     """
 
     def __init__(
@@ -156,7 +158,9 @@ class Threads:
         threads: int | None = None,
         run_pixels: int = RUN_PIXELS,
         batch_files: int = BLOCK_FRAMES,
+        progress: Callable[[int], None] | None = None,
     ):
+        self.progress = progress
         self.threads = threads or available_cores()
         self._run_pixels = run_pixels
         self._batch_files = batch_files
@@ -224,6 +228,8 @@ class Threads:
                     )
                     self._add(block, moments, part, only)
                     counted += pixels * group.bytes_of_a_pixel
+            if self.progress is not None:
+                self.progress(len(batch))
         return figures, counted
 
     def _add(self, block: StackJob, moments: Moments, part: _Part, only: bool) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from astropy.io import fits
 
 from emdarks.errors import InputError
 
-__all__ = ["from_bytes", "image_hdu", "table_hdu", "to_bytes", "write_whole"]
+__all__ = ["from_bytes", "image_hdu", "table_hdu", "to_bytes", "whole_file", "write_whole"]
 
 
 def write_whole(hdus: Sequence[Any], path: str | os.PathLike[str]) -> None:
@@ -38,6 +39,29 @@ def write_whole(hdus: Sequence[Any], path: str | os.PathLike[str]) -> None:
         The folder is missing or cannot be written, or the disk is full. An earlier
         file of that name is then as it was.
     """
+    with whole_file(path) as file:
+        fits.HDUList(list(hdus)).writeto(file, output_verify="silentfix+ignore", checksum=True)
+
+
+@contextmanager
+def whole_file(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """Open a file for writing that appears under its name when all is written, or never.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file; its folder must exist.
+
+    Yields
+    ------
+    binary file
+
+    Raises
+    ------
+    InputError
+        The folder is missing or cannot be written, or the disk is full. An earlier
+        file of that name is then as it was.
+    """
     target = Path(path)
     try:
         handle, part = tempfile.mkstemp(
@@ -47,7 +71,7 @@ def write_whole(hdus: Sequence[Any], path: str | os.PathLike[str]) -> None:
         raise InputError(f"{target}: cannot be written ({error.strerror})") from None
     try:
         with os.fdopen(handle, "wb") as file:
-            fits.HDUList(list(hdus)).writeto(file, output_verify="silentfix+ignore", checksum=True)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         Path(part).chmod(0o666 & ~_umask())

@@ -1,8 +1,8 @@
 """Frames: headers first, pixels when they are streamed.
 
 `image` and `dataset` are what users hold; `source` puts runs of pixels into
-buffers; `inputs` turns either, and foreign objects like them, into what the
-stream takes.
+buffers; `levels` takes bias off and flags saturated samples on the way; `inputs`
+turns either, and foreign objects like them, into what the stream takes.
 """
 
 from emdarks.frames.dataset import Dataset
@@ -14,7 +14,7 @@ from emdarks.frames.inputs import (
     frame_inputs,
     frame_sources,
 )
-from emdarks.frames.select import select_frames
+from emdarks.frames.select import select_frames, select_products
 
 __all__ = [
     "Dataset",
@@ -25,4 +25,5 @@ __all__ = [
     "frame_inputs",
     "frame_sources",
     "select_frames",
+    "select_products",
 ]

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from emdarks.errors import InputError, MissingKeywordError
 from emdarks.fitsio import FileLayout, Scanner
+from emdarks.frames.display import Shown
 from emdarks.frames.image import Image
 
 __all__ = ["Dataset"]
@@ -19,7 +20,7 @@ __all__ = ["Dataset"]
 Array = npt.NDArray[Any]
 
 
-class Dataset:
+class Dataset(Shown):
     """Frames in a fixed order.
 
     Parameters

@@ -23,6 +23,7 @@ from emdarks.fitsio import (
     write_whole,
 )
 from emdarks.fitsio.layout import FileLayout, read_others, scan_file
+from emdarks.frames.display import Plotted
 from emdarks.frames.source import FileSource, read_array
 
 __all__ = ["Image"]
@@ -44,7 +45,7 @@ def _header_property(name: str, doc: str) -> property:
     return property(get, put, doc=doc)
 
 
-class Image:
+class Image(Plotted):
     """Pixels with errors, flags and headers.
 
     Parameters
@@ -239,6 +240,11 @@ class Image:
             )
         self._dq = dq
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the pixels, known without reading them."""
+        return self._shape()
+
     def _shape(self) -> tuple[int, ...]:
         if self._data is not None:
             return self._data.shape
@@ -391,8 +397,66 @@ class Image:
         self.__dict__.update(state)
         self._hdu_list = None if hdus is None else from_bytes(hdus)
 
+    def to_ccddata(self, unit: Any = None) -> Any:
+        """Copy the image into a `astropy.nddata.CCDData`.
+
+        Parameters
+        ----------
+        unit : astropy.units.Unit or str, optional
+            Unit of the pixels; by default adu or electron, as BUNIT says.
+
+        Returns
+        -------
+        astropy.nddata.CCDData
+            ``data``; ``uncertainty`` of layer 0 of the errors; ``flags``; ``mask``, True
+            where a flag is set; ``meta``, the image header, BUNIT included. The primary
+            header and further HDUs have no place in it.
+
+        Raises
+        ------
+        InputError
+            BUNIT is no unit that is known.
+        """
+        from emdarks.frames.ccddata import ccddata, unit_of
+
+        known = unit_of(str(self.ext_hdr.get("BUNIT", ""))) if unit is None else unit
+        return ccddata(self.data, self.err[0], self.dq, self.ext_hdr, known)
+
+    @classmethod
+    def from_ccddata(cls, ccd: Any, pri_hdr: Header | None = None) -> Self:
+        """Make an image of a `astropy.nddata.CCDData`.
+
+        Parameters
+        ----------
+        ccd : astropy.nddata.CCDData
+            Errors of any kind become 1-sigma errors; a masked pixel without a flag gets
+            flag 1; ``meta`` becomes the image header.
+        pri_hdr : Header, optional
+            Primary header, which a CCDData does not hold; empty by default.
+
+        Returns
+        -------
+        Image
+            It has no file name yet.
+
+        Raises
+        ------
+        InputError
+            The meta data do not go into a FITS header, or flags are no integers.
+        """
+        from emdarks.frames.ccddata import planes_of_ccddata
+
+        data, err, dq, header = planes_of_ccddata(ccd)
+        primary = Header() if pri_hdr is None else pri_hdr.copy()
+        return cls(data, pri_hdr=primary, ext_hdr=header, err=err, dq=dq)
+
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.filename or '(unnamed)'} {self._shape()}>"
+        facts = "".join(f", {fact}" for fact in self._facts())
+        return f"<{type(self).__name__} {self.filename or '(unnamed)'} {self._shape()}{facts}>"
+
+    def _facts(self) -> list[str]:
+        """What is worth saying beside name and shape."""
+        return []
 
 
 def _stored(array: Array) -> Array:

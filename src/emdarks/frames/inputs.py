@@ -19,6 +19,7 @@ from emdarks.cameras import BUILTIN, Camera, FrameRecord
 from emdarks.errors import InputError
 from emdarks.fitsio import Cards, FileLayout, scan_file
 from emdarks.frames.image import Image
+from emdarks.frames.levels import LevelledSource, levelled
 from emdarks.frames.source import ArraySource, FileSource
 
 __all__ = ["FrameInput", "Provenance", "camera_named_in", "frame_inputs", "frame_sources"]
@@ -58,9 +59,15 @@ class FrameInput:
     """One frame, ready to be streamed."""
 
     record: FrameRecord
-    source: Source
+    source: Source | LevelledSource
     headers: dict[str, Cards]
     provenance: Provenance
+
+    @property
+    def layout(self) -> FileLayout | None:
+        """The file that the pixels lie in; None where they are in memory."""
+        source = self.source.inner if isinstance(self.source, LevelledSource) else self.source
+        return source.layout if isinstance(source, FileSource) else None
 
 
 def _layer0(err: Any) -> Any:
@@ -149,7 +156,7 @@ def camera_named_in(dataset: Any) -> str:
     return next((name for name in names if name in BUILTIN), BUILTIN[0])
 
 
-def frame_inputs(dataset: Any, camera: Camera) -> list[FrameInput]:
+def frame_inputs(dataset: Any, camera: Camera, kgain: float | None = None) -> list[FrameInput]:
     """Prepare every frame of a dataset; reads headers at most.
 
     Parameters
@@ -158,6 +165,8 @@ def frame_inputs(dataset: Any, camera: Camera) -> list[FrameInput]:
         The frames.
     camera : Camera
         Tells what their headers mean.
+    kgain : float, optional
+        Electrons per DN of frames whose camera does not know them.
 
     Returns
     -------
@@ -169,14 +178,21 @@ def frame_inputs(dataset: Any, camera: Camera) -> list[FrameInput]:
     InputError, MissingKeywordError
         A frame cannot be used; the message names it.
     """
-    return [_prepare(frame, camera) for frame in _frames_in(dataset)]
+    return [_prepare(frame, camera, kgain) for frame in _frames_in(dataset)]
 
 
-def _prepare(frame: Any, camera: Camera) -> FrameInput:
+def _prepare(frame: Any, camera: Camera, kgain: float | None) -> FrameInput:
     source = _source_of(frame)
     headers = {name: _cards_of(frame, name) for name in HEADERS}
-    record = camera.record(_name_of(frame), source.shape, (headers["ext"], headers["pri"]))
-    return FrameInput(record, source, headers, _provenance(frame, source, headers))
+    record = camera.record(
+        _name_of(frame),
+        source.shape,
+        (headers["ext"], headers["pri"]),
+        plane=getattr(frame, "frame", None),
+        k_gain=kgain,
+    )
+    provenance = _provenance(frame, source, headers)
+    return FrameInput(record, levelled(source, record, camera), headers, provenance)
 
 
 def frame_sources(dataset: Any) -> list[Source]:

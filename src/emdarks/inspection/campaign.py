@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,11 @@ from emdarks.darks.options import Setting, mask_of
 from emdarks.detector import frame_shape
 from emdarks.execution import Executor, FrameFigures, StackJob, Threads
 from emdarks.execution.blocks import FigureArea
+from emdarks.flags import DQ
 from emdarks.frames import FrameInput, camera_named_in
-from emdarks.inspection.findings import Facts, find
+from emdarks.inspection.facts import Facts
+from emdarks.inspection.findings import find
+from emdarks.inspection.levels import departures, frame_errors, full_well
 from emdarks.inspection.sorting import SortedFrames, sort_frames
 from emdarks.inspection.summary import CampaignSummary, FrameSummary, PixelCounts, StackSummary
 from emdarks.kernels.moments import Moments
@@ -79,14 +83,16 @@ def inspect_campaign(
     """
     chosen = load_camera(camera or camera_named_in(dataset))
     campaign = sort_frames(dataset, chosen)
+    chosen = chosen.fitted_to(campaign.shape)
     job = Setting(
         campaign.inputs, chosen, chosen.regions, executor or Threads(), mask_of(mask_bits)
     )
     look = _Look(job, _area(job, campaign, detector_params))
     factors = [[_em_electrons(stack, item) for item in stack.frames] for stack in campaign.stacks]
     jobs = jobs_of(campaign.stacks, factors, job.mask, look.area)
-    summaries = tuple(map(look.at, campaign.stacks, jobs))
+    found = list(map(look.at, campaign.stacks, jobs))
     pixels = look.counts()
+    summaries = _compared(found, pixels.imaging)
     return CampaignSummary(
         camera=chosen.name,
         shape=campaign.shape,
@@ -135,25 +141,42 @@ class _Look:
     def at(self, stack: Stack, job: StackJob) -> StackSummary:
         """Stream a stack."""
         sums = self._executor.sums(job)
-        n, mean = self._cut(sums.moments, job.shape)
+        pixels = self._cut(sums.moments, job.shape)
+        n = pixels["n"]
         self._usable += n > 0
-        well = min(
-            self._noise.full_well_register, self._noise.full_well_image * max(stack.em_gain, 1.0)
-        )
+        well = full_well(self._noise, stack.em_gain)
+        saturated = (pixels["flags"] & DQ.SATURATED) != 0
         counts = {
+            "noise": _noise(n, pixels["m2"]),
+            "kurtosis": _kurtosis(pixels["mean"][n > 0]),
             "most_good": int(n.max()),
             "lost_pixels": int((n == 0).sum()),
-            "overfull_pixels": int((mean > well).sum()),
+            "overfull_pixels": int((pixels["mean"] > well).sum()),
+            "partly_saturated": int((saturated & (n > 0)).sum()),
         }
         self._executor.release(sums.moments)
         return _summary(stack, sums.figures, counts)
 
-    def _cut(self, moments: Moments, shape: tuple[int, int]) -> tuple[Array, Array]:
+    def _cut(self, moments: Moments, shape: tuple[int, int]) -> dict[str, Array]:
         part = slice(*self.area.rows), slice(*self.area.cols)
-        return moments.n.reshape(shape)[part], moments.mean.reshape(shape)[part]
+        names = ("n", "mean", "m2", "flags")
+        return {name: getattr(moments, name).reshape(shape)[part] for name in names}
 
 
-def _summary(stack: Stack, figures: Sequence[FrameFigures], counts: dict[str, int]) -> StackSummary:
+def _noise(n: Array, m2: Array) -> float:
+    """Scatter of samples about the means of their pixels, root mean square."""
+    twice = n > 1
+    freedom = int(n[twice].sum()) - int(twice.sum())
+    return math.sqrt(float(m2[twice].sum()) / freedom) if freedom else math.nan
+
+
+def _kurtosis(values: Array) -> float:
+    square = (values - values.mean()) ** 2 if values.size else values
+    variance = float(square.mean()) if values.size else 0.0
+    return float((square**2).mean()) / variance**2 if variance > 0 else math.nan
+
+
+def _summary(stack: Stack, figures: Sequence[FrameFigures], counts: dict[str, Any]) -> StackSummary:
     records = [item.record for item in stack.frames]
     gains = np.array([record.em_gain for record in records])
     return StackSummary(
@@ -176,6 +199,22 @@ def _summary(stack: Stack, figures: Sequence[FrameFigures], counts: dict[str, in
         ),
         **counts,
     )
+
+
+def _compared(stacks: Sequence[StackSummary], pixels: int) -> tuple[StackSummary, ...]:
+    """The stacks, each frame compared with the others of its own."""
+    levels = [
+        np.array([frame.figures.level for frame in stack.frame_summaries]) for stack in stacks
+    ]
+    errors = [frame_errors(stack, pixels) for stack in stacks]
+    compared = []
+    for stack, offsets, sigmas in zip(stacks, *departures(levels, errors), strict=True):
+        frames = tuple(
+            replace(frame, offset=float(offset), sigmas=float(z))
+            for frame, offset, z in zip(stack.frame_summaries, offsets, sigmas, strict=True)
+        )
+        compared.append(replace(stack, frame_summaries=frames))
+    return tuple(compared)
 
 
 def _mean(values: Any) -> float:

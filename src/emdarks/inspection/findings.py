@@ -2,22 +2,36 @@
 
 Each check is a function from the facts to findings; `CHECKS` lists them. What the
 fit itself refuses is asked of the fit's own checks, so that both use the same words.
+Checks of the design are in `coverage`, of single frames in `single_frames`, along the
+sequence in `sequence`; the others are here.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 
-import numpy as np
-
-from emdarks.cameras import Camera, Unit
-from emdarks.darks.campaign import check_campaign
+from emdarks.cameras import Unit
 from emdarks.detector import frame_shape
-from emdarks.errors import CalDarksLSQException
-from emdarks.inspection.sorting import SortedFrames
-from emdarks.inspection.summary import Finding, PixelCounts, Severity, StackSummary
+from emdarks.errors import InputError
+from emdarks.inspection.coverage import (
+    can_be_fitted,
+    ill_conditioned,
+    incomplete_grid,
+    short_stacks,
+)
+from emdarks.inspection.facts import Facts
+from emdarks.inspection.sequence import drift
+from emdarks.inspection.single_frames import (
+    bad_frames,
+    excursions,
+    flagged_saturated,
+    warm_or_cold,
+)
+from emdarks.inspection.summary import Finding, Severity, StackSummary
+from emdarks.inspection.words import named, several
+from emdarks.stacks import check_frames
 from emdarks.stacks.advice import ENOUGH_FRAMES, TEMPERATURE_SPREAD
 from emdarks.stacks.group import GAIN_WARNING
 
@@ -27,46 +41,18 @@ __all__ = ["CHECKS", "Facts", "find"]
 GAIN_TOLERANCE = 0.05
 #: Share of masked samples above which a stack is worth a word.
 MUCH_MASKED = 0.3
+#: Share of the imaging area up to which spoilt pixels are no reason to wait.
+FEW_PIXELS = 0.01
 
-_ORDER: dict[Severity, int] = {"problem": 0, "warning": 1, "fine": 2}
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """All that the checks may look at."""
-
-    camera: Camera
-    campaign: SortedFrames
-    stacks: Sequence[StackSummary]
-    pixels: PixelCounts
+_ORDER: dict[Severity, int] = {"problem": 0, "warning": 1, "note": 2, "fine": 3}
 
 
 def find(facts: Facts) -> list[Finding]:
-    """Make every check; problems come first, then warnings."""
+    """Make every check; problems come first, then warnings, then notes."""
     found = [finding for check in CHECKS for finding in check(facts)]
     blocked = any(finding.severity == "problem" for finding in found)
     found += _possible(facts, blocked)
     return sorted(found, key=lambda finding: _ORDER[finding.severity])
-
-
-_SINGULAR = {"have": "has", "are": "is"}
-
-
-def _several(count: int, noun: str, verb: str = "") -> str:
-    """A count in words: 1 frame has, 2 frames have."""
-    words = (
-        (str(count), noun, _SINGULAR.get(verb, ""))
-        if count == 1
-        else (str(count), f"{noun}s", verb)
-    )
-    return " ".join(words).rstrip()
-
-
-def _named(stacks: Iterable[StackSummary], most: int = 3) -> str:
-    """A few stacks by name."""
-    names = [f"({stack})" for stack in stacks]
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 # What can be made
@@ -83,7 +69,7 @@ def _possible(facts: Facts, blocked: bool) -> Iterator[Finding]:
     averaged = [stack for stack in facts.stacks if stack.most_good > 1 and stack.em_gain >= 1]
     if averaged:
         which = (
-            "each stack" if len(averaged) == len(facts.stacks) else f"the stacks {_named(averaged)}"
+            "each stack" if len(averaged) == len(facts.stacks) else f"the stacks {named(averaged)}"
         )
         yield Finding("fine", "darks", f"a traditional master dark can be made of {which}")
 
@@ -106,9 +92,10 @@ def _unusable(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "problem",
             "headers",
-            f"{_several(len(unusable), 'frame', 'are')} left out here, since nothing tells what "
+            f"{several(len(unusable), 'frame', 'are')} left out here, since nothing tells what "
             f"they are: {unusable[0][1]}",
             tuple(name for name, _ in unusable),
+            "mend their headers, or leave them out",
         )
 
 
@@ -120,9 +107,10 @@ def _odd_shapes(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "problem",
             "shape",
-            f"{_several(len(odd), 'frame', 'have')} not the {rows} x {cols} pixels of the others, "
+            f"{several(len(odd), 'frame', 'have')} not the {rows} x {cols} pixels of the others, "
             f"the first {shape[0]} x {shape[1]}: {name}; left out here",
             tuple(name for name, _ in odd),
+            "leave them out",
         )
 
 
@@ -134,17 +122,22 @@ def _geometry(facts: Facts) -> Iterator[Finding]:
             "problem",
             "camera",
             f"the frames have {shape[0]} x {shape[1]} pixels, those of camera "
-            f"{facts.camera.name} {expected[0]} x {expected[1]}; name their camera (levels here "
-            "are of the whole frame)",
+            f"{facts.camera.name} {expected[0]} x {expected[1]} (levels here are of the whole "
+            "frame)",
+            remedy="name the camera of these frames",
         )
 
 
-def _design(facts: Facts) -> Iterator[Finding]:
+def _readout(facts: Facts) -> Iterator[Finding]:
     try:
-        # Stacks of one frame have a finding of their own.
-        check_campaign(facts.campaign.stacks, None, min_frames=1)
-    except CalDarksLSQException as error:
-        yield Finding("problem", "maps", f"noise maps cannot be fitted: {error}")
+        check_frames(facts.campaign.stacks)
+    except InputError as error:
+        yield Finding(
+            "problem",
+            "readout",
+            f"these frames do not go together: {error}",
+            remedy="calibrate frames of each readout setting by themselves",
+        )
 
 
 def _single_frames(facts: Facts) -> Iterator[Finding]:
@@ -153,8 +146,9 @@ def _single_frames(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "problem",
             "frames",
-            f"no pixel is good in two frames of {_several(len(single), 'stack')}, "
-            f"{_named(single)}: nothing tells the noise there; add frames or leave them out",
+            f"no pixel is good in two frames of {several(len(single), 'stack')}, "
+            f"{named(single)}: nothing tells the noise there",
+            remedy="add frames to them, or leave them out",
         )
 
 
@@ -165,8 +159,9 @@ def _gains(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 "problem" if refused else "warning",
                 "gain",
-                f"({stack}): the gains of its frames spread by {stack.gain_spread:.2%}; "
-                + ("look for a wrong one" if refused else "their mean is used"),
+                f"({stack}): the gains of its frames spread by {stack.gain_spread:.2%}"
+                + ("" if refused else "; their mean is used"),
+                remedy="look for a wrong one in the headers",
             )
 
 
@@ -184,10 +179,10 @@ def _divided(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "problem",
             "unit",
-            f"{_several(len(divided), 'frame', 'are')} divided by the EM gain already, the first "
-            f"{divided[0]} (levels here are multiplied by it again); noise maps need frames in "
-            "DN or EM electrons",
+            f"{several(len(divided), 'frame', 'are')} divided by the EM gain already, the first "
+            f"{divided[0]} (levels here are multiplied by it again)",
             tuple(divided),
+            "noise maps need frames in DN or EM electrons: give those",
         )
 
 
@@ -198,9 +193,10 @@ def _unknown_unit(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "unit",
-            f"{_several(len(unknown), 'frame', 'have')} {text}, the first {unknown[0].name}; noise "
+            f"{several(len(unknown), 'frame', 'have')} {text}, the first {unknown[0].name}; noise "
             "maps take them as EM electrons, traditional darks as detected electrons",
             tuple(record.name for record in unknown),
+            "write the unit into their headers",
         )
 
 
@@ -208,7 +204,12 @@ def _mixed_units(facts: Facts) -> Iterator[Finding]:
     counts = Counter(item.record.unit for item in facts.campaign.inputs)
     if len(counts) > 1:
         known = ", ".join(f"{count} in {unit.value}" for unit, count in counts.most_common())
-        yield Finding("warning", "unit", f"the frames have different units: {known}")
+        yield Finding(
+            "warning",
+            "unit",
+            f"the frames have different units: {known}",
+            remedy="look whether all headers are right",
+        )
 
 
 # What makes the products worse
@@ -220,10 +221,11 @@ def _few_frames(facts: Facts) -> Iterator[Finding]:
     if few:
         how = "all stacks have" if few == len(counts) else f"{few} of {len(counts)} stacks have"
         yield Finding(
-            "warning",
+            "note",
             "frames",
             f"{how} fewer than the recommended {ENOUGH_FRAMES} frames (the smallest "
             f"{min(counts)}); the maps will be noisier",
+            remedy="emdarks plan predicts the errors",
         )
 
 
@@ -233,8 +235,9 @@ def _unflagged(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "flags",
-            f"no pixel of any frame is flagged in {_several(len(bare), 'stack')}, {_named(bare)}; "
+            f"no pixel of any frame is flagged in {several(len(bare), 'stack')}, {named(bare)}; "
             "were cosmic rays looked for?",
+            remedy="flag them, or give --screen to emdarks noisemaps",
         )
 
 
@@ -245,110 +248,115 @@ def _much_masked(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "masked",
-            f"{_several(len(heavy), 'stack', 'have')} more than {MUCH_MASKED:.0%} of their samples "
-            f"masked, at most {worst:.1%}: {_named(heavy)}",
+            f"{several(len(heavy), 'stack', 'have')} more than {MUCH_MASKED:.0%} of their samples "
+            f"masked, at most {worst:.1%}: {named(heavy)}",
+            remedy="look at their flags; --mask-bits chooses which of them count",
         )
+
+
+def _spoilt(facts: Facts, count: int) -> Severity:
+    return "note" if count <= FEW_PIXELS * facts.pixels.imaging else "warning"
+
+
+def _share(facts: Facts, count: int) -> str:
+    return f"{several(count, 'pixel')} ({count / facts.pixels.imaging:.2%} of the imaging area)"
 
 
 def _unfittable(facts: Facts) -> Iterator[Finding]:
-    pixels = facts.pixels
-    if len(facts.stacks) >= 4 and pixels.unfittable:
+    count = facts.pixels.unfittable
+    if len(facts.stacks) >= 4 and count:
         yield Finding(
-            "warning",
+            _spoilt(facts, count),
             "masked",
-            f"{_several(pixels.unfittable, 'pixel', 'are')} good in fewer than four stacks and "
-            f"will have no value ({pixels.unfittable / pixels.imaging:.2%} of the imaging area)",
+            f"{_share(facts, count)} will have no value: good in fewer than four stacks",
         )
 
 
-def _full_wells(facts: Facts) -> Iterator[Finding]:
+def _overfull(facts: Facts) -> Iterator[Finding]:
+    """Unflagged samples that no camera can have measured rightly."""
     full = [stack for stack in facts.stacks if stack.overfull_pixels]
     if full:
         most = max(full, key=lambda stack: stack.overfull_pixels)
+        count = most.overfull_pixels
         yield Finding(
-            "warning",
+            _spoilt(facts, count),
             "saturation",
-            f"{_several(most.overfull_pixels, 'pixel', 'have')} unflagged samples whose mean lies "
-            f"above the full well in ({most}){_elsewhere(full)}; saturated samples need the flag "
-            "32, or they spoil the fit",
+            f"the mean of {_share(facts, count)}, hot ones as a rule, lies above the full well in "
+            f"({most}){_elsewhere(full)}, and no flag says so; a camera measures too little there, "
+            "and their maps will be too low",
+            remedy="flag saturated samples (32): these stacks are then left out of the pixels' fit",
+        )
+
+
+def _partly_saturated(facts: Facts) -> Iterator[Finding]:
+    """Pixels of which only the fainter samples count."""
+    full = [
+        stack
+        for stack in facts.stacks
+        # A whole frame that is saturated has a finding of its own.
+        if stack.partly_saturated
+        and not any(flagged_saturated(stack, frame) for frame in stack.frame_summaries)
+    ]
+    if full:
+        most = max(full, key=lambda stack: stack.partly_saturated)
+        count = most.partly_saturated
+        yield Finding(
+            _spoilt(facts, count),
+            "saturation",
+            f"{_share(facts, count)} {'is' if count == 1 else 'are'} saturated in some frames of "
+            f"({most}) and not in others{_elsewhere(full)}; only the fainter samples count there, "
+            "and their maps will be too low",
+            remedy="treat them as hot pixels; a lower gain or a shorter time would measure them",
         )
 
 
 def _elsewhere(stacks: Sequence[StackSummary]) -> str:
-    return f", fewer in {_several(len(stacks) - 1, 'other stack')}" if len(stacks) > 1 else ""
+    return f", fewer in {several(len(stacks) - 1, 'other stack')}" if len(stacks) > 1 else ""
 
 
 def _temperature(facts: Facts) -> Iterator[Finding]:
-    ends = np.array([stack.temperature for stack in facts.stacks])
-    if not np.isfinite(ends).any():
+    # Single frames that are off have a finding of their own.
+    odd = {id(frame) for _, frame in warm_or_cold(facts)[0]}
+    values = [frame.temperature for _, frame in facts.places() if id(frame) not in odd]
+    known = [value for value in values if math.isfinite(value)]
+    if not known:
         return
-    low, high = float(np.nanmin(ends)), float(np.nanmax(ends))
+    low, high = min(known), max(known)
     if high - low > TEMPERATURE_SPREAD:
         yield Finding(
             "warning",
             "temperature",
             f"the detector temperature spreads by {high - low:.2f} degrees ({low:.2f} to "
             f"{high:.2f}); dark current depends on it",
+            remedy="leave out frames that were taken before it had settled",
         )
 
 
-# Single frames
+# All of them
 
-
-def _copies(facts: Facts) -> Iterator[Finding]:
-    same: dict[str, list[str]] = defaultdict(list)
-    for stack in facts.stacks:
-        for frame in stack.frame_summaries:
-            same[frame.figures.content].append(frame.name)
-    for names in same.values():
-        if len(names) > 1:
-            yield Finding(
-                "warning",
-                "copies",
-                f"{_several(len(names), 'frame', 'have')} the same pixels, keep one: "
-                f"{_listed(names)}",
-                tuple(names),
-            )
-
-
-def _empty_frames(facts: Facts) -> Iterator[Finding]:
-    names = [
-        frame.name
-        for stack in facts.stacks
-        for frame in stack.frame_summaries
-        if not frame.figures.scatter > 0
-    ]
-    if names:
-        yield Finding(
-            "warning",
-            "empty",
-            f"{_several(len(names), 'frame')} without noise or without a good pixel: "
-            f"{_listed(names)}",
-            tuple(names),
-        )
-
-
-def _listed(names: Sequence[str], most: int = 3) -> str:
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
-
-
+#: In the order of their findings, among those of one severity.
 CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     _unusable,
     _odd_shapes,
     _geometry,
-    _design,
+    _readout,
+    can_be_fitted,
     _single_frames,
     _gains,
     _divided,
     _unknown_unit,
     _mixed_units,
-    _few_frames,
+    bad_frames,
+    excursions,
+    drift,
+    _temperature,
+    ill_conditioned,
+    short_stacks,
+    incomplete_grid,
     _unflagged,
     _much_masked,
     _unfittable,
-    _full_wells,
-    _temperature,
-    _copies,
-    _empty_frames,
+    _overfull,
+    _partly_saturated,
+    _few_frames,
 )

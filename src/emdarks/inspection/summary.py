@@ -11,9 +11,9 @@ from emdarks.execution import FrameFigures
 
 __all__ = ["CampaignSummary", "Finding", "FrameSummary", "PixelCounts", "Severity", "StackSummary"]
 
-#: "problem": noise maps are refused; "warning": they are worse than they could be;
-#: "fine": what can be done.
-Severity = Literal["problem", "warning", "fine"]
+#: "problem": noise maps are refused; "warning": something should be looked at before they
+#: are made; "note": true, and no reason to wait; "fine": what can be done.
+Severity = Literal["problem", "warning", "note", "fine"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,20 +22,23 @@ class Finding:
 
     Attributes
     ----------
-    severity : {"problem", "warning", "fine"}
+    severity : {"problem", "warning", "note", "fine"}
         Problems make `emdarks.darks.calibrate_darks_lsq` refuse the campaign.
     topic : str
         What it is about, in one word, for programs.
     text : str
-        The finding in words, with a remedy where there is one.
+        What was found.
     frames : tuple of str
-        The frames that it is about, where it is about single ones.
+        The frames that it is about, where it is about single ones; the worst first.
+    remedy : str
+        What to do; empty where nothing is to be done.
     """
 
     severity: Severity
     topic: str
     text: str
     frames: tuple[str, ...] = ()
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +55,19 @@ class FrameSummary:
         Degrees Celsius; NaN where unknown.
     figures : FrameFigures
         Level, scatter, shares, fingerprint; EM electrons.
+    offset : float
+        Level minus the median level of the stack, EM electrons; NaN in stacks of fewer than
+        four frames.
+    sigmas : float
+        The same in standard errors: what noise, and the jitter of the other frames, explain.
     """
 
     name: str
     start: float
     temperature: float
     figures: FrameFigures
+    offset: float = math.nan
+    sigmas: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +89,13 @@ class StackSummary:
     level : float
         Mean of the frames' mean levels.
     scatter : float
-        Root mean square of the frames' standard deviations.
+        Root mean square of the frames' standard deviations: noise and fixed pattern.
+    noise : float
+        Standard deviation of a pixel's samples from frame to frame, root mean square over the
+        pixels; NaN where no pixel is good twice.
+    kurtosis : float
+        Fourth moment of the pixels' means over the square of their variance: 3 for a normal
+        law, large where a few hot pixels rule the scatter.
     prescan_level : float
         Mean level of the reliable prescan columns; NaN without prescan.
     temperature : tuple of float
@@ -90,6 +106,8 @@ class StackSummary:
         Pixels that are masked in every frame.
     overfull_pixels : int
         Pixels whose mean unflagged sample lies above the camera's full well.
+    partly_saturated : int
+        Pixels with the saturation flag in some frames, and good in others.
     frame_summaries : tuple of FrameSummary
         The frames, in input order.
     """
@@ -105,11 +123,14 @@ class StackSummary:
     saturated: float
     level: float
     scatter: float
+    noise: float
+    kurtosis: float
     prescan_level: float
     temperature: tuple[float, float]
     most_good: int
     lost_pixels: int
     overfull_pixels: int
+    partly_saturated: int
     frame_summaries: tuple[FrameSummary, ...]
 
     def __str__(self) -> str:
@@ -162,7 +183,25 @@ class CampaignSummary:
     @property
     def fittable(self) -> bool:
         """Whether `emdarks.darks.calibrate_darks_lsq` will accept the campaign."""
-        return not any(finding.severity == "problem" for finding in self.findings)
+        return not self.worst("problem")
+
+    def worst(self, severity: Severity) -> list[Finding]:
+        """Findings of one severity."""
+        return [finding for finding in self.findings if finding.severity == severity]
+
+    @property
+    def verdict(self) -> str:
+        """One line: usable, usable with care, or not usable, and why."""
+        problems, warnings = self.worst("problem"), self.worst("warning")
+        if problems:
+            return f"not usable: {problems[0].text}" + _others(len(problems) - 1)
+        if warnings:
+            topics = dict.fromkeys(finding.topic for finding in warnings)
+            count = len(warnings)
+            return (
+                f"usable with care: {count} warning{'s' if count > 1 else ''} ({', '.join(topics)})"
+            )
+        return "usable"
 
     def as_dict(self, single_frames: bool = False) -> dict[str, Any]:
         """Plain numbers, texts, lists and dicts, ready for JSON; None for NaN.
@@ -171,19 +210,43 @@ class CampaignSummary:
         ----------
         single_frames : bool
             With the figures of every frame.
+
+        Returns
+        -------
+        dict
+            Units are in the names: ``_e`` EM electrons, ``_s`` seconds, ``_c`` degrees
+            Celsius, ``_mjd`` days.
         """
         values = asdict(self)
-        values["fittable"] = self.fittable
-        if not single_frames:
-            for stack in values["stacks"]:
-                del stack["frame_summaries"]
+        values |= {"verdict": self.verdict, "fittable": self.fittable}
+        for stack in values["stacks"]:
+            frames = stack.pop("frame_summaries")
+            if single_frames:
+                stack["single_frames"] = [frame | frame.pop("figures") for frame in frames]
         plain: dict[str, Any] = _plain(values)
         return plain
 
 
+def _others(count: int) -> str:
+    return f" (and {count} more problem{'s' if count > 1 else ''})" if count > 0 else ""
+
+
+_UNITS = {
+    "exposure_time": "exposure_time_s",
+    "level": "level_e",
+    "scatter": "scatter_e",
+    "noise": "noise_e",
+    "offset": "offset_e",
+    "prescan_level": "prescan_level_e",
+    "k_gain": "k_gain_e_per_dn",
+    "start": "start_mjd",
+    "temperature": "temperature_c",
+}
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {_UNITS.get(key, key): _plain(item) for key, item in value.items()}
     if isinstance(value, Iterable) and not isinstance(value, str):
         return [_plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):

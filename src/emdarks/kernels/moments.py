@@ -163,7 +163,7 @@ def reset(sums: OpenSums, lo: int, hi: int) -> None:
 @bare
 def load_flags(
     stored: Array, swap: bool, flip: Any, mask: Any, flags: Array, n: Array, bad: Array
-) -> int:
+) -> np.uint64:
     """Take the flags of a frame's samples into the sums.
 
     Parameters
@@ -181,7 +181,7 @@ def load_flags(
 
     Returns
     -------
-    int
+    numpy.uint64
         OR of the flags of all these samples.
     """
     bits, xor = stored.dtype.type(mask), stored.dtype.type(flip)
@@ -193,7 +193,7 @@ def load_flags(
     if seen == 0:
         for p in range(n.size):
             n[p] = np.uint16(n[p] + np.uint16(1))
-        return 0
+        return np.uint64(0)
     for p in range(stored.size):
         word = swapped(stored[p]) if swap else stored[p]
         flag = stored.dtype.type(word ^ xor)
@@ -201,7 +201,7 @@ def load_flags(
         flags[p] = flags.dtype.type(flags[p] | flags.dtype.type(flag))
         n[p] = np.uint16(n[p] + np.uint16(np.uint16(1) - excluded))
         bad[p] = excluded
-    return int(swapped(seen) if swap else seen)
+    return np.uint64(swapped(seen) if swap else seen)
 
 
 @bare

@@ -148,7 +148,7 @@ def _read_frame(frames: Frames, f: int, lo: int, hi: int, scratch: Scratch, g: i
 @bare
 def _load_row(
     frames: Frames, scratch: Scratch, g: int, at: int, flags: Array, n: Array
-) -> tuple[int, bool, float]:
+) -> tuple[np.uint64, bool, float]:
     """Make a row of numbers of what was read, NaN where a sample does not count.
 
     ``at`` is the row's first pixel in the buffers; ``flags`` and ``n`` are its sums. Returns
@@ -198,7 +198,7 @@ def _prepare_row(
         add_errors(scratch.errors, values, scale, sums.err2[base : base + cols])
     if columns[1] > 0:
         saturated = 0
-        if (seen & SATURATED) != 0:
+        if (seen & np.uint64(SATURATED)) != 0:
             area = scratch.dq[g, at + columns[0] : at + columns[1]]
             saturated = count_saturated(area, frames.swaps[2], frames.flips[2])
         row_figures(values, scale, columns, saturated, content, scratch.lanes, figures)

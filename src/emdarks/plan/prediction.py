@@ -167,7 +167,7 @@ class Prediction:
         return {
             "stacks": [
                 {
-                    "gain": stack.gain,
+                    "em_gain": stack.gain,
                     "exposure_time_s": stack.exposure_time,
                     "frames": stack.frames,
                     "duration_s": stack.frames * (stack.exposure_time + self.overhead),
@@ -183,16 +183,16 @@ class Prediction:
                 "dark_current_e_per_s": self.noise.dark_current,
                 **asdict(self.readout),
             },
-            "error_F_e": self.errors[0],
-            "error_C_e_per_frame": self.errors[1],
-            "error_D_e_per_s": self.errors[2],
-            "correlation_FC": fc,
-            "correlation_FD": fd,
-            "correlation_CD": cd,
+            "error_fpn_e": self.errors[0],
+            "error_cic_e_per_frame": self.errors[1],
+            "error_dc_e_per_s": self.errors[2],
+            "correlation_fpn_cic": fc,
+            "correlation_fpn_dc": fd,
+            "correlation_cic_dc": cd,
             "unfittable_share": self.unfittable,
             "darks": [
                 {
-                    "gain": dark.gain,
+                    "em_gain": dark.gain,
                     "exposure_time_s": dark.exposure_time,
                     "charge_e": dark.charge,
                     "error_e": dark.error,

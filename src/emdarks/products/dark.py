@@ -100,3 +100,9 @@ class Dark(Image):
         """Take the documented file name for a dark whose last input has this name."""
         self.filename = product_name(frame_name, "_drk_cal")
         self.pri_hdr["FILENAME"] = self.filename
+
+    def _facts(self) -> list[str]:
+        ext = self.ext_hdr
+        known = (("EMGAIN_C", "EM gain {:g}"), ("EXPTIME", "{:g} s"))
+        facts = [words.format(ext[key]) for key, words in known if key in ext]
+        return [*facts, "synthesised" if ext["IS_SYNTH"] else "traditional"]

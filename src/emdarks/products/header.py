@@ -14,7 +14,7 @@ from emdarks.cameras import HeaderRules
 from emdarks.fitsio import Cards, Header
 from emdarks.frames import FrameInput
 
-__all__ = ["NOT_SUPPLIED", "merge_headers", "product_name", "stamp"]
+__all__ = ["NOT_SUPPLIED", "drop_map_cards", "merge_headers", "product_name", "stamp"]
 
 #: What stands where a number is not known.
 NOT_SUPPLIED = -999.0
@@ -130,4 +130,19 @@ def product_name(frame_name: str, suffix: str) -> str:
     stem = frame_name.split(".fits")[0]
     if not stem:
         return f"{suffix.lstrip('_')}.fits"
-    return re.sub(r"_l\d.", "", f"{stem}{suffix}.fits").replace("_dnm_cal_drk_cal", "_drk_cal")
+    name = re.sub(r"_l\d.", "", f"{stem}{suffix}.fits")
+    return re.sub(r"(_dnm_cal|_drk_cal)+(?=_(drk|bpm)_cal)", "", name)
+
+
+#: Cards that speak of maps and mean nothing in what is made of them.
+_OF_MAPS = (
+    *("B_O", "B_O_ERR", "B_O_UNIT", "B_O_UP", "B_O_LO"),
+    *("FPN_IMM", "CIC_IMM", "DC_IMM", "FPN_IMME", "FPN_VAR", "CIC_VAR", "DC_VAR"),
+    *("RN_EST", "NONNEG", "NAXIS3", "FMTVERS", "CHECKSUM", "DATASUM"),
+)
+
+
+def drop_map_cards(header: Header) -> None:
+    """Remove, in place, cards that speak of noise maps."""
+    for keyword in _OF_MAPS:
+        header.remove(keyword, ignore_missing=True, remove_all=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -271,6 +271,37 @@ class DetectorNoiseMaps(Image):
             "k_gain": dark,
         }
 
+    def electron_step(self, weights: npt.ArrayLike) -> float | None:
+        """What one average electron of one sample does to a combination of F, C and D.
+
+        Parameters
+        ----------
+        weights : array_like, shape (3,)
+            Of F, C and D: (0, 0, 1) for the dark current, (1/g, 1, t) for a dark.
+
+        Returns
+        -------
+        float or None
+            The largest over the stacks of (weights . G_i) g_i / n_i, where G is the linear
+            map from the stacks' means to F, C and D with the stacks' pooled variances, and n_i
+            the mean number of good frames. The noise of a pixel comes in such steps. None
+            where the product has no stacks.
+        """
+        if "STACKS" not in self.hdu_names:
+            return None
+        table = self.hdu_list["STACKS"].data
+        gain, time, good, variance = (
+            np.asarray(table[name], dtype=np.float64)
+            for name in ("EMGAIN", "EXPTIME", "GOOD", "VARIANCE")
+        )
+        usable = good > 0
+        known = bool((variance[usable] > 0).all())  # not where frames have no noise
+        root = np.sqrt(good / variance if known else good)[usable]
+        matrix = np.column_stack([np.ones_like(gain), gain, gain * time])[usable]
+        to_fit = np.linalg.pinv(matrix * root[:, None]) * root
+        steps = np.asarray(weights, dtype=np.float64) @ to_fit * (gain / good)[usable]
+        return float(max(steps.max(), 0.0))
+
     def _k_gain(self) -> float:
         """K-gain that all stacks have in common."""
         values: list[float] = []
@@ -285,6 +316,52 @@ class DetectorNoiseMaps(Image):
             stacklevel=3,
         )
         return NOT_SUPPLIED
+
+    def to_ccddata(self, unit: Any = None, plane: str = "DC") -> Any:
+        """Copy one of the maps into a `astropy.nddata.CCDData`; see `Image.to_ccddata`.
+
+        Parameters
+        ----------
+        unit : astropy.units.Unit or str, optional
+            Electrons for F and C, electrons per second for D, by default.
+        plane : {"FPN", "CIC", "DC"}
+            Which map: a CCDData has one unit, and the maps have not.
+
+        Raises
+        ------
+        InputError
+            There is no such map.
+        """
+        from emdarks.frames.ccddata import ccddata
+
+        if plane not in PLANES:
+            raise InputError(f"plane is {plane!r}; it must be one of {', '.join(PLANES)}")
+        i = PLANES.index(plane)
+        known = ("electron", "electron", "electron / s")[i] if unit is None else unit
+        header = self.ext_hdr.copy()
+        header["BUNIT"], header["EXTNAME"] = str(known), plane
+        return ccddata(self.data[i], self.err[0, i], self.dq[i], header, known)
+
+    @classmethod
+    def from_ccddata(cls, ccd: Any, pri_hdr: Header | None = None) -> Self:
+        """Refuse: a CCDData holds one map, not three.
+
+        Raises
+        ------
+        InputError
+            Always.
+        """
+        raise InputError("noise maps cannot be made of a CCDData, which holds one map of three")
+
+    def _facts(self) -> list[str]:
+        means = (
+            ("FPN_IMM", "F {:.3g} e-"),
+            ("CIC_IMM", "C {:.3g} e-"),
+            ("DC_IMM", "D {:.3g} e-/s"),
+        )
+        ext = self.ext_hdr
+        facts = [words.format(ext[key]) for key, words in means if ext[key] != NOT_SUPPLIED]
+        return [f"image means {' '.join(facts)}"] if facts else []
 
     def _nonnegative(self) -> tuple[str, ...]:
         names = str(self.ext_hdr.get("NONNEG", "CIC,DC"))

@@ -12,7 +12,7 @@ import numpy as np
 from emdarks.errors import InputError
 from emdarks.fitsio import Header
 from emdarks.frames import Image
-from emdarks.products.header import stamp
+from emdarks.products.header import NOT_SUPPLIED, stamp
 
 __all__ = ["DetectorParams"]
 
@@ -92,6 +92,9 @@ class DetectorParams(Image):
         super().__init__(np.zeros((1, 1)), pri, ext)
         self.filename = f"DetectorParams_{mjd}.fits"
         pri["FILENAME"] = self.filename
+
+    def _facts(self) -> list[str]:
+        return [f"valid from MJD {self.ext_hdr.get('MJDSRT', NOT_SUPPLIED)}"]
 
     def _value(self, key: str) -> Any:
         older = PARAMETERS[key][2]

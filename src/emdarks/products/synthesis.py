@@ -20,8 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.errors import InputTypeError
+from emdarks.fitsio import Header
 from emdarks.products.dark import Dark
-from emdarks.products.header import product_name, stamp
+from emdarks.products.header import drop_map_cards, product_name, stamp
 
 __all__ = ["DarkSetting", "Maps", "check_signs", "dark_from_maps", "synthesize_arrays"]
 
@@ -112,29 +113,6 @@ class DarkSetting:
     k_gain: float
 
 
-# Cards that speak of maps and mean nothing in a dark.
-_OF_MAPS = [
-    "B_O",
-    "B_O_ERR",
-    "B_O_UNIT",
-    "B_O_UP",
-    "B_O_LO",
-    "FPN_IMM",
-    "CIC_IMM",
-    "DC_IMM",
-    "FPN_IMME",
-    "FPN_VAR",
-    "CIC_VAR",
-    "DC_VAR",
-    "RN_EST",
-    "NONNEG",
-    "NAXIS3",
-    "FMTVERS",
-    "CHECKSUM",
-    "DATASUM",
-]
-
-
 def dark_from_maps(noisemaps: Any, planes: Maps, setting: DarkSetting, which: str) -> Dark:
     """Make the product.
 
@@ -156,11 +134,11 @@ def dark_from_maps(noisemaps: Any, planes: Maps, setting: DarkSetting, which: st
     ]
     pri, ext, err_hdr, dq_hdr = headers
     for header in headers:
-        for keyword in _OF_MAPS:
-            header.remove(keyword, ignore_missing=True, remove_all=True)
+        drop_map_cards(header)
     ext["DATATYPE"], ext["IS_SYNTH"] = "Dark", 1
     ext["EXPTIME"], ext["KGAINPAR"] = setting.exposure_time, setting.k_gain
     ext["EMGAIN_C"], ext["EMGAIN_A"] = setting.commanded_gain, setting.gain
+    _write_electron_step(ext, noisemaps, setting)
     stamp(ext)
     dark = Dark(data, pri, ext, None, err, dq, err_hdr, dq_hdr)
     dark.ext_hdr["HISTORY"] = (
@@ -171,3 +149,11 @@ def dark_from_maps(noisemaps: Any, planes: Maps, setting: DarkSetting, which: st
     dark.filename = product_name(noisemaps.filename, "_drk_cal")
     dark.pri_hdr["FILENAME"] = dark.filename
     return dark
+
+
+def _write_electron_step(header: Header, noisemaps: Any, setting: DarkSetting) -> None:
+    """Say how lumpy the noise of the dark is, where the maps know."""
+    weights = np.array([1.0 / setting.gain, 1.0, setting.exposure_time])
+    step = noisemaps.electron_step(weights) if hasattr(noisemaps, "electron_step") else None
+    if step is not None:
+        header["ONE_ELEC"] = (step, "e-, most that one electron does")

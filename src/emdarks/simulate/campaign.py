@@ -8,10 +8,11 @@ whatever is made before or beside it, and by however many threads.
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,10 +21,10 @@ import numpy.typing as npt
 
 from emdarks.cameras import Camera, Unit, load_camera
 from emdarks.errors import InputError
-from emdarks.fitsio import PrimaryHDU, image_hdu, write_whole
 from emdarks.simulate.effects import Effects
+from emdarks.simulate.files import FileNames, FilePlan, file_names, save_l2a, save_plain
 from emdarks.simulate.frames import Exposure, Frame, Units
-from emdarks.simulate.headers import SCIENCE_VISIT, FrameFacts, frame_headers
+from emdarks.simulate.headers import PAUSE, SCIENCE_VISIT, FrameFacts, StackPlan, stack_facts
 from emdarks.simulate.register import STAGES, stage_probability
 from emdarks.simulate.truth import Truth, generator, make_truth
 
@@ -32,6 +33,7 @@ __all__ = [
     "Campaign",
     "CampaignFiles",
     "StackPlan",
+    "default_stacks",
     "frame_generator",
     "load_campaign",
     "simulate_campaign",
@@ -53,27 +55,7 @@ DEFAULT_STACKS = (
 TRUTH_FILE = "truth.fits"
 PLAN_FILE = "campaign.toml"
 
-#: Seconds between two exposures.
-_PAUSE = 10.0
 _UNIT = {"DN": Unit.DN, "e": Unit.EM_ELECTRON}
-
-
-class StackPlan(NamedTuple):
-    """Frames of one setting.
-
-    Attributes
-    ----------
-    gain : float
-        EM gain.
-    exposure_time : float
-        Seconds.
-    frames : int
-        How many.
-    """
-
-    gain: float
-    exposure_time: float
-    frames: int
 
 
 @dataclass(frozen=True)
@@ -105,27 +87,33 @@ class Campaign:
             _check_stack(stack)
         if self.units not in _UNIT:
             raise InputError(f"units {self.units!r} are unknown; choose 'DN' or 'e'")
+        if self.units != "DN" and not self.camera.frames.err_and_dq:
+            raise InputError(f"frames of camera {self.camera.name} are in DN")
+        mode = self.camera.mode(self.camera.simulation.mode)
+        conventional = mode is not None and mode.when.get("conventional") is True
+        if conventional and any(stack.gain != 1 for stack in self.stacks):
+            raise InputError("frames of conventional readout have EM gain 1: give such stacks")
+
+    @property
+    def names(self) -> FileNames:
+        """How the frames are put into files."""
+        return file_names(self.camera)
 
     def facts(self) -> Iterator[FrameFacts]:
         """What goes into the headers, frame by frame, in the order in which they are taken."""
-        elapsed = 0.0
-        for number, stack in enumerate(self.stacks):
-            for frame in range(stack.frames):
-                yield FrameFacts(
-                    gain=stack.gain,
-                    exposure_time=stack.exposure_time,
-                    k_gain=self.camera.noise.k_gain,
-                    unit=_UNIT[self.units],
-                    elapsed=elapsed,
-                    stack=number,
-                    frame=frame,
-                )
-                elapsed += stack.exposure_time + _PAUSE
+        return stack_facts(self.stacks, self.camera.noise.k_gain, _UNIT[self.units])
 
     @property
     def duration(self) -> float:
         """Seconds from the first exposure's start to the last one's end."""
-        return sum(stack.frames * (stack.exposure_time + _PAUSE) for stack in self.stacks)
+        return sum(stack.frames * (stack.exposure_time + PAUSE) for stack in self.stacks)
+
+    def _of_other_cameras(self) -> Iterator[tuple[str, Any]]:
+        """What there is to say where frames are not of level 2a."""
+        if self.camera.simulation.mode:
+            yield "mode", self.camera.simulation.mode
+        if self.names.files != "l2a":
+            yield from self.names._asdict().items()
 
     def to_toml(self) -> str:
         """Text of ``campaign.toml``."""
@@ -134,6 +122,7 @@ class Campaign:
             f"camera = {json.dumps(self.camera.name)}",
             f"seed = {self.seed}",
             f"units = {json.dumps(self.units)}",
+            *(f"{name} = {json.dumps(value)}" for name, value in self._of_other_cameras()),
             "",
             "[effects]",
             *(f"{name} = {json.dumps(value)}" for name, value in asdict(self.effects).items()),
@@ -175,10 +164,37 @@ def _check_stack(stack: StackPlan) -> None:
         )
 
 
-def _plans(stacks: Sequence[Sequence[float]] | None, frames: int) -> tuple[StackPlan, ...]:
+def default_stacks(camera: Camera) -> tuple[tuple[float, float], ...]:
+    """Gain and exposure time (s) of six stacks within the range of a camera's gains.
+
+    `DEFAULT_STACKS`, their gains moved in the logarithm to those of the camera.
+
+    Parameters
+    ----------
+    camera : Camera
+        Its ``simulation.gains`` are the lowest and the highest gain.
+
+    Returns
+    -------
+    tuple of (float, float)
+    """
+    low, high = camera.simulation.gains
+    gains = [gain for gain, _ in DEFAULT_STACKS]
+    if (low, high) == (min(gains), max(gains)):
+        return DEFAULT_STACKS
+    power = math.log(high / low) / math.log(max(gains) / min(gains))
+    return tuple(
+        (low + round(low * (gain / min(gains)) ** power - low), time)
+        for gain, time in DEFAULT_STACKS
+    )
+
+
+def _plans(
+    stacks: Sequence[Sequence[float]] | None, frames: int, camera: Camera
+) -> tuple[StackPlan, ...]:
     """Stacks given as (gain, time) or (gain, time, frames), completed."""
     plans = []
-    for stack in DEFAULT_STACKS if stacks is None else stacks:
+    for stack in default_stacks(camera) if stacks is None else stacks:
         if len(stack) not in (2, 3):
             raise InputError(f"stack {tuple(stack)}: give gain, exposure time and maybe frames")
         gain, exposure_time, *own = stack
@@ -217,6 +233,7 @@ def simulate_campaign(
     stacks: Sequence[Sequence[float]] | None = None,
     *,
     effects: Effects | None = None,
+    mode: str | None = None,
     overwrite: bool = False,
     threads: int = 1,
     progress: Callable[[int, int], None] | None = None,
@@ -224,7 +241,9 @@ def simulate_campaign(
     """Write a campaign of dark frames whose truth is known.
 
     The folder gets one FITS file a frame (``cgi_*_l2a.fits``, as level 2a of the Roman
-    Coronagraph: primary, image, ERR, DQ), ``truth.fits`` and ``campaign.toml``.
+    Coronagraph: primary, image, ERR, DQ), ``truth.fits`` and ``campaign.toml``. Cameras
+    whose files have no ERR and DQ get files as they have them: numbers of the converter,
+    bias level included, in the primary HDU, one frame a file or in cubes (``dark_*.fits``).
 
     Parameters
     ----------
@@ -239,9 +258,12 @@ def simulate_campaign(
     units : {"DN", "e"}
         DN, or EM electrons.
     stacks : sequence of (gain, exposure time in s[, frames]), optional
-        The settings; `DEFAULT_STACKS` by default.
+        The settings; by default `default_stacks` of the camera.
     effects : Effects, optional
-        Cosmic rays, flagged and not, and other disturbances.
+        Cosmic rays, flagged and not, and other disturbances. Frames without DQ plane get
+        no flagged cosmic rays.
+    mode : str, optional
+        Name of the camera's mode; by default the one that its file simulates.
     overwrite : bool
         Replace an earlier simulated campaign in the folder: its files go, others stay.
     threads : int
@@ -259,12 +281,14 @@ def simulate_campaign(
         An argument makes no sense; the folder is not empty and ``overwrite`` is not set,
         or is no earlier campaign; a file cannot be written.
     """
+    chosen = load_camera(camera)
+    chosen = chosen if mode is None else chosen.in_mode(mode)
     campaign = Campaign(
-        stacks=_plans(stacks, frames),
-        camera=load_camera(camera),
+        stacks=_plans(stacks, frames, chosen),
+        camera=chosen,
         seed=seed,
         units=units,
-        effects=effects or Effects(),
+        effects=_possible(effects or Effects(), chosen),
     )
     truth = make_truth(campaign.camera, seed)
     folder = _clear(Path(directory), overwrite)
@@ -274,6 +298,13 @@ def simulate_campaign(
     truth.save(truth_path)
     paths = _write_frames(folder, campaign, truth, max(1, threads), progress)
     return CampaignFiles(paths, truth, truth_path, plan_path, campaign)
+
+
+def _possible(effects: Effects, camera: Camera) -> Effects:
+    """Without a DQ plane nothing can be flagged."""
+    if camera.frames.err_and_dq:
+        return effects
+    return replace(effects, flagged=0.0, flagged_per_second=0.0)
 
 
 def _write_frames(
@@ -288,10 +319,12 @@ def _write_frames(
     paths: list[Path] = []
     with ThreadPoolExecutor(threads) as pool:
         try:
-            for path in pool.map(writer, campaign.facts()):
+            done = 0
+            for path, frames in pool.map(writer, campaign.names.plans(campaign.facts())):
                 paths.append(path)
+                done += frames
                 if progress is not None:
-                    progress(len(paths), total)
+                    progress(done, total)
         except BaseException:
             # Ctrl-C or a full disk: frames that have not begun never will.
             pool.shutdown(cancel_futures=True)
@@ -300,7 +333,7 @@ def _write_frames(
 
 
 class _Writer:
-    """Makes and writes one frame; threads share it."""
+    """Makes and writes one file; threads share it."""
 
     def __init__(self, folder: Path, campaign: Campaign, truth: Truth):
         self._folder = folder
@@ -308,11 +341,20 @@ class _Writer:
         self._truth = truth
         self._exposure: Exposure | None = None
 
-    def __call__(self, facts: FrameFacts) -> Path:
+    def __call__(self, plan: FilePlan) -> tuple[Path, int]:
+        campaign, first = self._campaign, plan.facts[0]
+        path = self._folder / plan.name
+        frames = [self._frame(facts) for facts in plan.facts]
+        if campaign.camera.frames.err_and_dq:
+            save_l2a(path, frames[0], first, campaign.camera, campaign.effects.err)
+        else:
+            save_plain(path, frames, first, campaign.camera)
+        return path, len(plan.facts)
+
+    def _frame(self, facts: FrameFacts) -> Frame:
         campaign = self._campaign
         rng = frame_generator(campaign.seed, facts.stack, facts.frame)
-        frame = self._set_up(facts).frame(rng, campaign.effects, campaign.units)
-        return _save(self._folder, frame, facts, campaign.camera, campaign.effects)
+        return self._set_up(facts).frame(rng, campaign.effects, campaign.units)
 
     def _set_up(self, facts: FrameFacts) -> Exposure:
         """The stack's exposure: made anew where the last one was another stack's.
@@ -325,21 +367,6 @@ class _Writer:
             exposure = Exposure.of(self._truth, *wanted)
             self._exposure = exposure
         return exposure
-
-
-def _save(folder: Path, frame: Frame, facts: FrameFacts, camera: Camera, effects: Effects) -> Path:
-    primary, image, err, dq = frame_headers(facts, camera)
-    scale = 1.0 if facts.unit is Unit.EM_ELECTRON else facts.k_gain
-    errors = np.full((1, *frame.data.shape), effects.err / scale, dtype=np.float32)
-    path = folder / facts.filename
-    hdus: list[Any] = [
-        PrimaryHDU(header=primary),
-        image_hdu(frame.data, image),
-        image_hdu(errors, err, "ERR"),
-        image_hdu(frame.dq, dq, "DQ"),
-    ]
-    write_whole(hdus, path)
-    return path
 
 
 def write_science_frame(
@@ -389,13 +416,19 @@ def write_science_frame(
         k_gain=truth.k_gain,
         unit=_UNIT[units],
         # A month after the campaign's start, one after the other.
-        elapsed=30 * 86400.0 + number * (exposure_time + _PAUSE),
+        elapsed=30 * 86400.0 + number * (exposure_time + PAUSE),
         stack=0,
         frame=number,
         program=1,
         visit_type=SCIENCE_VISIT,
     )
-    return _save(Path(directory), frame, facts, truth.camera, chosen)
+    if truth.camera.frames.err_and_dq:
+        path = Path(directory) / facts.filename
+        save_l2a(path, frame, facts, truth.camera, chosen.err)
+    else:
+        path = Path(directory) / f"science_{number + 1:05d}.fits"
+        save_plain(path, [frame], facts, truth.camera)
+    return path
 
 
 def load_campaign(directory: str | Path, camera: str | Camera | None = None) -> Campaign:
@@ -418,9 +451,10 @@ def load_campaign(directory: str | Path, camera: str | Camera | None = None) -> 
         There is no description, or it is damaged, or its camera is unknown.
     """
     tables = _read_toml(Path(directory) / PLAN_FILE)
+    chosen = load_camera(camera or tables["camera"])
     return Campaign(
         stacks=tables["stacks"],
-        camera=load_camera(camera or tables["camera"]),
+        camera=chosen.in_mode(tables["mode"]) if tables["mode"] else chosen,
         seed=tables["seed"],
         units=tables["units"],
         effects=tables["effects"],
@@ -436,6 +470,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
             "seed": int(tables["seed"]),
             "units": tables["units"],
             "effects": Effects(**tables["effects"]),
+            "mode": str(tables.get("mode", "")),
+            "names": FileNames(tables.get("files", "l2a"), int(tables.get("frames_per_file", 1))),
         }
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
@@ -463,10 +499,11 @@ def _clear(folder: Path, overwrite: bool) -> Path:
 
 def _remove_earlier(folder: Path) -> None:
     """Delete exactly the frames that the earlier campaign wrote."""
-    earlier = load_campaign(folder, camera="excam")  # names of files don't depend on it
+    tables = _read_toml(folder / PLAN_FILE)
+    facts = stack_facts(tables["stacks"], 1.0, Unit.DN)  # names depend on neither
     try:
-        for facts in earlier.facts():
-            (folder / facts.filename).unlink(missing_ok=True)
+        for plan in tables["names"].plans(facts):
+            (folder / plan.name).unlink(missing_ok=True)
         (folder / TRUTH_FILE).unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: cannot be emptied ({error.strerror})") from None

@@ -1,27 +1,40 @@
-"""Headers of simulated frames: the cards of a level-2a file of the Roman Coronagraph.
+"""Headers of simulated frames: those of a level-2a file of the Roman Coronagraph, or plain ones.
 
-Keywords that emdarks reads go by the names that the camera gives them. All others are
-there because real files have them, with harmless constants: nothing is derived from them.
+Keywords that emdarks reads go by the names that the camera gives them, their values in
+its units (`camera_cards`). All others are there because real files have them, with harmless
+constants: nothing is derived from them.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from emdarks.cameras import Camera, Unit
+from emdarks.cameras import Camera, Unit, Value
 from emdarks.fitsio import Header
 
-__all__ = ["DARK_VISIT", "SCIENCE_VISIT", "FrameFacts", "frame_headers"]
+__all__ = [
+    "DARK_VISIT",
+    "PAUSE",
+    "SCIENCE_VISIT",
+    "FrameFacts",
+    "StackPlan",
+    "frame_headers",
+    "plain_header",
+    "stack_facts",
+]
 
 #: When simulated campaigns begin, as a date and as MJD.
 _BEGIN = datetime(2026, 1, 1)
 _BEGIN_MJD = 61041.0
 _DAY = 86400.0
-#: Degrees Celsius: the temperature and how far it swings around that.
+#: Degrees Celsius: where the gain model holds, and how far temperatures swing.
 _SET_POINT, _SWING = -88.0, 0.1
+#: Seconds between two exposures.
+PAUSE = 10.0
 
 DARK_VISIT = "CGIVST_CAL_DRK"
 SCIENCE_VISIT = "CGIVST_TDD_OBS"
@@ -146,6 +159,41 @@ class FrameFacts:
         return f"cgi_{self.visit_id}_{time}_l2a.fits"
 
 
+class StackPlan(NamedTuple):
+    """Frames of one setting.
+
+    Attributes
+    ----------
+    gain : float
+        EM gain.
+    exposure_time : float
+        Seconds.
+    frames : int
+        How many.
+    """
+
+    gain: float
+    exposure_time: float
+    frames: int
+
+
+def stack_facts(stacks: Iterable[StackPlan], k_gain: float, unit: Unit) -> Iterator[FrameFacts]:
+    """What goes into the headers of stacks that are taken one after the other."""
+    elapsed = 0.0
+    for number, stack in enumerate(stacks):
+        for frame in range(stack.frames):
+            yield FrameFacts(
+                gain=stack.gain,
+                exposure_time=stack.exposure_time,
+                k_gain=k_gain,
+                unit=unit,
+                elapsed=elapsed,
+                stack=number,
+                frame=frame,
+            )
+            elapsed += stack.exposure_time + PAUSE
+
+
 def frame_headers(facts: FrameFacts, camera: Camera) -> tuple[Header, Header, Header, Header]:
     """Headers of one frame.
 
@@ -177,24 +225,76 @@ def _primary(facts: FrameFacts) -> Header:
 
 
 def _image(facts: FrameFacts, camera: Camera) -> Header:
-    key = camera.keywords
-    cards: dict[str, Any] = {key.unit: _spelled(facts.unit, camera), "ARRTYPE": camera.arrtype}
-    cards |= _READOUT | {key.exposure_time: facts.exposure_time, key.commanded_gain: facts.gain}
-    cards |= _GAIN_MODEL | {key.temperature: _temperature(facts.elapsed)}
+    own = camera_cards(facts, camera)
+
+    def of(*quantities: str) -> dict[str, Any]:
+        names = (key for what in quantities for key in getattr(camera.keywords, what)[:1])
+        return {key: own[key] for key in names if key in own}
+
+    cards: dict[str, Any] = of("unit") | {"ARRTYPE": camera.arrtype}
+    cards |= _READOUT | of("exposure_time", "commanded_gain") | _GAIN_MODEL | of("temperature")
     # The worst of the better gains is the applied one; -999 says that nobody knows it.
-    cards |= dict.fromkeys(key.better_gains[-1:], -999.0) | {key.k_gain: facts.k_gain}
-    cards |= _TIMING | _STEERING | _OPTICS | _times(facts, camera) | _processing(facts)
-    return Header((cards | {key.camera: camera.name}).items())
-
-
-def _times(facts: FrameFacts, camera: Camera) -> dict[str, Any]:
+    cards |= dict.fromkeys(camera.keywords.better_gains[-1:], -999.0) | of("k_gain")
+    cards |= _TIMING | _STEERING | _OPTICS
+    cards |= {"DATETIME": _iso(facts.begin), "FTIMEUTC": _iso(facts.begin)} | of("start")
     end = facts.elapsed + facts.exposure_time
-    return {
-        "DATETIME": _iso(facts.begin),
-        "FTIMEUTC": _iso(facts.begin),
-        camera.keywords.start: _BEGIN_MJD + facts.elapsed / _DAY,
-        "MJDEND": _BEGIN_MJD + end / _DAY,
+    cards |= {"MJDEND": _BEGIN_MJD + end / _DAY} | _processing(facts)
+    return Header((cards | own).items())
+
+
+def plain_header(facts: FrameFacts, camera: Camera) -> Header:
+    """Header of a file without ERR and DQ: the cards that the camera's file names.
+
+    Parameters
+    ----------
+    facts : FrameFacts
+        What the frame is, or the first frame of a cube.
+    camera : Camera
+        Names of the keywords, settings, further cards.
+
+    Returns
+    -------
+    Header
+    """
+    return Header((camera.simulation.cards | camera_cards(facts, camera)).items())
+
+
+def camera_cards(facts: FrameFacts, camera: Camera) -> dict[str, Any]:
+    """Cards by which this camera understands the frame."""
+    mode = camera.mode(camera.simulation.mode)
+    chosen = {} if mode is None else mode.when
+    # Settings and rules first: where one of them shares a keyword with a number, that counts.
+    cards: dict[str, Any] = {}
+    for name, keywords in camera.settings.items():
+        if name in chosen:
+            cards |= {key: _stored(chosen[name], key, camera) for key in keywords[:1]}
+    for rule, holds in (
+        (camera.conventional, chosen.get("conventional", False)),
+        (camera.darks, facts.visit_type == DARK_VISIT),
+    ):
+        values = () if rule is None else rule.values if holds else rule.others
+        if rule is not None and values:
+            cards[rule.keyword] = values[0]
+    unit = _spelled(facts.unit, camera)
+    numbers = {
+        "exposure_time": facts.exposure_time,
+        "commanded_gain": facts.gain,
+        "k_gain": facts.k_gain,
+        "temperature": _temperature(facts.elapsed, camera.simulation.temperature),
+        "start": _BEGIN_MJD + facts.elapsed / _DAY,
+        "cycle_time": facts.exposure_time + PAUSE,
     }
+    for quantity, number in numbers.items():
+        for key in getattr(camera.keywords, quantity)[:1]:
+            cards[key] = _stored(number, key, camera)
+    cards |= dict.fromkeys(camera.keywords.unit[:1], unit) if unit else {}
+    return cards | dict.fromkeys(camera.keywords.camera[:1], camera.name)
+
+
+def _stored(value: Any, keyword: str, camera: Camera) -> Any:
+    if isinstance(value, (str, bool)):
+        return value
+    return camera.values.get(keyword, Value()).stored(value)
 
 
 def _processing(facts: FrameFacts) -> dict[str, Any]:
@@ -211,13 +311,15 @@ def _iso(time: datetime) -> str:
     return time.isoformat(timespec="milliseconds")
 
 
-def _temperature(elapsed: float) -> float:
+def _temperature(elapsed: float, set_point: float) -> float:
     """Degrees Celsius: a slow swing of two hours."""
-    return round(_SET_POINT + _SWING * math.sin(2.0 * math.pi * elapsed / 7200.0), 4)
+    return round(set_point + _SWING * math.sin(2.0 * math.pi * elapsed / 7200.0), 4)
 
 
 def _spelled(unit: Unit, camera: Camera) -> str:
-    """The unit in words that this camera's headers use."""
+    """The unit in words that this camera's headers use; empty where they need none."""
+    if camera.units.get("") is unit:
+        return ""
     if unit.value.lower() in camera.units:
         return unit.value
     return next((text for text, meant in camera.units.items() if meant is unit), unit.value)

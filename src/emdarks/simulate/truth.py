@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.cameras import Camera, load_camera
-from emdarks.detector import frame_shape, imaging_area_geom
+from emdarks.detector import frame_shape, imaging_area_geom, region_slices
 from emdarks.errors import InputError
 from emdarks.fitsio import Header, PrimaryHDU, image_hdu, scan_file, write_whole
 from emdarks.fitsio.layout import open_whole
+from emdarks.frames.levels import bias_frame
 from emdarks.simulate.register import STAGES, excess_noise_squared
 
-__all__ = ["Map", "Truth", "generator", "load_truth", "make_truth", "telemetry_rows"]
+__all__ = ["Map", "Truth", "generator", "known_bias", "load_truth", "make_truth", "telemetry_rows"]
 
 Map = npt.NDArray[np.float32]
 
@@ -38,7 +39,9 @@ class Truth:
     camera : Camera
         Geometry, keywords, noise figures.
     fixed_pattern : ndarray of float32
-        F: EM electrons, the same at any gain, of both signs.
+        F: EM electrons, the same at any gain, of both signs. As reading the frames leaves
+        it: with the bias level where nothing subtracts that, without the row means of
+        the columns that the bias is taken from.
     clock_induced_charge : ndarray of float32
         C: electrons per pixel and frame. In every pixel that passes the register,
         prescan and overscan included.
@@ -166,6 +169,40 @@ def telemetry_rows(camera: Camera) -> slice:
     return slice(0, 0) if start is None else slice(start, stop)
 
 
+def known_bias(camera: Camera) -> float | npt.NDArray[np.float64] | None:
+    """Bias that reading subtracts from simulated frames, DN; None where it subtracts nothing.
+
+    A level, or a bias frame of shape (rows, columns).
+    """
+    if camera.frames.err_and_dq:
+        return None
+    bias, mode = camera.bias, camera.mode(camera.simulation.mode)
+    if bias is not None and bias.file is not None:
+        shape = frame_shape(camera.arrtype, camera.regions)
+        return bias_frame(bias.file, shape).reshape(shape)
+    if bias is not None and bias.region is not None:
+        return camera.simulation.bias
+    if mode is not None and mode.bias is not None:
+        return mode.bias
+    return None if bias is None else bias.level
+
+
+def unknown_bias(camera: Camera) -> float:
+    """Bias level of simulated frames that nothing subtracts, DN: it shows as fixed pattern."""
+    raw = not camera.frames.err_and_dq
+    return camera.simulation.bias if raw and known_bias(camera) is None else 0.0
+
+
+def _as_read(pattern: Map, camera: Camera) -> None:
+    """Do to the pattern, in place, what reading does to frames."""
+    bias = camera.bias
+    pattern += np.float32(unknown_bias(camera) * camera.noise.k_gain)
+    if bias is not None and bias.region is not None and not camera.frames.err_and_dq:
+        columns = region_slices(camera.arrtype, bias.region, camera.regions)[1]
+        # The median of noisy samples of different means is near the mean of those, too.
+        pattern -= pattern[:, columns].mean(axis=1, keepdims=True)
+
+
 def _imaging_area(camera: Camera) -> npt.NDArray[np.bool_]:
     mask = np.zeros(frame_shape(camera.arrtype, camera.regions), dtype=bool)
     rows, cols, (row0, col0) = imaging_area_geom(camera.arrtype, camera.regions)
@@ -175,13 +212,12 @@ def _imaging_area(camera: Camera) -> npt.NDArray[np.bool_]:
 
 
 def _header(truth: Truth) -> Header:
-    key = truth.camera.keywords
     return Header(
         [
             ("DATATYPE", "Truth"),
-            (key.camera, truth.camera.name),
+            ("CAMERA", truth.camera.name),
             ("RN", truth.read_noise, "read noise, EM electrons"),
-            (key.k_gain, truth.k_gain, "electrons per DN"),
+            ("KGAINPAR", truth.k_gain, "electrons per DN"),
             ("SIMSEED", truth.seed, "seed of the simulation"),
             ("STAGES", truth.stages, "stages of the gain register"),
         ]
@@ -232,9 +268,10 @@ def make_truth(
         _clock_induced_charge(chosen, rng),
         _dark_current(chosen, hot_share, rng),
     )
+    noise = chosen.noise
+    _as_read(maps[0], chosen)
     for values in maps:
         values[telemetry_rows(chosen)] = 0.0
-    noise = chosen.noise
     return Truth(chosen, *maps, noise.read_noise, noise.k_gain, seed, stages)
 
 
@@ -303,16 +340,15 @@ def load_truth(path: str | os.PathLike[str], camera: str | Camera | None = None)
     header = layout.primary
     if header.get("DATATYPE") != "Truth":
         raise InputError(f"{layout.path}: is not the truth of a simulation")
-    key = load_camera(camera or "excam").keywords
     with open_whole(layout) as hdus:
         pattern, charge, dark = (np.array(hdus[name].data, dtype=np.float32) for name in _MAPS)
     return Truth(
-        camera=load_camera(camera or str(header[key.camera])),
+        camera=load_camera(camera or str(header["CAMERA"])),
         fixed_pattern=pattern,
         clock_induced_charge=charge,
         dark_current=dark,
         read_noise=float(header["RN"]),
-        k_gain=float(header[key.k_gain]),
+        k_gain=float(header["KGAINPAR"]),
         seed=int(header["SIMSEED"]),
         stages=int(header["STAGES"]),
     )

@@ -1,26 +1,42 @@
-"""Stacks: frames of one exposure time, EM gain and k-gain, and what they add up to.
+"""Stacks: frames of one time, EM gain, k-gain and readout setting, and what they add up to.
 
 Everything that headers can tell is decided here, before a pixel is read: which
 frames belong together (`group`), by which factor their numbers become electrons
 (`units`), where in the frame (`area`), and what a user should be warned of
-(`advice`). `store` keeps the moments of finished stacks.
+(`advice`). `store` keeps the moments of finished stacks, `drift` compares frames in time.
 """
 
 from emdarks.stacks.area import check_shape, figure_area, telemetry_slice
+from emdarks.stacks.drift import Slope, common_slope, sequence_times
 from emdarks.stacks.group import Stack, check_stack, group_stacks
+from emdarks.stacks.readout import (
+    bias_history,
+    bias_text,
+    check_frames,
+    check_product,
+    product_cards,
+)
 from emdarks.stacks.store import Screening, StackStore, accumulate_stacks, jobs_of
 from emdarks.stacks.units import to_detected_electrons, to_em_electrons
 
 __all__ = [
     "Screening",
+    "Slope",
     "Stack",
     "StackStore",
     "accumulate_stacks",
+    "bias_history",
+    "bias_text",
+    "check_frames",
+    "check_product",
     "check_shape",
     "check_stack",
+    "common_slope",
     "figure_area",
     "group_stacks",
     "jobs_of",
+    "product_cards",
+    "sequence_times",
     "telemetry_slice",
     "to_detected_electrons",
     "to_em_electrons",

@@ -44,10 +44,18 @@ def warn_few_frames(stacks: Sequence[Stack]) -> None:
 
 def warn_unflagged(stacks: Sequence[Stack], figures: Sequence[tuple[FrameFigures, ...]]) -> None:
     """Warn of stacks without a masked sample: perhaps nobody looked for cosmic rays."""
-    for stack, frames in zip(stacks, figures, strict=True):
-        if frames and all(frame.masked == 0 for frame in frames):
-            warnings.warn(
-                f"{stack}: no pixel of any frame is flagged; were cosmic rays looked for?",
-                EmdarksWarning,
-                stacklevel=3,
-            )
+    bare = [
+        stack
+        for stack, frames in zip(stacks, figures, strict=True)
+        if frames and all(frame.masked == 0 for frame in frames)
+    ]
+    # Frames without DQ are so in every stack: one word is enough.
+    names = [str(stack) for stack in bare]
+    if 1 < len(bare) == len(stacks):
+        names = [f"all {len(bare)} stacks"]
+    for name in names:
+        warnings.warn(
+            f"{name}: no pixel of any frame is flagged; were cosmic rays looked for?",
+            EmdarksWarning,
+            stacklevel=3,
+        )

@@ -14,6 +14,8 @@ from emdarks.frames import FrameInput
 
 __all__ = ["Stack", "check_stack", "group_stacks"]
 
+_Key = tuple[float, float, float, tuple[tuple[str, str], ...]]
+
 TIME_TOLERANCE = 1e-6
 GAIN_WARNING = 1e-3
 
@@ -32,6 +34,8 @@ class Stack:
         EM gain to compute with, the mean over the frames.
     frames : tuple of FrameInput
         In input order.
+    setting : tuple of (str, str)
+        Readout settings of the camera, name and value.
     """
 
     exposure_time: float
@@ -39,6 +43,7 @@ class Stack:
     k_gain: float
     em_gain: float
     frames: tuple[FrameInput, ...]
+    setting: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         return (
@@ -71,7 +76,7 @@ def group_stacks(inputs: Sequence[FrameInput], gain_tolerance: float = 0.05) -> 
     Returns
     -------
     list of Stack
-        Sorted by exposure time, commanded gain and k-gain.
+        Sorted by exposure time, commanded gain, k-gain and readout setting.
 
     Raises
     ------
@@ -83,19 +88,18 @@ def group_stacks(inputs: Sequence[FrameInput], gain_tolerance: float = 0.05) -> 
         known = "; ".join(f"{shape} in {name}" for shape, name in shapes.items())
         raise InputError(f"the frames have different shapes: {known}")
     times = _same_times([item.record.exposure_time for item in inputs])
-    groups: dict[tuple[float, float, float], list[FrameInput]] = {}
+    groups: dict[_Key, list[FrameInput]] = {}
     for item in inputs:
         record = item.record
-        key = (times[record.exposure_time], record.commanded_gain, record.k_gain)
+        time = times[record.exposure_time]
+        key = (time, record.commanded_gain, record.k_gain, record.setting)
         groups.setdefault(key, []).append(item)
     return [_stack(key, groups[key], gain_tolerance) for key in sorted(groups)]
 
 
-def _stack(
-    key: tuple[float, float, float], frames: list[FrameInput], gain_tolerance: float
-) -> Stack:
+def _stack(key: _Key, frames: list[FrameInput], gain_tolerance: float) -> Stack:
     gains = np.array([item.record.em_gain for item in frames])
-    stack = Stack(*key, float(gains.mean()), tuple(frames))
+    stack = Stack(*key[:3], float(gains.mean()), tuple(frames), key[3])
     spread = float(np.ptp(gains) / gains.mean()) if gains.mean() > 0 else 0.0
     if spread > gain_tolerance:
         odd = frames[int(np.argmax(np.abs(gains - np.median(gains))))].record

@@ -1,0 +1,184 @@
+"""The command that writes reports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from emdarks.cli import talk
+from emdarks.cli.options import (
+    AsJson,
+    CameraName,
+    KGain,
+    MaskBits,
+    Overwrite,
+    Params,
+    ThreadCount,
+    detector_params,
+)
+
+__all__ = ["report"]
+
+
+def report(
+    products: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PRODUCT...",
+            help="Noise maps and darks, each a page of its own; or frames (files, folders, quoted "
+            "patterns, @list.txt), which together are a campaign.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="File to write, or a folder: PRODUCT_report.html, campaign_report.html.",
+            show_default=False,
+        ),
+    ],
+    png: Annotated[
+        Path | None, typer.Option("--png", metavar="DIR", help="Folder for the figures as files.")
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option("--against", metavar="OLD", help="Earlier product: has anything changed?"),
+    ] = None,
+    frames: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--frames",
+            metavar="FRAMES",
+            help="Frames that noise maps were made of, for the check of their errors; may be "
+            "repeated.",
+        ),
+    ] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option(
+            "--check", metavar="FILE", help="Result of emdarks check --json, instead of --frames."
+        ),
+    ] = None,
+    camera: CameraName = None,
+    params: Params = None,
+    kgain: KGain = None,
+    mask_bits: MaskBits = None,
+    threads: ThreadCount = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a page about noise maps, darks or a campaign: figures, verdict, what to do.
+
+    Each page is one HTML file that needs no other. Example:
+    emdarks report maps.fits -o report.html --against last_year.fits --frames darks/
+    """
+    if frames and check is not None:
+        raise typer.BadParameter("give either --frames or --check")
+    with talk.spoken():
+        from emdarks.execution import Threads
+        from emdarks.frames import select_frames, select_products
+        from emdarks.report import report_on
+
+        named, campaign = select_products(products)
+        files = _reportable(named, bool(campaign))
+        paths = _targets(output, files, bool(campaign), overwrite)
+        subjects: list[Any] = [*files]
+        if campaign:
+            subjects.append(select_frames(campaign))
+        checked = select_frames(frames) if frames else None
+        pages = [
+            report_on(
+                subject,
+                against=against,
+                frames=checked,
+                check=check,
+                name=_campaign_name(campaign),
+                camera=camera,
+                kgain=kgain,
+                mask_bits=mask_bits,
+                detector_params=detector_params(params),
+                executor=Threads(threads),
+            )
+            for subject in subjects
+        ]
+        for page, path in zip(pages, paths, strict=True):
+            page.save(path, png, f"{path.stem}_" if len(paths) > 1 else "")
+            if not as_json:
+                _tell(page, path)
+        if as_json:
+            both = zip(pages, paths, strict=True)
+            talk.json_out({"reports": [_result(page, path) for page, path in both]})
+
+
+def _reportable(named: Sequence[Path], with_campaign: bool) -> list[Path]:
+    """Noise maps and darks; other products that a pattern may have caught are left out."""
+    import warnings
+
+    from emdarks.errors import EmdarksWarning
+    from emdarks.report import can_report
+
+    files = [path for path in named if can_report(path)]
+    if not files and not with_campaign:
+        return list(named)
+    for path in named:
+        if path not in files:
+            warnings.warn(
+                f"{path}: left out, is neither noise maps nor a dark", EmdarksWarning, stacklevel=2
+            )
+    return files
+
+
+def _targets(
+    output: Path, files: Sequence[Path], with_campaign: bool, overwrite: bool
+) -> list[Path]:
+    """One file a page; several pages need a folder.
+
+    Raises
+    ------
+    InputError
+        There are several pages and no folder for them, or a file is there already.
+    """
+    from emdarks.errors import InputError
+
+    names = [f"{path.name.split('.fits')[0]}_report.html" for path in files]
+    names += ["campaign_report.html"] * with_campaign
+    if len(names) > 1 and not output.is_dir():
+        raise InputError(f"{output}: is no folder; {len(names)} reports need one, create it first")
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{output / twice}: several reports would get this name; make them apart")
+    return [talk.target(output, name, overwrite) for name in names]
+
+
+def _campaign_name(arguments: Sequence[str]) -> str:
+    """The folder of the frames, where there is one."""
+    folders = {str(Path(name) if Path(name).is_dir() else Path(name).parent) for name in arguments}
+    return Path(folders.pop()).resolve().name if len(folders) == 1 else "frames"
+
+
+def _result(page: Any, path: Path) -> dict[str, Any]:
+    return {
+        "report": str(path),
+        "about": page.title,
+        "subject": page.subtitle,
+        "verdict": page.verdict.severity,
+        "words": page.verdict.words,
+        "findings": [
+            {"severity": item.severity, "text": item.text, "remedy": item.remedy}
+            for item in page.advice
+        ],
+        "megabytes": round(path.stat().st_size / 1e6, 3),
+    }
+
+
+def _tell(page: Any, path: Path) -> None:
+    talk.say(f"{path}  {page.title}, {page.subtitle}")
+    for item in page.advice:
+        if item.severity in ("problem", "warning"):
+            talk.finding(item.severity, item.text)
+    talk.say(f"Can it be trusted? {page.verdict.words}")

@@ -1,0 +1,88 @@
+"""The command that takes darks off frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from emdarks.cli import talk
+from emdarks.cli.options import (
+    AsJson,
+    CameraName,
+    Frames,
+    KGain,
+    Overwrite,
+    Params,
+    detector_params,
+)
+
+__all__ = ["subtract"]
+
+
+def subtract(
+    frames: Frames,
+    dark: Annotated[
+        Path,
+        typer.Option(
+            "--dark",
+            metavar="DARK|MAPS",
+            help="A dark of the frames' gain and time, or noise maps, for any gain and time.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Folder to write to, made if it is missing; files keep their names.",
+            show_default=False,
+        ),
+    ],
+    clipped: Annotated[
+        bool, typer.Option("--clipped", help="Use the published maps, not the signed fit.")
+    ] = False,
+    camera: CameraName = None,
+    params: Params = None,
+    kgain: KGain = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Subtract darks from frames: photoelectrons, with errors and flags of both.
+
+    Frames of any gains and times go together where --dark names noise maps. Example:
+    emdarks subtract science/ --dark maps.fits -o subtracted
+    """
+    with talk.spoken():
+        from emdarks.errors import InputError
+        from emdarks.frames import select_frames
+        from emdarks.subtract import save_subtracted, subtract_dark
+
+        if output.exists() and not output.is_dir():
+            raise InputError(f"{output}: is a file; name a folder for the results")
+        less = subtract_dark(
+            select_frames(frames, camera),
+            dark,
+            detector_params(params),
+            use_signed=not clipped,
+            camera=camera,
+            kgain=kgain,
+        )
+        with talk.progress("subtracting", "frames") as advance:
+            save_subtracted(less, output, overwrite=overwrite, progress=advance)
+        shape = less[0].shape
+        talk.result(
+            {
+                "folder": str(output),
+                "frames": len(less),
+                "dark": str(dark),
+                "settings": len({frame.setting for frame in less}),
+                "rows": shape[0],
+                "columns": shape[1],
+                "unit": less[0].ext_hdr["BUNIT"],
+            },
+            as_json,
+        )

@@ -1,0 +1,186 @@
+"""Frames as a camera stored them, made ready while they are read.
+
+The functions of emdarks take frames whose bias is subtracted and whose saturated samples
+are flagged. Frames of other cameras still hold a bias level and have no flags: a
+`LevelledSource` stands for such a frame and does both when it is opened. Nobody downstream
+knows.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from emdarks.cameras import Camera, FrameRecord
+from emdarks.detector import region_slices
+from emdarks.errors import InputError
+from emdarks.fitsio import scan_file
+from emdarks.frames.source import (
+    ArrayReader,
+    ArraySource,
+    FileSource,
+    Reader,
+    Scratch,
+    read_array,
+)
+from emdarks.kernels.levels import level_run
+
+__all__ = ["LevelledSource", "Levels", "bias_frame", "levelled"]
+
+Array = npt.NDArray[Any]
+Source = ArraySource | FileSource
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """What is to be done to the numbers of a frame.
+
+    Attributes
+    ----------
+    bias : float
+        Level to be subtracted from every pixel.
+    frame : str
+        Bias frame to be subtracted; empty where there is none.
+    columns : tuple of int
+        First and last-plus-one column whose pixels give the level of each row; equal where
+        none do.
+    statistic : {"median", "mean"}
+        How they give it.
+    saturation : float
+        Stored number from which on a sample gets the flag 32.
+    """
+
+    bias: float = 0.0
+    frame: str = ""
+    columns: tuple[int, int] = (0, 0)
+    statistic: Literal["median", "mean"] = "median"
+    saturation: float = math.inf
+
+    @property
+    def needed(self) -> bool:
+        """Whether there is anything to do."""
+        return self != Levels(statistic=self.statistic)
+
+
+@dataclass(frozen=True, slots=True)
+class LevelledSource:
+    """A frame with its bias subtracted and its saturated samples flagged."""
+
+    inner: Source
+    levels: Levels
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.inner.shape
+
+    @property
+    def has_err(self) -> bool:
+        """Whether the frame has errors."""
+        return self.inner.has_err
+
+    @property
+    def flags_dtype(self) -> np.dtype[Any] | None:
+        """Unsigned type that holds the flags."""
+        own = self.inner.flags_dtype
+        if math.isinf(self.levels.saturation):
+            return own
+        return np.result_type(np.uint16, own or np.uint16)
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory that the frame takes while it is open: numbers, errors, flags."""
+        return self.inner.held_bytes + 24 * math.prod(self.shape)
+
+    def open(self) -> Reader:
+        """See `emdarks.frames.source.FrameSource`; the whole frame is made ready at once."""
+        rows, cols = self.shape
+        scratch = Scratch(rows * cols)
+        reader = self.inner.open()
+        try:
+            stored, err, dq = reader.pixels(0, rows * cols, scratch)
+            data, flags = np.empty(stored.size), np.empty(stored.size, np.uint16)
+            frame = bias_frame(self.levels.frame, self.shape) if self.levels.frame else None
+            level_run(stored, self.levels.bias, frame, self.levels.saturation, data, flags)
+            unpacked = reader.bytes_unpacked + scratch.bytes_read
+            if not math.isinf(self.levels.saturation):
+                dq = flags if dq is None else flags | dq
+        finally:
+            reader.close()
+        left, right = self.levels.columns
+        if left < right:
+            image = data.reshape(rows, cols)
+            flagged = None if dq is None else dq.reshape(rows, cols)[:, left:right] != 0
+            image -= _row_levels(image[:, left:right], flagged, self.levels.statistic)
+        return ArrayReader(data, err, dq, bytes_unpacked=unpacked)
+
+
+def _row_levels(columns: Array, flagged: Array | None, statistic: str) -> Array:
+    """Level of each row, shape (rows, 1), from its good pixels; NaN where it has none."""
+    samples = columns.copy()
+    if flagged is not None:
+        samples[flagged] = np.nan
+    samples[~np.isfinite(samples)] = np.nan
+    blind = np.isnan(samples).all(axis=1)
+    samples[blind] = 0.0
+    take = np.nanmedian if statistic == "median" else np.nanmean
+    level: Array = take(samples, axis=1)
+    level[blind] = np.nan
+    return level[:, np.newaxis]
+
+
+@lru_cache(maxsize=4)
+def bias_frame(path: str, shape: tuple[int, int]) -> Array:
+    """Pixels of a bias frame, flat; held once for all frames."""
+    layout = scan_file(path)
+    if layout.image.shape != shape:
+        raise InputError(
+            f"{path}: the bias frame has shape {layout.image.shape}, the frames {shape}; name one "
+            "of their shape in the camera file"
+        )
+    values: Array = np.ascontiguousarray(read_array(layout, "image"), dtype=np.float64).reshape(-1)
+    values.flags.writeable = False
+    return values
+
+
+def levelled(source: Source, record: FrameRecord, camera: Camera) -> Source | LevelledSource:
+    """The frame as the functions of emdarks take it.
+
+    Parameters
+    ----------
+    source : ArraySource or FileSource
+        Its pixels as they are stored.
+    record : FrameRecord
+        What the camera made of its headers.
+    camera : Camera
+        Says where bias comes from.
+
+    Raises
+    ------
+    InputError
+        The bias frame cannot be read, or is of another shape.
+    """
+    levels = _levels(record, camera)
+    if levels.frame:
+        # Before pixels are read: a wrong bias frame is found with the headers.
+        bias_frame(levels.frame, source.shape)
+    return LevelledSource(source, levels) if levels.needed else source
+
+
+def _levels(record: FrameRecord, camera: Camera) -> Levels:
+    bias = camera.bias
+    columns, frame = (0, 0), ""
+    if not record.in_dn or bias is None:
+        return Levels(record.bias, saturation=record.saturation)
+    if bias.region is not None:
+        inside = region_slices(camera.arrtype, bias.region, camera.regions)[1]
+        columns = inside.start, inside.stop
+    if bias.file is not None:
+        frame = str(Path(bias.file).absolute())
+    return Levels(record.bias, frame, columns, bias.statistic, record.saturation)

@@ -1,0 +1,31 @@
+"""What the checks may look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from emdarks.cameras import Camera
+from emdarks.inspection.sorting import SortedFrames
+from emdarks.inspection.summary import FrameSummary, PixelCounts, StackSummary
+
+__all__ = ["Facts", "Place"]
+
+#: A frame and its stack. Frames in memory may have no names: what they are is told by place.
+Place = tuple[StackSummary, FrameSummary]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that the checks may look at."""
+
+    camera: Camera
+    campaign: SortedFrames
+    stacks: Sequence[StackSummary]
+    pixels: PixelCounts
+
+    def places(self) -> Iterator[Place]:
+        """Every frame that was read."""
+        for stack in self.stacks:
+            for frame in stack.frame_summaries:
+                yield stack, frame

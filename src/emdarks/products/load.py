@@ -1,0 +1,46 @@
+"""A product file, opened as what it is."""
+
+from __future__ import annotations
+
+import os
+
+from emdarks.errors import InputError
+from emdarks.fitsio import scan_file
+from emdarks.frames import Image
+from emdarks.products.badpixelmap import BadPixelMap
+from emdarks.products.dark import Dark
+from emdarks.products.noisemaps import DetectorNoiseMaps
+from emdarks.products.params import DetectorParams
+
+__all__ = ["load_product"]
+
+_KINDS: dict[str, type[Image]] = {
+    "BadPixelMap": BadPixelMap,
+    "Dark": Dark,
+    "DetectorNoiseMaps": DetectorNoiseMaps,
+    "DetectorParams": DetectorParams,
+}
+
+
+def load_product(path: str | os.PathLike[str]) -> Image:
+    """Read a product as the class that its DATATYPE card names.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+
+    Returns
+    -------
+    BadPixelMap, Dark, DetectorNoiseMaps or DetectorParams
+
+    Raises
+    ------
+    InputError
+        The file cannot be read or is none of these.
+    """
+    kind = scan_file(path).image.cards.get("DATATYPE")
+    if kind not in _KINDS:
+        said = f"DATATYPE is {kind!r}" if kind is not None else "it has no DATATYPE"
+        raise InputError(f"{os.fspath(path)}: is no product of emdarks ({said})")
+    return _KINDS[kind](path)

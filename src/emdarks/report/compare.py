@@ -1,0 +1,523 @@
+"""Has the detector changed? A product against an earlier one, by their own errors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from emdarks import plots
+from emdarks.cameras import Camera
+from emdarks.check import SIGNIFICANT
+from emdarks.data import Dark, DetectorNoiseMaps
+from emdarks.detector import frame_shape, region_slices
+from emdarks.errors import InputError
+from emdarks.products.provenance import parent_names
+from emdarks.report.numbers import count, measured, number, percent, signed, value_in
+from emdarks.report.page import (
+    WIDTH,
+    Advice,
+    AdviceList,
+    Block,
+    Column,
+    Picture,
+    Section,
+    Table,
+    Text,
+)
+from emdarks.report.shared import MOST, map_height
+from emdarks.report.view import DarkView, MapsView, Plane, ProductView, camera_of, view_of
+
+__all__ = [
+    "Comparison",
+    "PlaneChange",
+    "compare_products",
+    "compare_views",
+    "comparison_section",
+    "matching_view",
+]
+
+Array = npt.NDArray[Any]
+
+#: Share of pixels that a normal law has beyond 5 standard deviations.
+BEYOND_FIVE = 5.733e-7
+#: Relative difference of gain, or of time, below which darks are for the same frames.
+SAME_SETTING = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class PlaneChange:
+    """How one map has changed: new minus old.
+
+    Attributes
+    ----------
+    key, name, unit : str
+        The map, and the unit of the numbers here.
+    pixels : int
+        Pixels of the imaging area with a value in both products, hot in neither.
+    mean, error : float
+        Change of the image mean of these, and its standard error.
+    relative : float
+        The change over the old mean; NaN where that is not above its error.
+    pulls : float
+        Standard deviation of change over combined error; 1 where nothing changed.
+    changed : int or None
+        Pixels, hot ones included, that changed by more than 5 combined errors and the reach of
+        one electron's gain; None where that reach is not known.
+    expected : float
+        Number of these where nothing changed.
+    """
+
+    key: str
+    name: str
+    unit: str
+    pixels: int
+    mean: float
+    error: float
+    relative: float
+    pulls: float
+    changed: int | None
+    expected: float
+
+    @property
+    def sigmas(self) -> float:
+        """Change of the mean in standard errors."""
+        return self.mean / self.error if self.error > 0 else 0.0
+
+    @property
+    def drifted(self) -> bool:
+        """Whether the image mean changed by more than 5 standard errors."""
+        return abs(self.sigmas) > SIGNIFICANT
+
+    @property
+    def more_changed(self) -> bool:
+        """Whether more pixels changed than chance explains."""
+        if self.changed is None:
+            return False
+        return self.changed > self.expected + SIGNIFICANT * math.sqrt(max(self.expected, 1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A product against an earlier one.
+
+    Attributes
+    ----------
+    old : str
+        File name of the earlier one.
+    planes : tuple of PlaneChange
+        One per map.
+    new_hot, gone_hot, kept_hot : int
+        Pixels that became hot, that are so no more (both changed by more than 5 combined
+        errors), and that stayed hot.
+    offset, offset_error : float
+        Change of the bias offset, DN; NaN where there is none.
+    shared : int
+        Input files that both products were made of.
+    words : tuple of str
+        What has changed, in words; empty where nothing has.
+    """
+
+    old: str
+    planes: tuple[PlaneChange, ...]
+    new_hot: int
+    gone_hot: int
+    kept_hot: int
+    offset: float
+    offset_error: float
+    shared: int
+    words: tuple[str, ...]
+
+    @property
+    def drifted(self) -> bool:
+        """Whether anything has changed beyond the errors."""
+        return bool(self.words)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {**asdict(self), "drifted": self.drifted}
+
+
+def compare_products(
+    new: DetectorNoiseMaps | Dark,
+    old: DetectorNoiseMaps | Dark,
+    camera: str | Camera | None = None,
+) -> Comparison:
+    """Has the detector changed? Compare two products pixel by pixel.
+
+    Parameters
+    ----------
+    new, old : DetectorNoiseMaps or Dark
+        Of one kind and shape; darks of one EM gain and exposure time. Noise maps may stand
+        for the old dark: it is then made from them.
+    camera : str or Camera, optional
+        Tells where the imaging area of full-frame darks is; by default their CAMERA card.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    InputError
+        They cannot be compared; says why.
+    """
+    view = view_of(new, camera)
+    return compare_views(view, matching_view(view, view_of(old, camera), camera))
+
+
+def compare_views(new: ProductView, old: ProductView) -> Comparison:
+    """Compare products that match; see `matching_view`."""
+    both = new.good & old.good
+    if not both.any():
+        raise InputError(f"{old.name}: has no pixel with a value in common with {new.name}")
+    cold = both & ~new.hot & ~old.hot
+    planes = tuple(
+        _change(one, other, new.area, both, cold)
+        for one, other in zip(new.planes, old.planes, strict=True)
+    )
+    appeared, vanished = _hot_changes(new, old, both)
+    offset, offset_error = _offset_change(new, old)
+    found = Comparison(
+        old=old.name,
+        planes=planes,
+        new_hot=appeared,
+        gone_hot=vanished,
+        kept_hot=int((new.hot & old.hot).sum()),
+        offset=offset,
+        offset_error=offset_error,
+        shared=_shared(new, old),
+        words=(),
+    )
+    return Comparison(**{**_fields(found), "words": tuple(_words(found))})
+
+
+def _fields(found: Comparison) -> dict[str, Any]:
+    return {name: getattr(found, name) for name in Comparison.__dataclass_fields__}
+
+
+def matching_view(
+    new: ProductView, old: ProductView, camera: str | Camera | None = None
+) -> ProductView:
+    """The old product in the form of the new one.
+
+    Raises
+    ------
+    InputError
+        They cannot be compared; says why.
+    """
+    if isinstance(new, DarkView) and isinstance(old, MapsView):
+        old = _dark_of(old, new, camera)
+    if type(new) is not type(old):
+        raise InputError(
+            f"{old.name}: is a dark and cannot be compared with noise maps; give earlier noise maps"
+        )
+    if new.shape != old.shape:
+        raise InputError(
+            f"{old.name}: has {old.shape[0]} x {old.shape[1]} pixels, {new.name} {new.shape[0]} x "
+            f"{new.shape[1]}; only products of one shape can be compared"
+        )
+    if new.area != old.area:
+        raise InputError(
+            f"{old.name}: its imaging area is another one than that of {new.name}; only products "
+            "of one camera can be compared"
+        )
+    if isinstance(new, DarkView) and isinstance(old, DarkView):
+        _check_setting(new, old)
+    return old
+
+
+def _dark_of(maps: MapsView, dark: DarkView, camera: str | Camera | None) -> DarkView:
+    """The dark that earlier maps give for the setting of a dark."""
+    product: DetectorNoiseMaps = maps.product
+    section = None if maps.shape == dark.shape else _image_section(maps, dark, camera)
+    made = product.synthesize(dark.gain, dark.exposure_time, kgain=1.0, section=section)
+    made.filename = maps.name
+    return DarkView(made, camera)
+
+
+def _image_section(
+    maps: MapsView, dark: DarkView, camera: str | Camera | None
+) -> tuple[slice, slice]:
+    """Where the pixels of a dark that is no full frame are in the maps."""
+    known = camera_of(dark.product, camera) or camera_of(maps.product, camera)
+    if known is not None:
+        section = rows, cols = region_slices(known.arrtype, "image", known.regions)
+        fits = (rows.stop - rows.start, cols.stop - cols.start) == dark.shape
+        if fits and frame_shape(known.arrtype, known.regions) == maps.shape:
+            return section
+    raise InputError(
+        f"{maps.name}: has {maps.shape[0]} x {maps.shape[1]} pixels, {dark.name} {dark.shape[0]} x "
+        f"{dark.shape[1]}; make the dark with --full-frame to compare it with these maps"
+    )
+
+
+def _check_setting(new: DarkView, old: DarkView) -> None:
+    pairs = (new.gain, old.gain), (new.exposure_time, old.exposure_time)
+    if any(abs(a - b) > SAME_SETTING * abs(b) for a, b in pairs):
+        raise InputError(
+            f"{old.name}: is a dark of EM gain {old.gain:g} and {old.exposure_time:g} s, "
+            f"{new.name} of EM gain {new.gain:g} and {new.exposure_time:g} s; only darks of one "
+            "setting can be compared"
+        )
+
+
+# The numbers
+
+
+def _difference(one: Plane, other: Plane, area: tuple[slice, slice]) -> tuple[Array, Array]:
+    """Change, and its combined error."""
+    return (
+        one.values[area] - other.values[area],
+        np.hypot(one.errors[area], other.errors[area]),
+    )
+
+
+def _tail(one: Plane, other: Plane) -> float | None:
+    if one.tail is None or other.tail is None:
+        return None
+    return max(one.tail, other.tail)
+
+
+def _change(
+    one: Plane, other: Plane, area: tuple[slice, slice], both: Array, cold: Array
+) -> PlaneChange:
+    difference, error = _difference(one, other, area)
+    d, s = difference[cold], error[cold]
+    pulls = d[s > 0] / s[s > 0]
+    tail = _tail(one, other)
+    old_mean = float(other.values[area][cold].mean()) if cold.any() else float("nan")
+    old_error = float(np.sqrt((other.errors[area][cold] ** 2).sum()) / max(d.size, 1))
+    mean = float(d.mean()) if d.size else float("nan")
+    changed = None if tail is None else int((np.abs(difference) > 5 * error + tail)[both].sum())
+    return PlaneChange(
+        key=one.key,
+        name=one.name,
+        unit=one.unit,
+        pixels=int(d.size),
+        mean=one.scale * mean,
+        error=one.scale * float(np.sqrt((s**2).sum()) / max(d.size, 1)),
+        relative=mean / old_mean if old_mean > SIGNIFICANT * old_error else float("nan"),
+        pulls=float(pulls.std()) if pulls.size else float("nan"),
+        changed=changed,
+        expected=BEYOND_FIVE * int(both.sum()),
+    )
+
+
+def _hot_changes(new: ProductView, old: ProductView, both: Array) -> tuple[int, int]:
+    """Pixels that became hot, and that are so no more, by more than their errors."""
+    difference, error = _difference(new.brightness, old.brightness, new.area)
+    changed = both & (
+        np.abs(difference) > 5 * error + (_tail(new.brightness, old.brightness) or 0.0)
+    )
+    appeared = changed & new.hot & ~old.hot & (difference > 0)
+    vanished = changed & old.hot & ~new.hot & (difference < 0)
+    return int(appeared.sum()), int(vanished.sum())
+
+
+def _offset_change(new: ProductView, old: ProductView) -> tuple[float, float]:
+    change = new.number_in("B_O") - old.number_in("B_O")
+    return change, float(np.hypot(new.number_in("B_O_ERR"), old.number_in("B_O_ERR")))
+
+
+def _shared(new: ProductView, old: ProductView) -> int:
+    """Input files that both were made of: by name, and by stored checksum where it is known."""
+    tables = [
+        view.product.hdu_list["INPUTS"].data
+        for view in (new, old)
+        if "INPUTS" in view.product.hdu_names
+    ]
+    if len(tables) == 2:
+        columns = ("FILENAME", "FRAME", "SIZE", "DATASUM")
+        one, other = (
+            set(zip(*([str(v) for v in table[name]] for name in columns), strict=True))
+            for table in tables
+        )
+        return len(one & other)
+    return len(set(parent_names(new.header)) & set(parent_names(old.header)))
+
+
+# The words
+
+
+def _words(found: Comparison) -> list[str]:
+    words = [_drift_words(plane) for plane in found.planes if plane.drifted]
+    words += _gain_words(found)
+    for plane in found.planes:
+        if plane.more_changed:
+            words.append(
+                f"{count(plane.changed or 0)} pixels changed in {plane.key or 'the dark'} by more "
+                f"than 5 combined errors; {number(plane.expected, 2)} are expected by chance."
+            )
+    if found.new_hot or found.gone_hot:
+        words.append(
+            f"{count(found.new_hot)} pixels became hot, {count(found.gone_hot)} are hot no more; "
+            f"{count(found.kept_hot)} stayed hot."
+        )
+    if abs(found.offset) > SIGNIFICANT * found.offset_error > 0:
+        words.append(
+            f"The bias offset changed by {measured(found.offset, found.offset_error)} DN; look at "
+            "the bias subtraction."
+        )
+    return words
+
+
+def _drift_words(plane: PlaneChange) -> str:
+    share = (
+        f", {signed(100 * plane.relative, 2)} %"
+        if np.isfinite(plane.relative) and plane.key != "F"
+        else ""
+    )
+    verb = "rose" if plane.mean > 0 else "fell"
+    return (
+        f"The {plane.name} {verb}: its image mean changed by {value_in(plane.mean, plane.unit)} "
+        f"({number(abs(plane.sigmas), 2)} standard errors{share})."
+    )
+
+
+def _gain_words(found: Comparison) -> list[str]:
+    """C and D by the same share: that is what a wrong gain does."""
+    changes = {plane.key: plane for plane in found.planes}
+    if not {"C", "D"} <= set(changes):
+        return []
+    C, D = changes["C"], changes["D"]
+    if not (C.drifted and D.drifted and np.isfinite(C.relative) and np.isfinite(D.relative)):
+        return []
+    errors = [abs(plane.relative * plane.error / plane.mean) for plane in (C, D)]
+    # Errors of C and D are anticorrelated: that of the difference is about their sum.
+    if abs(C.relative - D.relative) > 3 * sum(errors):
+        return []
+    return [
+        "C and D changed by the same share, as they do where the EM gain, and not the detector, "
+        "has changed: look at the gains in the headers first."
+    ]
+
+
+# The section
+
+
+def comparison_section(
+    new: ProductView, old: ProductView, found: Comparison
+) -> tuple[Section, list[Advice]]:
+    """A section about the comparison, and what it means for the product in front."""
+    blocks: list[Block] = [
+        Text(_intro(new, old, found)),
+        AdviceList([_verdict(found)]),
+        _table(found),
+        _picture(new, old),
+    ]
+    return Section("comparison", f"Compared with {old.name}", blocks), _advice(found)
+
+
+def _intro(new: ProductView, old: ProductView, found: Comparison) -> str:
+    times = [str(view.card("DRPCTIME", ""))[:10] for view in (old, new)]
+    when = f" ({times[0]} and {times[1]})" if all(times) else ""
+    text = (
+        f"New minus old{when}, pixel by pixel, over the errors of both. The image mean of a map "
+        "has drifted where it changed by more than 5 standard errors, pixels that are hot in "
+        "either left out. A pixel has changed where it differs by more than 5 combined errors and "
+        "the reach of one electron's gain. A normal law puts few pixels there (column “expected”); "
+        "there are too many where they exceed that number by 5 Poisson deviations."
+    )
+    if found.shared:
+        text += (
+            f" Both products name {count(found.shared)} input files alike: where these are the "
+            "same frames, differences are smaller than their errors say, and small changes hidden."
+        )
+    return text
+
+
+def _verdict(found: Comparison) -> Advice:
+    if not found.drifted:
+        return Advice("fine", "Verdict: no drift. Nothing changed by more than the errors allow.")
+    return Advice("warning", f"Verdict: it has changed. {' '.join(found.words)}")
+
+
+def _advice(found: Comparison) -> list[Advice]:
+    if not found.drifted:
+        return [Advice("fine", f"Nothing has changed since {found.old} beyond the errors.")]
+    return [
+        Advice(
+            "warning",
+            f"Changed since {found.old}: {' '.join(found.words)}",
+            "Use the old product for frames taken before the change and the new one for frames "
+            "taken after it; find out when it happened.",
+        )
+    ]
+
+
+def _table(found: Comparison) -> Table:
+    rows = []
+    for plane in found.planes:
+        changed = "not known" if plane.changed is None else count(plane.changed)
+        share = plane.changed / plane.pixels if plane.changed and plane.pixels else 0.0
+        rows.append(
+            [
+                f"{plane.name} {plane.key}".strip(),
+                plane.unit,
+                measured(plane.mean, plane.error),
+                signed(plane.sigmas, 2),
+                f"{signed(100 * plane.relative, 2)} %" if np.isfinite(plane.relative) else "–",
+                number(plane.pulls),
+                changed,
+                percent(share) if plane.changed is not None else "–",
+                number(plane.expected, 2),
+            ]
+        )
+    caption = (
+        "Pulls: standard deviation of change over combined error, without hot pixels; 1 where "
+        "nothing changed and errors are right."
+    )
+    if any(plane.changed is None for plane in found.planes):
+        caption += (
+            " How many single pixels changed a synthesised dark cannot tell; compare the noise "
+            "maps instead."
+        )
+    return Table(
+        [
+            Column("map", words=True),
+            Column("unit", words=True),
+            Column("change of mean"),
+            Column("std. errors"),
+            Column("relative"),
+            Column("pulls"),
+            Column("pixels changed"),
+            Column("share"),
+            Column("expected"),
+        ],
+        rows,
+        caption,
+    )
+
+
+def _picture(new: ProductView, old: ProductView) -> Picture:
+    figure = plots.new_figure(WIDTH, len(new.planes) * map_height(new, WIDTH / 2))
+    grid = figure.subplots(len(new.planes), 2, squeeze=False)
+    both = new.good & old.good
+    pairs: Sequence[tuple[Plane, Plane]] = list(zip(new.planes, old.planes, strict=True))
+    for (one, other), axes in zip(pairs, grid, strict=True):
+        difference, error = _difference(one, other, (slice(None), slice(None)))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            pulls = np.where(error > 0, difference / error, np.nan)
+        keep = np.abs(difference) > 5 * error + (_tail(one, other) or 0.0)
+        inside = np.where(both, pulls[new.area], np.nan)
+        limits = plots.robust_limits(plots.shrink(inside, MOST), symmetric=True)
+        plots.show_map(
+            pulls, f"change of {one.key or 'the dark'}", "combined errors", limits=limits,
+            both_signs=True, most=MOST, keep=keep, ax=axes[0],
+        )  # fmt: skip
+        if not new.whole:
+            plots.outline(axes[0], new.area)
+        plots.pull_histogram(inside, "imaging area", "change / combined error", ax=axes[1])
+    return Picture.of(
+        "comparison",
+        figure,
+        "Maps and histograms of change over combined error",
+        "Change over combined error: map, left; imaging area, right, with the law that is expected "
+        "where nothing changed and samples are normal. Those of C and D are not where frames are "
+        "few: most pixels saw no electron.",
+    )

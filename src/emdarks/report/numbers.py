@@ -1,0 +1,95 @@
+"""Numbers as readers want them: the digits that count, one way everywhere."""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["count", "measured", "number", "percent", "signed", "size", "value_in"]
+
+_MINUS = "\N{MINUS SIGN}"
+_NOTHING = "\N{EN DASH}"
+_POWERS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def _typeset(text: str) -> str:
+    return text.replace("-", _MINUS)
+
+
+def _decimals(value: float, digits: int) -> int:
+    """Decimals that show so many digits that count."""
+    return max(0, digits - 1 - math.floor(math.log10(abs(value))))
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number with so many digits that count; a power of ten only where it is tiny or huge.
+
+    Parameters
+    ----------
+    value : float
+        NaN and infinity become a dash.
+    digits : int
+        Digits that count.
+    """
+    value = float(value)
+    if not math.isfinite(value):
+        return _NOTHING
+    if value == 0:
+        return "0"
+    decimals = _decimals(value, digits)
+    if decimals > 6 or abs(value) >= 1e9:
+        mantissa, power = f"{value:.{digits - 1}e}".split("e")
+        return _typeset(mantissa) + " × 10" + str(int(power)).translate(_POWERS)
+    return _typeset(f"{value:,.{decimals}f}")
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """A number that always shows its sign, such as a difference."""
+    text = number(value, digits)
+    return f"+{text}" if value > 0 and math.isfinite(value) else text
+
+
+def measured(value: float, error: float) -> str:
+    """A value with its error, both to the second digit of the error."""
+    value, error = float(value), float(error)
+    if not (math.isfinite(value) and math.isfinite(error) and error > 0):
+        return number(value)
+    decimals = _decimals(error, 2)
+    if decimals > 7:
+        return f"{number(value)} ± {number(error, 2)}"
+    # Adding 0 turns -0.0 into 0.0.
+    return _typeset(f"{round(value, decimals) + 0.0:,.{decimals}f} ± {error:,.{decimals}f}")
+
+
+def count(value: float) -> str:
+    """A whole number, thousands apart."""
+    return f"{int(value):,}"
+
+
+def percent(share: float) -> str:
+    """A share in percent; a share that is not 0 never looks like it."""
+    if not math.isfinite(share):
+        return _NOTHING
+    if share == 0:
+        return "0 %"
+    if abs(share) >= 0.0995:
+        return _typeset(f"{100 * share:.0f} %")
+    if abs(share) < 1e-5:
+        return "below 0.001 %"
+    return _typeset(f"{100 * share:.{_decimals(100 * share, 2)}f} %")
+
+
+def size(nbytes: float) -> str:
+    """Bytes in the unit that suits them."""
+    for unit in ("byte", "kB", "MB", "GB"):
+        if nbytes < 1000:
+            return f"{nbytes:.0f} {unit}" if unit == "byte" else f"{number(nbytes)} {unit}"
+        nbytes /= 1000
+    return f"{number(nbytes)} TB"
+
+
+def value_in(value: float, unit: str, digits: int = 3) -> str:
+    """A number with its unit, also one like 10⁻³ e⁻/s; a dash alone where there is none."""
+    text = number(value, digits)
+    if text == _NOTHING:
+        return text
+    return f"{text} × {unit}" if unit.startswith("10") else f"{text} {unit}"

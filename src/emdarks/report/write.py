@@ -1,0 +1,203 @@
+"""From a product, a file or frames to a report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from emdarks.cameras import Camera
+from emdarks.check import CheckReport, check_darks
+from emdarks.data import Dark, Dataset, DetectorNoiseMaps
+from emdarks.errors import InputError
+from emdarks.execution import Executor
+from emdarks.fitsio import scan_file
+from emdarks.inspection import inspect_campaign
+from emdarks.report.campaign import campaign_page
+from emdarks.report.checking import load_check
+from emdarks.report.compare import compare_views, comparison_section, matching_view
+from emdarks.report.dark import dark_page
+from emdarks.report.maps import maps_page
+from emdarks.report.page import Advice, Page, Section
+from emdarks.report.view import MapsView, ProductView, view_of
+
+__all__ = ["can_report", "open_product", "report_on", "write_report"]
+
+Product = DetectorNoiseMaps | Dark
+_KINDS: dict[str, type[Product]] = {"DetectorNoiseMaps": DetectorNoiseMaps, "Dark": Dark}
+
+
+def open_product(path: str | os.PathLike[str]) -> Product:
+    """Read noise maps or a dark, whichever the file holds.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or holds neither.
+    """
+    kind = _kind(path)
+    if kind not in _KINDS:
+        what = f"DATATYPE is {kind!r}" if kind else "it has no DATATYPE"
+        raise InputError(f"{path}: is neither noise maps nor a master dark ({what})")
+    return _KINDS[kind](path)
+
+
+def can_report(path: str | os.PathLike[str]) -> bool:
+    """Whether a file holds a product that there are reports of; reads its headers."""
+    return _kind(path) in _KINDS
+
+
+def _kind(path: str | os.PathLike[str]) -> Any:
+    layout = scan_file(path)
+    return layout.image.cards.get("DATATYPE", layout.primary.get("DATATYPE"))
+
+
+def report_on(
+    subject: Product | Dataset | str | os.PathLike[str],
+    *,
+    against: Product | str | os.PathLike[str] | None = None,
+    frames: Dataset | None = None,
+    check: CheckReport | str | os.PathLike[str] | None = None,
+    name: str = "campaign",
+    camera: str | Camera | None = None,
+    kgain: float | None = None,
+    mask_bits: int | None = None,
+    detector_params: Any = None,
+    executor: Executor | None = None,
+) -> Page:
+    """Report on a product or a campaign.
+
+    Parameters
+    ----------
+    subject : DetectorNoiseMaps, Dark, Dataset, str or path-like
+        A product, the file of one, or the frames of a campaign.
+    against : DetectorNoiseMaps, Dark, str or path-like, optional
+        An earlier product of the same kind, to say whether the detector has changed; noise
+        maps may stand for an earlier dark.
+    frames : Dataset, optional
+        The frames that noise maps were made of, to check their errors; each is read once.
+    check : CheckReport, str or path-like, optional
+        The result of an earlier check, or the file that ``emdarks check --json`` gave.
+    name : str
+        What to call a campaign.
+    camera, kgain, mask_bits, detector_params, executor
+        How frames are read; see `emdarks.darks.calibrate_darks_lsq`.
+
+    Returns
+    -------
+    Page
+        With its verdict, advice and pictures; ``save`` writes it.
+
+    Raises
+    ------
+    InputError
+        Something cannot be read or compared.
+    """
+    if check is not None and frames is not None:
+        raise InputError("give either the frames, to check them, or the result of a check")
+    known = load_check(check) if isinstance(check, (str, os.PathLike)) else check
+    if isinstance(subject, Dataset):
+        if against is not None or frames is not None:
+            raise InputError("a campaign is not compared with anything; give a product")
+        summary = inspect_campaign(
+            subject,
+            camera=camera,
+            mask_bits=mask_bits,
+            executor=executor,
+            detector_params=detector_params,
+        )
+        return campaign_page(summary, name, known)
+    view = view_of(_product(subject), camera)
+    more, advice = _comparison(view, against, camera)
+    if not isinstance(view, MapsView):
+        if frames is not None or known is not None:
+            raise InputError(f"{view.name}: is a dark; the check of frames belongs to noise maps")
+        return dark_page(view, more, advice)
+    if frames is not None:
+        known = check_darks(
+            frames,
+            detector_params,
+            camera=camera,
+            kgain=kgain,
+            mask_bits=mask_bits,
+            executor=executor,
+        )
+        advice = [*_other_frames(view, frames), *advice]
+    return maps_page(view, known, more, advice)
+
+
+def write_report(
+    subject: Product | Dataset | str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    *,
+    png: str | os.PathLike[str] | None = None,
+    **options: Any,
+) -> Page:
+    """Write a report: one HTML file that needs no other.
+
+    Parameters
+    ----------
+    subject, **options
+        As in `report_on`.
+    path : str or path-like
+        The file to write; an earlier one of that name is replaced.
+    png : str or path-like, optional
+        Folder that gets the figures as files, too.
+
+    Returns
+    -------
+    Page
+        What was written, with its verdict.
+
+    Raises
+    ------
+    InputError
+        Something cannot be read, compared or written.
+
+    Examples
+    --------
+    >>> from emdarks.data import Dataset, sample
+    >>> from emdarks.report import write_report
+    >>> page = write_report(Dataset(sample()), "campaign.html")  # doctest: +SKIP
+    >>> page.verdict.severity  # doctest: +SKIP
+    'warning'
+    """
+    page = report_on(subject, **options)
+    page.save(path, png)
+    return page
+
+
+def _product(given: Product | str | os.PathLike[str]) -> Product:
+    if isinstance(given, (str, os.PathLike)):
+        return open_product(given)
+    return given
+
+
+def _comparison(
+    view: ProductView,
+    against: Product | str | os.PathLike[str] | None,
+    camera: str | Camera | None,
+) -> tuple[list[Section], list[Advice]]:
+    if against is None:
+        return [], []
+    old = matching_view(view, view_of(_product(against), camera), camera)
+    section, advice = comparison_section(view, old, compare_views(view, old))
+    return [section], advice
+
+
+def _other_frames(view: MapsView, frames: Iterable[Any]) -> list[Advice]:
+    """Whether frames are those that maps were made of."""
+    if "INPUTS" not in view.product.hdu_names:
+        return []
+    used = {str(name) for name in view.product.hdu_list["INPUTS"].data["FILENAME"]}
+    given = {str(getattr(frame, "filename", "")) for frame in frames}
+    if used == given:
+        return []
+    return [
+        Advice(
+            "warning",
+            f"The frames of the check are not those that the maps were made of: "
+            f"{len(used - given)} of these are missing, {len(given - used)} are others.",
+            "Give the same frames, or fit the maps again.",
+        )
+    ]

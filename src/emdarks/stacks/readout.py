@@ -1,0 +1,138 @@
+"""Frames and products of different readout settings, which must not be used together."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from emdarks.cameras import Camera
+from emdarks.errors import EmdarksWarning, InputError
+from emdarks.fitsio import Header
+from emdarks.frames import FrameInput
+from emdarks.stacks.group import Stack
+
+__all__ = ["bias_history", "bias_text", "check_frames", "check_product", "product_cards"]
+
+Setting = tuple[tuple[str, str], ...]
+
+#: Cards in which products keep the readout setting of their frames, and their bias.
+_READOUT, _BIAS = "READOUT", "BIASSUB"
+
+
+def check_frames(stacks: Sequence[Stack]) -> None:
+    """Refuse frames that are no darks, and frames of different readout settings.
+
+    Raises
+    ------
+    InputError
+        Names a frame, or the setting and a frame of each of its values.
+    """
+    _refuse_others([item for stack in stacks for item in stack.frames])
+    for first, stack in pairwise(stacks):
+        for (name, value), (_, other) in zip(first.setting, stack.setting, strict=True):
+            if value != other:
+                raise InputError(
+                    f"{stack.frames[0].record.name}: {name} is {other}, but {value} in "
+                    f"{first.frames[0].record.name}; frames of different readout settings have "
+                    "different noise: give those of one setting"
+                )
+
+
+def _refuse_others(frames: Sequence[FrameInput]) -> None:
+    others = [item.record for item in frames if item.record.not_dark]
+    if others:
+        raise InputError(
+            f"{others[0].name}: is no dark ({others[0].not_dark}), nor are {len(others) - 1} "
+            f"others of {len(frames)} frames; give the darks only"
+            if len(others) > 1
+            else f"{others[0].name}: is no dark ({others[0].not_dark}); leave it out"
+        )
+
+
+def readout_text(setting: Setting) -> str:
+    """The setting as products keep it."""
+    return "; ".join(f"{name}={value}" for name, value in setting)
+
+
+def bias_text(stack: Stack, camera: Camera) -> str | None:
+    """What reading subtracted from frames: "nothing", a level, a frame, a region.
+
+    None for frames that come with their bias subtracted.
+    """
+    record, bias = stack.frames[0].record, camera.bias
+    if bias is not None and record.in_dn and bias.region is not None:
+        return f"{bias.statistic} of each row in {bias.region}"
+    if bias is not None and record.in_dn and bias.file is not None:
+        return f"frame {Path(bias.file).name}"
+    if record.bias:
+        return f"level {record.bias:g} DN"
+    return None if camera.frames.err_and_dq else "nothing"
+
+
+def product_cards(stack: Stack, camera: Camera) -> dict[str, str]:
+    """Cards of a product that say how its frames were read; none where there is no choice."""
+    # Without comments: texts may be longer than a card, and comments are cut off then.
+    cards = {_READOUT: readout_text(stack.setting), _BIAS: bias_text(stack, camera) or ""}
+    return {keyword: text for keyword, text in cards.items() if text}
+
+
+def bias_history(stack: Stack, camera: Camera) -> list[str]:
+    """A line for the history of a product: what was subtracted, or what it holds instead."""
+    text = bias_text(stack, camera)
+    if text == "nothing":
+        return ["No bias level was subtracted: what the frames hold of it is in this product"]
+    return [f"Bias subtracted from every frame: {text}"] if text else []
+
+
+def check_product(header: Header, product: str, stack: Stack, camera: Camera) -> None:
+    """Compare how frames are read with how those of a product were.
+
+    Parameters
+    ----------
+    header : Header
+        Of the product.
+    product : str
+        Its name, for messages.
+    stack : Stack
+        The frames.
+    camera : Camera
+        Reads them.
+
+    Raises
+    ------
+    InputError
+        Readout settings differ, or what is subtracted as bias.
+
+    Warns
+    -----
+    EmdarksWarning
+        The frames have settings and the product says nothing of its own.
+    """
+    frame, mine = stack.frames[0].record.name, product_cards(stack, camera)
+    if _READOUT in mine:
+        _compare_settings(header.get(_READOUT), mine[_READOUT], frame, product)
+    theirs = header.get(_BIAS)
+    if _BIAS in mine and theirs is not None and theirs != mine[_BIAS]:
+        raise InputError(
+            f"{frame}: the bias subtracted is: {mine[_BIAS]}; from the frames of {product}: "
+            f"{theirs}; read both with the same camera file"
+        )
+
+
+def _compare_settings(theirs: Any, mine: str, frame: str, product: str) -> None:
+    if theirs is None:
+        warnings.warn(
+            f"{product}: does not say the readout setting of its frames; that of {frame} is {mine}",
+            EmdarksWarning,
+            stacklevel=4,
+        )
+    elif theirs != mine:
+        known = set(str(theirs).split("; "))
+        differing = ", ".join(word for word in mine.split("; ") if word not in known)
+        raise InputError(
+            f"{frame}: has {differing or mine}, but {product} is made of frames with {theirs}; "
+            "use a product of the same readout setting"
+        )

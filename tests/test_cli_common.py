@@ -1,0 +1,394 @@
+"""What all commands have in common: help, JSON, loudness, progress, Ctrl-C, completion."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+from astropy.io import fits
+from rich.console import Console
+from typer.testing import CliRunner
+
+import emdarks
+from emdarks.cli import talk
+from emdarks.cli.app import app
+from emdarks.darks import build_trad_dark
+from emdarks.data import Dataset, sample
+from emdarks.execution import Threads
+from emdarks.kernels import _jit, announce_compilation
+
+COMMANDS = sorted(typer.main.get_command(app).commands)
+
+
+def run(*arguments: Any, **options: Any) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], **options)
+
+
+@pytest.fixture(autouse=True)
+def _normal() -> Iterator[None]:
+    yield
+    talk.set_loudness(talk.Loudness.NORMAL)
+
+
+@pytest.fixture(scope="module")
+def darks() -> str:
+    return str(sample()[0].parent)
+
+
+def examples(name: str) -> list[str]:
+    text = " ".join((typer.main.get_command(app).commands[name].help or "").split())
+    return re.findall(r"Example: (emdarks .*?)(?= Example:|$)", text)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_examples_that_can_be_typed(name: str) -> None:
+    assert examples(name)
+    for example in examples(name):
+        program, command, *arguments = shlex.split(example)
+        assert (program, command) == ("emdarks", name)
+        # Whole on one line of a terminal of 80 columns.
+        assert len(example) <= 70
+        # Unknown options, and values of the wrong kind, are refused here.
+        typer.main.get_command(app).commands[name].make_context(name, arguments)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_the_common_options(name: str) -> None:
+    command = typer.main.get_command(app).commands[name]
+    options = {option for parameter in command.params for option in parameter.opts}
+    assert {"--verbose", "-v", "--quiet", "-q", "--json"} <= options
+    both = run(name, "--verbose", "--quiet", *shlex.split(examples(name)[0])[2:])
+    assert both.exit_code == 2
+
+
+def keys(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from value
+        for item in value.values():
+            yield from keys(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from keys(item)
+
+
+def test_json_of_all_commands_has_keys_of_one_style(darks: str, tmp_path: Path) -> None:
+    maps = tmp_path / "maps.fits"
+    one_stack = ("--gain", "1000", "--exptime", "60")
+    lines = [
+        ("simulate", tmp_path / "new", "--camera", "excam-sample", "--frames", 1),
+        ("inspect", darks),
+        ("noisemaps", darks, "-o", maps),
+        ("dark", darks, "-o", tmp_path / "dark.fits", *one_stack),
+        ("synthesize", maps, "-o", tmp_path / "synthetic.fits", *one_stack),
+        ("check", darks),
+        ("plan", "--frames", 10),
+        ("plan", "--budget", 1e5),
+    ]
+    found: dict[str, set[str]] = {}
+    for line in lines:
+        outcome = run(*line, "--json", "--quiet")
+        assert outcome.exit_code == 0, outcome.output
+        assert len(outcome.stdout.splitlines()) == 1
+        found[line[0]] = set(keys(json.loads(outcome.stdout)))
+    for name, names in found.items():
+        assert not [key for key in names if not re.fullmatch(r"[a-z][a-z0-9_]*", key)], name
+    # The same thing has the same name everywhere.
+    for name in ("inspect", "dark", "synthesize", "check", "plan"):
+        assert {"em_gain", "exposure_time_s"} <= found[name], name
+    for name in ("simulate", "inspect", "noisemaps", "plan"):
+        assert {"frames", "stacks"} <= found[name], name
+
+
+def test_quiet_and_verbose(darks: str, tmp_path: Path) -> None:
+    quiet = run("inspect", darks, "-q")
+    assert (quiet.exit_code, quiet.output) == (0, "")
+    wrong = run("inspect", tmp_path, "-q")
+    assert wrong.exit_code == 1
+    assert wrong.stderr.startswith("error: ")
+    assert "Traceback" not in wrong.stderr
+    verbose = run("inspect", darks, "-v").stderr
+    assert "inspecting 24 frames with" in verbose
+    assert re.search(r"took [\d.]+ s, \d+ MB of memory at most", verbose)
+    assert "Traceback" in run("inspect", tmp_path, "-v").stderr
+    # The next command is as loud as ever.
+    assert "verdict" in run("inspect", darks).stderr
+    assert run("plan", "-q", "--frames", 10).output == ""
+
+
+def test_long_lists_of_files_are_cut_unless_all_are_asked_for() -> None:
+    names = [f"/data/frame{number}.fits" for number in range(5)]
+    assert talk.file_names(names) == "frame0.fits, frame1.fits, frame2.fits and 2 more"
+    assert talk.file_names(names, None).count("fits") == 5
+    assert talk.file_names(names[:3]).endswith("frame2.fits")
+
+
+def test_findings_stand_beside_their_label_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = StringIO()
+    monkeypatch.setattr(talk, "people", Console(file=screen, force_terminal=True, width=40))
+    talk.finding("warning", "one two three four five six seven eight nine", "do", ["/a/b.fits"])
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue()).splitlines()
+    assert lines[0].startswith("warning  one two three")
+    assert all(len(line) <= 40 for line in lines)
+    assert all(line.startswith(" " * 9) for line in lines[1:])
+    assert [line.strip() for line in lines[-2:]] == ["b.fits", "-> do"]
+
+
+# Progress
+
+
+def test_executor_tells_of_each_batch() -> None:
+    seen: list[int] = []
+    stack = Dataset(sample()[:4])
+    plain = build_trad_dark(stack, None, executor=Threads(1))
+    told = build_trad_dark(stack, None, executor=Threads(2, batch_files=3, progress=seen.append))
+    assert seen == [3, 1]
+    np.testing.assert_array_equal(plain.data, told.data)
+
+
+class Clock:
+    """Time that passes as it is told."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch):
+        self.now = 100.0
+        monkeypatch.setattr(talk.time, "monotonic", lambda: self.now)
+
+
+def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = StringIO()
+    monkeypatch.setattr(talk, "people", Console(file=log, width=200))
+    clock = Clock(monkeypatch)
+    with talk.progress("reading", "frames") as advance:
+        for done in range(1, 41):
+            clock.now += 1.0
+            advance(done, 40)
+    lines = log.getvalue().splitlines()
+    assert lines[0] == "reading: 5 of 40 frames, 1/s, 35 s left"
+    assert lines[-1] == "reading: 40 frames in 40 s, 1/s"
+    assert len(lines) == 8
+    log.truncate(0)
+    with talk.progress("reading", "frames") as advance:
+        clock.now += 4.0
+        advance(2, 2)
+    assert log.getvalue().strip("\0") == ""
+
+
+def test_nothing_of_progress_where_quiet_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = StringIO()
+    monkeypatch.setattr(talk, "people", Console(file=log, force_terminal=True, width=200))
+    talk.set_loudness(talk.Loudness.QUIET)
+    with talk.progress("reading", "frames") as advance:
+        advance(1, 2)
+    assert log.getvalue() == ""
+
+
+def test_a_terminal_shows_rate_and_what_comes_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = StringIO()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(talk, "people", Console(file=screen, force_terminal=True, width=100))
+    with talk.streaming("reading", 4, 1, "fitting") as executor:
+        build_trad_dark(Dataset(sample()[:4]), None, executor=executor)
+        time.sleep(0.25)
+    text = screen.getvalue()
+    assert "fitting" in text
+    assert "4/4" in text
+    assert "/s" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.123, "0.12 s"), (7.31, "7.3 s"), (42.4, "42 s"), (125, "2 min 5 s"), (12000, "3 h 20 min")],
+)
+def test_durations(seconds: float, words: str) -> None:
+    assert talk.duration(seconds) == words
+
+
+# Compilation
+
+
+def test_compilation_is_announced_once_and_only_when_it_happens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import numba
+
+    monkeypatch.setattr(_jit, "PATIENCE", 0.0)
+    said: list[str] = []
+    with announce_compilation(lambda kept: said.append("compiling")):
+        for number in (1, 2):
+            numba.njit(lambda x: x + number)(1.0)  # noqa: B023  compiled at once
+        time.sleep(0.05)
+    assert said == ["compiling"]
+    function = numba.njit(lambda x: x * 2)
+    function(1.0)
+    with announce_compilation(lambda kept: said.append("again")):
+        function(2.0)
+        time.sleep(0.05)
+    assert said == ["compiling"]
+    monkeypatch.setattr(_jit, "PATIENCE", 60.0)
+    with announce_compilation(lambda kept: said.append("short")):
+        function(1)
+    assert said == ["compiling"]
+
+
+PROGRAM = """
+import sys
+import numpy as np
+from emdarks.kernels import _jit, announce_compilation
+import emdarks
+_jit.PATIENCE = 0.0
+from emdarks.kernels.decode import to_native
+with announce_compilation(lambda kept: print("compiling", kept, flush=True)):
+    words = np.array([0x0102, 0x0304], np.uint16)
+    to_native(words)
+assert words.tolist() == [0x0201, 0x0403]
+print(emdarks.__file__)
+"""
+
+
+def obey_permissions() -> None:
+    """Take from root, in this process and its children, the right to write everywhere."""
+    drop_from_bounding_set, override = 24, 1
+    if os.geteuid() == 0 and ctypes.CDLL(None).prctl(drop_from_bounding_set, override, 0, 0, 0):
+        os._exit(77)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux to bind root, too")
+def test_kernels_of_a_read_only_installation_are_kept_for_the_user(tmp_path: Path) -> None:
+    site, home, nowhere = (tmp_path / name for name in ("site", "home", "nowhere"))
+    source = Path(emdarks.__file__).parent
+    shutil.copytree(source, site / "emdarks", ignore=shutil.ignore_patterns("__pycache__"))
+    home.mkdir()
+    nowhere.mkdir()
+    closed = [nowhere, site, *(path for path in site.rglob("*") if path.is_dir())]
+    for path in closed:
+        path.chmod(0o555)
+
+    def outcome(home: Path) -> list[str]:
+        made = subprocess.run(
+            [sys.executable, "-c", PROGRAM],
+            env={"PYTHONPATH": str(site), "HOME": str(home), "PATH": os.environ["PATH"]},
+            capture_output=True,
+            text=True,
+            preexec_fn=obey_permissions,
+        )
+        if made.returncode == 77:
+            pytest.skip("root may write everywhere here")
+        assert made.returncode == 0, made.stderr
+        lines = made.stdout.splitlines()
+        assert lines.pop() == str(site / "emdarks" / "__init__.py")
+        return lines
+
+    try:
+        assert outcome(home) == ["compiling True"]
+        assert list((home / ".cache" / "numba").rglob("decode._to_native*.nbi"))
+        assert outcome(home) == []
+        # Nowhere at all to keep them: compiled anew, and it works.
+        assert outcome(nowhere) == ["compiling False"]
+        assert list(nowhere.iterdir()) == []
+        assert not list(site.rglob("*.nbi"))
+    finally:
+        for path in closed:
+            path.chmod(0o755)
+
+
+# Interruption
+
+
+def test_interruption_says_one_line_and_leaves_whole_files(tmp_path: Path) -> None:
+    folder = tmp_path / "darks"
+    command = [sys.executable, "-m", "emdarks", "simulate", str(folder), "--frames", "500"]
+    process = subprocess.Popen(
+        [*command, "--size", "small", "--threads", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while len(list(folder.glob("cgi_*.fits"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == ""
+    assert err.splitlines() == ["interrupted; no file was left half written"]
+    names = sorted(path.name for path in folder.iterdir())
+    frames = [name for name in names if name.startswith("cgi_")]
+    assert 3 <= len(frames) < 3000
+    assert set(names) - set(frames) == {"campaign.toml", "truth.fits"}
+    for name in frames:
+        with fits.open(folder / name, checksum=True) as hdus:
+            hdus.verify("exception")
+            assert hdus["DQ"].data.shape == (120, 220)
+
+
+@pytest.mark.parametrize("command", ["noisemaps", "dark"])
+def test_an_interrupted_product_is_not_written(
+    command: str, darks: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(self: Threads, *rest: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Threads, "_accumulate", stop)
+    monkeypatch.setattr(talk, "_interrupted", False)
+    outcome = run(command, darks, "-o", tmp_path / "x.fits", "--quiet", *(
+        ("--gain", "1000", "--exptime", "60") if command == "dark" else ()
+    ))  # fmt: skip
+    assert outcome.exit_code == 130
+    assert outcome.stderr.splitlines()[-1] == "interrupted; no file was left half written"
+    assert list(tmp_path.iterdir()) == []
+
+
+# Completion
+
+
+def complete(words: str) -> list[str]:
+    made = subprocess.run(
+        [sys.executable, "-m", "emdarks"],
+        env=os.environ
+        | {
+            "_EMDARKS_COMPLETE": "complete_bash",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(len(words.split(" ")) - 1),
+        },
+        capture_output=True,
+        text=True,
+    )
+    return made.stdout.split()
+
+
+def test_the_shell_completes_commands_and_options() -> None:
+    assert complete("emdarks ins") == ["inspect"]
+    assert set(COMMANDS) == set(complete("emdarks "))
+    assert "--mask-bits" in complete("emdarks inspect --ma")
+    assert complete("emdarks simulate d --size s") == ["small"]
+
+
+def test_completion_can_be_shown_and_installed(tmp_path: Path) -> None:
+    environment = os.environ | {
+        "HOME": str(tmp_path),
+        "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1",
+    }
+    program = [sys.executable, "-m", "emdarks"]
+    shown = subprocess.run(
+        [*program, "--show-completion", "bash"], env=environment, capture_output=True, text=True
+    )
+    assert "_EMDARKS_COMPLETE=complete_bash" in shown.stdout
+    made = subprocess.run(
+        [*program, "--install-completion", "bash"], env=environment, capture_output=True, text=True
+    )
+    assert made.returncode == 0, made.stderr
+    assert "_EMDARKS_COMPLETE" in (tmp_path / ".bash_completions" / "emdarks.sh").read_text()
