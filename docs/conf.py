@@ -48,11 +48,13 @@ nb_execution_raise_on_error = True
 nb_execution_in_temp = True
 nb_execution_timeout = 300
 nb_merge_streams = True
-nb_code_prompt_show = "Code"
-nb_code_prompt_hide = "Code"
+nb_code_prompt_show = "▸ Code"
+nb_code_prompt_hide = "▾ Code"
 # Notebooks call the command line of the environment that builds the pages.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-os.environ["COLUMNS"] = "96"
+os.environ["COLUMNS"] = "84"
+# No moving bars (Rich from 14.1 on).
+os.environ["TTY_INTERACTIVE"] = "0"
 
 NOTEBOOKS = ("tutorial",)
 
