@@ -631,21 +631,21 @@ def test_cameras_lists_shows_and_checks(tmp_path: Path, sparc4: CampaignFiles) -
     listed = json.loads(run("cameras", "--json").stdout)["cameras"]
     assert [camera["camera"] for camera in listed] == list(BUILTIN)
     assert "sparc4" in run("cameras").stderr
-    shown = run("cameras", "show", "sparc4").stdout
+    shown = run("cameras", "sparc4", "--show").stdout
     copy = tmp_path / "copy.toml"
     copy.write_text(shown)
     assert load_camera(str(copy)) == load_camera("sparc4")
-    assert json.loads(run("cameras", "show", "shoc", "--json").stdout)["units"][""] == "DN"
-    assert json.loads(run("cameras", "check", copy, "--json").stdout)["modes"] == 7
+    assert json.loads(run("cameras", "shoc", "--show", "--json").stdout)["units"][""] == "DN"
+    assert json.loads(run("cameras", copy, "--json").stdout)["modes"] == 7
 
 
 def test_check_says_how_a_header_is_understood(tmp_path: Path, sparc4: CampaignFiles) -> None:
-    outcome = run("cameras", "check", "sparc4", sparc4.paths[0], "--json")
+    outcome = run("cameras", "sparc4", sparc4.paths[0], "--json")
     assert outcome.exit_code == 0
     read = {line["quantity"]: line for line in json.loads(outcome.stdout)["read"]}
     assert read["shape"]["source"] == "a window, or binned"
     assert read["mode"]["value"] == "9914, 10 MHz, Gain 2"
-    told = run("cameras", "check", "sparc4", sparc4.paths[0])
+    told = run("cameras", "sparc4", sparc4.paths[0])
     assert "READRATE = 10.0" in told.stderr
     assert told.stdout == ""
 
@@ -653,19 +653,19 @@ def test_check_says_how_a_header_is_understood(tmp_path: Path, sparc4: CampaignF
 def test_check_of_a_frame_that_cannot_be_used_is_an_error(
     tmp_path: Path, sparc4: CampaignFiles
 ) -> None:
-    outcome = run("cameras", "check", "shoc", sparc4.paths[0])
+    outcome = run("cameras", "shoc", sparc4.paths[0])
     assert outcome.exit_code == 1
     assert "no EXPOSURE" in " ".join(outcome.stderr.split())
     wrong = tmp_path / "wrong.toml"
     wrong.write_text('like = "shoc"\ncolour = 3\n')
-    outcome = run("cameras", "check", wrong)
+    outcome = run("cameras", wrong)
     assert outcome.exit_code == 1
     assert outcome.stderr == f"error: {wrong}: unknown key 'colour'\n"
-    assert run("cameras", "check").exit_code == 2
+    assert run("cameras", "--show").exit_code == 2
 
 
 def test_a_frame_larger_than_the_detector_is_named(tmp_path: Path) -> None:
     path = plain_frame(tmp_path / "a.fits", np.zeros((3, 1025), np.uint16), **SPARC4)
-    outcome = run("cameras", "check", "sparc4", path)
+    outcome = run("cameras", "sparc4", path)
     assert outcome.exit_code == 1
     assert "the camera's have 1024 x 1024" in " ".join(outcome.stderr.split())

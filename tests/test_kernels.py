@@ -296,7 +296,10 @@ def test_rank_of_designs() -> None:
 
 
 def test_smallest_variance_ignores_empty_pixels_and_zeros() -> None:
-    n = np.array([0, 2, 1, 4], np.uint16)
-    m2 = np.array([0.0, 0.0, 0.0, 8.0])
-    assert smallest_variance(n, m2, None, 3.0) == 0.5
-    assert smallest_variance(n[:2], m2[:2], None, 3.0) == 0.0
+    n = np.array([[0, 2, 1, 4], [1, 2, 2, 0]], np.uint16)
+    m2 = np.array([[0.0, 0.0, 0.0, 8.0], [0.0, 8.0, 0.0, 0.0]])
+    single, out = np.array([3.0, 7.0]), np.empty(2)
+    smallest_variance(0, 4, n, m2, None, single, out)
+    np.testing.assert_array_equal(out, [0.5, 2.0])
+    smallest_variance(0, 1, n, m2, None, single, out)
+    np.testing.assert_array_equal(out, [np.inf, 7.0])

@@ -20,7 +20,7 @@ from emdarks.errors import CalDarksLSQException
 from emdarks.execution import Sample, StackJob, Threads
 from emdarks.frames.source import ArraySource
 from emdarks.kernels.moments import Moments, merge
-from emdarks.kernels.pooled import first_sweep
+from emdarks.kernels.pooled import first_sweep, survey
 
 PIXELS, INSIDE = 2000, 1500
 IMAGING = np.arange(PIXELS) < INSIDE
@@ -137,16 +137,19 @@ def test_wide_dark_current_is_followed_and_narrow_is_not() -> None:
 def test_pixels_outside_the_range_stay_untouched() -> None:
     stacks = simulated("m4", 6)
     s = stacks.store
-    first, used = np.full((2, PIXELS), 7.0), np.full(PIXELS, 7, np.int16)
-    fitted, dq = np.ones(PIXELS, bool), np.full(PIXELS, 7, np.uint16)
+    group, used = np.full(PIXELS, 7, np.int8), np.full(PIXELS, 7, np.int16)
+    dq, values = np.full(PIXELS, 7, np.uint16), np.full((3, PIXELS), 7.0)
+    scale, jump, sums = np.full((2, PIXELS), 7.0), np.full((2, PIXELS), 7.0), np.empty((2, 4, 2))
     lo, hi = 13, PIXELS - 1
     gain, time = stacks.gain, stacks.time
-    first_sweep(lo, hi, gain, time, s.n, s.mean, s.flags, IMAGING, first, used, fitted, dq)
+    survey(lo, hi, gain, time, s.n, s.m2, s.flags, IMAGING, group, used, dq, sums)
+    v0 = sums[..., 0] / sums[..., 1]
+    first_sweep(lo, hi, gain, time, s.n, s.mean, v0, IMAGING, values, scale, jump)
     outside = np.r_[0:lo, hi]
-    assert (first[:, outside] == 7).all()
-    assert (used[outside] == 7).all()
-    assert (dq[outside] == 7).all()
+    for plane in (group, used, dq, values, scale, jump):
+        assert (plane[..., outside] == 7).all()
     assert (dq[lo:hi] == 0).all()
+    assert (values[:, lo:hi] != 7).all()
 
 
 def test_telemetry_pixels_enter_nothing() -> None:

@@ -403,7 +403,7 @@ def test_faults_of_darks_are_named(dark: Dark) -> None:
     bad.ext_hdr["KGAINPAR"] = -999.0
     bad.ext_hdr["DRPNFILE"] = 3
     bad.err[0, :20] = 0.0
-    bad.dq[:50] = 4
+    bad.dq[-50:] = 4
     found = advise_dark(DarkView(bad))
     text = said(found, "warning")
     assert "no k-gain" in text

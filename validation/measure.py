@@ -262,7 +262,7 @@ def bias_offsets(
         k_gains = [8.7] * gain.size
         at = np.arange(pixels)
         offset = pooled_bias_offset(
-            fit, store, stacks.stacks, k_gains, at, noise.outside.v, shape[1]
+            fit, store, stacks.stacks, k_gains, at, noise.outside.v, shape[1], _ONE_THREAD
         )
         values.append(offset.value)
         errors.append(offset.error)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +54,11 @@ ENOUGH_FRAMES = 12
 PULL_TOLERANCE = 0.1
 #: Stacks whose removal helps as much, to this change of chi-square, cannot be told apart.
 SAME_CHI2 = 9.0
+
+
+# Names in JSON, which tell the unit.
+_MAPS = {"F": "fpn", "C": "cic", "D": "dc"}
+_UNITS = (("gain", "em_gain"), ("exposure_time", "exposure_time_s"), ("misfit", "misfit_e"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +132,36 @@ class CheckReport:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON, with units in the names: ``_e`` EM electrons, ``_s`` seconds."""
         values = asdict(self)
-        names = {"F": "fpn", "C": "cic", "D": "dc"}
-        values["pull_std"] = {names[name]: std for name, std in self.pull_std.items()}
+        values["pull_std"] = {_MAPS[name]: std for name, std in self.pull_std.items()}
         values["drift_e"] = values.pop("drift")
         for stack in values["stacks"]:
-            stack["em_gain"] = stack.pop("gain")
-            stack["exposure_time_s"] = stack.pop("exposure_time")
-            stack["misfit_e"] = stack.pop("misfit")
+            for short, full in _UNITS:
+                stack[full] = stack.pop(short)
         return values
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The report that `as_dict` made these values of, None where numbers are not known.
+
+        Raises
+        ------
+        TypeError, KeyError, AttributeError
+            The values are of something else.
+        """
+        known: dict[str, Any] = {k: np.nan if v is None else v for k, v in values.items()}
+        stacks = []
+        for stack in known["stacks"]:
+            own = {name: np.nan if value is None else value for name, value in stack.items()}
+            for short, full in _UNITS:
+                own[short] = own.pop(full)
+            stacks.append(StackVerdict(**own))
+        names = {name: letter for letter, name in _MAPS.items()}
+        pulls = {names[name]: std for name, std in known["pull_std"].items()}
+        known["drift"] = known.pop("drift_e")
+        for name in ("disagreeing", "words"):
+            known[name] = tuple(known[name])
+        known |= {"stacks": tuple(stacks), "pull_std": pulls}
+        return cls(**known)
 
 
 def check_darks(

@@ -32,9 +32,9 @@ for command in (
     check.check,
     plan.plan,
     report.report,
+    cameras.cameras,
 ):
     app.command()(with_common(command))
-app.add_typer(cameras.app)
 
 
 def _version(wanted: bool) -> None:

@@ -13,95 +13,85 @@ from emdarks.cli.options import AsJson
 if TYPE_CHECKING:
     from emdarks.cameras import Camera, Explained
 
-__all__ = ["app"]
-
-app = typer.Typer(
-    name="cameras",
-    help="List the built-in cameras, show one, or check a camera file and how it reads a frame.",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-Name = Annotated[
-    str,
-    typer.Argument(
-        metavar="CAMERA", help="Built-in camera or camera file (TOML).", show_default=False
-    ),
-]
+__all__ = ["cameras"]
 
 
-@app.callback(invoke_without_command=True)
-def cameras(context: typer.Context, as_json: AsJson = False) -> None:
-    """List the built-in cameras, show one, or check a camera file and how it reads a frame.
-
-    Examples: emdarks cameras; emdarks cameras show sparc4 > mine.toml;
-    emdarks cameras check mine.toml frame.fits
-    """
-    if context.invoked_subcommand is not None:
-        return
-    with talk.spoken():
-        from emdarks.cameras import BUILTIN, load_camera
-
-        known = [load_camera(name) for name in BUILTIN]
-        if as_json:
-            talk.json_out({"cameras": [_summary(camera) for camera in known]})
-            return
-        from emdarks.cli.tables import cameras_table
-
-        talk.people.print(cameras_table(known), soft_wrap=False)
-
-
-@app.command()
-def show(camera: Name, as_json: AsJson = False) -> None:
-    """Print a camera file, to read or to start one's own from.
-
-    Example: emdarks cameras show sparc4 > mine.toml
-    """
-    with talk.spoken():
-        from emdarks.cameras import camera_text, load_camera
-
-        chosen = load_camera(camera)
-        if as_json:
-            units = {spelling: unit.value for spelling, unit in chosen.units.items()}
-            talk.json_out(asdict(chosen) | {"units": units})
-        else:
-            typer.echo(camera_text(camera), nl=False)
-
-
-@app.command()
-def check(
-    camera: Name,
+def cameras(
+    camera: Annotated[
+        str | None, typer.Argument(metavar="CAMERA", help="Built-in camera or camera file (TOML).")
+    ] = None,
     frame: Annotated[
         str | None,
         typer.Argument(metavar="FRAME", help="A frame whose header is to be read by it."),
     ] = None,
+    show: Annotated[
+        bool, typer.Option("--show", help="Print the camera file, to start one's own from.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check a camera file; say how it understands the header of a frame.
+    """List the built-in cameras; check a camera file, and how it understands a frame.
 
     Exit 1 where the file is wrong, or frames like this one could not be used.
-    Example: emdarks cameras check mine.toml dark_001.fits
+    Example: emdarks cameras
+    Example: emdarks cameras shoc
+    Example: emdarks cameras sparc4 --show
     """
+    if frame is not None and show:
+        raise typer.BadParameter("--show prints a camera file; it takes no frame")
+    if camera is None and show:
+        raise typer.BadParameter("--show needs a camera")
     with talk.spoken():
         from emdarks.cameras import load_camera
 
-        chosen = load_camera(camera)
-        if frame is None:
-            talk.result(_summary(chosen), as_json)
-            return
-        lines, shape = _read(chosen, frame)
-        if as_json:
-            found = [line._asdict() for line in lines]
-            talk.json_out({"camera": chosen.name, "frame": frame, "read": found})
-        else:
-            from emdarks.cli.tables import explained_table
-
-            rows, cols = shape
-            talk.say(f"{frame}: {rows} x {cols} pixels, read by camera {chosen.name}")
-            talk.people.print(explained_table(lines), soft_wrap=False)
-        wrong = [line for line in lines if not line.fine]
-        if wrong:
-            talk.finding("problem", f"{wrong[0].quantity}: {wrong[0].source}")
+        if camera is None:
+            _list(as_json)
+        elif show:
+            _show(camera, as_json)
+        elif frame is None:
+            talk.result(_summary(load_camera(camera)), as_json)
+        elif not _explain(load_camera(camera), frame, as_json):
             raise typer.Exit(1)
+
+
+def _list(as_json: bool) -> None:
+    from emdarks.cameras import BUILTIN, load_camera
+
+    known = [load_camera(name) for name in BUILTIN]
+    if as_json:
+        talk.json_out({"cameras": [_summary(camera) for camera in known]})
+        return
+    from emdarks.cli.tables import cameras_table
+
+    talk.show(cameras_table(known))
+
+
+def _show(name: str, as_json: bool) -> None:
+    from emdarks.cameras import camera_text, load_camera
+
+    chosen = load_camera(name)
+    if as_json:
+        units = {spelling: unit.value for spelling, unit in chosen.units.items()}
+        talk.json_out(asdict(chosen) | {"units": units})
+    else:
+        typer.echo(camera_text(name), nl=False)
+
+
+def _explain(camera: Camera, frame: str, as_json: bool) -> bool:
+    """Say how a camera reads a frame; whether such frames can be used."""
+    lines, shape = _read(camera, frame)
+    if as_json:
+        found = [line._asdict() for line in lines]
+        talk.json_out({"camera": camera.name, "frame": frame, "read": found})
+    else:
+        from emdarks.cli.tables import explained_table
+
+        rows, cols = shape
+        talk.say(f"{frame}: {rows} x {cols} pixels, read by camera {camera.name}")
+        talk.show(explained_table(lines))
+    wrong = [line for line in lines if not line.fine]
+    if wrong:
+        talk.finding("problem", f"{wrong[0].quantity}: {wrong[0].source}")
+    return not wrong
 
 
 def _read(camera: Camera, path: str) -> tuple[list[Explained], tuple[int, int]]:

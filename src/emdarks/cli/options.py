@@ -51,7 +51,7 @@ Params = Annotated[
 ]
 ModeName = Annotated[
     str | None,
-    typer.Option("--mode", help="Readout mode of the camera (emdarks cameras show CAMERA)."),
+    typer.Option("--mode", help="Readout mode of the camera (emdarks cameras CAMERA --show)."),
 ]
 KGain = Annotated[
     float | None, typer.Option("--kgain", help="Electrons per DN, instead of the headers'.")

@@ -74,8 +74,8 @@ def report(
 ) -> None:
     """Write a page about noise maps, darks or a campaign: figures, verdict, what to do.
 
-    Each page is one HTML file that needs no other. Example:
-    emdarks report maps.fits -o report.html --against last_year.fits --frames darks/
+    Each page is one HTML file that needs no other.
+    Example: emdarks report maps.fits -o report.html --frames darks/
     """
     if frames and check is not None:
         raise typer.BadParameter("give either --frames or --check")

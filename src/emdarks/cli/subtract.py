@@ -53,8 +53,8 @@ def subtract(
 ) -> None:
     """Subtract darks from frames: photoelectrons, with errors and flags of both.
 
-    Frames of any gains and times go together where --dark names noise maps. Example:
-    emdarks subtract science/ --dark maps.fits -o subtracted
+    Frames of any gains and times go together where --dark names noise maps.
+    Example: emdarks subtract darks/ --dark maps.fits -o subtracted
     """
     with talk.spoken():
         from emdarks.errors import InputError

@@ -139,13 +139,14 @@ def fit_reference(
     fit = Fit.empty(len(stacks), pixels, store.flags.dtype, residuals=True)
     assert fit.residual_variance is not None
     residual_variance = fit.residual_variance
-    single, floor = _stand_ins(store, stacks, skip)
+    ranges = bands(pixels, skip)
+    single = _lone_variances(store, stacks, ranges, executor)
     gain, _ = design(stacks)
     time = np.array([stack.exposure_time for stack in stacks], dtype=np.float64)
 
-    def solve(band: tuple[int, int]) -> Array:
+    def solve(band: tuple[int, int], floor: Array) -> tuple[Array, int]:
         moved = np.empty((len(stacks) + 1, 3))
-        reference_fit(
+        unknown = reference_fit(
             *band,
             gain,
             time,
@@ -168,30 +169,60 @@ def fit_reference(
             imaging,
             moved,
         )
-        return moved
+        return moved, unknown
 
-    fit.mean_derivatives(executor.map(solve, bands(pixels, skip)))
+    # Few campaigns have an error of 0: what stands in for it is sought only then.
+    missing = np.full(len(stacks), np.nan)
+    results = executor.map(lambda band: solve(band, missing), ranges)
+    again = [i for i, (_, unknown) in enumerate(results) if unknown]
+    if again:
+        floor = _floors(store, single, ranges, executor)
+        repeated = executor.map(lambda i: solve(ranges[i], floor), again)
+        for i, result in zip(again, repeated, strict=True):
+            results[i] = result
+    fit.mean_derivatives([moved for moved, _ in results])
     fit.blank(*skip)
     return fit
 
 
-def _stand_ins(
-    store: StackStore, stacks: Sequence[Stack], skip: tuple[int, int]
-) -> tuple[Array, Array]:
-    """Per stack: variance where one sample is good, squared error where it would be 0."""
-    signal = np.ones(store.n.shape[1], dtype=bool)
-    signal[slice(*skip)] = False
-    single, floor = np.empty(len(stacks)), np.empty(len(stacks))
+def _lone_variances(
+    store: StackStore,
+    stacks: Sequence[Stack],
+    ranges: Sequence[tuple[int, int]],
+    executor: Executor,
+) -> Array:
+    """Variance of each stack that stands in where a single sample is good."""
+    most = np.max(executor.map(lambda band: store.n[:, slice(*band)].max(axis=1), ranges), axis=0)
+    single = np.empty(len(stacks))
     for i, stack in enumerate(stacks):
-        counts = np.where(signal, store.n[i], 0)
-        most = int(counts.max())
-        if most <= 1:
+        if most[i] <= 1:
             raise CalDarksLSQException(
                 f"{stack}: no pixel is good in two frames; add frames or leave the stack out"
             )
-        single[i] = store.m2[i, int(np.argmax(counts == most))] / most
-        err2 = None if store.err2 is None else store.err2[i]
-        floor[i] = smallest_variance(counts, store.m2[i], err2, single[i])
+        single[i] = store.m2[i, _first(store.n[i], most[i], ranges)] / most[i]
+    return single
+
+
+def _floors(
+    store: StackStore, single: Array, ranges: Sequence[tuple[int, int]], executor: Executor
+) -> Array:
+    """Squared error of each stack's mean that stands in for 0."""
+
+    def least(band: tuple[int, int]) -> Array:
+        out = np.empty(single.size)
+        smallest_variance(*band, store.n, store.m2, store.err2, single, out)
+        return out
+
+    floor: Array = np.min(executor.map(least, ranges), axis=0)
     # A stack without any scatter takes the smallest error there is; 1 where there is none.
-    smallest = floor[floor > 0].min() if (floor > 0).any() else 1.0
-    return single, np.where(floor > 0, floor, smallest)
+    known = np.isfinite(floor)
+    return np.where(known, floor, floor[known].min() if known.any() else 1.0)
+
+
+def _first(counts: Array, most: int, ranges: Sequence[tuple[int, int]]) -> int:
+    """First pixel with that count."""
+    for lo, hi in ranges:
+        at = int(np.argmax(counts[lo:hi] == most))
+        if counts[lo + at] == most:
+            return lo + at
+    raise AssertionError(f"no pixel has {most} good samples")

@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.cameras import Camera
-from emdarks.darks.campaign import check_campaign
-from emdarks.darks.fitting import Fit, fit_reference
+from emdarks.darks.campaign import check_campaign, design
+from emdarks.darks.fitting import Fit, bands, fit_reference
 from emdarks.darks.options import Setting, choose, setting
 from emdarks.darks.pooled import PooledNoise, fit_pooled
+from emdarks.darks.population import Group
 from emdarks.darks.statistics import (
     NO_OFFSET,
     bias_offset,
@@ -25,6 +26,7 @@ from emdarks.detector import Regions, imaging_area_geom, region_slices
 from emdarks.errors import GeometryError, InputError
 from emdarks.execution import Executor
 from emdarks.kernels.screen import KEPT
+from emdarks.kernels.statistics import remove_dark_current, stack_sums
 from emdarks.products import DetectorNoiseMaps
 from emdarks.products.noisemaps import PLANES
 from emdarks.products.writing import MapsContent, StackRow, noise_maps
@@ -270,7 +272,6 @@ def _content(
     frame: FramePixels,
 ) -> MapsContent:
     """What the product says, D taken out of everywhere but the imaging area."""
-    inside = np.flatnonzero(frame.imaging & frame.signal)
     k_gains = [kgain or stack.k_gain for stack in stacks]
     read_noise = None
     if noise is None:
@@ -279,21 +280,22 @@ def _content(
         offset = NO_OFFSET
         if noise.outside is not None:
             v, cols = noise.outside.v, frame.shape[1]
-            offset = pooled_bias_offset(fit, store, stacks, k_gains, frame.reliable, v, cols)
+            offset = pooled_bias_offset(
+                fit, store, stacks, k_gains, frame.reliable, v, cols, job.executor
+            )
         region = noise.imaging or noise.outside
         read_noise = float(np.sqrt(region.model.read_noise2)) if region else float("nan")
-    statistics = image_statistics(fit, store, stacks, inside, read_noise)
-    rows = _stack_rows(fit, noise, store, stacks, k_gains, inside)
-    _remove_dark_current(fit, ~frame.imaging & frame.signal)
-    nbad = sum(
-        (counts < len(stack.frames) / 2).astype(np.int16)
-        for counts, stack in zip(store.n, stacks, strict=True)
-    )
+    ranges = bands(frame.signal.size, frame.skip)
+    inside = frame.imaging & frame.signal & fit.fitted
+    image = Group(inside, True, ranges, job.executor)
+    statistics = image_statistics(fit, store, stacks, image, read_noise)
+    rows, unreliable = _stack_rows(fit, noise, store, stacks, k_gains, image)
+    _remove_dark_current(fit, ~frame.imaging & frame.signal, ranges, job.executor)
     frame_of = {id(item): i for i, stack in enumerate(stacks) for item in stack.frames}
     return MapsContent(
         shape=frame.shape,
         fit=fit,
-        unreliable=np.asarray(nbad),
+        unreliable=unreliable,
         rejected=store.rejected,
         offset=offset,
         statistics=statistics,
@@ -302,12 +304,12 @@ def _content(
     )
 
 
-def _remove_dark_current(fit: Fit, outside: Array) -> None:
+def _remove_dark_current(
+    fit: Fit, outside: Array, ranges: Sequence[tuple[int, int]], executor: Executor
+) -> None:
     """No light-sensitive pixel, no dark current: D and its error are 0 there."""
-    known = outside & fit.fitted
-    fit.values[2, outside] = 0.0
-    fit.errors[2, known] = 0.0
-    fit.correlations[1:, outside] = 0.0
+    planes = fit.values, fit.errors, fit.correlations
+    executor.map(lambda band: remove_dark_current(*band, outside, *planes), ranges)
 
 
 def _stack_rows(
@@ -316,17 +318,40 @@ def _stack_rows(
     store: StackStore,
     stacks: Sequence[Stack],
     k_gains: Sequence[float],
-    inside: Array,
-) -> list[StackRow]:
+    image: Group,
+) -> tuple[list[StackRow], Array]:
+    """Table of stacks; and at each pixel in how many over half of the frames are masked."""
     region = None if noise is None else noise.imaging or noise.outside
-    pixels = inside[fit.fitted[inside]]
+    pixels = store.n.shape[1]
+    unreliable = np.empty(pixels, np.int16)
+    least = np.array([(len(stack.frames) + 1) // 2 for stack in stacks], store.n.dtype)
+    m2 = store.m2 if region is None else None
+    gain, gain_time = design(stacks)
+
+    def part(band: tuple[int, int]) -> Array:
+        out = np.empty((len(stacks), 5))
+        stack_sums(
+            *band,
+            gain,
+            gain_time,
+            least,
+            store.n,
+            store.mean,
+            m2,
+            fit.values,
+            image.of,
+            unreliable,
+            out,
+        )
+        return out
+
+    total = np.zeros((len(stacks), 5))
+    for some in image.executor.map(part, bands(pixels, (0, 0))):
+        total += some
     rows = []
-    for i, stack in enumerate(stacks):
-        n = store.n[i, pixels].astype(np.float64)
-        good = n > 0
-        weights = np.array([1.0, stack.em_gain, stack.em_gain * stack.exposure_time])
-        residual = (store.mean[i, pixels] - weights @ fit.values[:, pixels])[good]
-        freedom = np.maximum(n - 1, 0).sum()
+    for i, (stack, sums) in enumerate(zip(stacks, total, strict=True)):
+        good, residual, seen, freedom, scatter = (float(value) for value in sums)
+        own = scatter / freedom if freedom else np.nan
         rows.append(
             StackRow(
                 gain=stack.em_gain,
@@ -334,18 +359,12 @@ def _stack_rows(
                 exposure_time=stack.exposure_time,
                 k_gain=k_gains[i],
                 frames=len(stack.frames),
-                mean_good=float(np.mean(store.n[i], dtype=np.float64)),
-                variance=(
-                    float(region.v[i])
-                    if region is not None
-                    else float(store.m2[i, pixels].sum() / freedom)
-                    if freedom
-                    else np.nan
-                ),
-                residual=float(residual.mean()) if residual.size else np.nan,
+                mean_good=good / pixels,
+                variance=own if region is None else float(region.v[i]),
+                residual=residual / seen if seen else np.nan,
                 read_noise=np.nan if region is None else float(region.model.read_noise[i]),
                 excess=np.nan if region is None else float(region.model.excess[i]),
                 gain_derivatives=tuple(float(d) for d in fit.gain_derivatives[i]),
             )
         )
-    return rows
+    return rows, unreliable

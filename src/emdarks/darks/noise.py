@@ -20,7 +20,6 @@ __all__ = [
     "fit_noise",
     "kurtosis_ratio",
     "spread_of",
-    "weighted_level",
 ]
 
 Array = npt.NDArray[Any]
@@ -140,15 +139,6 @@ def fit_noise(gain: Array, charge: Array, v: Array, freedom: Array) -> NoiseMode
             use & (signal > 0), (given - read_noise2) / np.where(signal > 0, signal, 1), np.nan
         ),
     )
-
-
-def weighted_level(x: Array, error2: Array) -> float:
-    """Mean with weights 1/error^2: pixels with many masked stacks count less."""
-    if x.size == 0:
-        return 0.0
-    top = error2.max()
-    w = 1 / np.maximum(error2 / top, 1e-6) if top > 0 else np.ones(x.size)
-    return float((w * x).sum() / w.sum())
 
 
 def spread_of(x: Array, error2: Array) -> float:

@@ -15,27 +15,24 @@ import numpy.typing as npt
 
 from emdarks.darks.campaign import design
 from emdarks.darks.fitting import Fit, bands
-from emdarks.darks.noise import (
-    GATE,
-    NoiseModel,
-    fit_noise,
-    kurtosis_ratio,
-    spread_of,
-    weighted_level,
-)
+from emdarks.darks.noise import GATE, NoiseModel, fit_noise, kurtosis_ratio
+from emdarks.darks.population import Group, population, spread
 from emdarks.errors import CalDarksLSQException
 from emdarks.execution import Executor
 from emdarks.kernels.pooled import (
     COUNTS,
     EQUAL,
+    HOT,
     POOLED,
+    UNFITTED,
     V_FLOOR,
     final_sweep,
     first_sweep,
-    hot_scale_sweep,
-    pool_sums,
+    pool_sweep,
     second_sweep,
+    survey,
 )
+from emdarks.kernels.select import deviations, mark_hot
 from emdarks.stacks import Stack, StackStore
 
 __all__ = ["PooledNoise", "fit_pooled"]
@@ -86,7 +83,7 @@ class PooledNoise:
 
 @dataclass(slots=True)
 class _Work:
-    """What the sweeps share."""
+    """What the sweeps share; ``group`` tells region, hot and unfittable pixels apart."""
 
     store: StackStore
     gain: Array
@@ -94,32 +91,28 @@ class _Work:
     imaging: Array
     ranges: list[tuple[int, int]]
     executor: Executor
-    fitted: Array
+    group: Array
 
     def sweep(self, kernel: Callable[..., None], *arguments: Any) -> None:
         """Run a kernel over all bands of pixels."""
-        self.executor.map(lambda band: kernel(*band, self.gain, self.time, *arguments), self.ranges)
+        self.executor.map(lambda band: kernel(*band, *arguments), self.ranges)
 
-    def pools(self, keep: Array) -> tuple[Array, Array]:
-        """Pooled variance and its degrees of freedom, [region, stack]."""
-        shape = (2, self.gain.size, 2)
+    def sums(self, shape: tuple[int, ...], kernel: Callable[..., None], *arguments: Any) -> Array:
+        """Sums that a kernel takes over bands, added in order: the same for any executor."""
 
-        def sums(band: tuple[int, int]) -> Array:
+        def part(band: tuple[int, int]) -> Array:
             out = np.empty(shape)
-            pool_sums(*band, self.store.n, self.store.m2, self.imaging, keep, out)
+            kernel(*band, *arguments, out)
             return out
 
-        # Added band by band, in order: the same bits for any number of threads.
         total = np.zeros(shape)
-        for part in self.executor.map(sums, self.ranges):
-            total += part
-        freedom = total[..., 1]
-        v = np.where(freedom > 0, total[..., 0] / np.maximum(freedom, 1), np.nan)
-        return v, freedom
+        for some in self.executor.map(part, self.ranges):
+            total += some
+        return total
 
-    def members(self, region: int) -> Array:
-        """Fittable pixels of a region."""
-        return np.flatnonzero(self.fitted & (self.imaging == bool(region)))
+    def members(self, region: int) -> Group:
+        """Pixels of a region that are fitted and, once that is known, not hot."""
+        return Group(self.group, region, self.ranges, self.executor)
 
     def charge(self, region: int, level: Array) -> Array:
         """C + t D of each stack."""
@@ -171,69 +164,90 @@ def fit_pooled(
     fit = Fit.empty(len(stacks), pixels, store.flags.dtype, residuals=False)
     gain, _ = design(stacks)
     time = np.array([stack.exposure_time for stack in stacks], dtype=np.float64)
-    work = _Work(
-        store, gain, time, imaging, bands(pixels, skip), executor, np.zeros(pixels, dtype=bool)
-    )
-    first = _first_fit(work, fit)
-    hot, scale = _hot_pixels(work, first)
-    regions = _noise(work, first, hot, scale)
-    above = _above(work, regions, first, hot)
-    del first
+    group = np.full(pixels, UNFITTED, np.int8)
+    work = _Work(store, gain, time, imaging, bands(pixels, skip), executor, group)
+    v0, freedom0 = _survey(work, fit)
+    # Planes of the result that are not yet needed hold what is needed on the way.
+    scale, jump, free = fit.errors[1:], fit.correlations[1:], fit.chi2
+    work.sweep(first_sweep, gain, time, store.n, store.mean, v0, imaging, fit.values, scale, jump)
+    _mark_hot(work, v0, freedom0, fit.values[1:], scale, jump, free)
+    regions = _noise(work, fit.values[1:], scale)
+    hot, above = _above(work, regions, fit.values[1:])
     for region in regions:
         if region is not None:
             region.kind = _kind(region, store.err2, weighting)
-    # The buffer of the scales is not needed any more.
-    own, slope = scale, np.empty_like(scale)
-    _second_fit(work, fit, above, _tables(regions, gain.size), own, slope)
+    own = fit.errors[1:]
+    slopes = _second_fit(work, fit, hot, above, _tables(regions, gain.size), own)
     for index, region in enumerate(regions):
         if region is not None:
-            _spread(work, index, region, hot, fit.values[1:], own, slope)
-    parts = _final(work, fit, above, _tables(regions, gain.size), gain_error)
+            _spread(work, index, region, fit.values[1:], own, slopes[index])
+    parts = _final(work, fit, hot, above, _tables(regions, gain.size), gain_error)
     fit.mean_derivatives(parts)
     fit.blank(*skip)
     return fit, PooledNoise(*regions)
 
 
-def _first_fit(work: _Work, fit: Fit) -> Array:
-    """C and D with weights n, shape (2, pixels); which pixels can be fitted."""
-    first = np.empty((2, work.imaging.size))
-    work.sweep(
-        first_sweep,
+def _survey(work: _Work, fit: Fit) -> tuple[Array, Array]:
+    """Which pixels can be fitted; pooled variances, [region, stack], and their freedom."""
+    total = work.sums(
+        (2, work.gain.size, 2),
+        survey,
+        work.gain,
+        work.time,
         work.store.n,
-        work.store.mean,
+        work.store.m2,
         work.store.flags,
         work.imaging,
-        first,
+        work.group,
         fit.stacks_used,
-        work.fitted,
         fit.dq,
     )
-    return first
+    v0, freedom = _pools(total)
+    if not (freedom > 0).any():
+        raise CalDarksLSQException(
+            "no pixel of any stack is good in two frames, so no scatter tells the error; add frames"
+        )
+    known = [np.nanmax(row) if np.isfinite(row).any() else np.nanmax(v0) for row in v0]
+    return np.where(np.isfinite(v0), v0, np.array(known)[:, None]), freedom
+
+
+def _pools(total: Array) -> tuple[Array, Array]:
+    """Pooled variance and its degrees of freedom of sums of M2 and n - 1."""
+    freedom = total[..., 1]
+    return np.where(freedom > 0, total[..., 0] / np.maximum(freedom, 1), np.nan), freedom
 
 
 def _second_fit(
-    work: _Work, fit: Fit, above: Array, tables: dict[str, Array], own: Array, slope: Array
-) -> None:
-    """F, C and D with the final weights."""
-    work.sweep(
+    work: _Work, fit: Fit, hot: Array, above: Array, tables: dict[str, Array], own: Array
+) -> Array:
+    """F, C and D with the final weights; sums of slopes, [region, C or D]."""
+    return work.sums(
+        (2, 2),
         second_sweep,
+        work.gain,
+        work.time,
         work.store.n,
         work.store.mean,
         work.store.err2,
         work.imaging,
-        work.fitted,
+        work.group,
+        hot,
         above,
         tables["v"],
         tables["kappa"],
         tables["kind"],
         fit.values,
         own,
-        slope,
     )
 
 
 def _final(
-    work: _Work, fit: Fit, above: Array, tables: dict[str, Array], gain_error: float
+    work: _Work,
+    fit: Fit,
+    hot: Array,
+    above: Array,
+    tables: dict[str, Array],
+    gain_error: float,
 ) -> list[Array]:
     """Last sweep: errors and quality; returns the bands' sums of gain derivatives."""
     store = work.store
@@ -249,7 +263,8 @@ def _final(
             store.m2,
             store.err2,
             work.imaging,
-            work.fitted,
+            work.group,
+            hot,
             above,
             tables["v"],
             tables["kappa"],
@@ -259,6 +274,7 @@ def _final(
             tables["spread"],
             tables["gate"],
             gain_error,
+            fit.stacks_used,
             fit.values,
             fit.errors,
             fit.correlations,
@@ -271,54 +287,47 @@ def _final(
     return work.executor.map(finish, work.ranges)
 
 
-def _hot_pixels(work: _Work, first: Array) -> tuple[Array, Array]:
-    """Pixels that even a lucky electron cannot explain, and the scale u^2 of C and D.
+def _mark_hot(
+    work: _Work, v0: Array, freedom0: Array, first: Array, scale: Array, jump: Array, free: Array
+) -> None:
+    """Mark the pixels that even a lucky electron cannot explain.
 
     Method page, eq. 3 (hot): C or D of the first fit above median + 5 MAD u +
     9.2 J, where u puts pixels with different masks on one scale and J is what one average
     electron does.
     """
-    pixels = work.imaging.size
-    v0, freedom0 = work.pools(work.fitted)
-    if not (freedom0 > 0).any():
-        raise CalDarksLSQException(
-            "no pixel of any stack is good in two frames, so no scatter tells the error; add frames"
-        )
-    known = [np.nanmax(row) if np.isfinite(row).any() else np.nanmax(v0) for row in v0]
-    v0 = np.where(np.isfinite(v0), v0, np.array(known)[:, None])
-    scale, jump = np.empty((2, pixels)), np.empty((2, pixels))
-    work.sweep(hot_scale_sweep, work.store.n, v0, work.imaging, work.fitted, scale, jump)
-    hot = np.zeros(pixels, dtype=bool)
+    limits = np.full((2, 2, 3), np.inf)
     for region in (0, 1):
-        at = work.members(region)
-        if at.size == 0:
+        members = work.members(region)
+        count, level = members.means(first)
+        if count == 0:
             continue
-        level = np.array([first[0, at].mean(), first[1, at].mean()])
         kappa = fit_noise(work.gain, work.charge(region, level), v0[region], freedom0[region]).kappa
         for k in range(1 + region):
-            above = first[k, at] - np.median(first[k, at])
-            u = np.sqrt(scale[k, at])
-            u = np.where(u > 0, u, 1.0)
-            mad = 1.4826 * np.median(np.abs(above) / u)
-            hot[at] |= above > HOT_MAD * mad * u + HOT_JUMP * kappa / 2 * jump[k, at]
-    return hot, scale
+            middle = members.median(first[k])
+            work.sweep(deviations, first[k], scale[k], middle, free)
+            mad = 1.4826 * members.median(free)
+            limits[region, k] = middle, HOT_MAD * mad, HOT_JUMP * kappa / 2
+    work.sweep(mark_hot, first, scale, jump, limits, work.group)
 
 
-def _noise(work: _Work, first: Array, hot: Array, scale: Array) -> list[Region | None]:
+def _noise(work: _Work, first: Array, scale: Array) -> list[Region | None]:
     """Pools over the pixels that are not hot, and the noise model of each region."""
-    v, freedom = work.pools(work.fitted & ~hot)
+    store = work.store
+    v, freedom = _pools(
+        work.sums((2, work.gain.size, 2), pool_sweep, store.n, store.m2, work.imaging, work.group)
+    )
     regions: list[Region | None] = []
     for region in (0, 1):
-        at = work.members(region)
-        cold = at[~hot[at]]
-        if at.size == 0:
+        cold = work.members(region)
+        if not ((work.group == region) | (work.group == region + HOT)).any():
             regions.append(None)
             continue
         # A region in which no pixel is good twice takes the variances of the other.
         source = region if (freedom[region] > 0).any() else 1 - region
         level = np.zeros(2)
         for k in range(1 + region):
-            level[k] = weighted_level(first[k, cold], scale[k, cold])
+            level[k] = population(cold, first[k], scale[k]).level
         charge = work.charge(region, level)
         model = fit_noise(work.gain, charge, v[source], freedom[source])
         pooled = _with_model(work.gain, charge, v[source], freedom[source], model)
@@ -341,16 +350,16 @@ def _with_model(gain: Array, charge: Array, v: Array, freedom: Array, model: Noi
     return positive
 
 
-def _above(work: _Work, regions: Sequence[Region | None], first: Array, hot: Array) -> Array:
-    """C and D of hot pixels above the pool, for their weights; 0 for all others."""
-    above = np.zeros_like(first)
+def _above(work: _Work, regions: Sequence[Region | None], first: Array) -> tuple[Array, Array]:
+    """Hot pixels, and their C and D above the pool, for their weights."""
+    hot = np.flatnonzero(work.group >= HOT)
+    above = np.zeros((2, hot.size))
     for index, region in enumerate(regions):
-        if region is None:
-            continue
-        at = np.flatnonzero(hot & (work.imaging == bool(index)))
-        for k in range(1 + index):
-            above[k, at] = first[k, at] - region.level[k]
-    return above
+        at = np.flatnonzero(work.group[hot] == HOT + index)
+        for k in range(1 + index if region is not None else 0):
+            assert region is not None
+            above[k, at] = first[k, hot[at]] - region.level[k]
+    return hot, above
 
 
 def _kind(region: Region, err2: Array | None, weighting: bool) -> int:
@@ -365,18 +374,15 @@ def _kind(region: Region, err2: Array | None, weighting: bool) -> int:
 
 
 def _spread(
-    work: _Work, index: int, region: Region, hot: Array, values: Array, own: Array, slope: Array
+    work: _Work, index: int, region: Region, values: Array, own: Array, slopes: Array
 ) -> None:
     """How much C and D differ between pixels, beyond their errors, and whether to follow."""
-    at = work.members(index)
-    cold = at[~hot[at]]
+    cold = work.members(index)
     for k in range(1 + index):
-        x, error2 = values[k, cold], own[k, cold]
-        region.level[k] = weighted_level(x, error2)
-        region.spread[k] = spread_of(x, error2)
-        mean = error2.mean() if cold.size else 0.0
-        if mean > 0:
-            tau = np.sqrt(region.spread[k]) * slope[k, cold].mean() / mean
+        found = population(cold, values[k], own[k])
+        region.level[k], region.spread[k] = found.level, spread(cold, values[k], own[k], found)
+        if found.error2 > 0:
+            tau = np.sqrt(region.spread[k]) * slopes[k] / found.size / found.error2
             region.gate[k] = np.clip((tau - GATE[0]) / (GATE[1] - GATE[0]), 0.0, 1.0)
 
 

@@ -12,8 +12,10 @@ import numpy.typing as npt
 
 from emdarks.darks.campaign import design
 from emdarks.darks.fitting import Fit
+from emdarks.darks.population import FEW_SAMPLES, Group, bracket, middle, stride
 from emdarks.errors import EmdarksWarning
 from emdarks.execution import Executor
+from emdarks.kernels.statistics import residuals_between
 from emdarks.stacks import Stack, StackStore
 
 __all__ = [
@@ -93,26 +95,52 @@ def bias_offset(
     executor : Executor
         Who computes.
     """
-    pixels = prescan[fit.fitted[prescan]]
+    pixels = prescan[np.isfinite(fit.errors[0, prescan])]
     if pixels.size == 0:
         return NO_OFFSET
     gain, gain_time = design(stacks)
-    values, errors = fit.values[:, pixels], fit.errors[:, pixels]
 
-    def medians(i: int) -> list[float]:
-        good = store.n[i, pixels] > 0
-        weights = np.array([1.0, gain[i], gain_time[i]])
-        residual = (store.mean[i, pixels] - weights @ values)[good]
-        shift = (weights @ errors)[good]
-        if residual.size == 0:
-            return [np.nan] * 3
-        return [
-            float(np.median(r)) / k_gains[i] for r in (residual, residual + shift, residual - shift)
-        ]
+    def medians(i: int) -> Array:
+        found: Array = _medians(fit, store, i, gain[i], gain_time[i], pixels) / k_gains[i]
+        return found
 
     offsets = np.array(executor.map(medians, range(len(stacks))))
     value, upper, lower = (float(mean) for mean in np.nanmean(offsets, axis=0))
     return BiasOffset(value, max(upper - value, value - lower), upper, lower)
+
+
+def _medians(
+    fit: Fit, store: StackStore, i: int, gain: float, gain_time: float, pixels: Array
+) -> Array:
+    """Median residuals of a stack; of the fit, and of F, C and D one error lower and higher."""
+
+    def some(of: Array, low: Array, high: Array) -> tuple[Array, Array]:
+        found, out = np.empty((3, 3), np.int64), np.empty((3, of.size))
+        moments = store.n[i], store.mean[i]
+        residuals_between(
+            of, *moments, fit.values, fit.errors, gain, gain_time, low, high, found, out
+        )
+        return found, out
+
+    everything = np.full(3, -np.inf), np.full(3, np.inf)
+    found, out = some(pixels[:: stride(pixels.size)], *everything)
+    if found[0, 0] < FEW_SAMPLES:
+        found, out = some(pixels, *everything)
+    else:
+        # The sample tells where the medians lie: only values about them are kept.
+        kept = found[:, 2]
+        low, high = np.array([bracket(row[:n]) for row, n in zip(out, kept, strict=True)]).T
+        found, out = some(pixels, low, high)
+    medians = [
+        middle(n, below, row[:kept])
+        for (n, below, kept), row in zip(found.tolist(), out, strict=True)
+    ]
+    if found[0, 0] == 0:
+        return np.full(3, np.nan)
+    if None in medians:
+        found, out = some(pixels, *everything)
+        medians = [float(np.median(row[: found[0, 0]])) for row in out]
+    return np.array(medians)
 
 
 def pooled_bias_offset(
@@ -123,6 +151,7 @@ def pooled_bias_offset(
     prescan: Array,
     variances: Array,
     cols: int,
+    executor: Executor,
 ) -> BiasOffset:
     """Weighted mean over stacks of the median residual in the reliable prescan.
 
@@ -140,44 +169,86 @@ def pooled_bias_offset(
         Pooled variances outside the imaging area.
     cols : int
         Columns of the frame.
+    executor : Executor
+        Who computes.
     """
-    pixels = prescan[fit.fitted[prescan]]
+    pixels = prescan[np.isfinite(fit.errors[0, prescan])]
     if pixels.size == 0:
         return NO_OFFSET
-    gain, _ = design(stacks)
-    n = store.n[:, pixels].astype(np.float64)
-    values = fit.values[:, pixels]
-    residual = store.mean[:, pixels] - values[0] - gain[:, None] * values[1]
-    residual /= np.asarray(k_gains)[:, None]
-    err2 = 0.0 if store.err2 is None else store.err2[:, pixels] / np.maximum(n, 1) ** 2
-    variance = variances[:, None] / np.maximum(n, 1) + err2
-    weight = np.where((n > 0) & (variance > 0), 1 / np.where(variance > 0, variance, 1), n)
-
-    def offset(keep: Array) -> float:
-        medians, weights = [], []
-        for r, w, good in zip(residual, weight, (n > 0) & keep, strict=True):
-            if good.any():
-                medians.append(np.median(r[good]))
-                weights.append(w[good].mean())
-        return float(np.average(medians, weights=weights))
-
     row = pixels // cols
-    rows = np.unique(row)
-    groups = min(JACKKNIFE_GROUPS, rows.size)
-    value = offset(np.ones(pixels.size, dtype=bool))
+    seen = np.bincount(row) > 0
+    groups = min(JACKKNIFE_GROUPS, int(seen.sum()))
+    member = ((np.cumsum(seen) - 1) * groups // seen.sum())[row]
+    gain, _ = design(stacks)
+
+    def stack(i: int) -> Array:
+        found = _left_out(fit, store, i, gain[i], pixels, variances[i], member, groups)
+        found[0] /= k_gains[i]
+        return found
+
+    # [stack, median or weight, nothing and each group left out]; NaN where nothing is good.
+    found = np.array(executor.map(stack, range(len(stacks))))
+    known = np.isfinite(found[:, 0])
+    medians, weights = np.where(known, found[:, 0], 0.0), np.where(known, found[:, 1], 0.0)
+    value, *left_out = (medians * weights).sum(axis=0) / weights.sum(axis=0)
     if groups < 2:
-        return BiasOffset(value, 0.0, value, value)
-    member = np.searchsorted(rows, row) * groups // rows.size
-    parts = np.array([offset(member != group) for group in range(groups)])
+        return BiasOffset(float(value), 0.0, float(value), float(value))
+    parts = np.array(left_out)
     error = float(np.sqrt((groups - 1) / groups * ((parts - parts.mean()) ** 2).sum()))
-    return BiasOffset(value, error, value + error, value - error)
+    return BiasOffset(float(value), error, float(value + error), float(value - error))
+
+
+def _left_out(
+    fit: Fit,
+    store: StackStore,
+    i: int,
+    gain: float,
+    pixels: Array,
+    variance: float,
+    member: Array,
+    groups: int,
+) -> Array:
+    """Median residual and mean weight of a stack: of all pixels, then without each group."""
+    good = store.n[i, pixels] > 0
+    if not good.all():
+        pixels, member = pixels[good], member[good]
+    n = store.n[i, pixels].astype(np.float64)
+    residual = store.mean[i, pixels] - fit.values[0, pixels] - gain * fit.values[1, pixels]
+    err2 = 0.0 if store.err2 is None else store.err2[i, pixels] / n**2
+    error2 = variance / n + err2
+    weight = np.where(error2 > 0, 1 / np.where(error2 > 0, error2, 1), n)
+    counts = np.bincount(member, minlength=groups)
+    weights = np.bincount(member, weight, minlength=groups)
+    keeps = [np.ones(groups, dtype=bool), *~np.eye(groups, dtype=bool)]
+    with np.errstate(invalid="ignore"):
+        means = [weights[keep].sum() / counts[keep].sum() for keep in keeps]
+    return np.array([_medians_of(residual, member, counts, keeps), means])
+
+
+def _medians_of(x: Array, member: Array, counts: Array, keeps: Sequence[Array]) -> list[float]:
+    """Medians of x over the groups of pixels to keep; NaN where there are none."""
+    if x.size == 0:
+        return [np.nan] * len(keeps)
+    # Only values about the median of all can be one of them, unless groups differ much.
+    low, high = bracket(x[:: stride(x.size)])
+    near = (x >= low) & (x <= high)
+    about, group = x[near], member[near]
+    below = np.bincount(member[x < low], minlength=counts.size)
+    medians = []
+    for keep in keeps:
+        median = middle(int(counts[keep].sum()), int(below[keep].sum()), about[keep[group]])
+        if median is None:
+            some = x[keep[member]]
+            median = float(np.median(some)) if some.size else np.nan
+        medians.append(median)
+    return medians
 
 
 def image_statistics(
     fit: Fit,
     store: StackStore,
     stacks: Sequence[Stack],
-    imaging: Array,
+    image: Group,
     read_noise: float | None = None,
 ) -> ImageStatistics:
     """Statistics over the fitted pixels of the imaging area.
@@ -186,41 +257,40 @@ def image_statistics(
     ----------
     fit, store, stacks
         As in `bias_offset`.
-    imaging : ndarray of int
-        Pixels of the imaging area, telemetry rows left out.
+    image : Group
+        These pixels.
     read_noise : float, optional
         Where the noise model gave it; else it is read off the stack of lowest g t.
     """
-    pixels = imaging[fit.fitted[imaging]]
-    if pixels.size == 0:
+    size, means = image.means(fit.values)
+    if size == 0:
         nothing = (np.nan,) * 3
         return ImageStatistics(nothing, np.nan, nothing, np.nan)
-    F, C, D = fit.values[:, pixels]
     if read_noise is None:
-        read_noise = _read_noise(F, C, D, store, stacks, pixels)
-    variances = _variances(fit, stacks, pixels)
+        read_noise = _read_noise(fit, means, store, stacks, image)
+    variances = _variances(fit, stacks, image)
     return ImageStatistics(
-        means=(float(F.mean()), float(C.mean()), float(D.mean())),
-        median_f=float(np.median(F)),
+        means=(float(means[0]), float(means[1]), float(means[2])),
+        median_f=image.median(fit.values[0]),
         variances=(float(variances[0]), float(variances[1]), float(variances[2])),
         read_noise=read_noise,
     )
 
 
-def _variances(fit: Fit, stacks: Sequence[Stack], pixels: Array) -> Array:
+def _variances(fit: Fit, stacks: Sequence[Stack], image: Group) -> Array:
     if fit.residual_variance is None:
-        mean: Array = np.mean(fit.errors[:, pixels] ** 2, axis=1)
-        return mean
+        return np.array([image.covariance(error, error, 0.0, 0.0) for error in fit.errors])
     gain, gain_time = design(stacks)
     X = np.column_stack([np.ones_like(gain), gain, gain_time])
     scale = np.abs(X).max(axis=0)
     Q = np.diag(np.linalg.inv((X / scale).T @ (X / scale))) / scale**2
-    variances: Array = float(np.mean(fit.residual_variance[pixels])) * Q
+    _, (mean,) = image.means(fit.residual_variance[None])
+    variances: Array = float(mean) * Q
     return variances
 
 
 def _read_noise(
-    F: Array, C: Array, D: Array, store: StackStore, stacks: Sequence[Stack], pixels: Array
+    fit: Fit, means: Array, store: StackStore, stacks: Sequence[Stack], image: Group
 ) -> float:
     """Read noise from the mean frame of the stack with the smallest g t.
 
@@ -230,15 +300,20 @@ def _read_noise(
     gain, gain_time = design(stacks)
     low = int(np.argmin(gain_time))
     partner = _partner(gain, gain_time, [stack.exposure_time for stack in stacks], low)
-    y, other = store.mean[low, pixels], store.mean[partner, pixels]
-    spread = float(np.std(y) * np.std(other))
-    covariance = float(np.mean((y - y.mean()) * (other - other.mean())))
+    F, C, D = fit.values
+    y, other = store.mean[low], store.mean[partner]
+    y_0, other_0 = (image.means(frame[None])[1][0] for frame in (y, other))
+    v_y = image.covariance(y, y, y_0, y_0)
+    spread = np.sqrt(v_y * image.covariance(other, other, other_0, other_0))
+    covariance = image.covariance(y, other, y_0, other_0)
     correlation = covariance / spread if spread > 0 else 0.0
     n = float(np.mean(store.n[low], dtype=np.float64))
-    charge = stacks[low].exposure_time * D + C
-    variance = (
-        n * np.var(y) - gain[low] ** 2 * np.var(charge) - ((n - 1) * correlation + 1) * np.var(F)
+    time = stacks[low].exposure_time
+    v_f, v_c, v_d = (
+        image.covariance(x, x, x_0, x_0) for x, x_0 in zip((F, C, D), means, strict=True)
     )
+    v_charge = v_c + 2 * time * image.covariance(C, D, means[1], means[2]) + time**2 * v_d
+    variance = n * v_y - gain[low] ** 2 * v_charge - ((n - 1) * correlation + 1) * v_f
     if variance < 0:
         warnings.warn(
             "the read noise cannot be estimated from these stacks (its variance comes out "

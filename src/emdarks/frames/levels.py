@@ -105,7 +105,10 @@ class LevelledSource:
         reader = self.inner.open()
         try:
             stored, err, dq = reader.pixels(0, rows * cols, scratch)
-            data, flags = np.empty(stored.size), np.empty(stored.size, np.uint16)
+            # Fresh memory is expensive: numbers that were made from a file are nobody else's.
+            own = isinstance(self.inner, FileSource) and stored.dtype == np.float64
+            data = stored if own and stored.flags.writeable else np.empty(stored.size)
+            flags = np.empty(stored.size, np.uint16)
             frame = bias_frame(self.levels.frame, self.shape) if self.levels.frame else None
             level_run(stored, self.levels.bias, frame, self.levels.saturation, data, flags)
             unpacked = reader.bytes_unpacked + scratch.bytes_read
@@ -135,9 +138,20 @@ def _row_levels(columns: Array, flagged: Array | None, statistic: str) -> Array:
     return level[:, np.newaxis]
 
 
-@lru_cache(maxsize=4)
 def bias_frame(path: str, shape: tuple[int, int]) -> Array:
-    """Pixels of a bias frame, flat; held once for all frames."""
+    """Pixels of a bias frame, flat; held once for all frames.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or has another shape.
+    """
+    file = Path(path)
+    return _bias_frame(path, shape, file.stat().st_mtime_ns if file.exists() else 0)
+
+
+@lru_cache(maxsize=4)
+def _bias_frame(path: str, shape: tuple[int, int], _time: int) -> Array:
     layout = scan_file(path)
     if layout.image.shape != shape:
         raise InputError(

@@ -2,9 +2,13 @@
 
 Model of the mean of stack i: y_i = F + g_i C + g_i t_i D inside the imaging area,
 F + g_i C outside it; variance of a sample rn^2 + kappa g^2 (C + t D). The steps and their
-reasons stand on the method page of the documentation. Every sweep gathers one pixel's
-column of the moments into small local arrays and works there; G_ki is the linear map from
-means to parameters, beta_k = sum_i G_ki y_i.
+reasons stand on the method page of the documentation. Pixels are taken in runs, as in
+`emdarks.kernels.fit`; those of a run are all inside or all outside the imaging area, where
+g t counts as 0. G_ki is the linear map from means to parameters, beta_k = sum_i G_ki y_i.
+
+Arrays of a run by stack - weights w, q = 1/n, what input errors add to the variance of a mean
+s = sum(s_j^2) / n^2, variances V - have a row for each stack; a stack that cannot be used has
+w = 0 and so G = 0.
 """
 
 from __future__ import annotations
@@ -16,17 +20,53 @@ import numpy.typing as npt
 
 from emdarks.kernels._jit import inline, jit
 from emdarks.kernels.fit import (
-    PIVOT,
-    Six,
+    C_,
+    CHUNK,
+    D_,
+    F_,
+    FULL,
+    Q_1G,
+    Q_1H,
+    Q_11,
+    Q_GG,
+    Q_GH,
+    Q_HH,
+    R_1,
+    R_G,
+    R_H,
+    ROW,
+    ROWS,
+    S_1G,
+    S_1H,
+    S_11,
+    S_GG,
+    S_GH,
+    S_HH,
+    U_,
+    USED,
+    V_,
+    X_,
+    Y_,
+    Z_,
     add_derivatives,
-    gather,
-    inverse3,
-    map_row,
-    normal_matrix,
-    solve,
+    add_normal,
+    add_products,
+    add_residuals,
+    apply_inverse,
+    clear,
+    complete,
+    flag_unfittable,
+    invert,
+    padded,
+    put_row,
+    put_rows,
+    row_sum,
+    run_end,
+    spread_row,
+    to_errors,
 )
 
-__all__ = ["final_sweep", "first_sweep", "hot_scale_sweep", "pool_sums", "second_sweep"]
+__all__ = ["HOT", "final_sweep", "first_sweep", "pool_sweep", "second_sweep", "survey"]
 
 Array = npt.NDArray[Any]
 
@@ -39,63 +79,160 @@ V_FLOOR = 0.1
 
 EQUAL, COUNTS, POOLED = 0, 1, 2
 
+#: Groups of pixels: 0 outside and 1 inside the imaging area, 2 more where hot, else not fitted.
+HOT, UNFITTED = 2, -1
 
-@inline
-def _invert(dark: bool, sums: Six) -> tuple[Six, bool]:
-    """Inverse of the normal matrix, or of its part for F and C where there is no D."""
-    if dark:
-        return inverse3(sums)
-    s_1, s_g, _, s_gg, _, _ = sums
-    zero = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-    if s_1 <= 0.0 or s_gg <= 0.0:
-        return zero, False
-    pivot = 1.0 - s_g * s_g / (s_1 * s_gg)
-    if not pivot > PIVOT:
-        return zero, False
-    b = -s_g / (s_1 * s_gg * pivot)
-    return (1.0 / (s_1 * pivot), b, 0.0, 1.0 / (s_gg * pivot), 0.0, 0.0), True
+# Rows of the final sweep: sum of weights, offsets of C and D, 1 where errors are the pixel's own.
+TOTAL, OFFSET_C, OFFSET_D, OWN = R_1, R_G, R_H, FULL
 
 
-@inline
-def _gather_err(p: int, err2: Array | None, counts: Array, q: Array, s: Array) -> None:
-    """1/n, and what input errors add to the variance of a mean, sum(s^2) / n^2; 0 for n = 0."""
-    for i in range(counts.size):
-        q[i] = 1.0 / counts[i] if counts[i] > 0.0 else 0.0
-        s[i] = 0.0
-        if err2 is not None:
-            s[i] = err2[i, p] * q[i] * q[i]
+@jit
+def _rank(m: int, dark: bool, g: Array, h: Array, plain: Array, rows: Array) -> None:
+    """Whether the usable stacks of each pixel tell the parameters apart (row Z)."""
+    alike = complete(m, plain.size // ROW, rows)
+    # Where every stack is usable one pixel stands for all.
+    some = 1 if alike else m
+    clear(rows, S_11, S_HH)
+    for i in range(0, g.size, 2):
+        add_normal(0, some, i, g, h, plain, rows)
+    _without_dark(some, dark, rows)
+    invert(some, rows)
+    spread_row(m, rows, FULL, Z_, alike)
 
 
-@inline
-def _weigh(
-    kind: int,
-    counts: Array,
-    q: Array,
-    s: Array,
-    v: Array,
-    kappa: float,
+@jit
+def _without_dark(m: int, dark: bool, rows: Array) -> None:
+    """Where there is no D, its place in the normal matrix is that of a unit matrix."""
+    if not dark:
+        for j in range(m):
+            rows[S_HH + j] = 1.0
+
+
+@jit
+def _add_pools(p: int, m: int, n: Array, m2: Array, rows: Array, out: Array) -> None:
+    """Add M2 and n - 1 of the pixels whose row Z is 1."""
+    for i in range(n.shape[0]):
+        for j in range(m):
+            count = float(n[i, p + j])
+            use = (count > 1.0) & (rows[Z_ + j] > 0.0)
+            rows[X_ + j] = m2[i, p + j] if use else 0.0
+            rows[Y_ + j] = count - 1.0 if use else 0.0
+        out[i, 0] += row_sum(rows, X_, m)
+        out[i, 1] += row_sum(rows, Y_, m)
+
+
+@jit
+def survey(
+    lo: int,
+    hi: int,
     gain: Array,
     time: Array,
-    above_c: float,
-    above_d: float,
-    w: Array,
+    n: Array,
+    m2: Array,
+    flags: Array,
+    imaging: Array,
+    group: Array,
+    stacks_used: Array,
+    dq: Array,
+    out: Array,
 ) -> None:
-    """Weights of a pixel's stacks: method page, eq. 4 (weights).
+    """Decide which pixels can be fitted, and add up their scatter.
 
-    Equal; n; or 1 / (v/n + s) with the pool's variance v, raised by the noise model where
-    the pixel lies ``above`` the pool. Never the pixel's own scatter: it is correlated with
-    the pixel's mean, and would bias the fit.
+    Parameters
+    ----------
+    lo, hi : int
+        Range of pixels.
+    gain, time : ndarray, shape (stacks,)
+        EM gain and exposure time.
+    n, m2, flags : ndarray, shape (stacks, pixels)
+        Moments.
+    imaging : ndarray of bool, shape (pixels,)
+        Where there is dark current.
+    group, stacks_used, dq : ndarray of integers, shape (pixels,)
+        Receive 0 outside and 1 inside the imaging area, -1 where no fit is possible; the
+        usable stacks; the flags where no fit is possible.
+    out : ndarray, shape (2, stacks, 2)
+        Receives, outside and inside the imaging area, sum of M2 and of n - 1.
     """
-    for i in range(counts.size):
-        if counts[i] == 0.0:
-            w[i] = 0.0
-        elif kind == EQUAL:
-            w[i] = 1.0
-        elif kind == COUNTS:
-            w[i] = counts[i]
-        else:
-            excess = kappa * gain[i] * gain[i] * (above_c + time[i] * above_d)
-            w[i] = 1.0 / ((v[i] + max(excess, 0.0)) * q[i] + s[i])
+    out[:] = 0.0
+    g, h, none = padded(gain), padded(gain * time), padded(0.0 * gain)
+    rows, plain = np.empty(ROWS * ROW), np.zeros(g.size * ROW)
+    p = lo
+    while p < hi:
+        m = run_end(p, hi, imaging) - p
+        dark = imaging[p]
+        clear(rows, USED, USED)
+        for i in range(gain.size):
+            at = i * ROW
+            for j in range(m):
+                usable = 1.0 if n[i, p + j] > 0 else 0.0
+                plain[at + j] = usable
+                rows[USED + j] += usable
+        _rank(m, dark, g, h if dark else none, plain, rows)
+        _decide(p, m, dark, n, flags, group, stacks_used, dq, rows)
+        _add_pools(p, m, n, m2, rows, out[int(dark)])
+        p += m
+
+
+@jit
+def _decide(
+    p: int,
+    m: int,
+    dark: bool,
+    n: Array,
+    flags: Array,
+    group: Array,
+    stacks_used: Array,
+    dq: Array,
+    rows: Array,
+) -> None:
+    """Groups, usable stacks and flags of a run; row Z becomes 0 where a stack is wanting."""
+    least, member = (4.0, 1) if dark else (3.0, 0)
+    unfitted = 0
+    for j in range(m):
+        fit = (rows[Z_ + j] > 0.0) & (rows[USED + j] >= least)
+        rows[Z_ + j] = 1.0 if fit else 0.0
+        unfitted += 0 if fit else 1
+    for j in range(m):
+        stacks_used[p + j] = int(rows[USED + j])
+    group[p : p + m] = member
+    dq[p : p + m] = 0
+    if unfitted > 0:
+        for j in range(m):
+            if rows[Z_ + j] == 0.0:
+                group[p + j] = UNFITTED
+                flag_unfittable(p + j, n, flags, dq)
+
+
+@jit
+def pool_sweep(
+    lo: int, hi: int, n: Array, m2: Array, imaging: Array, group: Array, out: Array
+) -> None:
+    """Sums of M2 and n - 1 over the pixels that are fitted and not hot.
+
+    Parameters
+    ----------
+    group : ndarray of int8, shape (pixels,)
+        Groups of the pixels.
+    lo, hi, n, m2, imaging, out
+        As in `survey`.
+    """
+    out[:] = 0.0
+    rows = np.empty(ROWS * ROW)
+    p = lo
+    while p < hi:
+        m = run_end(p, hi, imaging) - p
+        region = int(imaging[p])
+        _mark_cold(p, m, group, region, rows)
+        _add_pools(p, m, n, m2, rows, out[region])
+        p += m
+
+
+@jit
+def _mark_cold(p: int, m: int, group: Array, region: int, rows: Array) -> None:
+    """Row Z: 1 for the pixels of a region that are fitted and not hot."""
+    for j in range(m):
+        rows[Z_ + j] = 1.0 if group[p + j] == region else 0.0
 
 
 @jit
@@ -106,123 +243,138 @@ def first_sweep(
     time: Array,
     n: Array,
     mean: Array,
-    flags: Array,
-    imaging: Array,
-    first: Array,
-    stacks_used: Array,
-    fitted: Array,
-    dq: Array,
-) -> None:
-    """Fit with weights n, and decide which pixels can be fitted.
-
-    Parameters
-    ----------
-    lo, hi : int
-        Range of pixels.
-    gain, time : ndarray, shape (stacks,)
-        EM gain and exposure time.
-    n, mean, flags : ndarray, shape (stacks, pixels)
-        Moments.
-    imaging : ndarray of bool, shape (pixels,)
-        Where there is dark current.
-    first : ndarray, shape (2, pixels)
-        Receives C and D.
-    stacks_used, fitted, dq : ndarray, shape (pixels,)
-        Receive the usable stacks, whether a fit is possible, and the flags where not.
-    """
-    counts, y, w = np.empty(gain.size), np.empty(gain.size), np.empty(gain.size)
-    nothing = np.zeros(gain.size)
-    for p in range(lo, hi):
-        dark = imaging[p]
-        used = gather(p, n, mean, counts, y)
-        stacks_used[p] = used
-        _weigh(EQUAL, counts, nothing, nothing, nothing, 0.0, gain, time, 0.0, 0.0, w)
-        _, full = _invert(dark, normal_matrix(gain, time, w))
-        fitted[p] = full and used >= (4 if dark else 3)
-        first[0, p], first[1, p] = 0.0, 0.0
-        dq[p] = dq.dtype.type(0)
-        if not fitted[p]:
-            flagged = dq.dtype.type(0)
-            for i in range(gain.size):
-                if n[i, p] == 0:
-                    flagged |= flags[i, p]
-            dq[p] = flagged if flagged != 0 else dq.dtype.type(1)
-            continue
-        _weigh(COUNTS, counts, nothing, nothing, nothing, 0.0, gain, time, 0.0, 0.0, w)
-        a, _ = _invert(dark, normal_matrix(gain, time, w))
-        _, first[0, p], first[1, p] = solve(a, gain, time, w, y)
-
-
-@jit
-def hot_scale_sweep(
-    lo: int,
-    hi: int,
-    gain: Array,
-    time: Array,
-    n: Array,
     v0: Array,
     imaging: Array,
-    fitted: Array,
+    values: Array,
     scale: Array,
     jump: Array,
 ) -> None:
-    """How far noise, and one electron, can move C and D of the first fit.
+    """Fit with weights n; how far noise, and one electron, can move C and D of that fit.
 
     Parameters
     ----------
+    mean : ndarray, shape (stacks, pixels)
+        Means.
     v0 : ndarray, shape (2, stacks)
         Variances pooled over all pixels, outside and inside the imaging area.
+    values : ndarray, shape (3, pixels)
+        Receives F, C and D; any number where no fit is possible.
     scale : ndarray, shape (2, pixels)
         Receives u^2 = sum_i G_ki^2 v0_i / n_i for C and D.
     jump : ndarray, shape (2, pixels)
         Receives max_i G_ki g_i / n_i, 0 at least.
-    lo, hi, gain, time, n, imaging, fitted
-        As in `first_sweep`.
+    lo, hi, gain, time, n, imaging
+        As in `survey`.
     """
-    counts, w = np.empty(gain.size), np.empty(gain.size)
-    nothing = np.zeros(gain.size)
-    for p in range(lo, hi):
-        scale[:, p], jump[:, p] = 0.0, 0.0
-        if not fitted[p]:
-            continue
-        for i in range(gain.size):
-            counts[i] = n[i, p]
+    g, h, none = padded(gain), padded(gain * time), padded(0.0 * gain)
+    rows, w = np.empty(ROWS * ROW), np.zeros(g.size * ROW)
+    p = lo
+    while p < hi:
+        m = run_end(p, hi, imaging) - p
         dark = imaging[p]
-        _weigh(COUNTS, counts, nothing, nothing, nothing, 0.0, gain, time, 0.0, 0.0, w)
-        a, _ = _invert(dark, normal_matrix(gain, time, w))
+        h_here = h if dark else none
         for i in range(gain.size):
-            if counts[i] == 0.0:
-                continue
-            for k in range(2 if dark else 1):
-                G = map_row(k + 1, a, w[i], gain[i], gain[i] * time[i])
-                scale[k, p] += G * G * v0[int(dark), i] / counts[i]
-                jump[k, p] = max(jump[k, p], G * gain[i] / counts[i])
+            at = i * ROW
+            for j in range(m):
+                w[at + j] = float(n[i, p + j])
+        clear(rows, S_11, FULL)
+        for i in range(0, g.size, 2):
+            add_normal(0, m, i, g, h_here, w, rows)
+            add_products(p, m, i, g, h_here, mean, w, rows)
+        _without_dark(m, dark, rows)
+        invert(m, rows)
+        apply_inverse(m, rows)
+        put_rows(p, m, rows, (F_, C_, D_), values)
+        for k in range(2):
+            _reach(m, k + 1, g, h_here, v0[int(dark)], w, rows)
+            put_row(p, m, rows, X_, scale[k])
+            put_row(p, m, rows, Y_, jump[k])
+        p += m
+
+
+@inline
+def _columns(k: int) -> tuple[int, int, int]:
+    """Rows of the inverse that make parameter k (1 C, 2 D): G_ki = w_i (a + b g_i + c g_i t_i)."""
+    return (S_1G, S_GG, S_GH) if k == 1 else (S_1H, S_GH, S_HH)
 
 
 @jit
-def pool_sums(
-    lo: int, hi: int, n: Array, m2: Array, imaging: Array, keep: Array, out: Array
-) -> None:
-    """Sums of M2 and n - 1 over the pixels to keep.
+def _reach(m: int, k: int, g: Array, h: Array, v0: Array, w: Array, rows: Array) -> None:
+    """Rows X and Y: sum_i G_ki^2 v0_i / n_i and max_i G_ki g_i / n_i, with weights w = n."""
+    a, b, c = _columns(k)
+    clear(rows, X_, Y_)
+    for i in range(v0.size):
+        at, g_i, h_i, v_i = i * ROW, g[i], h[i], v0[i]
+        for j in range(m):
+            each = rows[a + j] + rows[b + j] * g_i + rows[c + j] * h_i
+            rows[X_ + j] += each * each * w[at + j] * v_i
+            moved = each * g_i if w[at + j] > 0.0 else 0.0
+            rows[Y_ + j] = moved if moved > rows[Y_ + j] else rows[Y_ + j]
 
-    Parameters
-    ----------
-    lo, hi, n, imaging
-        As in `first_sweep`.
-    m2 : ndarray, shape (stacks, pixels)
-        Sums of squared deviations.
-    keep : ndarray of bool, shape (pixels,)
-        Which pixels count.
-    out : ndarray, shape (2, stacks, 2)
-        Receives, outside and inside the imaging area, sum of M2 and of n - 1.
+
+@jit
+def _weigh(
+    p: int,
+    m: int,
+    kind: int,
+    n: Array,
+    err2: Array | None,
+    v: Array,
+    w: Array,
+    q: Array,
+    s: Array,
+) -> None:
+    """Weights of a run's stacks: method page, eq. 4 (weights).
+
+    Equal; n; or 1 / (v/n + s) with the pool's variance v. Never the pixel's own scatter: it is
+    correlated with the pixel's mean, and would bias the fit.
     """
-    out[:] = 0.0
-    for i in range(n.shape[0]):
-        for p in range(lo, hi):
-            if keep[p] and n[i, p] > 1:
-                region = int(imaging[p])
-                out[region, i, 0] += m2[i, p]
-                out[region, i, 1] += float(n[i, p]) - 1.0
+    for i in range(v.size):
+        at, v_i = i * ROW, v[i]
+        inverse = 1.0 / v_i if v_i > 0.0 else 0.0
+        for j in range(m):
+            count = float(n[i, p + j])
+            each = 1.0 / (count if count > 0.0 else 1.0)
+            q[at + j] = each if count > 0.0 else 0.0
+            w[at + j] = count * inverse
+        if err2 is not None:
+            for j in range(m):
+                s[at + j] = err2[i, p + j] * q[at + j] * q[at + j]
+                variance = v_i * q[at + j] + s[at + j]
+                weight = 1.0 / (variance if variance > 0.0 else 1.0)
+                w[at + j] = weight if variance > 0.0 else 0.0
+        if kind != POOLED:
+            for j in range(m):
+                count = float(n[i, p + j])
+                usable = 1.0 if count > 0.0 else 0.0
+                w[at + j] = count if kind == COUNTS else usable
+
+
+@jit
+def _weigh_hot(
+    p: int,
+    m: int,
+    gain: Array,
+    time: Array,
+    v: Array,
+    kappa: float,
+    hot: Array,
+    above: Array,
+    start: int,
+    w: Array,
+    q: Array,
+    s: Array,
+) -> int:
+    """Variances raised by the noise model where a pixel lies above the pool; next hot pixel."""
+    while start < hot.size and hot[start] < p + m:
+        j = hot[start] - p
+        for i in range(gain.size):
+            if q[i * ROW + j] > 0.0:
+                charge = above[0, start] + time[i] * above[1, start]
+                excess = max(kappa * gain[i] * gain[i] * charge, 0.0)
+                w[i * ROW + j] = 1.0 / ((v[i] + excess) * q[i * ROW + j] + s[i * ROW + j])
+        start += 1
+    return start
 
 
 @jit
@@ -235,64 +387,102 @@ def second_sweep(
     mean: Array,
     err2: Array | None,
     imaging: Array,
-    fitted: Array,
+    group: Array,
+    hot: Array,
     above: Array,
     v: Array,
     kappa: Array,
     kind: Array,
     values: Array,
     own: Array,
-    slope: Array,
+    out: Array,
 ) -> None:
     """Fit with the final weights; what is needed to judge the spread over pixels.
 
     Parameters
     ----------
-    above : ndarray, shape (2, pixels)
-        C and D above the pool, for the weights of hot pixels; 0 for others.
+    err2 : ndarray, shape (stacks, pixels), or None
+        Sums of squared errors.
+    hot, above : ndarray, shape (hot pixels,), (2, hot pixels)
+        Hot pixels, ascending, and their C and D above the pool.
     v, kappa, kind : ndarray, shape (2, stacks), (2,), (2,)
         Outside and inside the imaging area: variances, excess noise, kind of weights.
     values : ndarray, shape (3, pixels)
-        Receives F, C, D.
-    own, slope : ndarray, shape (2, pixels)
-        Receive, for C and D, the error variance with the pool's v, and its derivative to
-        the parameter.
-    lo, hi, gain, time, n, mean, err2, imaging, fitted
-        As in `first_sweep`.
+        F, C, D of the first fit, from which this one starts; receives F, C, D.
+    own : ndarray, shape (2, pixels)
+        Receives, for C and D, the error variance with the pool's v, of pixels not hot.
+    out : ndarray, shape (2, 2)
+        Receives, by region, for C and D, the sum over pixels not hot of the derivative of
+        ``own`` to the parameter.
+    lo, hi, gain, time, n, mean, imaging, group
+        As in `first_sweep` and `pool_sweep`.
     """
-    counts, y = np.empty(gain.size), np.empty(gain.size)
-    w, s, q = np.empty(gain.size), np.empty(gain.size), np.empty(gain.size)
-    for p in range(lo, hi):
-        values[:, p], own[:, p], slope[:, p] = 0.0, 0.0, 0.0
-        if not fitted[p]:
-            continue
+    out[:] = 0.0
+    g, h, none = padded(gain), padded(gain * time), padded(0.0 * gain)
+    rows, w = np.empty(ROWS * ROW), np.zeros(g.size * ROW)
+    q, s = np.zeros(w.size), np.zeros(w.size)
+    p, next_hot = lo, int(np.searchsorted(hot, lo))
+    while p < hi:
+        m = run_end(p, hi, imaging) - p
         dark = imaging[p]
-        region = int(dark)
-        gather(p, n, mean, counts, y)
-        _gather_err(p, err2, counts, q, s)
-        _weigh(
-            kind[region],
-            counts,
-            q,
-            s,
-            v[region],
-            kappa[region],
-            gain,
-            time,
-            above[0, p],
-            above[1, p],
-            w,
-        )
-        a, _ = _invert(dark, normal_matrix(gain, time, w))
-        values[0, p], values[1, p], values[2, p] = solve(a, gain, time, w, y)
-        for i in range(gain.size):
-            if counts[i] == 0.0:
-                continue
-            for k in range(2 if dark else 1):
-                G2 = map_row(k + 1, a, w[i], gain[i], gain[i] * time[i]) ** 2
-                tau = 1.0 if k == 0 else time[i]
-                own[k, p] += G2 * (v[region, i] * q[i] + s[i])
-                slope[k, p] += G2 * kappa[region] * gain[i] * gain[i] * tau * q[i]
+        z, h_here = int(dark), h if dark else none
+        _weigh(p, m, kind[z], n, err2, v[z], w, q, s)
+        if kind[z] == POOLED:
+            next_hot = _weigh_hot(p, m, gain, time, v[z], kappa[z], hot, above, next_hot, w, q, s)
+        _load(p, m, values, rows)
+        clear(rows, S_11, R_H)
+        for i in range(0, g.size, 2):
+            add_normal(0, m, i, g, h_here, w, rows)
+            add_residuals(p, m, i, g, h_here, mean, w, rows)
+        _without_dark(m, dark, rows)
+        invert(m, rows)
+        apply_inverse(m, rows)
+        _mark_cold(p, m, group, z, rows)
+        put_rows(p, m, rows, (F_, C_, D_), values)
+        for k in range(1, 3 if dark else 2):
+            _own_errors(m, k, g, h_here, kappa[z], time, v[z], w, q, s, rows)
+            put_row(p, m, rows, X_, own[k - 1])
+            out[z, k - 1] += row_sum(rows, Y_, m)
+        p += m
+
+
+@jit
+def _load(p: int, m: int, values: Array, rows: Array) -> None:
+    """F, C, D of a run."""
+    for j in range(m):
+        rows[F_ + j] = values[0, p + j]
+    for j in range(m):
+        rows[C_ + j] = values[1, p + j]
+    for j in range(m):
+        rows[D_ + j] = values[2, p + j]
+
+
+@jit
+def _own_errors(
+    m: int,
+    k: int,
+    g: Array,
+    h: Array,
+    kappa: float,
+    time: Array,
+    v: Array,
+    w: Array,
+    q: Array,
+    s: Array,
+    rows: Array,
+) -> None:
+    """Rows X and Y: error variance of C (k = 1) or D, and its derivative, 0 for hot pixels."""
+    a, b, c = _columns(k)
+    clear(rows, X_, Y_)
+    for i in range(v.size):
+        at, g_i, h_i, v_i = i * ROW, g[i], h[i], v[i]
+        slope = kappa * g_i * g_i * (1.0 if k == 1 else time[i])
+        for j in range(m):
+            G = w[at + j] * (rows[a + j] + rows[b + j] * g_i + rows[c + j] * h_i)
+            rows[X_ + j] += G * G * (v_i * q[at + j] + s[at + j])
+            rows[Y_ + j] += G * G * slope * q[at + j]
+    for j in range(m):
+        rows[Y_ + j] = rows[Y_ + j] if rows[Z_ + j] > 0.0 else 0.0
 
 
 @inline
@@ -301,7 +491,7 @@ def _ramp(u: float) -> float:
     return u * u * (3.0 - 2.0 * u)
 
 
-@inline
+@jit
 def _follow(
     x: float, e2: float, spread: float, slope: float, mu3: float, gate: float, jump: float
 ) -> float:
@@ -313,10 +503,10 @@ def _follow(
     true values over pixels, ``slope`` d e2 / d(value), mu3 the third moment of the error,
     ``jump`` what one electron does.
     """
-    if slope <= 0.0 or e2 <= 0.0:
+    if slope <= 0.0 or e2 <= 0.0 or (x <= 0.0 and gate == 0.0):
         return 0.0
     c = slope / e2
-    b = gate * (spread / (spread + e2)) ** POWER
+    b = gate * (spread / (spread + e2)) ** POWER if gate > 0.0 else 0.0
     width = np.sqrt(spread + e2)
     near = FOLLOW_LOW * width + JUMP_LOW * jump
     far = _ramp((x - near) / (FOLLOW_HIGH * width + JUMP_HIGH * jump - near))
@@ -327,58 +517,387 @@ def _follow(
     return moved
 
 
-@inline
-def _offset(
+@jit
+def _error_variances(
+    m: int, k: int, g: Array, h: Array, w: Array, q: Array, s: Array, V: Array, rows: Array
+) -> None:
+    """Row X: error variance of C (k = 1) or D with the variances V."""
+    a, b, c = _columns(k)
+    clear(rows, X_, X_)
+    for at in range(0, V.size, ROW):
+        g_i, h_i = g[at // ROW], h[at // ROW]
+        for j in range(m):
+            G = w[at + j] * (rows[a + j] + rows[b + j] * g_i + rows[c + j] * h_i)
+            rows[X_ + j] += G * G * (V[at + j] * q[at + j] + s[at + j])
+
+
+@jit
+def _offsets(
+    first: int,
+    last: int,
     k: int,
-    a: Six,
     gain: Array,
+    h: Array,
     time: Array,
     w: Array,
     q: Array,
     s: Array,
     V: Array,
-    x: float,
     level: Array,
     spread: float,
     gate: float,
     kappa: float,
-) -> float:
-    """Offset from the pool's mean at which the variance of a pixel is taken (k: 1 C, 2 D)."""
-    if x <= 0.0 and gate == 0.0:
-        return 0.0
-    e2, slope, mu3, jump = 0.0, 0.0, 0.0, 0.0
-    k3 = 1.5 * kappa * kappa
+    rows: Array,
+) -> None:
+    """Offsets from the pool's mean at which the variances of some pixels are taken (k: 1 C, 2 D).
+
+    Row X, Y, U, V: error variance, its slope, third moment, what one electron does.
+    """
+    a, b, c = _columns(k)
+    for at in (X_, Y_, U_, V_):
+        for j in range(first, last):
+            rows[at + j] = 0.0
     for i in range(gain.size):
-        # Stacks that cannot be used have weight 0, and so G = 0.
-        g = gain[i]
-        G = map_row(k, a, w[i], g, g * time[i])
-        step = G * g * q[i]
+        at, g_i, h_i = i * ROW, gain[i], h[i]
         tau = 1.0 if k == 1 else time[i]
-        e2 += G * G * (V[i] * q[i] + s[i])
-        slope += step * G * g * kappa * tau
-        charge = max(level[0] + time[i] * level[1], 0.0)
-        mu3 += step * step * G * g * k3 * charge
-        jump = max(jump, step * kappa * 0.5)
-    moved = _follow(x, e2, spread, slope, mu3, gate, jump)
-    least = -max(float(level[k - 1]), 0.0)
-    return max(moved, least)
+        per_slope, per_jump = g_i * kappa * tau, kappa * 0.5
+        third = g_i * 1.5 * kappa * kappa * max(level[0] + time[i] * level[1], 0.0)
+        for j in range(first, last):
+            G = w[at + j] * (rows[a + j] + rows[b + j] * g_i + rows[c + j] * h_i)
+            step = G * g_i * q[at + j]
+            rows[X_ + j] += G * G * (V[at + j] * q[at + j] + s[at + j])
+            rows[Y_ + j] += step * G * per_slope
+            rows[U_ + j] += step * step * G * third
+            one = step * per_jump
+            rows[V_ + j] = one if one > rows[V_ + j] else rows[V_ + j]
+    value, out = (C_, OFFSET_C) if k == 1 else (D_, OFFSET_D)
+    middle, least = level[k - 1], -max(level[k - 1], 0.0)
+    for j in range(first, last):
+        x = rows[value + j] - middle
+        moved = _follow(x, rows[X_ + j], spread, rows[Y_ + j], rows[U_ + j], gate, rows[V_ + j])
+        rows[out + j] = max(moved, least)
 
 
-@inline
+@jit
+def _raise(
+    first: int,
+    last: int,
+    gain: Array,
+    time: Array,
+    v: Array,
+    floor: Array,
+    kappa: float,
+    V: Array,
+    rows: Array,
+) -> None:
+    """Variances by the noise model at the offsets of C and D."""
+    for i in range(gain.size):
+        at, v_i, least, time_i = i * ROW, v[i], floor[i], time[i]
+        each = kappa * gain[i] * gain[i]
+        for j in range(first, last):
+            raised = v_i + each * (rows[OFFSET_C + j] + time_i * rows[OFFSET_D + j])
+            V[at + j] = raised if raised > least else least
+
+
+@jit
+def _candidates(
+    p: int, m: int, k: int, group: Array, level: float, spread: float, rows: Array
+) -> int:
+    """Pixels that may lie beyond the scatter of the population (row Y); how many.
+
+    Row X has the error variance, which for hot pixels may be too large.
+    """
+    value, width = C_ if k == 1 else D_, FOLLOW_LOW * FOLLOW_LOW * (1.0 - 1e-9)
+    found = 0
+    for j in range(m):
+        x = rows[value + j] - level
+        far = (x > 0.0) & ((x * x > width * (spread + rows[X_ + j])) | (group[p + j] >= HOT))
+        rows[Y_ + j] = 1.0 if far else 0.0
+        found += 1 if far else 0
+    return found
+
+
+@jit
+def _follow_run(
+    p: int,
+    m: int,
+    k: int,
+    group: Array,
+    pooled: bool,
+    gain: Array,
+    h: Array,
+    time: Array,
+    w: Array,
+    q: Array,
+    s: Array,
+    v: Array,
+    floor: Array,
+    level: Array,
+    spread: float,
+    gate: float,
+    kappa: float,
+    V: Array,
+    rows: Array,
+    marks: Array,
+) -> None:
+    """Let the variances of a run follow C (k = 1) or D; ``marks`` where they do.
+
+    ``pooled`` says that variances are the pool's so far, and weights their inverse.
+    """
+    if gate > 0.0:
+        _offsets(0, m, k, gain, h, time, w, q, s, V, level, spread, gate, kappa, rows)
+        _raise(0, m, gain, time, v, floor, kappa, V, rows)
+        marks[:m] = True
+        return
+    # Only what lies far beyond the population is followed: few pixels.
+    if pooled:
+        spread_row(m, rows, S_GG if k == 1 else S_HH, X_, False)
+    else:
+        _error_variances(m, k, gain, h, w, q, s, V, rows)
+    if _candidates(p, m, k, group, level[k - 1], spread, rows) > 0:
+        for j in range(m):
+            if rows[Y_ + j] == 0.0:
+                continue
+            _offsets(j, j + 1, k, gain, h, time, w, q, s, V, level, spread, gate, kappa, rows)
+            _raise(j, j + 1, gain, time, v, floor, kappa, V, rows)
+            marks[j] = True
+
+
+@jit
 def _own_scatter(n: float, m2: float, V: float, g: float, charge: float, kappa: float) -> float:
     """Variance where a pixel is noisier than any model of it: then its own scatter counts."""
     excess = m2 - V * (n - 1.0)
     if n < 2.0 or V <= 0.0 or excess <= 0.0:
         return V
     f = excess / (V * (n - 1.0))
-    if f * f * (n - 1.0) < 2.0 * ODD_LOW * ODD_LOW:
-        return V  # not even against the least that a sample variance scatters
     k4 = 3.0 * kappa * kappa * kappa
     g2 = g * g
     deviation = np.sqrt(k4 * g2 * g2 * max(charge, 0.0) / (V * V * n) + 2.0 / (n - 1.0))
     jump = (JUMP_HIGH * g * kappa * 0.5) ** 2 / (V * n)
     share = _ramp(((f - jump) / deviation - ODD_LOW) / ODD_RANGE)
     return V + V * f * share
+
+
+@jit
+def _see_scatter(
+    p: int,
+    m: int,
+    n: Array,
+    m2: Array,
+    gain: Array,
+    charges: Array,
+    time: Array,
+    kappa: float,
+    q: Array,
+    V: Array,
+    rows: Array,
+    marks: Array,
+) -> None:
+    """Own scatter of pixels and stacks that are too noisy for ``V``; ``marks`` where.
+
+    The test of `_own_scatter` without its divisions tells the few.
+    """
+    for i in range(gain.size):
+        at, g = i * ROW, gain[i]
+        fourth, jump = (
+            3.0 * kappa * kappa * kappa * g * g * g * g,
+            (JUMP_HIGH * g * kappa * 0.5) ** 2,
+        )
+        charge, time_i = charges[i], time[i]
+        odd = 0
+        for j in range(m):
+            more = float(n[i, p + j]) - 1.0
+            away = m2[i, p + j] - V[at + j] * more - jump * q[at + j] * more
+            here = charge + rows[OFFSET_C + j] + time_i * rows[OFFSET_D + j]
+            here = here if here > 0.0 else 0.0
+            width = more * (more * fourth * here * q[at + j] + 2.0 * V[at + j] * V[at + j])
+            far = (away > 0.0) & (away * away > 0.999 * ODD_LOW * ODD_LOW * width)
+            rows[Y_ + j] = 1.0 if far & (more > 0.0) else 0.0
+            odd += 1 if far else 0
+        if odd > 0:
+            for j in range(m):
+                if rows[Y_ + j] == 0.0:
+                    continue
+                here = charge + rows[OFFSET_C + j] + time_i * rows[OFFSET_D + j]
+                count = float(n[i, p + j])
+                V[at + j] = _own_scatter(count, m2[i, p + j], V[at + j], g, here, kappa)
+                marks[j] = True
+
+
+@jit
+def _pixel_variances(
+    p: int,
+    m: int,
+    dark: bool,
+    pooled: bool,
+    n: Array,
+    m2: Array,
+    group: Array,
+    gain: Array,
+    h: Array,
+    time: Array,
+    v: Array,
+    floor: Array,
+    level: Array,
+    spread: Array,
+    gate: Array,
+    kappa: float,
+    w: Array,
+    q: Array,
+    s: Array,
+    V: Array,
+    rows: Array,
+    marks: Array,
+) -> None:
+    """Variance of a sample in each stack, as each pixel has it; ``marks`` where not the pool's."""
+    clear(rows, OFFSET_C, OFFSET_D)
+    for i in range(gain.size):
+        V[i * ROW : i * ROW + m] = v[i]
+    if kappa > 0.0:
+        for k in range(2 if dark else 1, 0, -1):
+            _follow_run(
+                p,
+                m,
+                k,
+                group,
+                pooled and (k == 2 or gate[1] == 0.0),
+                gain,
+                h,
+                time,
+                w,
+                q,
+                s,
+                v,
+                floor,
+                level,
+                spread[k - 1],
+                gate[k - 1],
+                kappa,
+                V,
+                rows,
+                marks,
+            )
+    charges = level[0] + time * level[1]
+    _see_scatter(p, m, n, m2, gain, charges, time, kappa, q, V, rows, marks)
+
+
+@jit
+def _sandwich(
+    first: int,
+    last: int,
+    g: Array,
+    h: Array,
+    time: Array,
+    gain_error: float,
+    w: Array,
+    q: Array,
+    s: Array,
+    V: Array,
+    rows: Array,
+) -> None:
+    """Sandwich G diag(V) G', V the variances of the means: method page, eq. 5 (cov).
+
+    Of the inverse matrix in rows S, in rows Q.
+    """
+    for k in range(6):
+        for j in range(first, last):
+            rows[Q_11 + k * ROW + j] = 0.0
+    for i in range(time.size):
+        at, each, time_i, g_i, h_i = i * ROW, gain_error * g[i], time[i], g[i], h[i]
+        for j in range(first, last):
+            b, c, e = rows[S_1G + j], rows[S_1H + j], rows[S_GH + j]
+            F = w[at + j] * (rows[S_11 + j] + b * g_i + c * h_i)
+            C = w[at + j] * (b + rows[S_GG + j] * g_i + e * h_i)
+            D = w[at + j] * (c + e * g_i + rows[S_HH + j] * h_i)
+            moved = each * (rows[C_ + j] + time_i * rows[D_ + j])
+            variance = V[at + j] * q[at + j] + s[at + j] + moved * moved
+            rows[Q_11 + j] += F * F * variance
+            rows[Q_1G + j] += F * C * variance
+            rows[Q_1H + j] += F * D * variance
+            rows[Q_GG + j] += C * C * variance
+            rows[Q_GH + j] += C * D * variance
+            rows[Q_HH + j] += D * D * variance
+
+
+@jit
+def _covariances(
+    m: int,
+    dark: bool,
+    pooled: bool,
+    g: Array,
+    h: Array,
+    time: Array,
+    gain_error: float,
+    w: Array,
+    q: Array,
+    s: Array,
+    V: Array,
+    rows: Array,
+    marks: Array,
+) -> None:
+    """Covariances of a run in rows Q.
+
+    Where variances are the pool's, and weights their inverse (``pooled``, and no mark), the
+    sandwich is the inverse matrix.
+    """
+    if not pooled or marks[:m].sum() > m // 8:
+        _sandwich(0, m, g, h, time, gain_error, w, q, s, V, rows)
+        return
+    for k in range(6):
+        spread_row(m, rows, S_11 + k * ROW, Q_11 + k * ROW, False)
+    if not dark:
+        clear(rows, Q_HH, Q_HH)
+    for j in range(m):
+        if marks[j]:
+            _sandwich(j, j + 1, g, h, time, gain_error, w, q, s, V, rows)
+
+
+@jit
+def _quality(
+    p: int,
+    m: int,
+    parameters: int,
+    kind: int,
+    g: Array,
+    h: Array,
+    mean: Array,
+    stacks_used: Array,
+    v: Array,
+    w: Array,
+    q: Array,
+    s: Array,
+    rows: Array,
+) -> None:
+    """Reduced chi-square by the pool's variances (row X), adjusted R^2 with the fit's weights (U).
+
+    Sums of squares about the weighted mean are those about F, less what the mean is off.
+    """
+    clear(rows, X_, V_)
+    for i in range(v.size):
+        at, g_i, h_i, v_i = i * ROW, g[i], h[i], v[i]
+        for j in range(m):
+            weight = w[at + j]
+            away = mean[i, p + j] - rows[F_ + j]
+            away = away if weight > 0.0 else 0.0
+            residual = away - (g_i * rows[C_ + j] + h_i * rows[D_ + j])
+            rows[X_ + j] += weight * residual * residual
+            rows[Y_ + j] += weight * away
+            rows[U_ + j] += weight * away * away
+        if kind != POOLED:
+            for j in range(m):
+                residual = mean[i, p + j] - rows[F_ + j] - g_i * rows[C_ + j] - h_i * rows[D_ + j]
+                residual = residual if q[at + j] > 0.0 else 0.0
+                variance = v_i * q[at + j] + s[at + j]
+                square = residual * residual / (variance if variance > 0.0 else 1.0)
+                rows[V_ + j] += square if variance > 0.0 else 0.0
+    for j in range(m):
+        used = float(stacks_used[p + j])
+        freedom = used - parameters
+        sse, total = rows[X_ + j], rows[TOTAL + j]
+        sst = rows[U_ + j] - rows[Y_ + j] * rows[Y_ + j] / (total if total > 0.0 else 1.0)
+        share = 1.0 - sse / (sst if sst > 0.0 else 1.0) * (used - 1.0) / freedom
+        rows[U_ + j] = share if sst > 0.0 else np.nan
+        rows[X_ + j] = (sse if kind == POOLED else rows[V_ + j]) / freedom
 
 
 @jit
@@ -392,7 +911,8 @@ def final_sweep(
     m2: Array,
     err2: Array | None,
     imaging: Array,
-    fitted: Array,
+    group: Array,
+    hot: Array,
     above: Array,
     v: Array,
     kappa: Array,
@@ -402,6 +922,7 @@ def final_sweep(
     spread: Array,
     gate: Array,
     gain_error: float,
+    stacks_used: Array,
     values: Array,
     errors: Array,
     correlations: Array,
@@ -422,8 +943,10 @@ def final_sweep(
         a pixel's variance follows the pixel.
     gain_error : float
         Relative 1-sigma error of each stack's gain, independent of each other.
+    stacks_used : ndarray of integers, shape (pixels,)
+        Usable stacks.
     values : ndarray, shape (3, pixels)
-        F, C, D of `second_sweep`.
+        F, C, D of `second_sweep`; 0 where no fit is possible.
     errors, correlations : ndarray, shape (3, pixels)
         Receive errors and the correlations F-C, F-D, C-D.
     chi2, r_squared : ndarray, shape (pixels,)
@@ -431,178 +954,97 @@ def final_sweep(
     derivatives : ndarray, shape (stacks + 1, 3)
         Receives the sums over the imaging area of d(F, C, D)/d(relative gain error), by
         stack, and in the last row the number of pixels.
-    lo, hi, gain, time, n, mean, err2, imaging, fitted, above, v, kappa, kind
+    lo, hi, gain, time, n, mean, err2, imaging, group, hot, above, v, kappa, kind
         As in `second_sweep`.
     """
-    counts, y = np.empty(gain.size), np.empty(gain.size)
-    w, s, V = np.empty(gain.size), np.empty(gain.size), np.empty(gain.size)
-    q = np.empty(gain.size)
     derivatives[:, :] = 0.0
-    for p in range(lo, hi):
-        correlations[:, p] = 0.0
-        if not fitted[p]:
-            values[:, p], errors[:, p] = 0.0, np.nan
-            chi2[p], r_squared[p] = np.nan, np.nan
-            continue
+    g, h, none = padded(gain), padded(gain * time), padded(0.0 * gain)
+    rows, w = np.empty(ROWS * ROW), np.zeros(g.size * ROW)
+    q, s, V = np.zeros(w.size), np.zeros(w.size), np.zeros(w.size)
+    marks = np.empty(CHUNK, np.bool_)
+    p, next_hot = lo, int(np.searchsorted(hot, lo))
+    while p < hi:
+        m = run_end(p, hi, imaging) - p
         dark = imaging[p]
-        z = int(dark)
-        used = gather(p, n, mean, counts, y)
-        _gather_err(p, err2, counts, q, s)
-        _weigh(kind[z], counts, q, s, v[z], kappa[z], gain, time, above[0, p], above[1, p], w)
-        a, _ = _invert(dark, normal_matrix(gain, time, w))
-        F, C, D = values[0, p], values[1, p], values[2, p]
-        _follow_pixel(
+        z, h_here = int(dark), h if dark else none
+        _weigh(p, m, kind[z], n, err2, v[z], w, q, s)
+        if kind[z] == POOLED:
+            next_hot = _weigh_hot(p, m, gain, time, v[z], kappa[z], hot, above, next_hot, w, q, s)
+        fitted = _load_fitted(p, m, group, values, marks, rows)
+        clear(rows, S_11, S_HH)
+        for i in range(0, g.size, 2):
+            add_normal(0, m, i, g, h_here, w, rows)
+        spread_row(m, rows, S_11, TOTAL, False)
+        _without_dark(m, dark, rows)
+        invert(m, rows)
+        if dark:
+            add_derivatives(m, g, h, w, rows, derivatives)
+            derivatives[gain.size, :] += fitted
+        _quality(p, m, 3 if dark else 2, kind[z], g, h_here, mean, stacks_used, v[z], w, q, s, rows)
+        put_row(p, m, rows, X_, chi2)
+        put_row(p, m, rows, U_, r_squared)
+        pooled = kind[z] == POOLED
+        _pixel_variances(
             p,
+            m,
             dark,
-            a,
-            gain,
-            time,
-            w,
-            counts,
-            q,
-            s,
+            pooled,
+            n,
             m2,
-            C,
-            D,
+            group,
+            gain,
+            h_here,
+            time,
             v[z],
             floor[z],
             level[z],
             spread[z],
             gate[z],
             kappa[z],
-            V,
-        )
-        for i in range(gain.size):
-            moved = gain_error * gain[i] * (C + time[i] * D)
-            V[i] = V[i] * q[i] + s[i] + moved * moved
-        _covariance(p, dark, a, gain, time, w, V, errors, correlations)
-        if dark:
-            add_derivatives(a, C, D, gain, time, w, derivatives)
-        chi2[p], r_squared[p] = _quality(
-            F,
-            C,
-            D,
-            gain,
-            time,
             w,
-            y,
-            used,
-            3 if dark else 2,
-            kind[z],
             q,
             s,
-            v[z],
+            V,
+            rows,
+            marks,
         )
+        pooled = pooled and gain_error == 0.0
+        _covariances(m, dark, pooled, g, h_here, time, gain_error, w, q, s, V, rows, marks)
+        to_errors(m, Q_11, rows)
+        put_rows(p, m, rows, (Q_11, Q_GG, Q_HH), errors)
+        put_rows(p, m, rows, (Q_1G, Q_1H, Q_GH), correlations)
+        if fitted < m:
+            _leave_out(p, m, group, values, errors, correlations, chi2, r_squared)
+        p += m
 
 
-@inline
-def _follow_pixel(
+@jit
+def _load_fitted(p: int, m: int, group: Array, values: Array, marks: Array, rows: Array) -> int:
+    """F, C, D of a run, 0 where not fitted; mark hot pixels; number of those fitted."""
+    _load(p, m, values, rows)
+    fitted = 0
+    for j in range(m):
+        here = group[p + j] >= 0
+        fitted += 1 if here else 0
+        marks[j] = group[p + j] >= HOT
+        rows[C_ + j] = rows[C_ + j] if here else 0.0
+        rows[D_ + j] = rows[D_ + j] if here else 0.0
+    return fitted
+
+
+@jit
+def _leave_out(
     p: int,
-    dark: bool,
-    a: Six,
-    gain: Array,
-    time: Array,
-    w: Array,
-    counts: Array,
-    q: Array,
-    s: Array,
-    m2: Array,
-    C: float,
-    D: float,
-    v: Array,
-    floor: Array,
-    level: Array,
-    spread: Array,
-    gate: Array,
-    kappa: float,
-    V: Array,
-) -> None:
-    """Variance of a sample in each stack, as this pixel has it."""
-    for i in range(gain.size):
-        V[i] = v[i]
-    d_c, d_d = 0.0, 0.0
-    if kappa > 0.0:
-        if dark:
-            d_d = _offset(
-                2, a, gain, time, w, q, s, V, D - level[1], level, spread[1], gate[1], kappa
-            )
-            for i in range(gain.size):
-                V[i] = max(v[i] + kappa * gain[i] * gain[i] * time[i] * d_d, floor[i])
-        d_c = _offset(1, a, gain, time, w, q, s, V, C - level[0], level, spread[0], gate[0], kappa)
-        if d_c != 0.0 or d_d != 0.0:
-            for i in range(gain.size):
-                more = kappa * gain[i] * gain[i] * (d_c + time[i] * d_d)
-                V[i] = max(v[i] + more, floor[i])
-    for i in range(gain.size):
-        charge = level[0] + d_c + time[i] * (level[1] + d_d if dark else 0.0)
-        V[i] = _own_scatter(counts[i], m2[i, p], V[i], gain[i], charge, kappa)
-
-
-@inline
-def _covariance(
-    p: int,
-    dark: bool,
-    a: Six,
-    gain: Array,
-    time: Array,
-    w: Array,
-    V: Array,
+    m: int,
+    group: Array,
+    values: Array,
     errors: Array,
     correlations: Array,
+    chi2: Array,
+    r_squared: Array,
 ) -> None:
-    """Sandwich G diag(V) G', V the variances of the means: method page, eq. 5 (cov)."""
-    c00, c01, c02, c11, c12, c22 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for i in range(gain.size):
-        h = gain[i] * time[i]
-        G0 = map_row(0, a, w[i], gain[i], h)
-        G1 = map_row(1, a, w[i], gain[i], h)
-        G2 = map_row(2, a, w[i], gain[i], h) if dark else 0.0
-        c00 += G0 * G0 * V[i]
-        c01 += G0 * G1 * V[i]
-        c02 += G0 * G2 * V[i]
-        c11 += G1 * G1 * V[i]
-        c12 += G1 * G2 * V[i]
-        c22 += G2 * G2 * V[i]
-    errors[0, p], errors[1, p], errors[2, p] = np.sqrt(c00), np.sqrt(c11), np.sqrt(c22)
-    correlations[0, p] = c01 / np.sqrt(c00 * c11) if c00 * c11 > 0.0 else 0.0
-    correlations[1, p] = c02 / np.sqrt(c00 * c22) if c00 * c22 > 0.0 else 0.0
-    correlations[2, p] = c12 / np.sqrt(c11 * c22) if c11 * c22 > 0.0 else 0.0
-
-
-@inline
-def _quality(
-    F: float,
-    C: float,
-    D: float,
-    gain: Array,
-    time: Array,
-    w: Array,
-    y: Array,
-    used: int,
-    parameters: int,
-    kind: int,
-    q: Array,
-    s: Array,
-    v: Array,
-) -> tuple[float, float]:
-    """Reduced chi-square by the pool's variances, and adjusted R^2 with the fit's weights."""
-    total, centre = 0.0, 0.0
-    for i in range(gain.size):
-        total += w[i]
-        centre += w[i] * y[i]
-    centre /= total
-    chi, sse, sst = 0.0, 0.0, 0.0
-    for i in range(gain.size):
-        if q[i] == 0.0:
-            continue
-        residual = y[i] - F - gain[i] * C - gain[i] * time[i] * D
-        weight = w[i]
-        if kind != POOLED:
-            variance = v[i] * q[i] + s[i]
-            weight = 1.0 / variance if variance > 0.0 else 0.0
-        chi += weight * residual * residual
-        sse += w[i] * residual * residual
-        sst += w[i] * (y[i] - centre) ** 2
-    freedom = used - parameters
-    r_squared = 1.0 - sse / sst * (used - 1) / freedom if sst > 0.0 else np.nan
-    return chi / freedom, r_squared
+    """Results of the pixels of a run that cannot be fitted."""
+    for at in range(p, p + m):
+        if group[at] == UNFITTED:
+            values[:, at], errors[:, at], correlations[:, at] = 0.0, np.nan, 0.0
+            chi2[at], r_squared[at] = np.nan, np.nan

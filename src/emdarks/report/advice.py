@@ -344,7 +344,7 @@ def _dark_frames(view: DarkView) -> Iterator[Advice]:
 
 
 def _dark_flags(view: DarkView) -> Iterator[Advice]:
-    flagged = view.product.dq[view.area][~view.telemetry] != 0
+    flagged = view.flags[view.area][~view.telemetry] != 0
     share = float(flagged.mean()) if flagged.size else 0.0
     if share > MANY:
         yield Advice(

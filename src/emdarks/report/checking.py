@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 from emdarks import plots
-from emdarks.check import PULL_TOLERANCE, CheckReport, StackVerdict
+from emdarks.check import PULL_TOLERANCE, CheckReport
 from emdarks.errors import InputError
 from emdarks.report.numbers import count, number, signed
 from emdarks.report.page import WIDTH, Advice, Block, Column, Picture, Section, Table, Text
@@ -29,27 +27,13 @@ def load_check(path: str | os.PathLike[str]) -> CheckReport:
         The file cannot be read or holds something else.
     """
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
-        values["stacks"] = tuple(StackVerdict(**_known(StackVerdict, s)) for s in values["stacks"])
-        for name in ("disagreeing", "words"):
-            values[name] = tuple(values[name])
-        return CheckReport(**_known(CheckReport, values))
+        return CheckReport.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, TypeError, KeyError, AttributeError):
         raise InputError(
             f"{path}: is no result of a check; make one with emdarks check FRAMES --json > {path}"
         ) from None
-
-
-def _known(kind: Any, values: dict[str, Any]) -> dict[str, Any]:
-    """Values of a dataclass; JSON has null where a number is not to be had."""
-    names = {item.name for item in fields(kind)}
-    return {
-        name: float("nan") if value is None else value
-        for name, value in values.items()
-        if name in names
-    }
 
 
 def check_advice(check: CheckReport | None) -> list[Advice]:

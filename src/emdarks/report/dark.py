@@ -128,5 +128,5 @@ def _histograms(view: DarkView) -> Section:
 
 
 def _flags(view: DarkView) -> Section:
-    blocks: list[Block] = flag_table(view, np.asarray(view.product.dq))
+    blocks: list[Block] = flag_table(view)
     return Section("flags", "Flags", blocks)

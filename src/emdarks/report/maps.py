@@ -268,7 +268,7 @@ def _quality(view: MapsView) -> Section:
             _chi2_picture(view, chi2.astype(np.float64)),
         ]
     blocks += _counts(view)
-    blocks += flag_table(view, np.asarray(view.product.dq[0]))
+    blocks += flag_table(view)
     return Section("quality", "Quality of the fit", blocks)
 
 

@@ -182,9 +182,9 @@ def _hottest(view: ProductView) -> Table:
 # Flags
 
 
-def flag_table(view: ProductView, dq: Array) -> list[Block]:
+def flag_table(view: ProductView) -> list[Block]:
     """How many pixels of the area carry each flag."""
-    inside = dq[view.area][~view.telemetry]
+    inside = view.flags[view.area][~view.telemetry]
     flagged = int((inside != 0).sum())
     if not flagged:
         return [Text(f"None of the {count(inside.size)} pixels is flagged.")]

@@ -153,6 +153,12 @@ class ProductView:
         """The plane that tells hot pixels."""
         return self.planes[-1]
 
+    @property
+    def flags(self) -> Array:
+        """Flags of every pixel, shape (rows, columns); all planes of maps have the same."""
+        dq = self.product.dq
+        return np.asarray(dq if dq.ndim == 2 else dq[0])
+
     def card(self, keyword: str, default: Any = None) -> Any:
         """A card of the image header, else of the primary one."""
         for header in (self.product.ext_hdr, self.product.pri_hdr):
@@ -170,9 +176,12 @@ class ProductView:
     @cached_property
     def good(self) -> Array:
         """Pixels of the area that have a value and an error, shape of the area."""
-        plane = self.brightness
-        total = plane.values[self.area] + plane.errors[self.area]
-        return np.asarray(np.isfinite(total))
+        values, errors = (
+            getattr(self.brightness, name)[self.area] for name in ("values", "errors")
+        )
+        # The reference implementation gives a pixel without a value 0 with an error of 0.
+        nothing = (errors == 0) & (self.flags[self.area] != 0)
+        return np.asarray(np.isfinite(values + errors) & ~nothing)
 
     @cached_property
     def telemetry(self) -> Array:
@@ -297,7 +306,7 @@ def camera_of(product: Any, camera: str | Camera | None) -> Camera | None:
     """The camera asked for, else the one that a product's CAMERA card names, if it is known."""
     named = product.ext_hdr.get("CAMERA", product.pri_hdr.get("CAMERA"))
     chosen = camera or (named if named in BUILTIN else None)
-    return None if chosen is None else load_camera(chosen)
+    return None if chosen is None else load_camera(chosen).fitted_to(product.data.shape[-2:])
 
 
 def _imaging_area(product: Any, camera: str | Camera | None) -> Box | None:

@@ -1,0 +1,112 @@
+"""Numbers of a whole group of pixels, against NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from emdarks.darks.noise import spread_of
+from emdarks.darks.population import (
+    FEW_SAMPLES,
+    SAMPLE,
+    Group,
+    bracket,
+    middle,
+    population,
+    spread,
+)
+from emdarks.execution import Threads
+
+PIXELS = 150_001
+
+
+def group(of: Any, member: int = 1, threads: int = 1, skip: int = 7) -> Group:
+    """A group over bands that leave the first pixels out."""
+    ranges = [(lo, min(lo + 40_000, of.size)) for lo in range(skip, of.size, 40_000)]
+    return Group(of, member, ranges, Threads(threads))
+
+
+def planes(seed: int = 3) -> tuple[Any, Any, Any]:
+    """Groups, values with a slope over the frame, squared errors."""
+    rng = np.random.default_rng(seed)
+    of = rng.integers(-1, 3, PIXELS).astype(np.int8)
+    x = rng.normal(size=PIXELS) + np.linspace(0, 2, PIXELS)
+    return of, x, rng.uniform(0.5, 2.0, PIXELS)
+
+
+def test_the_median_is_exact() -> None:
+    of, x, _ = planes()
+    x[:7] = 1e9
+    assert PIXELS / SAMPLE > 3  # so that a sample is taken
+    for member in (0, 1):
+        here = of[7:] == member
+        assert here.sum() > FEW_SAMPLES
+        for threads in (1, 2):
+            assert group(of, member, threads).median(x) == np.median(x[7:][here])
+
+
+def test_the_median_of_few_pixels_and_of_none() -> None:
+    of, x, _ = planes()
+    of[200:] = -1
+    assert group(of).median(x) == np.median(x[7:200][of[7:200] == 1])
+    assert np.isnan(group(of, 5).median(x))
+
+
+def test_a_sample_that_misleads_changes_nothing() -> None:
+    """Every pixel that the sample has is far above all others."""
+    of, x, _ = planes()
+    of[:] = 1
+    step = (PIXELS // SAMPLE) | 1
+    x[::step] += 100.0
+    found = group(of, skip=0).median(x)
+    low, _ = bracket(x[::step])
+    assert low > found
+    assert found == np.median(x)
+
+
+def test_middle_says_when_the_median_is_not_there() -> None:
+    assert middle(5, 1, np.array([3.0, 1.0, 2.0])) == 2.0
+    assert middle(4, 1, np.array([3.0, 2.0])) == 2.5
+    assert middle(9, 1, np.array([3.0, 2.0])) is None
+    assert middle(2, 2, np.array([3.0, 2.0])) is None
+
+
+def test_levels_and_spreads_equal_those_of_whole_arrays() -> None:
+    of, x, error2 = planes()
+    error2[11] = 1e9  # weights are cut at a millionth of the largest
+    of[11] = 1
+    here = np.flatnonzero(of == 1)
+    here = here[here >= 7]
+    members = group(of)
+    found = population(members, x, error2)
+    w = 1 / np.maximum(error2[here] / error2[here].max(), 1e-6)
+    assert found.size == here.size
+    assert found.level == pytest.approx((w * x[here]).sum() / w.sum(), rel=1e-12)
+    assert found.error2 == pytest.approx(error2[here].mean(), rel=1e-12)
+    ordinary = error2[here] < 1e8
+    of[here[~ordinary]] = -1
+    found = population(members, x, error2)
+    expected = spread_of(x[here[ordinary]], error2[here[ordinary]])
+    assert expected > 0.1
+    assert spread(members, x, error2, found) == pytest.approx(expected, rel=1e-10)
+
+
+def test_means_and_covariances() -> None:
+    of, x, y = planes()
+    here = np.flatnonzero(of == 1)
+    here = here[here >= 7]
+    size, means = group(of).means(np.array([x, y]))
+    assert size == here.size
+    np.testing.assert_allclose(means, [x[here].mean(), y[here].mean()], rtol=1e-13)
+    covariance = group(of).covariance(x, y, means[0], means[1])
+    assert covariance == pytest.approx(np.cov(x[here], y[here], ddof=0)[0, 1], rel=1e-9)
+    assert group(of, 5).means(np.array([x])) == (0, 0.0)
+
+
+def test_any_number_of_threads_gives_the_same_bits() -> None:
+    of, x, error2 = planes()
+    one, two = (population(group(of, 1, threads), x, error2) for threads in (1, 2))
+    assert one == two
+    assert spread(group(of, 1, 1), x, error2, one) == spread(group(of, 1, 2), x, error2, two)
