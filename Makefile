@@ -60,5 +60,5 @@ bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/bench.py $(BENCH_ARGS)
 
 clean:
-	rm -rf $(VENV) docs/_build docs/api dist build
+	rm -rf $(VENV) docs/_build docs/api docs/generated dist build
 	if [ -e demo/.made-by-emdarks-demo ]; then rm -rf demo; fi

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 
@@ -110,3 +111,40 @@ def test_the_command_line_page_knows_every_command_and_option() -> None:
         help_text = " ".join((command.help or "").split())
         for example in re.findall(r"Example: (emdarks .*?)(?= Example:|$)", help_text):
             assert f"$ {example}\n" in page, f"run make cli-page: {example} is not there"
+
+
+PUBLIC = (
+    "badpixels",
+    "cameras",
+    "check",
+    "darks",
+    "data",
+    "detector",
+    "errors",
+    "execution",
+    "flags",
+    "inspection",
+    "plan",
+    "plots",
+    "simulate",
+    "subtract",
+)
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_public_names_are_in_the_reference(module: str) -> None:
+    pages = "".join(path.read_text() for path in sorted((DOCS / "reference").glob("*.md")))
+    if re.search(rf"automodule:: emdarks\.{module}\n   :members:", pages):
+        return
+    public = importlib.import_module(f"emdarks.{module}").__all__
+    listed = set(re.findall(r"(?:autoclass|autofunction|autoexception|py:data):: ([\w.]+)", pages))
+    short = {name.rsplit(".", 1)[-1] for name in listed}
+    assert set(public) <= short
+
+
+def test_names_of_the_package_are_in_the_reference() -> None:
+    import emdarks
+
+    hub = (DOCS / "reference.md").read_text()
+    starred = set(re.findall(r"~emdarks\.[\w.]*?(\w+)`\\\*", hub))
+    assert starred == set(emdarks.__all__) - {"__version__"}

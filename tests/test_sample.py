@@ -81,7 +81,7 @@ def test_python_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_commands_in_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     lines = re.findall(r"^    emdarks (.*)$", readme(), re.MULTILINE)
-    assert len(lines) == 9
+    assert len(lines) == 10
     for line in lines:
         # Fewer frames: the same commands, sooner done.
         arguments = line.replace("--frames 20", "--frames 4").split()
@@ -90,6 +90,7 @@ def test_commands_in_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert {path.name for path in tmp_path.iterdir()} == {
         "darks",
         "maps.fits",
+        "report.html",
         "dark.fits",
         "subtracted",
         "bad.fits",

@@ -193,7 +193,15 @@ def check_darks(
     Notes
     -----
     Each frame is read once; the moments of both halves are held, twice the memory of
-    `calibrate_darks_lsq`.
+    `emdarks.darks.calibrate_darks_lsq`.
+
+    Examples
+    --------
+    >>> from emdarks import Dataset, check_darks
+    >>> from emdarks.data import sample
+    >>> report = check_darks(Dataset(sample()))
+    >>> report.believable, report.disagreeing
+    (True, ())
     """
     job = setting(dataset, camera, detector_regions, executor, mask_bits, kgain)
     stacks = group_stacks(job.inputs)

@@ -164,6 +164,13 @@ def slice_section(
     ------
     GeometryError
         The region is unknown or has no pixel in this frame.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from emdarks.detector import slice_section
+    >>> slice_section(np.zeros((1200, 2200)), "SCI", "image").shape
+    (1024, 1024)
     """
     section = frame[region_slices(arrtype, key, detector_regions)]
     if section.size == 0:
@@ -253,6 +260,13 @@ def embed(
     ------
     GeometryError
         ``data`` has not the shape of the region, or the region leaves the frame.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from emdarks.detector import embed
+    >>> embed(np.ones((1024, 1024)), "SCI", "image").shape
+    (1200, 2200)
     """
     full = np.full(frame_shape(arrtype, detector_regions), pad_val, dtype=np.float64)
     target = full[region_slices(arrtype, key, detector_regions)]

@@ -12,7 +12,16 @@ __all__ = ["ALL_BITS", "DQ"]
 
 
 class DQ(IntFlag):
-    """Bits of a DQ plane."""
+    """Bits of a DQ plane.
+
+    Examples
+    --------
+    >>> from emdarks.flags import DQ
+    >>> DQ(132)
+    <DQ.BAD|COSMIC_RAY: 132>
+    >>> int(DQ.HOT | DQ.BAD)  # for mask_bits: these two exclude a sample
+    12
+    """
 
     BAD_UNSPECIFIED = 1
     REPLACED = 2

@@ -1,8 +1,8 @@
 """What emdarks knows of a camera: geometry, keyword names, units, noise figures.
 
 One function, `Camera.record`, turns the headers of a frame into one small
-`FrameRecord`; keyword names stand nowhere else. `parts` has the tables of a camera
-file, `values` what single values mean, `reading` reads headers by them.
+`FrameRecord`; keyword names stand nowhere else. ``parts`` has the tables of a camera
+file, ``values`` what single values mean, ``reading`` reads headers by them.
 """
 
 from emdarks.cameras.camera import Camera

@@ -39,6 +39,13 @@ def load_camera(name: str | Camera) -> Camera:
     ------
     InputError
         There is no such camera, or the file is wrong; names the file and the key.
+
+    Examples
+    --------
+    >>> from emdarks import load_camera
+    >>> camera = load_camera("excam")
+    >>> camera.name, camera.noise.k_gain
+    ('excam', 8.7)
     """
     if isinstance(name, Camera):
         return name

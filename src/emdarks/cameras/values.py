@@ -85,7 +85,7 @@ class Value:
     Attributes
     ----------
     unit : str
-        One of `UNITS`; empty means our own unit for it.
+        One of ``UNITS``; empty means our own unit for it.
     unknown : tuple
         Values that stand for "not known", such as -999.
     decimal_comma : bool

@@ -69,6 +69,16 @@ def mean_combine(
     Notes
     -----
     Units are never converted. Samples that are not finite count as bad.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from emdarks import mean_combine
+    >>> frames = [np.array([[1.0, 2.0]]), np.array([[3.0, 90.0]])]
+    >>> bad = [np.array([[0, 0]]), np.array([[0, 1]])]
+    >>> mean, all_bad, n, enough_for_rn = mean_combine(frames, bad)
+    >>> mean, n
+    (array([[2., 2.]]), array([[2, 1]]))
     """
     if hasattr(dataset_or_image_list, "frames"):
         frames = frame_sources(dataset_or_image_list)

@@ -130,6 +130,16 @@ def calibrate_darks_lsq(
     InputError, MissingKeywordError, GeometryError
         A frame or argument cannot be used. All are raised before pixels are read
         wherever headers can tell.
+
+    Examples
+    --------
+    >>> from emdarks import Dataset, calibrate_darks_lsq
+    >>> from emdarks.data import sample
+    >>> maps = calibrate_darks_lsq(Dataset(sample()), None)
+    >>> maps.data.shape, maps.err.shape
+    ((3, 40, 62), (1, 3, 40, 62))
+    >>> maps.hdu_names
+    ['SIGNED', 'CORR', 'CHI2', 'RSQ', 'NSTACKS', 'NBAD', 'STACKS', 'INPUTS']
     """
     if type(weighting) is not bool:
         raise InputError(f"weighting is {weighting!r}; it must be True or False")

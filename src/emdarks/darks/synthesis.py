@@ -64,6 +64,16 @@ def build_synthesized_dark(
     InputTypeError
         The maps have not the shape of the geometry's frame, a gain is below 1, or
         published C or D, where darks are made from them, are negative.
+
+    Examples
+    --------
+    >>> from emdarks import Dataset, build_synthesized_dark, calibrate_darks_lsq
+    >>> from emdarks.data import sample
+    >>> darks = Dataset(sample())
+    >>> maps = calibrate_darks_lsq(darks, None)
+    >>> dark = build_synthesized_dark(darks[12:13], maps)
+    >>> [dark.ext_hdr[key] for key in ("EMGAIN_C", "EXPTIME", "KGAINPAR")]
+    [1000.0, 60.0, 8.7]
     """
     job = setting(dataset, camera, detector_regions, None, None, None)
     stack = _only_stack(group_stacks(job.inputs, gain_tolerance))

@@ -97,6 +97,18 @@ def build_trad_dark(
     InputError, MissingKeywordError, GeometryError
         A frame or argument cannot be used. Raised before pixels are read wherever
         headers can tell.
+
+    Examples
+    --------
+    >>> from emdarks import Dataset, build_trad_dark
+    >>> from emdarks.data import sample
+    >>> darks = Dataset(sample())
+    >>> stacks, settings = darks.split_dataset(exthdr_keywords=["EMGAIN_C", "EXPTIME"])
+    >>> settings[3]
+    (1000.0, 60.0)
+    >>> dark = build_trad_dark(stacks[3], None)
+    >>> dark.data.shape, dark.ext_hdr["BUNIT"]
+    ((32, 29), 'detected electron')
     """
     choose("estimator", estimator, ESTIMATORS)
     job = setting(dataset, camera, detector_regions, executor, mask_bits, kgain)

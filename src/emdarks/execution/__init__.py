@@ -1,7 +1,7 @@
 """Running the accumulation: who computes, and in which fixed order.
 
-`blocks` says what the work is: a stack is cut into blocks of 128 frames, a
-block is accumulated, two blocks merge in a fixed tree. `threads` runs it on
+``blocks`` says what the work is: a stack is cut into blocks of 128 frames, a
+block is accumulated, two blocks merge in a fixed tree. ``threads`` runs it on
 one machine. An executor is anything with the two methods of `Executor`;
 nobody else knows which one runs.
 """

@@ -43,6 +43,18 @@ class Dataset(Shown):
     -----
     A second dataset over the same frames holds the same objects and changes
     nothing about the first.
+
+    Examples
+    --------
+    >>> from emdarks import Dataset
+    >>> from emdarks.data import sample
+    >>> darks = Dataset(sample())
+    >>> darks
+    <Dataset of 24 frames>
+    >>> darks[0].ext_hdr["EXPTIME"], darks[0].data.shape
+    (2.0, (40, 62))
+    >>> len(darks[:4])
+    4
     """
 
     def __init__(self, frames_or_filepaths: Iterable[Any]):

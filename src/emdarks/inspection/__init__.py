@@ -1,6 +1,6 @@
 """A campaign at a glance: what its stacks look like, what can be made of them, what is wrong.
 
-One pass over the frames (`campaign`) fills a summary (`summary`); `findings` puts it
+One pass over the frames (``campaign``) fills a summary (``summary``); ``findings`` puts it
 into words. Each finding comes from one short function: new ones are added to a list there.
 """
 

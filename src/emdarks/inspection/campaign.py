@@ -70,6 +70,16 @@ def inspect_campaign(
     -----
     Levels are EM electrons: DN times k-gain; frames that are already divided by the EM
     gain are multiplied by it.
+
+    Examples
+    --------
+    >>> from emdarks import Dataset, inspect_campaign
+    >>> from emdarks.data import sample
+    >>> summary = inspect_campaign(Dataset(sample()))
+    >>> summary.frames, len(summary.stacks), summary.fittable
+    (24, 6, True)
+    >>> summary.stacks[3].frames, str(summary.stacks[3])
+    (4, 'gain 1000, 60 s')
     """
     chosen = load_camera(camera or camera_named_in(dataset))
     campaign = sort_frames(dataset, chosen)

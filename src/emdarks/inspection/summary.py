@@ -23,7 +23,7 @@ class Finding:
     Attributes
     ----------
     severity : {"problem", "warning", "note", "fine"}
-        Problems make `emdarks.calibrate_darks_lsq` refuse the campaign.
+        Problems make `emdarks.darks.calibrate_darks_lsq` refuse the campaign.
     topic : str
         What it is about, in one word, for programs.
     text : str
@@ -77,7 +77,7 @@ class StackSummary:
     Attributes
     ----------
     em_gain, commanded_gain, exposure_time, k_gain : float
-        As of `emdarks.stacks.Stack`.
+        As of ``emdarks.stacks.Stack``.
     gain_spread : float
         Relative spread of the frames' gains.
     units : tuple of str
@@ -182,7 +182,7 @@ class CampaignSummary:
 
     @property
     def fittable(self) -> bool:
-        """Whether `emdarks.calibrate_darks_lsq` will accept the campaign."""
+        """Whether `emdarks.darks.calibrate_darks_lsq` will accept the campaign."""
         return not self.worst("problem")
 
     def worst(self, severity: Severity) -> list[Finding]:

@@ -241,6 +241,17 @@ def predict(
     InputError
         The campaign cannot be fitted or taken (see the message), or an argument makes no
         sense.
+
+    Examples
+    --------
+    >>> from emdarks import load_camera
+    >>> from emdarks.plan import predict
+    >>> stacks = [(gain, time, 100) for gain in (1, 5000) for time in (2, 100)]
+    >>> prediction = predict(stacks, load_camera("excam").noise, [(1000, 60)])
+    >>> prediction.frames, prediction.duration
+    (400, 20400.0)
+    >>> print(f"{prediction.errors[2]:.1e}")  # e-/s, of D
+    5.1e-04
     """
     planned = as_stacks(stacks)
     check_noise(noise)

@@ -138,6 +138,15 @@ def share_budget(
     The real-valued optimum is global, since the problem is convex; the whole numbers of
     frames are such that no exchange between two pairs betters them. Time that would not
     lower the error is left.
+
+    Examples
+    --------
+    >>> from emdarks import load_camera
+    >>> from emdarks.plan import share_budget
+    >>> pairs = [(gain, time) for gain in (1, 5000) for time in (2, 100)]
+    >>> suggestion = share_budget(pairs, 20400.0, load_camera("excam").noise, goal="D")
+    >>> suggestion.error < suggestion.equal_error
+    True
     """
     readout = readout or Readout()
     stacks = as_stacks([(*pair, 1) for pair in pairs])

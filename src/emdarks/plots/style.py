@@ -100,6 +100,12 @@ def robust_scatter(values: npt.ArrayLike) -> float:
     -------
     float
         1.4826 times the median absolute deviation; NaN where there is no value.
+
+    Examples
+    --------
+    >>> from emdarks.plots import robust_scatter
+    >>> print(f"{robust_scatter([1.0, 2.0, 3.0, 1000.0]):.4f}")
+    1.4826
     """
     array = np.asarray(values, dtype=np.float64)
     finite = array[np.isfinite(array)]

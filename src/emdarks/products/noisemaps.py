@@ -217,6 +217,14 @@ class DetectorNoiseMaps(Image):
         ------
         InputError
             Gain or time is out of range.
+
+        Examples
+        --------
+        >>> from emdarks import Dataset, calibrate_darks_lsq
+        >>> from emdarks.data import sample
+        >>> dark = calibrate_darks_lsq(Dataset(sample()), None).synthesize(2000, 30)
+        >>> dark.data.shape, dark.ext_hdr["KGAINPAR"]
+        ((40, 62), 8.7)
         """
         if not 1 <= gain < np.inf:
             raise InputError(f"the EM gain is {gain:g}; it must be at least 1")

@@ -43,7 +43,8 @@ class DetectorParams(Image):
     Parameters
     ----------
     data_or_filepath : dict, str or path-like
-        Values that differ from the defaults (`PARAMETERS`), or a file.
+        Values that differ from the defaults, by keyword (the page on file formats lists
+        them), or a file.
     date_valid : datetime, optional
         From when on they hold; now, by default.
 

@@ -1,7 +1,7 @@
 """Reports: one self-contained HTML page about a product or a campaign.
 
 `write_report` makes a page of noise maps, of a dark, or of the frames of a campaign. A `Page`
-is made of data (`Section`, `Text`, `Table`, `Picture`, `Advice`), so that pages of other
+is made of data (``Section``, ``Text``, ``Table``, ``Picture``, `Advice`), so that pages of other
 things can be put together of the same parts.
 """
 

@@ -236,7 +236,7 @@ class Page:
     glance : sequence of Block
         The most important numbers, after the words in front.
     untested : str
-        What nobody looked at; see `Verdict.of`.
+        What nobody looked at; see ``Verdict.of``.
     """
 
     title: str

@@ -1,0 +1,143 @@
+"""The page on file formats says what is in the files, no less and no more."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from astropy.io import fits
+
+from emdarks.darks import build_synthesized_dark, build_trad_dark, calibrate_darks_lsq
+from emdarks.data import Dataset, DetectorParams, sample
+
+PAGE = Path(__file__).parents[1] / "docs" / "formats.md"
+STRUCTURE = re.compile(
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|BSCALE|BZERO|EXTNAME|CHECKSUM|DATASUM|"
+    r"TFIELDS|T(TYPE|FORM|UNIT)\d+"
+)
+#: Settings of the readout, and a bias that frames still held.
+ONLY_SOME_CAMERAS = {"READOUT", "BIASSUB"}
+TYPES = {"float32": -32, "uint16": 16, "int16": 16, "int32": 32}
+
+
+def section(title: str) -> str:
+    found = re.search(
+        rf"^##+ {re.escape(title)}[^\n]*\n(.*?)(?=^## |^### |\Z)",
+        PAGE.read_text(encoding="utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
+    assert found, title
+    return found[1]
+
+
+def rows(title: str) -> list[list[str]]:
+    """Cells of the tables of a section, head lines left out."""
+    lines = [line for line in section(title).splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    heads = {i for i, row in enumerate(cells) if set(row[0]) <= {"-", " "}}
+    return [row for i, row in enumerate(cells) if i not in heads and i + 1 not in heads]
+
+
+def names(text: str) -> set[str]:
+    """Names in backticks; ``A1`` to ``A3`` are three."""
+    found = set(re.findall(r"`([A-Z][A-Z0-9_]*)`", text))
+    for stem, first, last in re.findall(r"`([A-Z]+0?)(\d)` to `[A-Z]+0?(\d)`", text):
+        found |= {f"{stem}{i}" for i in range(int(first), int(last) + 1)}
+    return found
+
+
+@pytest.fixture(scope="module")
+def products(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("products")
+    darks = Dataset(sample())
+    maps = calibrate_darks_lsq(darks, None, screen=True)
+    stack = darks.split_dataset(exthdr_keywords=["EMGAIN_C", "EXPTIME"])[0][3]
+    made = {
+        "maps": maps,
+        "traditional": build_trad_dark(stack, None),
+        "synthesised": build_synthesized_dark(stack, maps),
+    }
+    for name, product in made.items():
+        product.save(folder, f"{name}.fits")
+    return {name: folder / f"{name}.fits" for name in made}
+
+
+def written(path: Path, hdu: Any) -> set[str]:
+    """Keywords that the frames did not have: ours. Those of every frame are not."""
+    with fits.open(sample()[0]) as frame:
+        theirs = set(frame[hdu].header)
+    return {
+        key
+        for key in fits.getheader(path, hdu)
+        if key not in theirs and key and not STRUCTURE.fullmatch(key)
+    }
+
+
+def without_numbers(keys: set[str]) -> set[str]:
+    return {key for key in keys if not re.fullmatch(r"FILE\d+", key)}
+
+
+def test_hdus_of_noise_maps(products: dict[str, Path]) -> None:
+    described = [row[0].strip("`") for row in rows("Noise maps")]
+    with fits.open(products["maps"]) as hdus:
+        assert described == ["1", *(hdu.name for hdu in hdus[2:])]
+        n, m = hdus[1].shape[1:]
+        for name, shape, dtype, *_ in rows("Noise maps"):
+            hdu = hdus[int(name) if name == "1" else name.strip("`")]
+            if shape != "table":
+                numbers = shape.replace("rows", str(n)).replace("columns", str(m))
+                assert hdu.shape == tuple(int(word) for word in re.findall(r"\d+", numbers)), name
+                assert hdu.header["BITPIX"] == TYPES[dtype], name
+
+
+@pytest.mark.parametrize("table", ["STACKS", "INPUTS"])
+def test_columns_of_tables(products: dict[str, Path], table: str) -> None:
+    described = {
+        name: row[1] for row in rows(f"Table `{table}`") for name in re.findall(r"`(\w+)`", row[0])
+    }
+    with fits.open(products["maps"]) as hdus:
+        columns = {column.name: column.unit or "" for column in hdus[table].columns}
+    assert described == columns
+
+
+def test_keywords_of_noise_maps(products: dict[str, Path]) -> None:
+    path = products["maps"]
+    header = fits.getheader(path, 1)
+    described = names("".join(row[0] for row in rows("Keywords of noise maps")))
+    assert without_numbers(written(path, 1)) <= described
+    assert described - ONLY_SOME_CAMERAS <= set(header)
+    for key in ("EXPTIME", "EMGAIN_C", "EMGAIN_A", "KGAINPAR", "HVCBIAS"):
+        assert header[key] == -999
+        assert f"`{key}`" in section("Keywords of noise maps")
+    assert written(path, "ERR") == {"BUNIT"}
+    assert written(path, "DQ") == set()
+
+
+def test_keywords_of_darks(products: dict[str, Path]) -> None:
+    described = names("".join(row[0] for row in rows("Darks")))
+    found: set[str] = set()
+    for name in ("traditional", "synthesised"):
+        path = products[name]
+        found |= set(fits.getheader(path, 1))
+        assert without_numbers(written(path, 1)) <= described
+        in_errors = names(section("Darks").split("In `ERR`")[1])
+        assert written(path, "ERR") <= in_errors <= set(fits.getheader(path, "ERR"))
+        with fits.open(path) as hdus:
+            assert len(hdus) == 4
+        assert fits.getheader(path, 1)["IS_SYNTH"] == int(name == "synthesised")
+    assert described <= found
+
+
+def test_the_version_of_the_format(products: dict[str, Path]) -> None:
+    (version,) = re.findall(r"`FMTVERS` (\d+)", PAGE.read_text(encoding="utf-8"))
+    assert fits.getheader(products["maps"], 1)["FMTVERS"] == int(version)
+
+
+def test_detector_parameters() -> None:
+    described = {row[0].strip("`"): row[1] for row in rows("Detector parameters")}
+    params = DetectorParams({}).params
+    assert described == {
+        key: "none" if value is None else f"{value:g}" for key, value in params.items()
+    }
