@@ -48,7 +48,7 @@ one of these a line; of a folder, products among the frames are left out by thei
 - Exit codes: 0 done, 1 the input is at fault (one line says which file, what is wrong and what
   to do), 2 wrong use, 130 interrupted.
 - `emdarks --install-completion` makes the shell complete commands and options.
-- The first run compiles kernels, which takes about 15 s and is said; they are kept beside the
+- The first run compiles kernels, which takes up to a minute and is said; they are kept beside the
   package, or in the user's cache where that is read-only, or in the folder that the environment
   variable `NUMBA_CACHE_DIR` names.
 """

@@ -287,10 +287,10 @@ def streaming(verb: str, frames: int, threads: int | None, then: str = "") -> It
 
 def _compiling(kept: bool) -> None:
     if kept:
-        say("compiling kernels, once (about 15 s)")
+        say("compiling kernels, once (up to a minute)")
     else:
         say(
-            "compiling kernels (about 15 s); to keep them, set NUMBA_CACHE_DIR to a folder that "
+            "compiling kernels (up to a minute); to keep them, set NUMBA_CACHE_DIR to a folder that "
             "can be written"
         )
 
