@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,18 +21,24 @@ import numpy.typing as npt
 from emdarks.errors import InputError
 from emdarks.execution.blocks import (
     BLOCK_FRAMES,
+    Block,
+    Blocks,
     FrameFigures,
+    Kind,
     Sample,
     StackJob,
     StackSums,
+    finish,
+    join,
     merge_tree,
 )
+from emdarks.execution.executor import Count, Executor, Progress
 from emdarks.frames.source import RawFrame, Reader
 from emdarks.kernels.figures import COLUMNS
 from emdarks.kernels.moments import Moments, OpenSums, counts_dtype, merge
 from emdarks.kernels.stream import IN_MEMORY, Frames, Scratch, add_band
 
-__all__ = ["Executor", "Threads", "available_cores"]
+__all__ = ["Threads", "available_cores"]
 
 Array = npt.NDArray[Any]
 A = TypeVar("A")
@@ -44,22 +50,6 @@ RUN_PIXELS = 1 << 14
 BATCH_BYTES = 1 << 28
 # Bands of rows for each thread: enough to share the work evenly.
 BANDS = 8
-
-
-class Executor(Protocol):
-    """Who computes."""
-
-    def map(self, function: Callable[[A], B], items: Iterable[A]) -> list[B]:
-        """Results of a function for each item, in order."""
-        ...
-
-    def sums(self, job: StackJob, into: Moments | None = None) -> StackSums:
-        """Accumulate all blocks of a stack and merge them; ``into`` receives the moments."""
-        ...
-
-    def release(self, moments: Moments) -> None:
-        """Hand sums back, to be used again for another stack."""
-        ...
 
 
 def available_cores() -> int:
@@ -134,7 +124,7 @@ class _Part:
     closed: bool
 
 
-class Threads:
+class Threads(Executor):
     """Run on the threads of this process.
 
     Parameters
@@ -145,10 +135,12 @@ class Threads:
         Pixels of a run, rounded to whole rows.
     batch_files : int, optional
         Files open at a time.
+    progress : callable, optional
+        Called with the numbers of frames done and of all, as blocks are finished.
 
     Notes
     -----
-    None of the three changes a bit of any result.
+    None of these changes a bit of any result.
     """
 
     def __init__(
@@ -156,8 +148,10 @@ class Threads:
         threads: int | None = None,
         run_pixels: int = RUN_PIXELS,
         batch_files: int = BLOCK_FRAMES,
+        progress: Progress | None = None,
     ):
         self.threads = threads or available_cores()
+        self.progress = progress
         self._run_pixels = run_pixels
         self._batch_files = batch_files
         self._spare: list[Moments] = []
@@ -172,37 +166,47 @@ class Threads:
         with ThreadPoolExecutor(self.threads) as pool:
             return list(pool.map(function, items))
 
-    def sums(self, job: StackJob, into: Moments | None = None) -> StackSums:
+    def stacks(
+        self,
+        jobs: Sequence[StackJob],
+        into: Sequence[Moments] | None = None,
+        blocks: Blocks | None = None,
+    ) -> Iterator[StackSums]:
         """See `Executor`."""
-        figures: list[FrameFigures] = []
-        counted: list[int] = []
-        room = [into] if into is not None else []
+        blocks = blocks or Blocks()
+        count = Count(self.progress, jobs)
+        for index, job in enumerate(jobs):
+            cut = blocks.cut(job)
+            room = [] if into is None else [into[index]]
+            leaves = (
+                count.after(block, blocks.sums(block, self, room.pop() if room else None))
+                for block in cut
+            )
+            sums = merge_tree(leaves, lambda left, right: join(left, right, self._merge))
+            yield finish(sums, cut)
 
-        def leaf(block: StackJob) -> Moments:
-            moments = room.pop() if room else self._take(job)
-            rows, count = self._accumulate(block, moments)
-            counted.append(count)
-            if block.area is not None:
-                figures.extend(FrameFigures.from_rows(frame, block.area.rows) for frame in rows)
-            return moments
+    def add(self, block: Block, into: Moments | None = None) -> StackSums:
+        """See `Adder`."""
+        moments = self.room(block.kind) if into is None else into
+        rows, bytes_read = self._accumulate(block.job, moments)
+        area = block.job.area
+        figures = () if area is None else tuple(FrameFigures.from_rows(f, area.rows) for f in rows)
+        return StackSums(moments, figures, bytes_read)
 
-        moments = merge_tree(map(leaf, job.blocks()), self._merge)
-        return StackSums(moments, tuple(figures), sum(counted))
+    def room(self, kind: Kind) -> Moments:
+        """See `Adder`."""
+        wanted = np.dtype(kind.flags), kind.has_err, kind.kept, counts_dtype(kind.frames)
+        for i, moments in enumerate(self._spare):
+            found = moments.flags.dtype, moments.err2 is not None, moments.kept, moments.n.dtype
+            if moments.n.size == kind.size and found == wanted:
+                return self._spare.pop(i)
+        return kind.empty()
 
     def release(self, moments: Moments) -> None:
         """See `Executor`."""
         # Squared errors that are not 0 would have to be wiped out.
         if not moments.has_errors:
             self._spare.append(moments)
-
-    def _take(self, job: StackJob) -> Moments:
-        fresh = (job.flags_dtype, job.has_err, job.kept, counts_dtype(len(job.samples)))
-        size = job.shape[0] * job.shape[1]
-        for i, moments in enumerate(self._spare):
-            kind = moments.flags.dtype, moments.err2 is not None, moments.kept, moments.n.dtype
-            if moments.n.size == size and kind == fresh:
-                return self._spare.pop(i)
-        return Moments.empty(size, *fresh[:3], len(job.samples))
 
     def _accumulate(self, block: StackJob, moments: Moments) -> tuple[Array, int]:
         """Sums of one block; its row figures (frame, row, figure), and bytes read."""

@@ -9,9 +9,18 @@ from astropy.io.fits import HDUList, Header, ImageHDU, PrimaryHDU
 from emdarks.fitsio.cards import Cards
 from emdarks.fitsio.layout import FileLayout, PlaneLayout, read_plane, scan_file
 from emdarks.fitsio.scan import Scanner
-from emdarks.fitsio.write import from_bytes, image_hdu, table_hdu, to_bytes, write_whole
+from emdarks.fitsio.write import (
+    PART,
+    from_bytes,
+    image_hdu,
+    table_hdu,
+    to_bytes,
+    whole_file,
+    write_whole,
+)
 
 __all__ = [
+    "PART",
     "Cards",
     "FileLayout",
     "HDUList",
@@ -26,5 +35,6 @@ __all__ = [
     "scan_file",
     "table_hdu",
     "to_bytes",
+    "whole_file",
     "write_whole",
 ]

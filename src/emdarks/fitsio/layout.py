@@ -13,7 +13,7 @@ import io
 import math
 import os
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -124,6 +124,21 @@ class FileLayout:
     def n_frames(self) -> int:
         """Number of frames in the file: planes of a cube, else 1."""
         return self.image.shape[0] if len(self.image.shape) == 3 else 1
+
+    def without_cards(self) -> FileLayout:
+        """All that is needed to read pixels, from any working folder: headers are empty."""
+
+        def bare(plane: PlaneLayout | None) -> PlaneLayout | None:
+            return None if plane is None else replace(plane, cards=Cards(()))
+
+        return replace(
+            self,
+            path=os.path.abspath(self.path),  # noqa: PTH100  links are not to be followed
+            primary=Cards(()),
+            image=replace(self.image, cards=Cards(())),
+            err=bare(self.err),
+            dq=bare(self.dq),
+        )
 
 
 def _open(file: Any) -> fits.HDUList:

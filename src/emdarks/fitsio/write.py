@@ -9,9 +9,10 @@ from __future__ import annotations
 import io
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,10 @@ from astropy.io import fits
 
 from emdarks.errors import InputError
 
-__all__ = ["from_bytes", "image_hdu", "table_hdu", "to_bytes", "write_whole"]
+__all__ = ["PART", "from_bytes", "image_hdu", "table_hdu", "to_bytes", "whole_file", "write_whole"]
+
+#: How the names of files end that are being written.
+PART = ".part"
 
 
 def write_whole(hdus: Sequence[Any], path: str | os.PathLike[str]) -> None:
@@ -38,16 +42,21 @@ def write_whole(hdus: Sequence[Any], path: str | os.PathLike[str]) -> None:
         The folder is missing or cannot be written, or the disk is full. An earlier
         file of that name is then as it was.
     """
+    with whole_file(path) as file:
+        fits.HDUList(list(hdus)).writeto(file, output_verify="silentfix+ignore", checksum=True)
+
+
+@contextmanager
+def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a file that takes its name when all is written; see `write_whole`."""
     target = Path(path)
     try:
-        handle, part = tempfile.mkstemp(
-            prefix=f".{target.name}.", suffix=".part", dir=target.parent
-        )
+        handle, part = tempfile.mkstemp(prefix=f".{target.name}.", suffix=PART, dir=target.parent)
     except OSError as error:
         raise InputError(f"{target}: cannot be written ({error.strerror})") from None
     try:
         with os.fdopen(handle, "wb") as file:
-            fits.HDUList(list(hdus)).writeto(file, output_verify="silentfix+ignore", checksum=True)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         Path(part).chmod(0o666 & ~_umask())

@@ -127,8 +127,17 @@ class FrameSource(Protocol):
     @property
     def held_bytes(self) -> int: ...  # noqa: D102
 
+    @property
+    def identity(self) -> tuple[Any, ...] | None:
+        """What tells the frame from others and from other versions of it; None in memory."""
+        ...
+
     def open(self) -> Reader:
         """Open the frame for reading."""
+        ...
+
+    def for_sending(self) -> FrameSource:
+        """The same frame, found from elsewhere, without headers."""
         ...
 
 
@@ -205,9 +214,18 @@ class ArraySource:
         """Unsigned type that holds the flags."""
         return None if self.dq is None else unsigned(self.dq.dtype)
 
+    @property
+    def identity(self) -> None:
+        """A frame in memory has none."""
+        return None
+
     def open(self) -> Reader:
         """See `FrameSource`."""
         return ArrayReader(self.data, self.err, self.dq)
+
+    def for_sending(self) -> ArraySource:
+        """The frame as it is: it is all here."""
+        return self
 
     def err_as_data(self) -> ArraySource:
         """The same frame with its errors in the place of the image."""
@@ -455,6 +473,17 @@ class FileSource:
     def err_as_data(self) -> FrameSource:
         """The same frame with its errors in the place of the image."""
         return replace(self, data_plane="err")
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """The file as it was found, and which of its frames and planes this is."""
+        layout = self.layout
+        path = os.path.abspath(layout.path)  # noqa: PTH100  links are not to be followed
+        return path, layout.size, layout.mtime_ns, self.frame, self.data_plane
+
+    def for_sending(self) -> FileSource:
+        """The same frame by its absolute path; a block's headers would be megabytes."""
+        return replace(self, layout=self.layout.without_cards())
 
     def _planes(self) -> tuple[PlaneLayout | None, ...]:
         layout = self.layout

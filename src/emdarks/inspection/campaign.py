@@ -13,7 +13,7 @@ from emdarks.cameras import Camera, Unit, load_camera
 from emdarks.darks.campaign import MIN_STACKS
 from emdarks.darks.options import Setting, mask_of
 from emdarks.detector import frame_shape
-from emdarks.execution import Executor, FrameFigures, StackJob, Threads
+from emdarks.execution import Executor, FrameFigures, StackJob, StackSums, Threads
 from emdarks.execution.blocks import FigureArea
 from emdarks.frames import FrameInput, camera_named_in
 from emdarks.inspection.findings import Facts, find
@@ -75,7 +75,7 @@ def inspect_campaign(
     look = _Look(job, _area(job, campaign, detector_params))
     factors = [[_em_electrons(stack, item) for item in stack.frames] for stack in campaign.stacks]
     jobs = jobs_of(campaign.stacks, factors, job.mask, look.area)
-    summaries = tuple(map(look.at, campaign.stacks, jobs))
+    summaries = tuple(map(look.at, campaign.stacks, jobs, job.executor.stacks(jobs)))
     pixels = look.counts()
     return CampaignSummary(
         camera=chosen.name,
@@ -107,7 +107,7 @@ def _em_electrons(stack: Stack, item: FrameInput) -> float:
 
 
 class _Look:
-    """Accumulates stack after stack and keeps what the summary says of each."""
+    """Looks at stack after stack and keeps what the summary says of all."""
 
     def __init__(self, job: Setting, area: FigureArea):
         self.area = area
@@ -122,9 +122,8 @@ class _Look:
             imaging=self._usable.size, unfittable=int((self._usable < MIN_STACKS).sum())
         )
 
-    def at(self, stack: Stack, job: StackJob) -> StackSummary:
-        """Stream a stack."""
-        sums = self._executor.sums(job)
+    def at(self, stack: Stack, job: StackJob, sums: StackSums) -> StackSummary:
+        """What is to be said of a stack."""
         n, mean = self._cut(sums.moments, job.shape)
         self._usable += n > 0
         well = min(

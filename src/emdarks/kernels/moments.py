@@ -201,7 +201,8 @@ def load_flags(
         flags[p] = flags.dtype.type(flags[p] | flags.dtype.type(flag))
         n[p] = np.uint16(n[p] + np.uint16(np.uint16(1) - excluded))
         bad[p] = excluded
-    return int(swapped(seen) if swap else seen)
+    # Signed as the 0 above: the two types would meet in a floating-point number.
+    return int(np.int64(swapped(seen) if swap else seen))
 
 
 @bare
