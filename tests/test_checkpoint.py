@@ -425,3 +425,28 @@ def test_two_runs_at_once(tmp_path: Path) -> None:
     )
     assert made.returncode == 0, made.stderr
     assert json.loads(made.stdout) == {"same_bits": True, "exit": [0, 0, 0], "left": []}
+
+
+def test_from_the_command_line(campaign: Campaign, tmp_path: Path, opened: Counter[str]) -> None:
+    from typer.testing import CliRunner
+
+    from emdarks.cli.app import app
+    from emdarks.data import sample
+
+    paths = [str(path) for path in sample()]
+    opened.clear()
+    outputs = [tmp_path / f"maps{i}.fits" for i in range(3)]
+    for i, output in enumerate(outputs):
+        options = ["--checkpoint", str(tmp_path / "kept")] if i else []
+        outcome = CliRunner().invoke(app, ["noisemaps", *paths, "-o", str(output), *options])
+        assert outcome.exit_code == 0, outcome.output
+        told = f"reading: {len(paths)} of {len(paths)} frames"
+        assert (told in outcome.stderr) == bool(options)
+    assert set(opened.values()) == {2}  # the third run read none
+    for output in outputs[1:]:
+        for plane in (1, "ERR", "DQ", "SIGNED"):
+            one, other = fits.getdata(output, plane), fits.getdata(outputs[0], plane)
+            assert one.tobytes() == other.tobytes()
+    text = CliRunner().invoke(app, ["check", *paths, "--checkpoint", paths[0]])
+    assert text.exit_code == 1
+    assert "cannot be used as a checkpoint" in text.stderr

@@ -20,13 +20,16 @@ if TYPE_CHECKING:
     from emdarks.data import Dark, Dataset, DetectorNoiseMaps, DetectorParams, Image
     from emdarks.detector import detector_areas
     from emdarks.errors import EmdarksError, EmdarksWarning
-    from emdarks.execution import Threads
+    from emdarks.execution import Checkpoint, Threads
+    from emdarks.execution.cluster import Dask
     from emdarks.inspection import inspect_campaign
 
 __all__ = [
     "CalDarksLSQException",
     "Camera",
+    "Checkpoint",
     "Dark",
+    "Dask",
     "Dataset",
     "DetectorNoiseMaps",
     "DetectorParams",
@@ -58,7 +61,8 @@ _HOMES = {
     "emdarks.data": ("Dark", "Dataset", "DetectorNoiseMaps", "DetectorParams", "Image"),
     "emdarks.detector": ("detector_areas",),
     "emdarks.errors": ("EmdarksError", "EmdarksWarning"),
-    "emdarks.execution": ("Threads",),
+    "emdarks.execution": ("Checkpoint", "Threads"),
+    "emdarks.execution.cluster": ("Dask",),
     "emdarks.check": ("check_darks",),
     "emdarks.inspection": ("inspect_campaign",),
 }

@@ -12,6 +12,8 @@ from emdarks.cli import talk
 from emdarks.cli.options import (
     AsJson,
     CameraName,
+    CheckpointFolder,
+    DaskAddress,
     Frames,
     MaskBits,
     Overwrite,
@@ -19,6 +21,7 @@ from emdarks.cli.options import (
     ThreadCount,
     detector_params,
 )
+from emdarks.cli.running import executor
 
 __all__ = ["inspect", "simulate"]
 
@@ -107,6 +110,8 @@ def inspect(
     params: Params = None,
     mask_bits: MaskBits = None,
     threads: ThreadCount = None,
+    dask: DaskAddress = None,
+    checkpoint: CheckpointFolder = None,
     single_frames: Annotated[
         bool, typer.Option("--single-frames", help="Figures of every frame, too, with --json.")
     ] = False,
@@ -118,17 +123,17 @@ def inspect(
     """
     with talk.spoken():
         from emdarks.cli.tables import campaign_table
-        from emdarks.execution import Threads
         from emdarks.frames import select_frames
         from emdarks.inspection import inspect_campaign
 
-        summary = inspect_campaign(
-            select_frames(frames),
-            camera=camera,
-            mask_bits=mask_bits,
-            executor=Threads(threads),
-            detector_params=detector_params(params),
-        )
+        with executor(threads, dask, checkpoint) as who:
+            summary = inspect_campaign(
+                select_frames(frames),
+                camera=camera,
+                mask_bits=mask_bits,
+                executor=who,
+                detector_params=detector_params(params),
+            )
         if as_json:
             talk.json_out(summary.as_dict(single_frames))
             return

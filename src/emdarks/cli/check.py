@@ -6,6 +6,8 @@ from emdarks.cli import talk
 from emdarks.cli.options import (
     AsJson,
     CameraName,
+    CheckpointFolder,
+    DaskAddress,
     Frames,
     KGain,
     MaskBits,
@@ -13,6 +15,7 @@ from emdarks.cli.options import (
     ThreadCount,
     detector_params,
 )
+from emdarks.cli.running import executor
 
 __all__ = ["check"]
 
@@ -24,6 +27,8 @@ def check(
     kgain: KGain = None,
     mask_bits: MaskBits = None,
     threads: ThreadCount = None,
+    dask: DaskAddress = None,
+    checkpoint: CheckpointFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """Can the errors be believed? Odd against even frames, drift, disagreeing stacks.
@@ -33,17 +38,17 @@ def check(
     with talk.spoken():
         from emdarks.check import check_darks
         from emdarks.cli.tables import check_table
-        from emdarks.execution import Threads
         from emdarks.frames import select_frames
 
-        report = check_darks(
-            select_frames(frames),
-            detector_params(params),
-            camera=camera,
-            kgain=kgain,
-            mask_bits=mask_bits,
-            executor=Threads(threads),
-        )
+        with executor(threads, dask, checkpoint) as who:
+            report = check_darks(
+                select_frames(frames),
+                detector_params(params),
+                camera=camera,
+                kgain=kgain,
+                mask_bits=mask_bits,
+                executor=who,
+            )
         if as_json:
             talk.json_out(report.as_dict())
             return

@@ -10,6 +10,8 @@ import typer
 __all__ = [
     "AsJson",
     "CameraName",
+    "CheckpointFolder",
+    "DaskAddress",
     "Frames",
     "FullFrame",
     "KGain",
@@ -57,6 +59,22 @@ MaskBits = Annotated[
 ]
 ThreadCount = Annotated[
     int | None, typer.Option("--threads", min=1, help="Threads; default: all cores.")
+]
+DaskAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--dask",
+        metavar="ADDRESS|local",
+        help="Run on a Dask cluster; local: a process for each core.",
+    ),
+]
+CheckpointFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--checkpoint",
+        metavar="DIR",
+        help="Keep finished blocks of frames here, and go on from them.",
+    ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout.")]

@@ -13,6 +13,8 @@ from emdarks.cli import talk
 from emdarks.cli.options import (
     AsJson,
     CameraName,
+    CheckpointFolder,
+    DaskAddress,
     Frames,
     FullFrame,
     KGain,
@@ -23,6 +25,7 @@ from emdarks.cli.options import (
     ThreadCount,
     detector_params,
 )
+from emdarks.cli.running import executor
 
 __all__ = ["dark", "noisemaps", "synthesize"]
 
@@ -66,6 +69,8 @@ def noisemaps(
     kgain: KGain = None,
     mask_bits: MaskBits = None,
     threads: ThreadCount = None,
+    dask: DaskAddress = None,
+    checkpoint: CheckpointFolder = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
@@ -81,25 +86,25 @@ def noisemaps(
         import numpy as np
 
         from emdarks.darks import calibrate_darks_lsq
-        from emdarks.execution import Threads
         from emdarks.frames import select_frames
         from emdarks.products.header import product_name
 
         dataset = select_frames(frames)
         path = talk.target(output, product_name(dataset.frames[-1].filename, "_dnm_cal"), overwrite)
-        maps = calibrate_darks_lsq(
-            dataset,
-            detector_params(params),
-            weighting=not unweighted,
-            estimator=estimator.value,
-            nonnegative=planes,
-            camera=camera,
-            kgain=kgain,
-            mask_bits=mask_bits,
-            gain_error=gain_error,
-            screen=screen,
-            executor=Threads(threads),
-        )
+        with executor(threads, dask, checkpoint) as who:
+            maps = calibrate_darks_lsq(
+                dataset,
+                detector_params(params),
+                weighting=not unweighted,
+                estimator=estimator.value,
+                nonnegative=planes,
+                camera=camera,
+                kgain=kgain,
+                mask_bits=mask_bits,
+                gain_error=gain_error,
+                screen=screen,
+                executor=who,
+            )
         maps.save(path.parent, path.name)
         header = maps.ext_hdr
         rejected = maps.extra("REJECTED")
@@ -138,6 +143,8 @@ def dark(
     kgain: KGain = None,
     mask_bits: MaskBits = None,
     threads: ThreadCount = None,
+    dask: DaskAddress = None,
+    checkpoint: CheckpointFolder = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
@@ -147,22 +154,22 @@ def dark(
     """
     with talk.spoken():
         from emdarks.darks import build_trad_dark
-        from emdarks.execution import Threads
         from emdarks.frames import select_frames
         from emdarks.products.header import product_name
 
         dataset = _chosen(select_frames(frames), camera, gain, exptime)
         path = talk.target(output, product_name(dataset.frames[-1].filename, "_drk_cal"), overwrite)
-        product = build_trad_dark(
-            dataset,
-            detector_params(params),
-            full_frame=full_frame,
-            estimator=estimator.value,
-            camera=camera,
-            kgain=kgain,
-            mask_bits=mask_bits,
-            executor=Threads(threads),
-        )
+        with executor(threads, dask, checkpoint) as who:
+            product = build_trad_dark(
+                dataset,
+                detector_params(params),
+                full_frame=full_frame,
+                estimator=estimator.value,
+                camera=camera,
+                kgain=kgain,
+                mask_bits=mask_bits,
+                executor=who,
+            )
         product.save(path.parent, path.name)
         talk.result(_dark_result(product, path), as_json)
 

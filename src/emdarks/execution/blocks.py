@@ -15,7 +15,7 @@ import hashlib
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,7 @@ __all__ = [
     "FigureArea",
     "FrameFigures",
     "Kind",
+    "MergeTree",
     "Sample",
     "StackJob",
     "StackSums",
@@ -271,27 +272,41 @@ def finish(sums: StackSums, blocks: Sequence[Block]) -> StackSums:
     return replace(sums, figures=tuple(figures[i] for i in sorted(order)), warnings=())
 
 
-def merge_tree(leaves: Iterable[T], merge: Callable[[T, T], T]) -> T:
-    """Merge leaves in a binary tree fixed by their number, holding few at a time.
+class MergeTree(Generic[T]):
+    """A binary tree fixed by the number of its leaves, which holds few results at a time.
 
-    Leaves are taken in order; two results of the same height merge at once, and
-    what is left over at the end merges from the right.
+    Leaves are added in order; two results of the same height merge at once, and what is left
+    over at the end merges from the right.
 
     Parameters
     ----------
-    leaves : iterable
-        At least one.
     merge : callable
         Takes the left and the right result.
     """
-    waiting: list[tuple[int, T]] = []
-    for leaf in leaves:
+
+    def __init__(self, merge: Callable[[T, T], T]):
+        self._merge = merge
+        self._waiting: list[tuple[int, T]] = []
+
+    def add(self, leaf: T) -> None:
+        """Add a leaf on the right."""
         height, result = 0, leaf
-        while waiting and waiting[-1][0] == height:
-            result = merge(waiting.pop()[1], result)
+        while self._waiting and self._waiting[-1][0] == height:
+            result = self._merge(self._waiting.pop()[1], result)
             height += 1
-        waiting.append((height, result))
-    result = waiting.pop()[1]
-    while waiting:
-        result = merge(waiting.pop()[1], result)
-    return result
+        self._waiting.append((height, result))
+
+    def root(self) -> T:
+        """Merge what is left, one leaf at least."""
+        result = self._waiting.pop()[1]
+        while self._waiting:
+            result = self._merge(self._waiting.pop()[1], result)
+        return result
+
+
+def merge_tree(leaves: Iterable[T], merge: Callable[[T, T], T]) -> T:
+    """Merge leaves, one at least, in order; see `MergeTree`."""
+    tree = MergeTree(merge)
+    for leaf in leaves:
+        tree.add(leaf)
+    return tree.root()

@@ -298,18 +298,14 @@ def _load(path: Path, spec: Spec, into: Moments) -> StackSums:
     with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
         if _key(_read_spec(stored)) != _key(spec):
             raise ValueError("made from other inputs")
-        has_errors = "err2" in stored
-        for name in SUMS:
-            target = getattr(into, name)
-            if target is not None and (name != "err2" or has_errors):
-                np.copyto(target, stored[name])
+        planes: dict[str, Any] = {name: stored.get(name) for name in SUMS}
+        into.take(Moments(**planes, has_errors=planes["err2"] is not None))
         numbers: list[list[float]] = stored["figures"].tolist()
         contents: list[str] = stored["contents"].tolist()
     figures = tuple(
         FrameFigures(*map(float, row), content=content)  # type: ignore[misc, arg-type]
         for row, content in zip(numbers, contents, strict=True)
     )
-    into.has_errors = has_errors
     return StackSums(into, figures, 0)
 
 
