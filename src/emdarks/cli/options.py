@@ -27,16 +27,18 @@ Frames = Annotated[
     list[str],
     typer.Argument(
         metavar="FRAMES...",
-        help="Files, folders, quoted patterns, or @list.txt with one of these a line.",
+        help="Files, folders, quoted patterns, URLs of these (s3://...), or @list.txt with one "
+        "a line.",
         show_default=False,
     ),
 ]
 Output = Annotated[
-    Path,
+    str,
     typer.Option(
         "--output",
         "-o",
-        help="File to write, or a folder (documented file name).",
+        help="File to write, or a folder (documented file name); or a URL, a folder with / at "
+        "its end.",
         show_default=False,
     ),
 ]

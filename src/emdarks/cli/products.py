@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -198,7 +197,7 @@ def _chosen(dataset: Any, camera: str | None, gain: float | None, exptime: float
 
 
 def synthesize(
-    maps: Annotated[Path, typer.Argument(metavar="MAPS", help="Noise maps (FITS).")],
+    maps: Annotated[str, typer.Argument(metavar="MAPS", help="Noise maps (FITS), or their URL.")],
     output: Output,
     like: Annotated[
         str | None, typer.Option("--like", help="Frame whose gain and time the dark is for.")
@@ -267,7 +266,7 @@ def _camera_of(product: Any) -> str:
     return name if name in BUILTIN else BUILTIN[0]
 
 
-def _dark_result(product: Any, path: Path) -> dict[str, Any]:
+def _dark_result(product: Any, path: talk.Target) -> dict[str, Any]:
     import numpy as np
 
     header = product.ext_hdr

@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,17 @@ from rich.text import Text
 
 from emdarks.errors import EmdarksError, EmdarksWarning, InputError
 
-__all__ = ["finding", "json_out", "people", "progress", "result", "say", "spoken", "target"]
+__all__ = [
+    "Target",
+    "finding",
+    "json_out",
+    "people",
+    "progress",
+    "result",
+    "say",
+    "spoken",
+    "target",
+]
 
 #: For people: standard error.
 people = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -136,7 +147,20 @@ def spoken() -> Iterator[None]:
             raise typer.Exit(130) from None
 
 
-def target(output: Path, documented_name: str, overwrite: bool) -> Path:
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A file to write, by folder and name; the folder may be a URL."""
+
+    parent: str
+    name: str
+
+    def __str__(self) -> str:
+        from emdarks.fitsio import join
+
+        return join(self.parent, self.name)
+
+
+def target(output: str | Path, documented_name: str, overwrite: bool) -> Target:
     """File to write: the one named, or the documented name in a folder.
 
     Raises
@@ -144,6 +168,14 @@ def target(output: Path, documented_name: str, overwrite: bool) -> Path:
     InputError
         The folder does not exist, or the file does and may not be replaced.
     """
+    from emdarks.fitsio import is_url, local_path
+
+    if is_url(output):
+        output = str(output)
+        if local_path(output) is None:
+            return _remote_target(output, documented_name, overwrite)
+        output = str(local_path(output))
+    output = Path(output)
     path = output / documented_name if output.is_dir() else output
     if not path.parent.is_dir():
         raise InputError(f"{path.parent}: no such folder; create it first")
@@ -151,4 +183,14 @@ def target(output: Path, documented_name: str, overwrite: bool) -> Path:
         raise InputError(f"{path.parent}: is not writable")
     if path.exists() and not overwrite:
         raise InputError(f"{path}: exists; choose another name or give --overwrite")
-    return path
+    return Target(str(path.parent), path.name)
+
+
+def _remote_target(url: str, documented_name: str, overwrite: bool) -> Target:
+    from emdarks.fitsio.remote import exists
+
+    parent, _, name = url.rpartition("/")
+    made = Target(parent, name or documented_name)
+    if not overwrite and exists(str(made)):
+        raise InputError(f"{made}: exists; choose another name or give --overwrite")
+    return made

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -19,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.errors import InputError
+from emdarks.execution.ahead import ReadAhead
 from emdarks.execution.blocks import (
     BLOCK_FRAMES,
     Block,
@@ -46,8 +46,8 @@ B = TypeVar("B")
 
 # A run's pixels, as stored and as numbers, and its sums stay in a core's cache.
 RUN_PIXELS = 1 << 14
-# Packed files are held whole while they are open.
-BATCH_BYTES = 1 << 28
+# Packed and remote files are held whole while they are open: a batch, and the next one.
+BATCH_BYTES = 1 << 27
 # Bands of rows for each thread: enough to share the work evenly.
 BANDS = 8
 
@@ -214,8 +214,9 @@ class Threads(Executor):
         figures = np.empty((len(block.samples), rows, len(COLUMNS)))
         pixels, counted = moments.n.size, 0
         batches = list(self._batches(block.samples))
+        ahead = ReadAhead([batch for _, batch in batches], self.threads)
         for number, (first, batch) in enumerate(batches):
-            with self._opened(batch) as readers:
+            with ahead.opened(number) as readers:
                 counted += sum(reader.bytes_unpacked for reader in readers)
                 groups = _Alike.groups(batch, readers)
                 only = len(batches) == len(groups) == 1
@@ -311,20 +312,6 @@ class Threads(Executor):
                 start, held = i, 0
             held += cost
         yield start, samples[start:]
-
-    @contextmanager
-    def _opened(self, batch: Sequence[Sample]) -> Iterator[list[Reader]]:
-        readers: list[Reader] = []
-        try:
-            if any(sample.source.held_bytes for sample in batch):
-                # Unpacking is work: share it.
-                readers = self.map(lambda sample: sample.source.open(), batch)
-            else:
-                readers.extend(sample.source.open() for sample in batch)
-            yield readers
-        finally:
-            for reader in readers:
-                reader.close()
 
     def _merge(self, left: Moments, right: Moments) -> Moments:
         bands = self._bands((1, left.n.size))

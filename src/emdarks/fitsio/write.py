@@ -19,6 +19,7 @@ import numpy.typing as npt
 from astropy.io import fits
 
 from emdarks.errors import InputError
+from emdarks.fitsio.remote import is_url, local_path, put
 
 __all__ = ["PART", "from_bytes", "image_hdu", "table_hdu", "to_bytes", "whole_file", "write_whole"]
 
@@ -34,7 +35,7 @@ def write_whole(hdus: Sequence[Any], path: str | os.PathLike[str]) -> None:
     hdus : sequence of HDUs
         Primary first.
     path : str or path-like
-        The file; its folder must exist.
+        The file, or a URL; its folder must exist.
 
     Raises
     ------
@@ -42,6 +43,12 @@ def write_whole(hdus: Sequence[Any], path: str | os.PathLike[str]) -> None:
         The folder is missing or cannot be written, or the disk is full. An earlier
         file of that name is then as it was.
     """
+    if is_url(path) and not local_path(str(path)):
+        with tempfile.TemporaryDirectory() as folder:
+            local = Path(folder) / "product.fits"
+            write_whole(hdus, local)
+            put(local, str(path))
+        return
     with whole_file(path) as file:
         fits.HDUList(list(hdus)).writeto(file, output_verify="silentfix+ignore", checksum=True)
 
@@ -49,7 +56,7 @@ def write_whole(hdus: Sequence[Any], path: str | os.PathLike[str]) -> None:
 @contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a file that takes its name when all is written; see `write_whole`."""
-    target = Path(path)
+    target = Path(local_path(os.fspath(path)) or path)
     try:
         handle, part = tempfile.mkstemp(prefix=f".{target.name}.", suffix=PART, dir=target.parent)
     except OSError as error:

@@ -19,6 +19,8 @@ from emdarks.fitsio import (
     PrimaryHDU,
     from_bytes,
     image_hdu,
+    is_url,
+    join,
     to_bytes,
     write_whole,
 )
@@ -321,9 +323,9 @@ class Image:
         name = self.filename if filename is None else filename
         if not name:
             raise InputError("the image has no file name yet; give one to save()")
-        target = Path(directory) / name
+        target = join(directory, name)
         layout = self._layout
-        in_place = layout is not None and Path(layout.path).absolute() == target.absolute()
+        in_place = layout is not None and _same_file(layout, target)
         if layout and in_place and self._frame is not None and layout.n_frames > 1:
             raise InputError(f"{target}: is the cube that holds this frame; give another name")
         self.pri_hdr["FILENAME"] = name
@@ -393,6 +395,12 @@ class Image:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.filename or '(unnamed)'} {self._shape()}>"
+
+
+def _same_file(layout: FileLayout, target: str) -> bool:
+    if layout.remote or is_url(target):
+        return layout.path == target
+    return Path(layout.path).absolute() == Path(target).absolute()
 
 
 def _stored(array: Array) -> Array:
