@@ -28,10 +28,11 @@ from emdarks.errors import ClusterError, EmdarksError, EmdarksWarning, InputErro
 from emdarks.execution.blocks import Block, Blocks, MergeTree, StackJob, StackSums, finish, join
 from emdarks.execution.executor import Count, Executor, Progress
 from emdarks.execution.threads import Threads
-from emdarks.kernels.moments import Moments, merge
+from emdarks.kernels.moments import SUMS, Moments, merge
 
 try:
     import distributed
+    from dask.sizeof import sizeof
     from distributed.comm.core import CommClosedError
 except ImportError:  # pragma: no cover
     raise InputError("Dask is not installed; pip install 'emdarks[dask]'") from None
@@ -342,6 +343,15 @@ def _frames_of(block: Block) -> str:
 
 
 # What workers do
+
+
+def _size(sums: StackSums) -> int:
+    """Bytes of sums, by which Dask decides what moves where."""
+    planes = (getattr(sums.moments, name) for name in SUMS)
+    return sum(plane.nbytes for plane in planes if plane is not None)
+
+
+sizeof.register(StackSums, _size)
 
 
 def _sums(task: bytes) -> StackSums:
