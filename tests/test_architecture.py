@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,8 @@ HOMES = {
     # CCDData, and the units it needs: imported when a frame is converted.
     "astropy.nddata": "frames",
     "astropy.units": "frames",
+    "fsspec": "fitsio",
+    "s3fs": "fitsio",
 }
 
 
@@ -130,6 +134,27 @@ def test_kernels_know_arrays_only() -> None:
             assert parts[0] in allowed, f"{path.name} imports {name}"
             if parts[0] == "emdarks" and len(parts) > 1:
                 assert parts[1] == "kernels"
+
+
+def test_extras_are_imported_only_when_they_are_used() -> None:
+    program = (
+        "import sys, emdarks.cli.app, emdarks.darks, emdarks.inspection, emdarks.execution\n"
+        "from emdarks.data import Dataset, sample\n"
+        "Dataset(sample())\n"
+        "print([name for name in ('dask', 'distributed', 'fsspec', 's3fs') if name in sys.modules])"
+    )
+    made = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert made.stdout == "[]\n"
+
+
+def test_only_one_file_knows_dask_and_one_knows_fsspec() -> None:
+    users = {
+        library: {path.name for path in modules() for name in imports(path) if library in name}
+        for library in ("distributed", "fsspec")
+    }
+    assert users == {"distributed": {"cluster.py"}, "fsspec": {"remote.py"}}
 
 
 def test_every_room_has_a_layer() -> None:

@@ -13,6 +13,7 @@ import pytest
 from campaigns import REGIONS, Campaign, frame_hdus, params
 from emdarks.data import Dataset
 from emdarks.execution import Sample, StackJob, StackSums, Threads
+from emdarks.execution.blocks import Block
 from emdarks.frames import frame_sources
 from emdarks.kernels.moments import Moments
 
@@ -21,16 +22,16 @@ BYTES_PER_PIXEL = 4 + 4 + 2
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Bytes that the executor read, stack by stack."""
+    """Bytes that the executor read, block by block."""
     counts: list[int] = []
-    original = Threads.sums
+    original = Threads.add
 
-    def counted(self: Threads, job: StackJob, into: Moments | None = None) -> StackSums:
-        sums = original(self, job, into)
+    def counted(self: Threads, block: Block, into: Moments | None = None) -> StackSums:
+        sums = original(self, block, into)
         counts.append(sums.bytes_read)
         return sums
 
-    monkeypatch.setattr(Threads, "sums", counted)
+    monkeypatch.setattr(Threads, "add", counted)
     return counts
 
 

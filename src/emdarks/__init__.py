@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from emdarks.data import BadPixelMap, Dark, Dataset, DetectorNoiseMaps, DetectorParams, Image
     from emdarks.detector import detector_areas
     from emdarks.errors import EmdarksError, EmdarksWarning
-    from emdarks.execution import Threads
+    from emdarks.execution import Checkpoint, Threads
+    from emdarks.execution.cluster import Dask
     from emdarks.inspection import inspect_campaign
     from emdarks.subtract import subtract_dark
 
@@ -29,7 +30,9 @@ __all__ = [
     "BadPixelMap",
     "CalDarksLSQException",
     "Camera",
+    "Checkpoint",
     "Dark",
+    "Dask",
     "Dataset",
     "DetectorNoiseMaps",
     "DetectorParams",
@@ -71,7 +74,8 @@ _HOMES = {
     ),
     "emdarks.detector": ("detector_areas",),
     "emdarks.errors": ("EmdarksError", "EmdarksWarning"),
-    "emdarks.execution": ("Threads",),
+    "emdarks.execution": ("Checkpoint", "Threads"),
+    "emdarks.execution.cluster": ("Dask",),
     "emdarks.check": ("check_darks",),
     "emdarks.inspection": ("inspect_campaign",),
     "emdarks.subtract": ("subtract_dark",),

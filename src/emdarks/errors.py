@@ -8,6 +8,7 @@ from __future__ import annotations
 
 __all__ = [
     "CalDarksLSQException",
+    "ClusterError",
     "EmdarksError",
     "EmdarksWarning",
     "GeometryError",
@@ -24,6 +25,10 @@ class EmdarksError(Exception):
 
 class InputError(EmdarksError, ValueError):
     """A frame, file or argument that cannot be used; the message says which and what to do."""
+
+
+class ClusterError(EmdarksError, ConnectionError):
+    """A cluster that cannot be reached, was lost, or could not do its work."""
 
 
 class NoImageError(InputError):

@@ -12,6 +12,8 @@ from emdarks.cli import talk
 from emdarks.cli.options import (
     AsJson,
     CameraName,
+    CheckpointFolder,
+    DaskAddress,
     Frames,
     MaskBits,
     ModeName,
@@ -119,6 +121,8 @@ def inspect(
     params: Params = None,
     mask_bits: MaskBits = None,
     threads: ThreadCount = None,
+    dask: DaskAddress = None,
+    checkpoint: CheckpointFolder = None,
     plot: Annotated[
         Path | None,
         typer.Option(
@@ -145,9 +149,11 @@ def inspect(
         from emdarks.frames import select_frames
         from emdarks.inspection import inspect_campaign
 
-        picture = None if plot is None else talk.target(plot, "levels.png", overwrite)
+        picture = plot and Path(str(talk.target(plot, "levels.png", overwrite)))
         dataset = select_frames(frames, camera)
-        with talk.streaming("inspecting", len(dataset), threads, "judging") as executor:
+        with talk.streaming(
+            "inspecting", len(dataset), threads, "judging", dask, checkpoint
+        ) as executor:
             summary = inspect_campaign(
                 dataset,
                 camera=camera,

@@ -6,6 +6,8 @@ from emdarks.cli import talk
 from emdarks.cli.options import (
     AsJson,
     CameraName,
+    CheckpointFolder,
+    DaskAddress,
     Frames,
     KGain,
     MaskBits,
@@ -24,6 +26,8 @@ def check(
     kgain: KGain = None,
     mask_bits: MaskBits = None,
     threads: ThreadCount = None,
+    dask: DaskAddress = None,
+    checkpoint: CheckpointFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """Can the errors be believed? Odd against even frames, drift, disagreeing stacks.
@@ -36,7 +40,9 @@ def check(
         from emdarks.frames import select_frames
 
         dataset = select_frames(frames, camera)
-        with talk.streaming("reading", len(dataset), threads, "fitting") as executor:
+        with talk.streaming(
+            "reading", len(dataset), threads, "fitting", dask, checkpoint
+        ) as executor:
             report = check_darks(
                 dataset,
                 detector_params(params),

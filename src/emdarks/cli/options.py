@@ -10,6 +10,8 @@ import typer
 __all__ = [
     "AsJson",
     "CameraName",
+    "CheckpointFolder",
+    "DaskAddress",
     "Frames",
     "FullFrame",
     "KGain",
@@ -26,16 +28,18 @@ Frames = Annotated[
     list[str],
     typer.Argument(
         metavar="FRAMES",
-        help="Files, folders, quoted patterns, or @list.txt with one of these a line.",
+        help="Files, folders, quoted patterns, URLs of these (s3://...), or @list.txt with one "
+        "of these a line.",
         show_default=False,
     ),
 ]
 Output = Annotated[
-    Path,
+    str,
     typer.Option(
         "--output",
         "-o",
-        help="File to write, or a folder (documented file name).",
+        help="File to write, or a folder (documented file name); or a URL, a folder with / at "
+        "its end.",
         show_default=False,
     ),
 ]
@@ -62,6 +66,22 @@ MaskBits = Annotated[
 ]
 ThreadCount = Annotated[
     int | None, typer.Option("--threads", min=1, help="Threads; default: all cores.")
+]
+DaskAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--dask",
+        metavar="ADDRESS|local",
+        help="Run on a Dask cluster; local: a process for each core.",
+    ),
+]
+CheckpointFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--checkpoint",
+        metavar="DIR",
+        help="Keep finished blocks of frames here, and go on from them.",
+    ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout.")]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +12,8 @@ from emdarks.cli import talk
 from emdarks.cli.options import (
     AsJson,
     CameraName,
+    CheckpointFolder,
+    DaskAddress,
     Frames,
     FullFrame,
     KGain,
@@ -66,6 +67,8 @@ def noisemaps(
     kgain: KGain = None,
     mask_bits: MaskBits = None,
     threads: ThreadCount = None,
+    dask: DaskAddress = None,
+    checkpoint: CheckpointFolder = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
@@ -87,7 +90,9 @@ def noisemaps(
 
         dataset = select_frames(frames, camera)
         path = talk.target(output, product_name(dataset.frames[-1].filename, "_dnm_cal"), overwrite)
-        with talk.streaming("reading", len(dataset), threads, "fitting") as executor:
+        with talk.streaming(
+            "reading", len(dataset), threads, "fitting", dask, checkpoint
+        ) as executor:
             maps = calibrate_darks_lsq(
                 dataset,
                 detector_params(params),
@@ -139,6 +144,8 @@ def dark(
     kgain: KGain = None,
     mask_bits: MaskBits = None,
     threads: ThreadCount = None,
+    dask: DaskAddress = None,
+    checkpoint: CheckpointFolder = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
@@ -153,7 +160,9 @@ def dark(
 
         dataset = _chosen(select_frames(frames, camera), camera, gain, exptime, kgain)
         path = talk.target(output, product_name(dataset.frames[-1].filename, "_drk_cal"), overwrite)
-        with talk.streaming("reading", len(dataset), threads, "combining") as executor:
+        with talk.streaming(
+            "reading", len(dataset), threads, "combining", dask, checkpoint
+        ) as executor:
             product = build_trad_dark(
                 dataset,
                 detector_params(params),
@@ -198,7 +207,7 @@ def _chosen(
 
 
 def synthesize(
-    maps: Annotated[Path, typer.Argument(metavar="MAPS", help="Noise maps (FITS).")],
+    maps: Annotated[str, typer.Argument(metavar="MAPS", help="Noise maps (FITS), or their URL.")],
     output: Output,
     like: Annotated[
         str | None, typer.Option("--like", help="Frame whose gain and time the dark is for.")
@@ -268,7 +277,7 @@ def _camera_of(product: Any) -> str:
     return name if name in BUILTIN else BUILTIN[0]
 
 
-def _dark_result(product: Any, path: Path) -> dict[str, Any]:
+def _dark_result(product: Any, path: talk.Target) -> dict[str, Any]:
     import numpy as np
 
     header = product.ext_hdr

@@ -152,7 +152,7 @@ def _targets(
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise InputError(f"{output / twice}: several reports would get this name; make them apart")
-    return [talk.target(output, name, overwrite) for name in names]
+    return [Path(str(talk.target(output, name, overwrite))) for name in names]
 
 
 def _campaign_name(arguments: Sequence[str]) -> str:

@@ -10,7 +10,8 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,7 @@ if TYPE_CHECKING:  # what is heavy is imported when a command runs
 
 __all__ = [
     "Loudness",
+    "Target",
     "duration",
     "finding",
     "interrupted",
@@ -252,7 +254,14 @@ def duration(seconds: float) -> str:
 
 
 @contextmanager
-def streaming(verb: str, frames: int, threads: int | None, then: str = "") -> Iterator[Executor]:
+def streaming(
+    verb: str,
+    frames: int,
+    threads: int | None,
+    then: str = "",
+    dask: str | None = None,
+    checkpoint: Path | None = None,
+) -> Iterator[Executor]:
     """Run commands that stream frames: an executor that shows how far it has come.
 
     Parameters
@@ -263,26 +272,32 @@ def streaming(verb: str, frames: int, threads: int | None, then: str = "") -> It
         How many will be streamed.
     threads : int or None
         As in `emdarks.execution.Threads`.
+    dask : str, optional
+        Run on a Dask cluster; see `emdarks.execution.cluster.Dask`.
+    checkpoint : Path, optional
+        Keep finished blocks in this folder; see `emdarks.execution.Checkpoint`.
 
     Yields
     ------
     Executor
     """
-    from emdarks.execution import Threads
+    from emdarks.execution import Checkpoint, Threads
     from emdarks.kernels import announce_compilation
 
-    done = 0
-    with progress(verb, "frames", then) as advance, announce_compilation(_compiling):
-
-        def count(finished: int) -> None:
-            nonlocal done
-            done += finished
-            advance(done, frames)
-
+    with ExitStack() as held:
+        advance = held.enter_context(progress(verb, "frames", then))
+        held.enter_context(announce_compilation(_compiling))
         advance(0, frames)
-        executor = Threads(threads, progress=count)
-        say_more(f"{verb} {frames} frames with {executor.threads} threads")
-        yield executor
+        executor: Executor
+        if dask is None:
+            executor = Threads(threads, progress=advance)
+            say_more(f"{verb} {frames} frames with {executor.threads} threads")
+        else:
+            from emdarks.execution.cluster import Dask
+
+            executor = held.enter_context(Dask(dask, progress=advance, threads=threads))
+            say_more(f"{verb} {frames} frames on the Dask cluster at {executor.address}")
+        yield executor if checkpoint is None else Checkpoint(executor, checkpoint)
 
 
 def _compiling(kept: bool) -> None:
@@ -290,8 +305,8 @@ def _compiling(kept: bool) -> None:
         say("compiling kernels, once (up to a minute)")
     else:
         say(
-            "compiling kernels (up to a minute); to keep them, set NUMBA_CACHE_DIR to a folder that "
-            "can be written"
+            "compiling kernels (up to a minute); to keep them, set NUMBA_CACHE_DIR to a folder "
+            "that can be written"
         )
 
 
@@ -336,7 +351,20 @@ def interrupted() -> None:
     _interrupted = True
 
 
-def target(output: Path, documented_name: str, overwrite: bool) -> Path:
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A file to write, by folder and name; the folder may be a URL."""
+
+    parent: str
+    name: str
+
+    def __str__(self) -> str:
+        from emdarks.fitsio import join
+
+        return join(self.parent, self.name)
+
+
+def target(output: str | Path, documented_name: str, overwrite: bool) -> Target:
     """File to write: the one named, or the documented name in a folder.
 
     Raises
@@ -344,6 +372,14 @@ def target(output: Path, documented_name: str, overwrite: bool) -> Path:
     InputError
         The folder does not exist, or the file does and may not be replaced.
     """
+    from emdarks.fitsio import is_url, local_path
+
+    if is_url(output):
+        output = str(output)
+        if local_path(output) is None:
+            return _remote_target(output, documented_name, overwrite)
+        output = str(local_path(output))
+    output = Path(output)
     path = output / documented_name if output.is_dir() else output
     if not path.parent.is_dir():
         raise InputError(f"{path.parent}: no such folder; create it first")
@@ -351,4 +387,14 @@ def target(output: Path, documented_name: str, overwrite: bool) -> Path:
         raise InputError(f"{path.parent}: is not writable")
     if path.exists() and not overwrite:
         raise InputError(f"{path}: exists; choose another name or give --overwrite")
-    return path
+    return Target(str(path.parent), path.name)
+
+
+def _remote_target(url: str, documented_name: str, overwrite: bool) -> Target:
+    from emdarks.fitsio.remote import exists
+
+    parent, _, name = url.rpartition("/")
+    made = Target(parent, name or documented_name)
+    if not overwrite and exists(str(made)):
+        raise InputError(f"{made}: exists; choose another name or give --overwrite")
+    return made

@@ -4,29 +4,42 @@ Every stack is cut into blocks of 128 frames in input order, always. Within a
 block frames are added one after the other; blocks merge in a binary tree that
 depends on their number alone. So the bits of a result do not depend on
 threads, processes, or how many files are open at a time.
+
+A block is the unit of all work: one thing to compute, to send, to keep on disk.
+`Blocks` says how stacks are cut and where the sums of a block come from.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from emdarks.errors import EmdarksWarning
 from emdarks.frames.source import FrameSource
 from emdarks.kernels.figures import COLUMNS
 from emdarks.kernels.moments import Moments
 
 __all__ = [
     "BLOCK_FRAMES",
+    "Adder",
+    "Block",
+    "Blocks",
     "FigureArea",
     "FrameFigures",
+    "Kind",
+    "MergeTree",
     "Sample",
     "StackJob",
     "StackSums",
+    "finish",
+    "in_blocks",
+    "join",
     "merge_tree",
 ]
 
@@ -88,10 +101,59 @@ class StackJob:
         types = [sample.source.flags_dtype for sample in self.samples]
         return np.result_type(np.uint16, *{dtype for dtype in types if dtype is not None})
 
-    def blocks(self) -> Iterator[StackJob]:
-        """The stack in blocks of 128 frames."""
-        for start in range(0, len(self.samples), BLOCK_FRAMES):
-            yield replace(self, samples=self.samples[start : start + BLOCK_FRAMES])
+    @property
+    def kind(self) -> Kind:
+        """The sums that the stack needs."""
+        rows, cols = self.shape
+        flags = self.flags_dtype.str
+        return Kind(rows * cols, flags, self.has_err, self.kept, len(self.samples))
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Which sums a stack has, and in which types; those of its blocks are alike.
+
+    See `emdarks.kernels.moments.Moments`; ``flags`` is the type of the flags, ``frames`` the
+    number of frames of the whole stack.
+    """
+
+    size: int
+    flags: str
+    has_err: bool
+    kept: int
+    frames: int
+
+    def empty(self) -> Moments:
+        """Sums in fresh memory."""
+        return Moments.empty(self.size, self.flags, self.has_err, self.kept, self.frames)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some frames of a stack that are added one after the other; can be pickled.
+
+    Attributes
+    ----------
+    indices : tuple of int
+        Where the frames stand in the stack.
+    job : StackJob
+        The frames themselves.
+    kind : Kind
+        Sums of the stack.
+    """
+
+    indices: tuple[int, ...]
+    job: StackJob
+    kind: Kind
+
+    @classmethod
+    def several(cls, job: StackJob, chosen: Iterable[Sequence[int]]) -> list[Block]:
+        """Blocks of these frames of a stack."""
+        kind = job.kind
+        return [
+            cls(tuple(some), replace(job, samples=tuple(job.samples[i] for i in some)), kind)
+            for some in chosen
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,34 +200,113 @@ class FrameFigures:
 
 @dataclass(frozen=True, slots=True)
 class StackSums:
-    """Closed sums of a whole stack, figures of its frames, and bytes read."""
+    """Closed sums of frames of a stack, and what was learnt on the way.
+
+    Attributes
+    ----------
+    moments : Moments
+        The sums.
+    figures : tuple of FrameFigures
+        One a frame, in the order of the frames; empty where none were asked for.
+    bytes_read : int
+        Bytes of pixels.
+    warnings : tuple of str
+        What a user should hear of.
+    """
 
     moments: Moments
     figures: tuple[FrameFigures, ...]
     bytes_read: int
+    warnings: tuple[str, ...] = ()
 
 
-def merge_tree(leaves: Iterable[T], merge: Callable[[T, T], T]) -> T:
-    """Merge leaves in a binary tree fixed by their number, holding few at a time.
+def in_blocks(frames: Sequence[int]) -> list[Sequence[int]]:
+    """Frames, 128 at a time."""
+    return [frames[lo : lo + BLOCK_FRAMES] for lo in range(0, len(frames), BLOCK_FRAMES)]
 
-    Leaves are taken in order; two results of the same height merge at once, and
-    what is left over at the end merges from the right.
+
+class Adder(Protocol):
+    """Who can add the frames of a block."""
+
+    def add(self, block: Block, into: Moments | None = None) -> StackSums:
+        """Read and accumulate a block; ``into`` receives the moments."""
+        ...
+
+    def room(self, kind: Kind) -> Moments:
+        """Sums that may be written to."""
+        ...
+
+
+class Blocks:
+    """How stacks are cut, and where the sums of a block come from; can be pickled."""
+
+    def cut(self, job: StackJob) -> list[Block]:
+        """The blocks of a stack, in the order in which they merge: 128 frames each."""
+        return Block.several(job, in_blocks(range(len(job.samples))))
+
+    def sums(self, block: Block, adder: Adder, into: Moments | None = None) -> StackSums:
+        """Sums of a block; ``into`` receives the moments."""
+        return adder.add(block, into)
+
+
+def join(
+    left: StackSums, right: StackSums, merge: Callable[[Moments, Moments], Moments]
+) -> StackSums:
+    """Sums of the frames of both, whose moments ``merge`` joins."""
+    return StackSums(
+        merge(left.moments, right.moments),
+        left.figures + right.figures,
+        left.bytes_read + right.bytes_read,
+        left.warnings + right.warnings,
+    )
+
+
+def finish(sums: StackSums, blocks: Sequence[Block]) -> StackSums:
+    """Sums of a stack that were merged from blocks: figures in input order, warnings given."""
+    for text in sums.warnings:
+        warnings.warn(text, EmdarksWarning, stacklevel=2)
+    order = [index for block in blocks for index in block.indices]
+    if not sums.figures or order == sorted(order):
+        return replace(sums, warnings=())
+    figures = dict(zip(order, sums.figures, strict=True))
+    return replace(sums, figures=tuple(figures[i] for i in sorted(order)), warnings=())
+
+
+class MergeTree(Generic[T]):
+    """A binary tree fixed by the number of its leaves, which holds few results at a time.
+
+    Leaves are added in order; two results of the same height merge at once, and what is left
+    over at the end merges from the right.
 
     Parameters
     ----------
-    leaves : iterable
-        At least one.
     merge : callable
         Takes the left and the right result.
     """
-    waiting: list[tuple[int, T]] = []
-    for leaf in leaves:
+
+    def __init__(self, merge: Callable[[T, T], T]):
+        self._merge = merge
+        self._waiting: list[tuple[int, T]] = []
+
+    def add(self, leaf: T) -> None:
+        """Add a leaf on the right."""
         height, result = 0, leaf
-        while waiting and waiting[-1][0] == height:
-            result = merge(waiting.pop()[1], result)
+        while self._waiting and self._waiting[-1][0] == height:
+            result = self._merge(self._waiting.pop()[1], result)
             height += 1
-        waiting.append((height, result))
-    result = waiting.pop()[1]
-    while waiting:
-        result = merge(waiting.pop()[1], result)
-    return result
+        self._waiting.append((height, result))
+
+    def root(self) -> T:
+        """Merge what is left, one leaf at least."""
+        result = self._waiting.pop()[1]
+        while self._waiting:
+            result = self._merge(self._waiting.pop()[1], result)
+        return result
+
+
+def merge_tree(leaves: Iterable[T], merge: Callable[[T, T], T]) -> T:
+    """Merge leaves, one at least, in order; see `MergeTree`."""
+    tree = MergeTree(merge)
+    for leaf in leaves:
+        tree.add(leaf)
+    return tree.root()

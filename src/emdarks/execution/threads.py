@@ -10,29 +10,35 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from emdarks.errors import InputError
+from emdarks.execution.ahead import ReadAhead
 from emdarks.execution.blocks import (
     BLOCK_FRAMES,
+    Block,
+    Blocks,
     FrameFigures,
+    Kind,
     Sample,
     StackJob,
     StackSums,
+    finish,
+    join,
     merge_tree,
 )
+from emdarks.execution.executor import Count, Executor, Progress
 from emdarks.frames.source import RawFrame, Reader
 from emdarks.kernels.figures import COLUMNS
 from emdarks.kernels.moments import Moments, OpenSums, counts_dtype, merge
 from emdarks.kernels.stream import IN_MEMORY, Frames, Scratch, add_band
 
-__all__ = ["Executor", "Threads", "available_cores"]
+__all__ = ["Threads", "available_cores"]
 
 Array = npt.NDArray[Any]
 A = TypeVar("A")
@@ -40,26 +46,10 @@ B = TypeVar("B")
 
 # A run's pixels, as stored and as numbers, and its sums stay in a core's cache.
 RUN_PIXELS = 1 << 14
-# Packed files are held whole while they are open.
-BATCH_BYTES = 1 << 28
+# Packed and remote files are held whole while they are open: a batch, and the next one.
+BATCH_BYTES = 1 << 27
 # Bands of rows for each thread: enough to share the work evenly.
 BANDS = 8
-
-
-class Executor(Protocol):
-    """Who computes."""
-
-    def map(self, function: Callable[[A], B], items: Iterable[A]) -> list[B]:
-        """Results of a function for each item, in order."""
-        ...
-
-    def sums(self, job: StackJob, into: Moments | None = None) -> StackSums:
-        """Accumulate all blocks of a stack and merge them; ``into`` receives the moments."""
-        ...
-
-    def release(self, moments: Moments) -> None:
-        """Hand sums back, to be used again for another stack."""
-        ...
 
 
 def available_cores() -> int:
@@ -134,7 +124,7 @@ class _Part:
     closed: bool
 
 
-class Threads:
+class Threads(Executor):
     """Run on the threads of this process.
 
     Parameters
@@ -146,11 +136,11 @@ class Threads:
     batch_files : int, optional
         Files open at a time.
     progress : callable, optional
-        Called with the number of frames of each batch when it is finished.
+        Called with the numbers of frames done and of all, as blocks are finished.
 
     Notes
     -----
-    None of them changes a bit of any result.
+    None of these changes a bit of any result.
     """
 
     def __init__(
@@ -158,7 +148,7 @@ class Threads:
         threads: int | None = None,
         run_pixels: int = RUN_PIXELS,
         batch_files: int = BLOCK_FRAMES,
-        progress: Callable[[int], None] | None = None,
+        progress: Progress | None = None,
     ):
         self.progress = progress
         self.threads = threads or available_cores()
@@ -176,22 +166,41 @@ class Threads:
         with ThreadPoolExecutor(self.threads) as pool:
             return list(pool.map(function, items))
 
-    def sums(self, job: StackJob, into: Moments | None = None) -> StackSums:
+    def stacks(
+        self,
+        jobs: Sequence[StackJob],
+        into: Sequence[Moments] | None = None,
+        blocks: Blocks | None = None,
+    ) -> Iterator[StackSums]:
         """See `Executor`."""
-        figures: list[FrameFigures] = []
-        counted: list[int] = []
-        room = [into] if into is not None else []
+        blocks = blocks or Blocks()
+        count = Count(self.progress, jobs)
+        for index, job in enumerate(jobs):
+            cut = blocks.cut(job)
+            room = [] if into is None else [into[index]]
+            leaves = (
+                count.after(block, blocks.sums(block, self, room.pop() if room else None))
+                for block in cut
+            )
+            sums = merge_tree(leaves, lambda left, right: join(left, right, self._merge))
+            yield finish(sums, cut)
 
-        def leaf(block: StackJob) -> Moments:
-            moments = room.pop() if room else self._take(job)
-            rows, count = self._accumulate(block, moments)
-            counted.append(count)
-            if block.area is not None:
-                figures.extend(FrameFigures.from_rows(frame, block.area.rows) for frame in rows)
-            return moments
+    def add(self, block: Block, into: Moments | None = None) -> StackSums:
+        """See `Adder`."""
+        moments = self.room(block.kind) if into is None else into
+        rows, bytes_read = self._accumulate(block.job, moments)
+        area = block.job.area
+        figures = () if area is None else tuple(FrameFigures.from_rows(f, area.rows) for f in rows)
+        return StackSums(moments, figures, bytes_read)
 
-        moments = merge_tree(map(leaf, job.blocks()), self._merge)
-        return StackSums(moments, tuple(figures), sum(counted))
+    def room(self, kind: Kind) -> Moments:
+        """See `Adder`."""
+        wanted = np.dtype(kind.flags), kind.has_err, kind.kept, counts_dtype(kind.frames)
+        for i, moments in enumerate(self._spare):
+            found = moments.flags.dtype, moments.err2 is not None, moments.kept, moments.n.dtype
+            if moments.n.size == kind.size and found == wanted:
+                return self._spare.pop(i)
+        return kind.empty()
 
     def release(self, moments: Moments) -> None:
         """See `Executor`."""
@@ -199,23 +208,15 @@ class Threads:
         if not moments.has_errors:
             self._spare.append(moments)
 
-    def _take(self, job: StackJob) -> Moments:
-        fresh = (job.flags_dtype, job.has_err, job.kept, counts_dtype(len(job.samples)))
-        size = job.shape[0] * job.shape[1]
-        for i, moments in enumerate(self._spare):
-            kind = moments.flags.dtype, moments.err2 is not None, moments.kept, moments.n.dtype
-            if moments.n.size == size and kind == fresh:
-                return self._spare.pop(i)
-        return Moments.empty(size, *fresh[:3], len(job.samples))
-
     def _accumulate(self, block: StackJob, moments: Moments) -> tuple[Array, int]:
         """Sums of one block; its row figures (frame, row, figure), and bytes read."""
         rows = block.shape[0] if block.area is not None else 0
         figures = np.empty((len(block.samples), rows, len(COLUMNS)))
         pixels, counted = moments.n.size, 0
         batches = list(self._batches(block.samples))
+        ahead = ReadAhead([batch for _, batch in batches], self.threads)
         for number, (first, batch) in enumerate(batches):
-            with self._opened(batch) as readers:
+            with ahead.opened(number) as readers:
                 counted += sum(reader.bytes_unpacked for reader in readers)
                 groups = _Alike.groups(batch, readers)
                 only = len(batches) == len(groups) == 1
@@ -228,8 +229,6 @@ class Threads:
                     )
                     self._add(block, moments, part, only)
                     counted += pixels * group.bytes_of_a_pixel
-            if self.progress is not None:
-                self.progress(len(batch))
         return figures, counted
 
     def _add(self, block: StackJob, moments: Moments, part: _Part, only: bool) -> None:
@@ -313,20 +312,6 @@ class Threads:
                 start, held = i, 0
             held += cost
         yield start, samples[start:]
-
-    @contextmanager
-    def _opened(self, batch: Sequence[Sample]) -> Iterator[list[Reader]]:
-        readers: list[Reader] = []
-        try:
-            if any(sample.source.held_bytes for sample in batch):
-                # Unpacking is work: share it.
-                readers = self.map(lambda sample: sample.source.open(), batch)
-            else:
-                readers.extend(sample.source.open() for sample in batch)
-            yield readers
-        finally:
-            for reader in readers:
-                reader.close()
 
     def _merge(self, left: Moments, right: Moments) -> Moments:
         bands = self._bands((1, left.n.size))

@@ -1,15 +1,17 @@
 """FITS, through astropy: the only place that opens, lays out and writes files.
 
 `cards` keeps headers small, `layout` finds where the pixels of a frame lie,
-`write` makes files appear whole or not at all.
+`write` makes files appear whole or not at all, `remote` reads and writes at URLs.
 """
 
 from astropy.io.fits import HDUList, Header, ImageHDU, PrimaryHDU
 
 from emdarks.fitsio.cards import Cards
 from emdarks.fitsio.layout import FileLayout, PlaneLayout, read_plane, scan_file
+from emdarks.fitsio.remote import RemoteFile, is_url, join, list_files, local_path
 from emdarks.fitsio.scan import Scanner
 from emdarks.fitsio.write import (
+    PART,
     from_bytes,
     image_hdu,
     table_hdu,
@@ -19,6 +21,7 @@ from emdarks.fitsio.write import (
 )
 
 __all__ = [
+    "PART",
     "Cards",
     "FileLayout",
     "HDUList",
@@ -26,9 +29,14 @@ __all__ = [
     "ImageHDU",
     "PlaneLayout",
     "PrimaryHDU",
+    "RemoteFile",
     "Scanner",
     "from_bytes",
     "image_hdu",
+    "is_url",
+    "join",
+    "list_files",
+    "local_path",
     "read_plane",
     "scan_file",
     "table_hdu",

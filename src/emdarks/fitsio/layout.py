@@ -13,7 +13,9 @@ import io
 import math
 import os
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,14 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 from emdarks.errors import InputError, NoImageError
 from emdarks.fitsio.cards import Cards
+from emdarks.fitsio.remote import (
+    RangeFile,
+    RemoteFile,
+    is_url,
+    local_path,
+    look_up,
+    read_whole,
+)
 
 __all__ = ["FileLayout", "PlaneLayout", "read_plane", "scan_file"]
 
@@ -101,6 +111,8 @@ class FileLayout:
         Pixels are compressed.
     blocks : tuple of (int, int)
         First and last-plus-one byte of each HDU's header.
+    remote : RemoteFile or None
+        Where the file is, if at a URL; ``path`` is then what can be shown of it.
     """
 
     path: str
@@ -113,6 +125,7 @@ class FileLayout:
     others: tuple[int, ...]
     packed: bool
     blocks: tuple[tuple[int, int], ...]
+    remote: RemoteFile | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -124,6 +137,26 @@ class FileLayout:
     def n_frames(self) -> int:
         """Number of frames in the file: planes of a cube, else 1."""
         return self.image.shape[0] if len(self.image.shape) == 3 else 1
+
+    @property
+    def absolute(self) -> str:
+        """The path from any working folder; links are not followed."""
+        return self.path if self.remote else os.path.abspath(self.path)  # noqa: PTH100
+
+    def without_cards(self) -> FileLayout:
+        """All that is needed to read pixels, from any working folder: headers are empty."""
+
+        def bare(plane: PlaneLayout | None) -> PlaneLayout | None:
+            return None if plane is None else replace(plane, cards=Cards(()))
+
+        return replace(
+            self,
+            path=self.absolute,
+            primary=Cards(()),
+            image=replace(self.image, cards=Cards(())),
+            err=bare(self.err),
+            dq=bare(self.dq),
+        )
 
 
 def _open(file: Any) -> fits.HDUList:
@@ -245,13 +278,28 @@ def _check_end(hdus: fits.HDUList, stream: Any, path: str) -> None:
         )
 
 
-def scan_file(path: str | os.PathLike[str]) -> FileLayout:
+@contextmanager
+def _opened(file: str | RemoteFile) -> Iterator[tuple[Any, RemoteFile | os.stat_result]]:
+    """A file to be read in small pieces, and what is known of it."""
+    if isinstance(file, RemoteFile):
+        # Every piece is a request: large ones.
+        with io.BufferedReader(RangeFile(file), buffer_size=1 << 16) as stream:
+            gzipped = stream.peek(2)[:2] == _GZIP
+            yield (read_whole(file) if gzipped else stream), file
+        return
+    status = Path(file).stat()
+    with Path(file).open("rb", buffering=0) as raw:
+        # Headers come in a few small reads; buffering would fetch pixels with them.
+        yield io.BufferedReader(raw, buffer_size=2880), status
+
+
+def scan_file(path: str | os.PathLike[str] | RemoteFile) -> FileLayout:
     """Read the headers of a file of frames.
 
     Parameters
     ----------
-    path : str or path-like
-        A FITS file, plain, gzipped or tile-compressed.
+    path : str, path-like or RemoteFile
+        A FITS file, plain, gzipped or tile-compressed; a URL where it is a text that looks so.
 
     Returns
     -------
@@ -262,14 +310,12 @@ def scan_file(path: str | os.PathLike[str]) -> FileLayout:
     InputError
         The file cannot be read, is no FITS file, or is no frame.
     """
-    name = os.fspath(path)
+    file = found(path)
+    name = file if isinstance(file, str) else file.name
     try:
-        status = Path(name).stat()
-        with Path(name).open("rb", buffering=0) as raw:
-            gzipped = raw.read(2) == _GZIP
-            raw.seek(0)
-            # Headers come in a few small reads; buffering would fetch pixels with them.
-            plain = io.BufferedReader(raw, buffer_size=2880)
+        with _opened(file) as (plain, status):
+            gzipped = plain.read(2) == _GZIP
+            plain.seek(0)
             with (
                 gzip.GzipFile(fileobj=plain) if gzipped else plain as stream,
                 _open(stream) as hdus,
@@ -291,16 +337,36 @@ def scan_file(path: str | os.PathLike[str]) -> FileLayout:
     return layout
 
 
+def found(path: str | os.PathLike[str] | RemoteFile) -> str | RemoteFile:
+    """A path as text, or what a server says of the file at a URL."""
+    if isinstance(path, RemoteFile):
+        return path
+    name = os.fspath(path)
+    if not is_url(name):
+        return name
+    return local_path(name) or look_up(name)
+
+
 def _layout(
-    path: str, status: os.stat_result, hdus: fits.HDUList, stream: Any, gzipped: bool
+    path: str,
+    status: os.stat_result | RemoteFile,
+    hdus: fits.HDUList,
+    stream: Any,
+    gzipped: bool,
 ) -> FileLayout:
+    remote = status if isinstance(status, RemoteFile) else None
+    size, mtime_ns = (
+        (status.size, status.mtime_ns)
+        if isinstance(status, RemoteFile)
+        else (status.st_size, status.st_mtime_ns)
+    )
     image, err, dq = _pick_planes(hdus, path)
     chosen = {i for i in (image, err, dq) if i is not None}
     planes = {i: _plane(i, hdus[i], stream, path) for i in chosen}
     return FileLayout(
         path=path,
-        size=status.st_size,
-        mtime_ns=status.st_mtime_ns,
+        size=size,
+        mtime_ns=mtime_ns,
         primary=planes[0].cards if image == 0 else _header_cards(hdus[0], stream),
         image=planes[image],
         err=None if err is None else planes[err],
@@ -308,6 +374,7 @@ def _layout(
         others=tuple(i for i in range(1, len(hdus)) if i not in chosen),
         packed=gzipped or any(isinstance(hdus[i], fits.CompImageHDU) for i in chosen),
         blocks=tuple((info["hdrLoc"], info["datLoc"]) for info in (h.fileinfo() for h in hdus)),
+        remote=remote,
     )
 
 
@@ -318,14 +385,22 @@ def read_plane(hdus: fits.HDUList, plane: PlaneLayout) -> npt.NDArray[Any]:
     return np.asarray(data).astype(stored.newbyteorder("="), copy=False)
 
 
+def _whole(layout: FileLayout) -> Any:
+    """What astropy can read all of: it unpacks local files itself."""
+    if layout.remote is None:
+        return layout.path
+    content = read_whole(layout.remote)
+    return gzip.GzipFile(fileobj=content) if content.getvalue()[:2] == _GZIP else content
+
+
 def open_whole(layout: FileLayout) -> fits.HDUList:
     """Open a file to read its arrays as a whole."""
-    return _open(layout.path)
+    return _open(_whole(layout))
 
 
 def read_others(layout: FileLayout) -> fits.HDUList:
     """Read the HDUs that are neither image, ERR nor DQ, in file order."""
     if not layout.others:
         return fits.HDUList([])
-    with fits.open(layout.path, memmap=False) as hdus:
+    with fits.open(_whole(layout), memmap=False) as hdus:
         return fits.HDUList([hdus[i].copy() for i in layout.others])

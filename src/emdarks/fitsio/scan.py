@@ -10,11 +10,16 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
+from emdarks.errors import InputError
 from emdarks.fitsio.cards import Cards
-from emdarks.fitsio.layout import FileLayout, PlaneLayout, scan_file
+from emdarks.fitsio.layout import FileLayout, PlaneLayout, found, scan_file
+from emdarks.fitsio.remote import RemoteFile, is_url, read_ranges
 
 __all__ = ["Scanner"]
 
@@ -23,6 +28,10 @@ _STRUCTURE = re.compile(
     r"THEAP|TFIELDS|Z[A-Z]+\d*"
 )
 _KEPT = 8
+# Bytes between headers that are fetched with them.
+_GAP = 1 << 16
+# Files at URLs: scanned side by side, and so many before the first is needed.
+_FETCHES, _CHUNK = 16, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +60,33 @@ class _Template:
         return True
 
 
-def _read(file: int, blocks: tuple[tuple[int, int], ...]) -> tuple[Cards, ...] | None:
+File = str | os.PathLike[str] | RemoteFile
+Ranges = Sequence[tuple[int, int]]
+
+
+def _bytes(file: str | RemoteFile, ranges: Ranges) -> list[bytes]:
+    """Bytes at these places, as far as there are any."""
+    if isinstance(file, str):
+        with Path(file).open("rb", buffering=0) as opened:
+            return [os.pread(opened.fileno(), hi - lo, lo) for lo, hi in ranges]
+    # What lies close together comes in one request.
+    joined: list[tuple[int, int]] = []
+    for lo, hi in ranges:
+        if joined and lo - joined[-1][1] <= _GAP:
+            joined[-1] = joined[-1][0], hi
+        else:
+            joined.append((lo, hi))
+    parts = dict(zip(joined, read_ranges(file, joined, check=False), strict=True))
+    return [
+        next(part[lo - a : hi - a] for (a, b), part in parts.items() if a <= lo and hi <= b)
+        for lo, hi in ranges
+    ]
+
+
+def _read(file: str | RemoteFile, blocks: Ranges) -> tuple[Cards, ...] | None:
     """Headers at these places, or None where one of them does not end there."""
     cards = []
-    for start, stop in blocks:
-        block = os.pread(file, stop - start, start)
+    for (start, stop), block in zip(blocks, _bytes(file, blocks), strict=True):
         if len(block) < stop - start or not block.rstrip(b" ").endswith(b"END"):
             return None
         cards.append(Cards.from_bytes(block))
@@ -68,45 +99,64 @@ class Scanner:
     def __init__(self) -> None:
         self._templates: dict[int, _Template] = {}
 
-    def scan(self, path: str | os.PathLike[str]) -> FileLayout:
+    def scan(self, path: File) -> FileLayout:
         """Layout of a file; see `emdarks.fitsio.scan_file`."""
-        name = os.fspath(path)
-        return self._like_earlier(name) or self._from_scratch(name)
+        file = found(path)
+        return self._like_earlier(file) or self._from_scratch(file)
 
-    def _from_scratch(self, path: str) -> FileLayout:
-        layout = scan_file(path)
+    def scan_all(self, paths: Iterable[File]) -> Iterator[FileLayout | InputError]:
+        """Layouts of files, in order, or why there is none; those at URLs side by side."""
+        left = iter(paths)
+        with ThreadPoolExecutor(_FETCHES) as pool:
+            while chunk := list(islice(left, _CHUNK)):
+                if any(isinstance(path, RemoteFile) or is_url(path) for path in chunk):
+                    yield self._attempt(chunk[0])  # the others are like it
+                    yield from pool.map(self._attempt, chunk[1:])
+                else:
+                    yield from map(self._attempt, chunk)
+
+    def _attempt(self, path: File) -> FileLayout | InputError:
+        try:
+            return self.scan(path)
+        except InputError as error:
+            return error
+
+    def _from_scratch(self, file: str | RemoteFile) -> FileLayout:
+        layout = scan_file(file)
         if not layout.packed:
-            with Path(path).open("rb", buffering=0) as file:
-                cards = _read(file.fileno(), layout.blocks)
+            cards = _read(file, layout.blocks)
             if len(self._templates) == _KEPT:
                 self._templates.clear()
             if cards is not None:
                 self._templates[layout.size] = _Template.of(layout, cards)
         return layout
 
-    def _like_earlier(self, path: str) -> FileLayout | None:
+    def _like_earlier(self, file: str | RemoteFile) -> FileLayout | None:
         try:
-            with Path(path).open("rb", buffering=0) as file:
-                status = os.fstat(file.fileno())
-                template = self._templates.get(status.st_size)
-                cards = template and _read(file.fileno(), template.layout.blocks)
+            status = file if isinstance(file, RemoteFile) else Path(file).stat()
+            size = status.size if isinstance(status, RemoteFile) else status.st_size
+            template = self._templates.get(size)
+            cards = template and _read(file, template.layout.blocks)
         except OSError:
             return None  # `scan_file` says what is wrong
         if template is None or not cards or not template.fits(cards):
             return None
-        return _with_cards(template.layout, path, status, cards)
+        return _with_cards(template.layout, file, status, cards)
 
 
 def _with_cards(
-    layout: FileLayout, path: str, status: os.stat_result, cards: tuple[Cards, ...]
+    layout: FileLayout,
+    file: str | RemoteFile,
+    status: os.stat_result | RemoteFile,
+    cards: tuple[Cards, ...],
 ) -> FileLayout:
     def plane(known: PlaneLayout | None) -> PlaneLayout | None:
         return None if known is None else replace(known, cards=cards[known.hdu])
 
     return FileLayout(
-        path=path,
-        size=status.st_size,
-        mtime_ns=status.st_mtime_ns,
+        path=file if isinstance(file, str) else file.name,
+        size=layout.size,
+        mtime_ns=status.mtime_ns if isinstance(status, RemoteFile) else status.st_mtime_ns,
         primary=cards[0],
         image=replace(layout.image, cards=cards[layout.image.hdu]),
         err=plane(layout.err),
@@ -114,4 +164,5 @@ def _with_cards(
         others=layout.others,
         packed=False,
         blocks=layout.blocks,
+        remote=file if isinstance(file, RemoteFile) else None,
     )

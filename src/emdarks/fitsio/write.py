@@ -12,15 +12,19 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
 
 from emdarks.errors import InputError
+from emdarks.fitsio.remote import is_url, local_path, put
 
-__all__ = ["from_bytes", "image_hdu", "table_hdu", "to_bytes", "whole_file", "write_whole"]
+__all__ = ["PART", "from_bytes", "image_hdu", "table_hdu", "to_bytes", "whole_file", "write_whole"]
+
+#: How the names of files end that are being written.
+PART = ".part"
 
 
 def write_whole(hdus: Sequence[Any], path: str | os.PathLike[str]) -> None:
@@ -31,7 +35,7 @@ def write_whole(hdus: Sequence[Any], path: str | os.PathLike[str]) -> None:
     hdus : sequence of HDUs
         Primary first.
     path : str or path-like
-        The file; its folder must exist.
+        The file, or a URL; its folder must exist.
 
     Raises
     ------
@@ -39,12 +43,18 @@ def write_whole(hdus: Sequence[Any], path: str | os.PathLike[str]) -> None:
         The folder is missing or cannot be written, or the disk is full. An earlier
         file of that name is then as it was.
     """
+    if is_url(path) and not local_path(str(path)):
+        with tempfile.TemporaryDirectory() as folder:
+            local = Path(folder) / "product.fits"
+            write_whole(hdus, local)
+            put(local, str(path))
+        return
     with whole_file(path) as file:
         fits.HDUList(list(hdus)).writeto(file, output_verify="silentfix+ignore", checksum=True)
 
 
 @contextmanager
-def whole_file(path: str | os.PathLike[str]) -> Iterator[Any]:
+def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a file for writing that appears under its name when all is written, or never.
 
     Parameters
@@ -62,11 +72,9 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Any]:
         The folder is missing or cannot be written, or the disk is full. An earlier
         file of that name is then as it was.
     """
-    target = Path(path)
+    target = Path(local_path(os.fspath(path)) or path)
     try:
-        handle, part = tempfile.mkstemp(
-            prefix=f".{target.name}.", suffix=".part", dir=target.parent
-        )
+        handle, part = tempfile.mkstemp(prefix=f".{target.name}.", suffix=PART, dir=target.parent)
     except OSError as error:
         raise InputError(f"{target}: cannot be written ({error.strerror})") from None
     try:

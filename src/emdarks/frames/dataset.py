@@ -26,7 +26,7 @@ class Dataset(Shown):
     Parameters
     ----------
     frames_or_filepaths : sequence of str, path-like or Image
-        Files, of which only the headers are read now, or frames, which are kept
+        Files or URLs, of which only the headers are read now, or frames, which are kept
         as they are. A file that holds a cube of N frames counts as N frames.
 
     Attributes
@@ -64,8 +64,11 @@ class Dataset(Shown):
         if not items:
             raise InputError("a dataset needs at least one frame")
         if isinstance(items[0], (str, os.PathLike)):
-            scanner = Scanner()
-            self.frames: list[Any] = [f for path in items for f in frames_in(scanner.scan(path))]
+            self.frames: list[Any] = []
+            for layout in Scanner().scan_all(items):
+                if isinstance(layout, InputError):
+                    raise layout
+                self.frames += frames_in(layout)
         else:
             self.frames = items
 

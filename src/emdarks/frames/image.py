@@ -19,6 +19,8 @@ from emdarks.fitsio import (
     PrimaryHDU,
     from_bytes,
     image_hdu,
+    is_url,
+    join,
     to_bytes,
     write_whole,
 )
@@ -327,9 +329,9 @@ class Image(Plotted):
         name = self.filename if filename is None else filename
         if not name:
             raise InputError("the image has no file name yet; give one to save()")
-        target = Path(directory) / name
+        target = join(directory, name)
         layout = self._layout
-        in_place = layout is not None and Path(layout.path).absolute() == target.absolute()
+        in_place = layout is not None and _same_file(layout, target)
         if layout and in_place and self._frame is not None and layout.n_frames > 1:
             raise InputError(f"{target}: is the cube that holds this frame; give another name")
         self.pri_hdr["FILENAME"] = name
@@ -457,6 +459,12 @@ class Image(Plotted):
     def _facts(self) -> list[str]:
         """What is worth saying beside name and shape."""
         return []
+
+
+def _same_file(layout: FileLayout, target: str) -> bool:
+    if layout.remote or is_url(target):
+        return layout.path == target
+    return Path(layout.path).absolute() == Path(target).absolute()
 
 
 def _stored(array: Array) -> Array:

@@ -9,7 +9,7 @@ knows.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -97,6 +97,25 @@ class LevelledSource:
     def held_bytes(self) -> int:
         """Memory that the frame takes while it is open: numbers, errors, flags."""
         return self.inner.held_bytes + 24 * math.prod(self.shape)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether opening the frame waits for a server."""
+        return self.inner.is_remote
+
+    @property
+    def identity(self) -> tuple[Any, ...] | None:
+        """That of the stored frame, and what is done to it."""
+        inner, levels = self.inner.identity, self.levels
+        if inner is None:
+            return None
+        file = Path(levels.frame)
+        changed = file.stat().st_mtime_ns if levels.frame and file.exists() else 0
+        return *inner, *astuple(levels), changed
+
+    def for_sending(self) -> LevelledSource:
+        """See `emdarks.frames.source.FrameSource`."""
+        return replace(self, inner=self.inner.for_sending())
 
     def open(self) -> Reader:
         """See `emdarks.frames.source.FrameSource`; the whole frame is made ready at once."""

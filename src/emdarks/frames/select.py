@@ -8,7 +8,7 @@ from pathlib import Path
 
 from emdarks.cameras import Camera, load_camera
 from emdarks.errors import InputError, NoImageError
-from emdarks.fitsio import FileLayout, Scanner
+from emdarks.fitsio import FileLayout, RemoteFile, Scanner, is_url, list_files, local_path
 from emdarks.frames.dataset import Dataset, frames_in
 
 __all__ = ["select_frames", "select_products"]
@@ -25,8 +25,9 @@ def select_frames(arguments: Iterable[str], camera: str | Camera | None = None) 
     ----------
     arguments : iterable of str
         Each a file, a folder (its FITS files in order of name; products among them
-        are left out by their headers), a pattern like ``dark_*.fits``, or ``@list.txt``,
-        a text file with one of these a line, relative to the folder of the list.
+        are left out by their headers), a pattern like ``dark_*.fits``, any of these as a
+        URL that fsspec knows (a folder ends with a slash), or ``@list.txt``, a text file
+        with one of these a line, relative to the folder of the list.
     camera : str or Camera, optional
         Files of a folder that are no darks by its rule are left out, too.
 
@@ -41,21 +42,20 @@ def select_frames(arguments: Iterable[str], camera: str | Camera | None = None) 
     """
     arguments = list(arguments)
     chosen_camera = None if camera is None else load_camera(camera)
-    chosen: dict[str, list[object]] = {}
-    scanner = Scanner()
+    files: dict[str, tuple[Path | RemoteFile, bool]] = {}
     for path, in_folder in _expand(arguments):
-        key = str(path.absolute())
-        if chosen.get(key):
-            continue
-        try:
-            layout = scanner.scan(path)
-        except NoImageError:
-            if in_folder:
+        key = str(path.absolute()) if isinstance(path, Path) else path.url
+        # What is named, too, is taken whatever it is.
+        files[key] = path, in_folder and files.get(key, (path, True))[1]
+    frames = []
+    layouts = Scanner().scan_all(path for path, _ in files.values())
+    for (_, in_folder), layout in zip(files.values(), layouts, strict=True):
+        if isinstance(layout, InputError):
+            if in_folder and isinstance(layout, NoImageError):
                 continue
-            raise
-        wanted = not in_folder or _is_wanted(layout, chosen_camera)
-        chosen[key] = list(frames_in(layout)) if wanted else []
-    frames = [frame for found in chosen.values() for frame in found]
+            raise layout
+        if not in_folder or _is_wanted(layout, chosen_camera):
+            frames += frames_in(layout)
     if not frames:
         raise InputError(f"no frames found in {', '.join(arguments) or 'nothing'}")
     return Dataset(frames)
@@ -90,6 +90,9 @@ def select_products(arguments: Iterable[str]) -> tuple[list[Path], list[str]]:
             frames.append(argument)
             continue
         for path, in_folder in _expand([argument]):
+            if isinstance(path, RemoteFile):
+                frames.append(path.url)
+                continue
             try:
                 frame = _is_wanted(scanner.scan(path), None)
             except NoImageError:
@@ -111,26 +114,33 @@ def _is_wanted(layout: FileLayout, camera: Camera | None) -> bool:
     return camera is None or camera.takes_as_dark((layout.image.cards, layout.primary))
 
 
-def _expand(arguments: Iterable[str], folder: Path | None = None) -> Iterator[tuple[Path, bool]]:
-    """Paths, and whether each was found in a folder."""
+def _expand(
+    arguments: Iterable[str], folder: Path | None = None
+) -> Iterator[tuple[Path | RemoteFile, bool]]:
+    """Files, and whether each was found in a folder."""
     for argument in arguments:
         if argument.startswith("@"):
             name = argument[1:]
             yield from _listed(Path(name) if folder is None else folder / name)
             continue
+        if is_url(argument) and not local_path(argument):
+            found, in_folder = list_files(argument, _ENDINGS)
+            yield from ((file, in_folder) for file in found)
+            continue
+        argument = local_path(argument) or argument
         path = Path(argument) if folder is None else folder / argument
         if path.is_dir():
-            yield from ((found, True) for found in _in_folder(path))
+            yield from ((file, True) for file in _in_folder(path))
         elif path.exists():
             yield path, False
         else:
-            found = sorted(glob.glob(str(path)))  # noqa: PTH207  patterns may be absolute
-            if not found:
+            names = sorted(glob.glob(str(path)))  # noqa: PTH207  patterns may be absolute
+            if not names:
                 raise InputError(f"{argument}: no such file or folder, and no file matches it")
-            yield from ((Path(name), False) for name in found)
+            yield from ((Path(name), False) for name in names)
 
 
-def _listed(path: Path) -> Iterator[tuple[Path, bool]]:
+def _listed(path: Path) -> Iterator[tuple[Path | RemoteFile, bool]]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from emdarks.errors import InputError
 from emdarks.fitsio.layout import FileLayout, PlaneLayout, open_whole, read_plane
+from emdarks.fitsio.remote import read_ranges
 from emdarks.kernels.decode import to_native, unsigned
 from emdarks.kernels.stream import IN_MEMORY
 
@@ -127,8 +128,22 @@ class FrameSource(Protocol):
     @property
     def held_bytes(self) -> int: ...  # noqa: D102
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether opening the frame is waiting for a server."""
+        ...
+
+    @property
+    def identity(self) -> tuple[Any, ...] | None:
+        """What tells the frame from others and from other versions of it; None in memory."""
+        ...
+
     def open(self) -> Reader:
         """Open the frame for reading."""
+        ...
+
+    def for_sending(self) -> FrameSource:
+        """The same frame, found from elsewhere, without headers."""
         ...
 
 
@@ -205,9 +220,23 @@ class ArraySource:
         """Unsigned type that holds the flags."""
         return None if self.dq is None else unsigned(self.dq.dtype)
 
+    @property
+    def is_remote(self) -> bool:
+        """It is here."""
+        return False
+
+    @property
+    def identity(self) -> None:
+        """A frame in memory has none."""
+        return None
+
     def open(self) -> Reader:
         """See `FrameSource`."""
         return ArrayReader(self.data, self.err, self.dq)
+
+    def for_sending(self) -> ArraySource:
+        """The frame as it is: it is all here."""
+        return self
 
     def err_as_data(self) -> ArraySource:
         """The same frame with its errors in the place of the image."""
@@ -338,6 +367,53 @@ class PlainReader:
         os.close(self._file)
 
 
+class FetchedReader(PlainReader):
+    """The planes of a frame in a plain FITS file at a URL, fetched as they are stored."""
+
+    def __init__(self, layout: FileLayout, planes: tuple[_Stored | None, ...], pixels: int):
+        assert layout.remote is not None
+        self._path = layout.path
+        self._planes = planes
+        known = [plane for plane in planes if plane is not None]
+        ends = [plane.offset + pixels * plane.dtype.itemsize for plane in known]
+        ranges = [(plane.offset, end) for plane, end in zip(known, ends, strict=True)]
+        parts = read_ranges(layout.remote, ranges)
+        self._bytes = {
+            plane.offset: np.frombuffer(part, np.uint8)
+            for plane, part in zip(known, parts, strict=True)
+        }
+        self.bytes_unpacked = sum(len(part) for part in parts)
+
+    @property
+    def raw(self) -> RawFrame:
+        """See `Reader`."""
+        addresses = {offset: part.ctypes.data for offset, part in self._bytes.items()}
+        return RawFrame(
+            IN_MEMORY,
+            self._path,
+            tuple(0 if plane is None else addresses[plane.offset] for plane in self._planes),
+            tuple(None if plane is None else plane.streamed for plane in self._planes),
+            tuple(0 if plane is None else plane.flip for plane in self._planes),
+        )
+
+    def read(self, plane: _Stored, lo: int, raw: Array) -> Array:
+        """See `PlainReader`."""
+        start = lo * plane.dtype.itemsize
+        raw[:] = self._bytes[plane.offset][start : start + raw.size]
+        return plane.numbers(raw)
+
+    def close(self) -> None:
+        """Let go of the bytes."""
+        self._bytes = {}
+
+
+def _reader(layout: FileLayout, planes: tuple[_Stored | None, ...], pixels: int) -> PlainReader:
+    """Reader of so many pixels of planes of a plain file, wherever it is."""
+    if layout.remote is not None:
+        return FetchedReader(layout, planes, pixels)
+    return PlainReader(layout, planes)
+
+
 def _open_unchanged(layout: FileLayout) -> int:
     try:
         file = os.open(layout.path, os.O_RDONLY)
@@ -353,10 +429,13 @@ def _open_unchanged(layout: FileLayout) -> int:
 @contextmanager
 def _opened(layout: FileLayout) -> Iterator[Any]:
     """Open a packed file, refusing one that changed, with errors that name it."""
-    os.close(_open_unchanged(layout))
+    if layout.remote is None:
+        os.close(_open_unchanged(layout))
     try:
         with open_whole(layout) as hdus:
             yield hdus
+    except InputError:
+        raise
     except Exception as error:  # damaged bytes can fail anywhere inside the decompression
         raise InputError(f"{layout.path}: cannot be unpacked ({error})") from None
 
@@ -407,7 +486,7 @@ def _read_plain(layout: FileLayout, plane: PlaneLayout, frame: int | None, is_fl
     shape = plane.shape if frame is None else layout.shape
     pixels = math.prod(shape)
     stored = _Stored.of(plane, frame or 0, pixels, is_flags)
-    reader = PlainReader(layout, (stored,))
+    reader = _reader(layout, (stored,), pixels)
     try:
         raw = np.empty(pixels * stored.dtype.itemsize, np.uint8)
         return reader.read(stored, 0, raw).reshape(shape)
@@ -444,17 +523,35 @@ class FileSource:
 
     @property
     def held_bytes(self) -> int:
-        """Memory held while open: all planes of a packed or scaled file, else nothing."""
+        """Memory held while open: all planes of a packed, scaled or remote file, else none."""
         planes = [plane for plane in self._planes() if plane is not None]
         if self.layout.packed:
             return 2 * sum(plane.nbytes for plane in planes)
-        if self._is_plain(self._stored()):
-            return 0
-        return 16 * len(planes) * math.prod(self.shape)
+        pixels = math.prod(self.shape)
+        fetched = pixels * sum(np.dtype(plane.dtype).itemsize for plane in planes)
+        held = 0 if self._is_plain(self._stored()) else 16 * len(planes) * pixels
+        return held + (fetched if self.layout.remote else 0)
 
     def err_as_data(self) -> FrameSource:
         """The same frame with its errors in the place of the image."""
         return replace(self, data_plane="err")
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the file is at a URL."""
+        return self.layout.remote is not None
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """The file as it was found, and which of its frames and planes this is."""
+        layout = self.layout
+        etag = layout.remote.etag if layout.remote else ""
+        version = layout.size, layout.mtime_ns, etag
+        return layout.absolute, *version, self.frame, self.data_plane
+
+    def for_sending(self) -> FileSource:
+        """The same frame by its absolute path; a block's headers would be megabytes."""
+        return replace(self, layout=self.layout.without_cards())
 
     def _planes(self) -> tuple[PlaneLayout | None, ...]:
         layout = self.layout
@@ -478,7 +575,7 @@ class FileSource:
         if self.layout.packed:
             return self._unpack()
         stored = self._stored()
-        reader = PlainReader(self.layout, stored)
+        reader = _reader(self.layout, stored, math.prod(self.shape))
         return reader if self._is_plain(stored) else self._hold(reader)
 
     def _hold(self, reader: PlainReader) -> Reader:

@@ -14,7 +14,7 @@ from emdarks.cameras import Camera, Unit, load_camera
 from emdarks.darks.campaign import MIN_STACKS
 from emdarks.darks.options import Setting, mask_of
 from emdarks.detector import frame_shape
-from emdarks.execution import Executor, FrameFigures, StackJob, Threads
+from emdarks.execution import Executor, FrameFigures, StackJob, StackSums, Threads
 from emdarks.execution.blocks import FigureArea
 from emdarks.flags import DQ
 from emdarks.frames import FrameInput, camera_named_in
@@ -90,7 +90,7 @@ def inspect_campaign(
     look = _Look(job, _area(job, campaign, detector_params))
     factors = [[_em_electrons(stack, item) for item in stack.frames] for stack in campaign.stacks]
     jobs = jobs_of(campaign.stacks, factors, job.mask, look.area)
-    found = list(map(look.at, campaign.stacks, jobs))
+    found = list(map(look.at, campaign.stacks, jobs, job.executor.stacks(jobs)))
     pixels = look.counts()
     summaries = _compared(found, pixels.imaging)
     return CampaignSummary(
@@ -123,7 +123,7 @@ def _em_electrons(stack: Stack, item: FrameInput) -> float:
 
 
 class _Look:
-    """Accumulates stack after stack and keeps what the summary says of each."""
+    """Looks at stack after stack and keeps what the summary says of all."""
 
     def __init__(self, job: Setting, area: FigureArea):
         self.area = area
@@ -138,9 +138,8 @@ class _Look:
             imaging=self._usable.size, unfittable=int((self._usable < MIN_STACKS).sum())
         )
 
-    def at(self, stack: Stack, job: StackJob) -> StackSummary:
-        """Stream a stack."""
-        sums = self._executor.sums(job)
+    def at(self, stack: Stack, job: StackJob, sums: StackSums) -> StackSummary:
+        """What is to be said of a stack."""
         pixels = self._cut(sums.moments, job.shape)
         n = pixels["n"]
         self._usable += n > 0

@@ -105,6 +105,14 @@ class Moments:
         planes = (self.n[part], self.mean[part], self.m2[part], err2, self.flags[part], top)
         return Moments(*planes, self.has_errors)
 
+    def take(self, other: Moments) -> None:
+        """Receive copies of other sums of the same kind."""
+        for name in SUMS:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine is not None and (name != "err2" or other.has_errors):
+                np.copyto(mine, theirs)
+        self.has_errors = other.has_errors
+
     def equal(self, other: Moments) -> bool:
         """Whether all sums have the same bits."""
         pairs = [(getattr(self, name), getattr(other, name)) for name in SUMS]

@@ -151,7 +151,7 @@ def accumulate_stacks(
     executor: Executor,
     screenings: Sequence[Screening] | None = None,
 ) -> tuple[StackStore, list[StackSums]]:
-    """Stream all stacks, one after the other, and keep their moments.
+    """Stream all stacks and keep their moments.
 
     Parameters
     ----------
@@ -173,15 +173,15 @@ def accumulate_stacks(
     if screenings is not None:
         store.rejected = np.zeros(store.n.shape[1], np.int32)
     tops = np.empty((store.n.shape[1], jobs[0].kept)) if jobs[0].kept else None
-    finished = []
-    for index, job in enumerate(jobs):
-        moments = store.moments(index)
+    into = [store.moments(index) for index in range(len(jobs))]
+    for moments in into:
         moments.top = tops
-        sums = executor.sums(job, moments)
+    finished = []
+    for index, sums in enumerate(executor.stacks(jobs, into)):
         if screenings is not None:
             assert store.rejected is not None
-            screen_stack(moments, screenings[index], store.rejected, executor)
-        store.keep(index, moments)
+            screen_stack(into[index], screenings[index], store.rejected, executor)
+        store.keep(index, into[index])
         finished.append(sums)
     return store, finished
 

@@ -1,0 +1,73 @@
+"""What an executor is: who computes, and nobody else knows which one it is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+from emdarks.execution.blocks import Block, Blocks, StackJob, StackSums
+from emdarks.kernels.moments import Moments
+
+__all__ = ["Count", "Executor", "Progress"]
+
+A = TypeVar("A")
+B = TypeVar("B")
+#: Told the numbers of frames done and of all.
+Progress = Callable[[int, int], None]
+
+
+class Executor(ABC):
+    """Who computes."""
+
+    @abstractmethod
+    def map(self, function: Callable[[A], B], items: Iterable[A]) -> list[B]:
+        """Results of a function for each item, in order."""
+
+    @abstractmethod
+    def stacks(
+        self,
+        jobs: Sequence[StackJob],
+        into: Sequence[Moments] | None = None,
+        blocks: Blocks | None = None,
+    ) -> Iterator[StackSums]:
+        """Accumulate and merge the blocks of stacks; gives their sums in order.
+
+        Parameters
+        ----------
+        jobs : sequence of StackJob
+            The stacks.
+        into : sequence of Moments, optional
+            Receive the moments of each. They are not looked at, nor written to, before the
+            stack's turn has come, so stacks may share memory that is read in between.
+        blocks : Blocks, optional
+            How stacks are cut, and where the sums of blocks come from.
+        """
+
+    def sums(self, job: StackJob, into: Moments | None = None) -> StackSums:
+        """Sums of one stack."""
+        (sums,) = self.stacks([job], None if into is None else [into])
+        return sums
+
+    def release(self, moments: Moments) -> None:  # noqa: B027  most have no use for them
+        """Hand sums back, to be used again for another stack."""
+
+
+class Count:
+    """Counts frames and tells of them."""
+
+    def __init__(self, progress: Progress | None, jobs: Sequence[StackJob]):
+        self._progress = progress
+        self._done = 0
+        self._all = sum(len(job.samples) for job in jobs)
+
+    def block(self, block: Block) -> None:
+        """One more block is finished."""
+        self._done += len(block.indices)
+        if self._progress is not None:
+            self._progress(self._done, self._all)
+
+    def after(self, block: Block, sums: StackSums) -> StackSums:
+        """The sums of a block, counted."""
+        self.block(block)
+        return sums
