@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from campaigns import frame_hdus
-from emdarks.check import check_darks
+from emdarks.check import ENOUGH_FRAMES, check_darks
 from emdarks.darks import build_synthesized_dark, build_trad_dark, calibrate_darks_lsq
 from emdarks.data import Dark, Dataset, DetectorNoiseMaps, Image, sample
 from emdarks.errors import InputError
@@ -293,6 +293,14 @@ def test_a_wrong_stack_is_seen(truth: Any, fault: str) -> None:
     spoiled = calibrate_darks_lsq(campaign(truth, 1, **{fault: (1000.0, 60.0)}), None)
     text = said(advise_maps(MapsView(spoiled)), "warning")
     assert "disagrees with the others" in text
+
+
+def test_stacks_of_few_frames_are_not_judged(maps: DetectorNoiseMaps) -> None:
+    few = maps.copy()
+    few.hdu_list["STACKS"].data["FRAMES"][2] = ENOUGH_FRAMES - 1
+    for kept, judged in ((maps, True), (few, False)):
+        text = said(advise_maps(MapsView(kept)), "fine")
+        assert ("image mean that the other stacks predict" in text) is judged
 
 
 def test_maps_of_the_reference_are_not_trusted(frames: Dataset) -> None:

@@ -238,6 +238,8 @@ def stack_misfits(view: MapsView) -> Misfits:
 def _misfit(view: MapsView) -> Iterator[Advice]:
     if view.stacks is None or not view.good.any():
         return
+    if view.stacks.frames.min() < ENOUGH_FOR_ERRORS:
+        return  # a lucky electron weighs a pixel's fit, and moves the image mean of residuals
     misfits = stack_misfits(view)
     sigmas = np.nan_to_num(misfits.sigmas)
     worst = int(np.argmax(np.abs(sigmas)))
