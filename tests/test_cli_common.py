@@ -27,7 +27,7 @@ from typer.testing import CliRunner
 import emdarks
 from emdarks.cli import talk
 from emdarks.cli.app import app
-from emdarks.darks import build_trad_dark
+from emdarks.darks import build_trad_dark, calibrate_darks_lsq
 from emdarks.data import Dataset, sample
 from emdarks.execution import Threads
 from emdarks.kernels import _jit, announce_compilation
@@ -156,13 +156,17 @@ def test_findings_stand_beside_their_label_on_a_terminal(monkeypatch: pytest.Mon
 # Progress
 
 
-def test_executor_tells_of_each_batch() -> None:
-    seen: list[int] = []
-    stack = Dataset(sample()[:4])
-    plain = build_trad_dark(stack, None, executor=Threads(1))
-    told = build_trad_dark(stack, None, executor=Threads(2, batch_files=3, progress=seen.append))
-    assert seen == [3, 1]
-    np.testing.assert_array_equal(plain.data, told.data)
+def test_executor_tells_of_each_block() -> None:
+    seen: list[tuple[int, int]] = []
+
+    def told(done: int, total: int) -> None:
+        seen.append((done, total))
+
+    darks = Dataset(sample())
+    plain = calibrate_darks_lsq(darks, None, executor=Threads(1))
+    counted = calibrate_darks_lsq(darks, None, executor=Threads(2, progress=told))
+    assert seen == [(done, 24) for done in range(4, 25, 4)]
+    np.testing.assert_array_equal(plain.data, counted.data)
 
 
 class Clock:

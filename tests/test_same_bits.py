@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from emdarks.darks import (
 )
 from emdarks.execution import Sample, StackJob, Threads
 from emdarks.fitsio.layout import scan_file
+from emdarks.frames import source
 from emdarks.frames.source import ArraySource, FileSource
 from emdarks.kernels.moments import Moments
 
@@ -261,3 +263,56 @@ def test_numbers_too_large_to_be_squared_count_as_not_finite(rng: np.random.Gene
     large = moments([ArraySource(x) for x in data], scale=1.0)
     assert (large.mean == 1e30).all()
     assert (large.m2 == 0).all()
+
+
+def test_memory_given_again_has_forgotten_errors(rng: np.random.Generator) -> None:
+    data, dq = whole_numbers(rng, 6)
+    with_errors = [ArraySource(x, x % 3, q) for x, q in zip(data, dq, strict=True)]
+    without = [ArraySource(x, np.zeros(SHAPE), q) for x, q in zip(data, dq, strict=True)]
+    executor = Threads(2)
+    room = moments(with_errors, executor)
+    assert room.has_errors
+    job = StackJob(tuple(Sample(frame, 1.7) for frame in without), SHAPE, (1 << 64) - 1)
+    again = executor.sums(job, room).moments
+    assert again.equal(moments(without))
+    assert not again.has_errors
+
+
+def test_one_executor_serves_several_callers(rng: np.random.Generator) -> None:
+    data, dq = whole_numbers(rng, 40)
+    levels = [100.0 * k for k in range(6)]
+    expected = {
+        level: moments(ArraySource(x + level, None, q) for x, q in zip(data, dq, strict=True))
+        for level in levels
+    }
+    executor = Threads(2, run_pixels=30, batch_files=7)
+
+    def one(level: float) -> bool:
+        sources = [ArraySource(x + level, None, q) for x, q in zip(data, dq, strict=True)]
+        return all(moments(sources, executor).equal(expected[level]) for _ in range(5))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(one, levels))
+
+
+def test_a_packed_cube_is_unpacked_once(
+    tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, _ = whole_numbers(rng, 9)
+    plain, packed = tmp_path / "cube.fits", tmp_path / "cube.fits.gz"
+    fits.PrimaryHDU(data.astype(">i2")).writeto(plain)
+    fits.PrimaryHDU(data.astype(">i2")).writeto(packed)
+    opened: list[str] = []
+    original = source.open_whole
+
+    def counted(layout: Any) -> Any:
+        opened.append(layout.path)
+        return original(layout)
+
+    monkeypatch.setattr(source, "open_whole", counted)
+    sums = [
+        moments((FileSource(scan_file(str(path)), i) for i in range(9)), Threads(2))
+        for path in (plain, packed)
+    ]
+    assert sums[0].equal(sums[1])
+    assert opened == [str(packed)]

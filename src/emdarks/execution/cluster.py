@@ -75,7 +75,7 @@ class Dask(Executor):
     Workers must find the frames under the same paths, and have the same emdarks. A block
     that failed three times ends the run with the error of its last attempt. When a worker
     dies, its unfinished blocks are done again elsewhere, and those finished ones whose moments
-    had not left it; with a `Checkpoint` the latter are only loaded.
+    had not left it; with a `~emdarks.execution.Checkpoint` the latter are only loaded.
 
     So many moments are in the cluster at most: four for every thread of the workers (two blocks,
     and two more while it merges) and one for every level of the merge tree. Each takes about

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
+from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
@@ -158,6 +159,8 @@ class Threads(Executor):
         # Memory that was touched once is used again: rooms of threads, and open sums.
         self._rooms: dict[Any, list[tuple[Scratch, OpenSums]]] = {}
         self._whole: dict[Any, OpenSums] = {}
+        # One block at a time has them.
+        self._turn = Lock()
 
     def map(self, function: Callable[[A], B], items: Iterable[A]) -> list[B]:
         """See `Executor`."""
@@ -187,8 +190,12 @@ class Threads(Executor):
 
     def add(self, block: Block, into: Moments | None = None) -> StackSums:
         """See `Adder`."""
-        moments = self.room(block.kind) if into is None else into
-        rows, bytes_read = self._accumulate(block.job, moments)
+        with self._turn:
+            moments = self.room(block.kind) if into is None else into
+            if moments.has_errors and moments.err2 is not None:
+                moments.err2[:] = 0.0
+            moments.has_errors = False
+            rows, bytes_read = self._accumulate(block.job, moments)
         area = block.job.area
         figures = () if area is None else tuple(FrameFigures.from_rows(f, area.rows) for f in rows)
         return StackSums(moments, figures, bytes_read)
@@ -314,8 +321,9 @@ class Threads(Executor):
         yield start, samples[start:]
 
     def _merge(self, left: Moments, right: Moments) -> Moments:
-        bands = self._bands((1, left.n.size))
-        self.map(lambda band: merge(left.part(*band), right.part(*band)), bands)
+        step = -(-left.n.size // (BANDS * self.threads))
+        parts = [(lo, lo + step) for lo in range(0, left.n.size, step)]
+        self.map(lambda part: merge(left.part(*part), right.part(*part)), parts)
         left.has_errors |= right.has_errors
         self.release(right)
         return left

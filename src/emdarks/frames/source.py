@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from threading import Lock
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -164,8 +166,16 @@ def _as_flags(array: Array) -> Array:
 class ArrayReader:
     """Reader of arrays in memory."""
 
-    def __init__(self, data: Array, err: Array | None, dq: Array | None, bytes_unpacked: int = 0):
+    def __init__(
+        self,
+        data: Array,
+        err: Array | None,
+        dq: Array | None,
+        bytes_unpacked: int = 0,
+        keeps: object = None,
+    ):
         self.bytes_unpacked = bytes_unpacked
+        self._keeps = keeps
         self._data = _as_float(data)
         self._err = None if err is None else _as_float(err)
         self._dq = None if dq is None else _as_flags(dq)
@@ -440,11 +450,34 @@ def _opened(layout: FileLayout) -> Iterator[Any]:
         raise InputError(f"{layout.path}: cannot be unpacked ({error})") from None
 
 
-def _unpack(
-    hdus: Any, layout: FileLayout, plane: PlaneLayout, frame: int | None, is_flags: bool
+class _Unpacked:
+    """Planes of a packed file as they are stored; frames of a cube share them."""
+
+    def __init__(self, layout: FileLayout, planes: Sequence[PlaneLayout | None]):
+        with _opened(layout) as hdus:
+            self.planes = [None if plane is None else read_plane(hdus, plane) for plane in planes]
+
+
+# While a frame of a cube is open, the others need not unpack the file again.
+_unpacked: WeakValueDictionary[Any, _Unpacked] = WeakValueDictionary()
+_unpacking = Lock()
+
+
+def _unpacked_file(layout: FileLayout, planes: Sequence[PlaneLayout | None]) -> _Unpacked:
+    if layout.n_frames == 1:
+        return _Unpacked(layout, planes)
+    key = layout.absolute, layout.size, layout.mtime_ns, tuple(p and p.hdu for p in planes)
+    with _unpacking:
+        known = _unpacked.get(key)
+        if known is None:
+            known = _unpacked[key] = _Unpacked(layout, planes)
+    return known
+
+
+def _physical(
+    array: Array, layout: FileLayout, plane: PlaneLayout, frame: int | None, is_flags: bool
 ) -> Array:
     """Physical numbers of a plane of a packed file: of one frame (its layer 0), or all."""
-    array = read_plane(hdus, plane)
     if frame is not None:
         axes = len(layout.image.shape)
         layer = array.reshape(-1, *array.shape[array.ndim - axes :])[0]
@@ -476,7 +509,7 @@ def read_array(layout: FileLayout, name: str, frame: int | None = None) -> Array
     plane: PlaneLayout = getattr(layout, name)
     if layout.packed:
         with _opened(layout) as hdus:
-            array = _unpack(hdus, layout, plane, frame, name == "dq")
+            array = _physical(read_plane(hdus, plane), layout, plane, frame, name == "dq")
     else:
         array = _read_plain(layout, plane, frame, name == "dq")
     return np.array(array, dtype=np.float64 if array.dtype.kind == "f" else array.dtype)
@@ -526,7 +559,8 @@ class FileSource:
         """Memory held while open: all planes of a packed, scaled or remote file, else none."""
         planes = [plane for plane in self._planes() if plane is not None]
         if self.layout.packed:
-            return 2 * sum(plane.nbytes for plane in planes)
+            # A cube is held once, whole, by all of its frames.
+            return 2 * sum(plane.nbytes for plane in planes) // self.layout.n_frames
         pixels = math.prod(self.shape)
         fetched = pixels * sum(np.dtype(plane.dtype).itemsize for plane in planes)
         held = 0 if self._is_plain(self._stored()) else 16 * len(planes) * pixels
@@ -590,10 +624,14 @@ class FileSource:
 
     def _unpack(self) -> Reader:
         planes = self._planes()
-        with _opened(self.layout) as hdus:
-            data, err, dq = (
-                None if plane is None else _unpack(hdus, self.layout, plane, self.frame, i == 2)
-                for i, plane in enumerate(planes)
-            )
+        whole = _unpacked_file(self.layout, planes)
+        data, err, dq = (
+            None
+            if plane is None or array is None
+            else _physical(array, self.layout, plane, self.frame, i == 2)
+            for i, (plane, array) in enumerate(zip(planes, whole.planes, strict=True))
+        )
         data = np.zeros(self.shape) if data is None else data
-        return ArrayReader(data, err, dq, bytes_unpacked=self.layout.size)
+        # Of a cube, every frame counts for its part, and keeps the whole from being let go of.
+        part = self.layout.size // self.layout.n_frames
+        return ArrayReader(data, err, dq, bytes_unpacked=part, keeps=whole)
