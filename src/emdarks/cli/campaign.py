@@ -142,8 +142,9 @@ def inspect(
 ) -> None:
     """Show the stacks of a campaign, what can be made of them, and what is wrong.
 
-    Bad frames are named, with what to do; the last line says whether the campaign is usable. Exit 1
-    where it is not.
+    Bad frames are named, with what to do; the last line says whether the campaign is usable.
+
+    Exit 1 where it is not.
 
     Example: emdarks inspect darks/
 
