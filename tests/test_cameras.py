@@ -237,7 +237,10 @@ IMAGE = "image = { rows = 11, cols = 17, r0c0 = [2, 9] }"
         ('like = "excam"\n[geometry]\nSCI = 4\n', "key geometry.SCI"),
         ('like = "excam"\narrtype = "FULL"\n', "no array type 'FULL'"),
         (COMPLETE.replace('name = "toy"\n', ""), "key name"),
-        (COMPLETE.replace("k_gain = 3.5\n", ""), "key noise.k_gain"),
+        (
+            'sensitivity = "fixed"\n' + COMPLETE.replace("k_gain = 3.5\n", ""),
+            "key noise.k_gain: is missing: electrons per DN",
+        ),
         (geometry_with("frame_rows = 19", ""), "geometry.FULL.frame_rows is missing"),
         (geometry_with("frame_cols = 31", ""), "geometry.FULL.frame_cols is missing"),
         (geometry_with(IMAGE, ""), "geometry.FULL.image is missing"),

@@ -123,7 +123,7 @@ def test_inspect_shows_stacks_findings_and_a_verdict(
 def test_inspect_gives_json(darks: Path) -> None:
     outcome = run("inspect", f"{darks}/*.fits", "--json", "--threads", 1)
     # A pattern names the truth, too: it is a file that was asked for, and no frame.
-    assert outcome.exit_code == 0
+    assert outcome.exit_code == 1
     found = json.loads(outcome.stdout)["findings"]
     assert [finding["frames"] for finding in found if finding["severity"] == "problem"] == [
         ["truth.fits"]
@@ -141,7 +141,7 @@ def test_inspect_gives_json(darks: Path) -> None:
 
 def test_inspect_explains_what_cannot_be_fitted() -> None:
     outcome = run("inspect", *sample()[:4])
-    assert outcome.exit_code == 0
+    assert outcome.exit_code == 1
     assert "problem" in outcome.stderr
     assert "at least 4 stacks" in outcome.stderr
 

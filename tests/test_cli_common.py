@@ -117,6 +117,11 @@ def test_json_of_all_commands_has_keys_of_one_style(darks: str, tmp_path: Path) 
 def test_quiet_and_verbose(darks: str, tmp_path: Path) -> None:
     quiet = run("inspect", darks, "-q")
     assert (quiet.exit_code, quiet.output) == (0, "")
+    useless = run("inspect", *sample()[:4], "-q")
+    assert (useless.exit_code, useless.stdout) == (1, "")
+    assert useless.stderr.startswith("problem  noise maps cannot be fitted: ")
+    assert "note" not in useless.stderr
+    assert "verdict" not in useless.stderr
     wrong = run("inspect", tmp_path, "-q")
     assert wrong.exit_code == 1
     assert wrong.stderr.startswith("error: ")

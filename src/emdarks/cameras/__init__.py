@@ -9,6 +9,7 @@ from emdarks.cameras.camera import Camera
 from emdarks.cameras.load import BUILTIN, camera_text, load_camera
 from emdarks.cameras.parts import (
     Bias,
+    ConventionalRule,
     FrameFiles,
     HeaderRules,
     Keywords,
@@ -25,6 +26,7 @@ __all__ = [
     "BUILTIN",
     "Bias",
     "Camera",
+    "ConventionalRule",
     "Explained",
     "FrameFiles",
     "FrameRecord",

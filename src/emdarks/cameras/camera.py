@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from emdarks.cameras.parts import (
     Bias,
+    ConventionalRule,
     FrameFiles,
     HeaderRules,
     Keywords,
@@ -15,7 +16,7 @@ from emdarks.cameras.parts import (
     Rule,
     Simulation,
 )
-from emdarks.cameras.reading import Explained, Headers, Reading
+from emdarks.cameras.reading import CONVENTIONAL, Explained, Headers, Reading
 from emdarks.cameras.record import FrameRecord, Unit
 from emdarks.cameras.values import Value
 from emdarks.detector import Regions, frame_shape
@@ -51,8 +52,9 @@ class Camera:
     settings : mapping of str to tuple of str
         Names of readout settings, and the keywords of each. Frames that differ in one of
         them are never used together.
-    conventional : Rule or None
-        Yes: the frame bypassed the gain register, its EM gain is 1.
+    conventional : ConventionalRule or None
+        Yes: the frame bypassed the gain register, its EM gain is 1. A setting like the others,
+        unless it ``joins``.
     mirrored : Rule or None
         Yes: columns run the other way. A setting like the others; images are not turned.
     darks : Rule or None
@@ -83,7 +85,7 @@ class Camera:
     values: dict[str, Value] = field(default_factory=dict)
     units: dict[str, Unit] = field(default_factory=dict)
     settings: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    conventional: Rule | None = None
+    conventional: ConventionalRule | None = None
     mirrored: Rule | None = None
     darks: Rule | None = None
     sensitivity: tuple[Literal["header", "modes", "fixed"], ...] = ("header",)
@@ -157,6 +159,42 @@ class Camera:
             With what is wrong in the place of what cannot be understood.
         """
         return Reading(self, name, headers).explain()
+
+    def settings_of(self, name: str, headers: Headers) -> dict[str, Any]:
+        """Readout settings of a frame by name, ``conventional`` and ``mirrored`` among them.
+
+        Parameters
+        ----------
+        name, headers
+            As in `record`.
+
+        Returns
+        -------
+        dict
+            None where the header does not tell.
+
+        Raises
+        ------
+        InputError, MissingKeywordError
+            A card has a value that the camera does not know, or one is missing.
+        """
+        return Reading(self, name, headers).settings
+
+    @property
+    def setting_names(self) -> tuple[str, ...]:
+        """Names of its readout settings, as in `settings_of`."""
+        rules = {CONVENTIONAL: self.conventional, "mirrored": self.mirrored}
+        return (*self.settings, *(name for name, rule in rules.items() if rule is not None))
+
+    @property
+    def delivers_dn(self) -> bool:
+        """Whether the file says how numbers of the converter become electrons.
+
+        Then frames whose unit is not known are refused: taking DN for electrons would be an
+        error of a factor, and of the bias level.
+        """
+        levels = self.bias is not None or any(mode.bias is not None for mode in self.modes)
+        return levels or self.sensitivity != ("header",)
 
     def temperature(self, headers: Headers) -> float:
         """Detector temperature that headers tell, degrees Celsius; NaN where unknown."""

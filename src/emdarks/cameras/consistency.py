@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from emdarks.cameras.camera import Camera
 from emdarks.cameras.reading import CONVENTIONAL
+from emdarks.cameras.wording import MEANINGS
 from emdarks.detector import frame_shape, imaging_area_geom
 from emdarks.errors import GeometryError, InputError
 
@@ -39,7 +41,7 @@ def check_camera(camera: Camera, origin: str) -> None:
         Names the file and the key.
     """
     _check_geometry(camera, origin)
-    checks = (_keywords, _values, _modes, _bias, _windows)
+    checks = (_keywords, _noise, _values, _modes, _joins, _bias, _windows)
     for check in checks:
         for key, problem in check(camera):
             raise InputError(f"{origin}: key {key}: {problem}")
@@ -53,6 +55,22 @@ def _keywords(camera: Camera) -> Iterator[tuple[str, str]]:
         yield "keywords.k_gain", 'names no keyword, but sensitivity has "header"'
     if not camera.sensitivity:
         yield "sensitivity", "is empty; give header, modes or fixed"
+    if "fixed" in camera.sensitivity and math.isnan(camera.noise.k_gain):
+        yield "noise.k_gain", 'is missing: electrons per DN, for sensitivity = "fixed"'
+
+
+def _noise(camera: Camera) -> Iterator[tuple[str, str]]:
+    """Figures without which cosmic rays cannot be screened, nor a campaign be planned."""
+    for name in camera.noise.unknown:
+        if name != "k_gain" and not camera.modes:
+            yield f"noise.{name}", f"is missing: {MEANINGS[f'noise.{name}']}"
+        without = [mode.name for mode in camera.modes if getattr(mode, name, None) is None]
+        if name != "k_gain" and without:
+            yield (
+                f"noise.{name}",
+                f"is missing: {MEANINGS[f'noise.{name}']}; give it in [noise] or in every "
+                f"[[modes]] (mode {without[0]!r} has none)",
+            )
 
 
 def _values(camera: Camera) -> Iterator[tuple[str, str]]:
@@ -79,6 +97,27 @@ def _modes(camera: Camera) -> Iterator[tuple[str, str]]:
                 yield f"modes.{i}.when.{name}", "is no setting of this camera"
     if "modes" in camera.sensitivity and not any(mode.k_gain for mode in camera.modes):
         yield "sensitivity", 'has "modes", but no mode has k_gain'
+
+
+def _joins(camera: Camera) -> Iterator[tuple[str, str]]:
+    """Frames of both amplifiers in one fit must have one sensitivity and one noise."""
+    if camera.conventional is None or not camera.conventional.joins:
+        return
+    pairs = [
+        (one, other)
+        for one in camera.modes
+        for other in camera.modes
+        if one.when == {**other.when, CONVENTIONAL: True}
+        and other.when.get(CONVENTIONAL) is not True
+    ]
+    for one, other in pairs:
+        for name in ("k_gain", "read_noise"):
+            if getattr(one, name) != getattr(other, name):
+                yield (
+                    "conventional.joins",
+                    f"frames of modes {one.name!r} and {other.name!r} would be fitted together, "
+                    f"but their {name} differs",
+                )
 
 
 def _bias(camera: Camera) -> Iterator[tuple[str, str]]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
-from dataclasses import is_dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_type_hints
 
 from emdarks.cameras.camera import Camera
 from emdarks.cameras.consistency import check_camera
+from emdarks.cameras.wording import dataclass_in, problem_of, similar
 from emdarks.errors import InputError
 
 __all__ = ["BUILTIN", "camera_text", "load_camera"]
@@ -149,8 +150,8 @@ def _validate(tables: dict[str, Any], origin: str, folder: Path) -> Camera:
         camera = TypeAdapter(Camera).validate_python(tables)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{origin}: key {key}: {first['msg']}") from None
+        key = ".".join(str(part) or '""' for part in first["loc"])
+        raise InputError(f"{origin}: key {key}: {problem_of(first)}") from None
     check_camera(camera, origin)
     return camera
 
@@ -180,7 +181,11 @@ def _listed(value: Any) -> Any:
 
 def _with_figures_of_mode(tables: dict[str, Any], origin: str) -> dict[str, Any]:
     """The noise of the mode that is simulated, where the file names one."""
-    simulation, noise = tables.get("simulation"), tables.get("noise")
+    simulation, noise = tables.get("simulation"), tables.get("noise", {})
+    if isinstance(noise, dict):
+        # What is in none of the two is looked for by the checks, or when it is needed.
+        noise = dict.fromkeys(_FIGURES, math.nan) | noise
+        tables = {**tables, "noise": noise}
     modes = tables.get("modes", [])
     if not isinstance(modes, list):
         raise InputError(f"{origin}: key modes: is {modes!r}, not a list of tables")
@@ -199,19 +204,13 @@ def _check_keys(tables: dict[str, Any], kind: type, origin: str, above: str = ""
     known = get_type_hints(kind)
     for key, value in tables.items():
         if key not in known:
-            raise InputError(f"{origin}: unknown key {above + key!r}")
-        inner = _dataclass_in(known[key])
+            hint = similar(key, value, kind, Camera)
+            raise InputError(f"{origin}: unknown key {above + key!r}; {hint}")
+        inner = dataclass_in(known[key])
         if inner is None:
             continue
         for name, table in _tables_in(value, known[key], f"{above}{key}"):
             _check_keys(table, inner, origin, f"{name}.")
-
-
-def _dataclass_in(hint: Any) -> type | None:
-    """The kind of table that a hint allows: itself, or in an optional, a tuple, a dict."""
-    if isinstance(hint, type) and is_dataclass(hint):
-        return hint
-    return next((found for arg in get_args(hint) if (found := _dataclass_in(arg))), None)
 
 
 def _tables_in(value: Any, hint: Any, name: str) -> list[tuple[str, dict[str, Any]]]:

@@ -11,6 +11,7 @@ from emdarks.cameras.values import Scalar, same
 
 __all__ = [
     "Bias",
+    "ConventionalRule",
     "FrameFiles",
     "HeaderRules",
     "Keywords",
@@ -63,12 +64,14 @@ class Keywords:
 
 @dataclass(frozen=True)
 class NoiseFigures:
-    """Typical noise of the camera, for simulation and planning.
+    """Typical noise of the camera, for simulation, planning and screening.
+
+    NaN is what the camera file leaves to its modes.
 
     Attributes
     ----------
     k_gain : float
-        Electrons per DN.
+        Electrons per DN; NaN where the camera file has none.
     read_noise : float
         Electrons, after the gain register.
     clock_induced_charge : float
@@ -85,6 +88,11 @@ class NoiseFigures:
     dark_current: float
     full_well_image: float = math.inf
     full_well_register: float = math.inf
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Names of the figures that are not known."""
+        return tuple(item.name for item in fields(self) if math.isnan(getattr(self, item.name)))
 
 
 @dataclass(frozen=True)
@@ -147,6 +155,21 @@ class Rule:
             return True
         known = not self.others or any(same(raw, value) for value in self.others)
         return False if known else None
+
+
+@dataclass(frozen=True)
+class ConventionalRule(Rule):
+    """Which frames bypassed the gain register, and whether they join the others in a fit.
+
+    Attributes
+    ----------
+    joins : bool
+        Conventional frames have the fixed pattern, the sensitivity and the noise of the
+        others, so that they may be fitted and averaged together, as frames of EM gain 1.
+        By default they never are.
+    """
+
+    joins: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -106,11 +107,19 @@ class Reading:
                 return _Found(number, key, raw)
         if not cards:
             raise MissingKeywordError(
-                f"{self._name}: the header has no {' or '.join(keywords)}; add it, or choose the "
-                "camera these frames come from"
+                f"{self._name}: the header has no {' or '.join(keywords)}; add it, name the right "
+                f"keyword in the camera file{self._key_of(keywords)}, or choose the camera these "
+                "frames come from"
             )
         key, raw = cards[0]
         raise InputError(f"{self._name}: {key} is {raw!r}, which stands for unknown; correct it")
+
+    def _key_of(self, keywords: Sequence[str]) -> str:
+        """Which key of the camera file names these keywords, in brackets."""
+        names = (item.name for item in fields(self._camera.keywords))
+        own = self._camera.keywords
+        key = next((name for name in names if getattr(own, name) == tuple(keywords)), None)
+        return f" (keywords.{key})" if key else ""
 
     def _optional(self, keywords: Sequence[str]) -> _Found:
         for key in keywords:
@@ -159,7 +168,8 @@ class Reading:
         if answer is None:
             raise MissingKeywordError(
                 f"{self._name}: the header has no {rule.keyword}, which says whether the gain "
-                "register was used; add it, or choose the camera these frames come from"
+                "register was used; add it, name the right keyword in the camera file "
+                "(conventional.keyword), or choose the camera these frames come from"
             )
         return answer
 
@@ -216,9 +226,12 @@ class Reading:
 
     def setting(self) -> tuple[tuple[str, str], ...]:
         """The settings in words, for comparison."""
+        rule = self._camera.conventional
+        joins = rule is not None and rule.joins
         return tuple(
             (name, "-" if value is None else text_of(value))
             for name, value in self.settings.items()
+            if not (joins and name == CONVENTIONAL)
         )
 
     @cached_property
@@ -251,8 +264,8 @@ class Reading:
         """What stands in the way, and what to do."""
         camera = self._camera
         remedy = (
-            f'add it to a camera file with like = "{camera.name}", or give the electrons per DN '
-            "(kgain, --kgain)"
+            f"add it to the camera file (where {camera.name} is built in: to one of your own with "
+            f'like = "{camera.name}"), or give the electrons per DN (kgain, --kgain)'
         )
         in_header = "header" in camera.sensitivity
         absent = f"the header has no usable {' or '.join(camera.keywords.k_gain)}"
@@ -261,7 +274,8 @@ class Reading:
         # What a user can find in the header: keywords and their values as they stand there.
         names = dict.fromkeys(name for mode in camera.modes for name in mode.when)
         cards = ", ".join(dict.fromkeys(self._cited(name) for name in names))
-        table = f"the sensitivity table of camera {camera.name} has no entry for {cards}"
+        table = f"no [[modes]] with k_gain of camera {camera.name} fits {cards}"
+        remedy = remedy.replace("add it", "add such a [[modes]]", 1)
         return f"{absent} and {table}; {remedy}" if in_header else f"{table}; {remedy}"
 
     def _cited(self, setting: str) -> str:
@@ -295,7 +309,19 @@ class Reading:
             (raw for key in self._camera.keywords.unit if (raw := self.find(key)) is not None), ""
         )
         text = str(raw).strip()
-        return self._camera.units.get(text.lower(), Unit.UNKNOWN), text
+        unit = self._camera.units.get(text.lower(), Unit.UNKNOWN)
+        if unit is Unit.UNKNOWN and self._camera.delivers_dn:
+            raise InputError(f"{self._name}: {self._unknown_unit(text)}")
+        return unit, text
+
+    def _unknown_unit(self, text: str) -> str:
+        keywords = " or ".join(self._camera.keywords.unit)
+        what = f"the unit {text!r} is not known" if text else "the header names no unit"
+        where = f" ({keywords})" if keywords else ""
+        return (
+            f"{what}{where}, so that nothing tells whether bias and sensitivity of camera "
+            f'{self._camera.name} apply; say in its file what it means: [units] "{text}" = "DN"'
+        )
 
     # All of it
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,8 +20,13 @@ from emdarks.cli.options import (
     Overwrite,
     Params,
     ThreadCount,
+    Where,
+    conditions,
     detector_params,
 )
+
+if TYPE_CHECKING:
+    from emdarks.inspection import CampaignSummary
 
 __all__ = ["inspect", "simulate"]
 
@@ -117,6 +122,7 @@ _PICTURES = (".png", ".pdf", ".svg")
 
 def inspect(
     frames: Frames,
+    where: Where = None,
     camera: CameraName = None,
     params: Params = None,
     mask_bits: MaskBits = None,
@@ -138,19 +144,21 @@ def inspect(
 
     Bad frames are named, with what to do; the last line says whether the campaign is usable.
 
+    Exit 1 where it is not.
+
     Example: emdarks inspect darks/
 
     Example: emdarks inspect darks/ --quiet --plot levels.png
     """
     if plot is not None and plot.suffix.lower() not in _PICTURES:
         raise typer.BadParameter(f"--plot {plot}: give a file name that ends in .png, .pdf or .svg")
+    wanted = conditions(where)
     with talk.spoken():
-        from emdarks.cli.tables import campaign_table
         from emdarks.frames import select_frames
         from emdarks.inspection import inspect_campaign
 
         picture = plot and Path(str(talk.target(plot, "levels.png", overwrite)))
-        dataset = select_frames(frames, camera)
+        dataset = select_frames(frames, camera, wanted)
         with talk.streaming(
             "inspecting", len(dataset), threads, "judging", dask, checkpoint
         ) as executor:
@@ -165,19 +173,28 @@ def inspect(
             _draw(summary, picture)
         if as_json:
             talk.json_out(summary.as_dict(single_frames=True))
-            return
-        rows, cols = summary.shape
-        k_gains = {stack.k_gain for stack in summary.stacks}
-        talk.say(
-            f"{summary.frames} frames of {rows} x {cols} pixels, camera {summary.camera}, "
-            f"{len(summary.stacks)} stacks"
-            + (f", k-gain {k_gains.pop():g}" if len(k_gains) == 1 else "")
-        )
-        if summary.stacks:
-            talk.show(campaign_table(summary))
-        for finding in summary.findings:
-            talk.finding(finding.severity, finding.text, finding.remedy, finding.frames)
-        talk.verdict(summary.verdict)
+        else:
+            _show(summary)
+        if not summary.fittable:
+            raise typer.Exit(1)
+
+
+def _show(summary: CampaignSummary) -> None:
+    """Table, findings and verdict, for people."""
+    from emdarks.cli.tables import campaign_table
+
+    rows, cols = summary.shape
+    k_gains = {stack.k_gain for stack in summary.stacks}
+    talk.say(
+        f"{summary.frames} frames of {rows} x {cols} pixels, camera {summary.camera}, "
+        f"{len(summary.stacks)} stacks"
+        + (f", k-gain {k_gains.pop():g}" if len(k_gains) == 1 else "")
+    )
+    if summary.stacks:
+        talk.show(campaign_table(summary))
+    for finding in summary.findings:
+        talk.finding(finding.severity, finding.text, finding.remedy, finding.frames)
+    talk.verdict(summary.verdict)
 
 
 def _draw(summary: Any, path: Path) -> None:

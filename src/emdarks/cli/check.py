@@ -13,6 +13,8 @@ from emdarks.cli.options import (
     MaskBits,
     Params,
     ThreadCount,
+    Where,
+    conditions,
     detector_params,
 )
 
@@ -21,6 +23,7 @@ __all__ = ["check"]
 
 def check(
     frames: Frames,
+    where: Where = None,
     camera: CameraName = None,
     params: Params = None,
     kgain: KGain = None,
@@ -34,12 +37,13 @@ def check(
 
     Example: emdarks check darks/
     """
+    wanted = conditions(where)
     with talk.spoken():
         from emdarks.check import check_darks
         from emdarks.cli.tables import check_table
         from emdarks.frames import select_frames
 
-        dataset = select_frames(frames, camera)
+        dataset = select_frames(frames, camera, wanted)
         with talk.streaming(
             "reading", len(dataset), threads, "fitting", dask, checkpoint
         ) as executor:

@@ -21,6 +21,8 @@ __all__ = [
     "Overwrite",
     "Params",
     "ThreadCount",
+    "Where",
+    "conditions",
     "detector_params",
 ]
 
@@ -52,6 +54,16 @@ CameraName = Annotated[
 ]
 Params = Annotated[
     Path | None, typer.Option("--params", help="Detector parameters (FITS): telemetry rows.")
+]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="KEY=VALUE",
+        help="Only frames of this readout setting of the camera, such as conventional=F; "
+        "may be given again.",
+        show_default=False,
+    ),
 ]
 ModeName = Annotated[
     str | None,
@@ -88,6 +100,25 @@ AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable result on
 FullFrame = Annotated[
     bool, typer.Option("--full-frame", help="Whole frame instead of the image region.")
 ]
+
+
+def conditions(where: list[str] | None) -> dict[str, str]:
+    """Settings and values of ``--where``.
+
+    Raises
+    ------
+    typer.BadParameter
+        One is not of the form KEY=VALUE, or a key is given twice.
+    """
+    found: dict[str, str] = {}
+    for word in where or []:
+        name, equals, value = (part.strip() for part in word.partition("="))
+        if not (name and equals and value):
+            raise typer.BadParameter(f"--where {word}: give KEY=VALUE, such as conventional=F")
+        if name in found:
+            raise typer.BadParameter(f"--where {word}: {name} is given twice")
+        found[name] = value
+    return found
 
 
 def detector_params(path: Path | None) -> Any:

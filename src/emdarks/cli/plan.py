@@ -109,6 +109,7 @@ def plan(
         from dataclasses import replace
 
         from emdarks.cameras import load_camera
+        from emdarks.errors import InputError
         from emdarks.plan import Readout, predict, share_budget
 
         figures = {
@@ -119,6 +120,12 @@ def plan(
         given = {name: value for name, value in figures.items() if value is not None}
         chosen = load_camera(camera)
         noise = replace((chosen if mode is None else chosen.in_mode(mode)).noise, **given)
+        lacking = [name for name in figures if name in noise.unknown]
+        if lacking:
+            modes = "; ".join(each.name for each in chosen.modes)
+            raise InputError(
+                f"camera {chosen.name} gives {lacking[0]} by mode; choose one (--mode): {modes}"
+            )
         readout = Readout(kappa, stages, *lost_shares)
         darks: Any = wanted
         if budget is None:

@@ -22,6 +22,8 @@ from emdarks.cli.options import (
     Overwrite,
     Params,
     ThreadCount,
+    Where,
+    conditions,
     detector_params,
 )
 
@@ -62,6 +64,7 @@ def noisemaps(
         float,
         typer.Option("--gain-error", help="Relative error of each stack's EM gain, added to err."),
     ] = 0.0,
+    where: Where = None,
     camera: CameraName = None,
     params: Params = None,
     kgain: KGain = None,
@@ -81,14 +84,16 @@ def noisemaps(
     planes = [name.strip() for name in nonnegative.split(",") if name.strip()]
     if not set(planes) <= {"FPN", "CIC", "DC"}:
         raise typer.BadParameter("--nonnegative takes names out of FPN,CIC,DC")
+    wanted = conditions(where)
     with talk.spoken():
         import numpy as np
 
+        from emdarks.cameras import load_camera
         from emdarks.darks import calibrate_darks_lsq
-        from emdarks.frames import select_frames
+        from emdarks.frames import camera_named_in, select_frames
         from emdarks.products.header import product_name
 
-        dataset = select_frames(frames, camera)
+        dataset = select_frames(frames, camera, wanted)
         path = talk.target(output, product_name(dataset.frames[-1].filename, "_dnm_cal"), overwrite)
         with talk.streaming(
             "reading", len(dataset), threads, "fitting", dask, checkpoint
@@ -108,6 +113,8 @@ def noisemaps(
             )
         maps.save(path.parent, path.name)
         header = maps.ext_hdr
+        chosen = load_camera(camera or camera_named_in(dataset))
+        has_prescan = "prescan" in chosen.geometry[chosen.arrtype]
         rejected = maps.extra("REJECTED")
         talk.result(
             {
@@ -118,7 +125,7 @@ def noisemaps(
                 "mean_fpn_e": header["FPN_IMM"],
                 "mean_cic_e_per_frame": header["CIC_IMM"],
                 "mean_dc_e_per_s": header["DC_IMM"],
-                "bias_offset_dn": header["B_O"],
+                "bias_offset_dn": header["B_O"] if has_prescan else math.nan,
                 **({} if rejected is None else {"rejected_samples": int(rejected.sum())}),
                 "unfittable_pixels": int(((maps.dq[0] != 0) & ~np.isnan(maps.data[0])).sum()),
             },
@@ -135,6 +142,7 @@ def dark(
     exptime: Annotated[
         float | None, typer.Option("--exptime", help="Take only frames of this exposure time, s.")
     ] = None,
+    where: Where = None,
     full_frame: FullFrame = False,
     estimator: Annotated[
         DarkEstimator, typer.Option(help="How errors are estimated.")
@@ -153,12 +161,13 @@ def dark(
 
     Example: emdarks dark darks/ -o traditional.fits --gain 1000 --exptime 60
     """
+    wanted = conditions(where)
     with talk.spoken():
         from emdarks.darks import build_trad_dark
         from emdarks.frames import select_frames
         from emdarks.products.header import product_name
 
-        dataset = _chosen(select_frames(frames, camera), camera, gain, exptime, kgain)
+        dataset = _chosen(select_frames(frames, camera, wanted), camera, gain, exptime, kgain)
         path = talk.target(output, product_name(dataset.frames[-1].filename, "_drk_cal"), overwrite)
         with talk.streaming(
             "reading", len(dataset), threads, "combining", dask, checkpoint

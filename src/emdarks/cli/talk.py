@@ -138,8 +138,11 @@ _STYLES = {"problem": "bold red", "warning": "yellow", "note": "cyan", "fine": "
 
 
 def finding(severity: str, text: str, remedy: str = "", files: Sequence[str] = ()) -> None:
-    """A finding, its severity in front; the first few files, and what to do, below."""
-    if _loudness < Loudness.NORMAL:
+    """A finding, its severity in front; the first few files, and what to do, below.
+
+    Problems and warnings are said whatever the loudness.
+    """
+    if _loudness < Loudness.NORMAL and severity not in ("problem", "warning"):
         return
     label = Text(f"{severity:<8}", style=_STYLES[severity])
     body = [Text(text)]
@@ -311,7 +314,9 @@ def _compiling(kept: bool) -> None:
 
 
 def _plain(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return "not measured" if math.isnan(value) else f"{value:.6g}"
+    return str(value)
 
 
 @contextmanager

@@ -257,7 +257,14 @@ class FramePixels:
 
 
 def _screening(stack: Stack, camera: Camera) -> Screening:
-    noise = camera.noise_in(stack.frames[0].record.mode)
+    record = stack.frames[0].record
+    noise = camera.noise_in(record.mode)
+    if set(noise.unknown) - {"k_gain"}:
+        raise InputError(
+            f"{record.name}: is in no mode of camera {camera.name}, which has its noise by mode, "
+            "and cosmic rays cannot be told from it; add the mode or [noise] to the camera file, "
+            "or do without screening (screen, --screen)"
+        )
     charge = noise.clock_induced_charge + stack.exposure_time * noise.dark_current
     return Screening(stack.em_gain, noise.read_noise, charge)
 

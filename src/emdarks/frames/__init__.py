@@ -14,7 +14,7 @@ from emdarks.frames.inputs import (
     frame_inputs,
     frame_sources,
 )
-from emdarks.frames.select import select_frames, select_products
+from emdarks.frames.select import frames_where, select_frames, select_products
 
 __all__ = [
     "Dataset",
@@ -24,6 +24,7 @@ __all__ = [
     "camera_named_in",
     "frame_inputs",
     "frame_sources",
+    "frames_where",
     "select_frames",
     "select_products",
 ]

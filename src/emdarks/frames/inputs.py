@@ -22,7 +22,14 @@ from emdarks.frames.image import Image
 from emdarks.frames.levels import LevelledSource, levelled
 from emdarks.frames.source import ArraySource, FileSource
 
-__all__ = ["FrameInput", "Provenance", "camera_named_in", "frame_inputs", "frame_sources"]
+__all__ = [
+    "FrameInput",
+    "Provenance",
+    "camera_named_in",
+    "frame_inputs",
+    "frame_settings",
+    "frame_sources",
+]
 
 Source = ArraySource | FileSource
 HEADERS = ("pri", "ext", "err", "dq")
@@ -193,6 +200,12 @@ def _prepare(frame: Any, camera: Camera, kgain: float | None) -> FrameInput:
     )
     provenance = _provenance(frame, source, headers)
     return FrameInput(record, levelled(source, record, camera), headers, provenance)
+
+
+def frame_settings(frame: Any, camera: Camera) -> dict[str, Any]:
+    """Readout settings of one frame, whatever else its headers lack; see `Camera.settings_of`."""
+    headers = _cards_of(frame, "ext"), _cards_of(frame, "pri")
+    return camera.settings_of(_name_of(frame), headers)
 
 
 def frame_sources(dataset: Any) -> list[Source]:

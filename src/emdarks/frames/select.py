@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from emdarks.cameras import Camera, load_camera
+from emdarks.cameras.values import same, text_of
 from emdarks.errors import InputError, NoImageError
 from emdarks.fitsio import FileLayout, RemoteFile, Scanner, is_url, list_files, local_path
 from emdarks.frames.dataset import Dataset, frames_in
+from emdarks.frames.inputs import camera_named_in, frame_settings
 
-__all__ = ["select_frames", "select_products"]
+__all__ = ["frames_where", "select_frames", "select_products"]
 
 _ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz")
 # What DATATYPE says in files that are no frames.
 _PRODUCTS = frozenset({"Dark", "DetectorNoiseMaps", "DetectorParams", "BadPixelMap", "Truth"})
 
 
-def select_frames(arguments: Iterable[str], camera: str | Camera | None = None) -> Dataset:
+def select_frames(
+    arguments: Iterable[str],
+    camera: str | Camera | None = None,
+    where: Mapping[str, Any] | None = None,
+) -> Dataset:
     """Open the frames that arguments name; reads headers only.
 
     Parameters
@@ -30,6 +37,8 @@ def select_frames(arguments: Iterable[str], camera: str | Camera | None = None) 
         with one of these a line, relative to the folder of the list.
     camera : str or Camera, optional
         Files of a folder that are no darks by its rule are left out, too.
+    where : mapping, optional
+        Only frames of these readout settings, as in `frames_where`.
 
     Returns
     -------
@@ -58,7 +67,70 @@ def select_frames(arguments: Iterable[str], camera: str | Camera | None = None) 
             frames += frames_in(layout)
     if not frames:
         raise InputError(f"no frames found in {', '.join(arguments) or 'nothing'}")
-    return Dataset(frames)
+    dataset = Dataset(frames)
+    return frames_where(dataset, where, camera) if where else dataset
+
+
+def frames_where(
+    dataset: Dataset, where: Mapping[str, Any], camera: str | Camera | None = None
+) -> Dataset:
+    """Those frames of a dataset that were read out in one way; reads headers only.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The frames.
+    where : mapping of str to bool, number or str
+        Values by the name of a setting of the camera, ``conventional`` or ``mirrored``;
+        a frame is kept if it has all of them. T or F, true or false, yes or no stand for
+        these, too.
+    camera : str or Camera, optional
+        Reads the headers; the one that the frames' CAMERA card names, else ``excam``.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    InputError, MissingKeywordError
+        The camera has no such setting, no frame has the value, or a header does not tell.
+    """
+    chosen = load_camera(camera or camera_named_in(dataset))
+    for name in where:
+        if name not in chosen.setting_names:
+            known = ", ".join(chosen.setting_names) or "none"
+            raise InputError(f"camera {chosen.name} has no setting {name!r}; it has: {known}")
+    settings = [frame_settings(frame, chosen) for frame in dataset]
+    kept = [i for i, found in enumerate(settings) if _fits(found, where)]
+    if not kept:
+        raise InputError(f"none of the {len(dataset)} frames has {_which(settings, where)}")
+    return dataset[kept]
+
+
+def _fits(found: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
+    return all(_equal(found[name], value) for name, value in where.items())
+
+
+def _equal(found: Any, value: Any) -> bool:
+    if found is None:
+        return False
+    if isinstance(found, bool):
+        return text_of(value).casefold() in (
+            ("t", "true", "yes") if found else ("f", "false", "no")
+        )
+    return same(found, value)
+
+
+def _which(settings: Sequence[Mapping[str, Any]], where: Mapping[str, Any]) -> str:
+    """What no frame has, and what there is instead."""
+    wanted = " and ".join(f"{name}={text_of(value)}" for name, value in where.items())
+    there = "; ".join(
+        f"{name}="
+        + ", ".join(sorted({"-" if s[name] is None else text_of(s[name]) for s in settings}))
+        for name in where
+    )
+    return f"{wanted}; there are {there}"
 
 
 def select_products(arguments: Iterable[str]) -> tuple[list[Path], list[str]]:

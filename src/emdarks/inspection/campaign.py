@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -83,7 +84,7 @@ def inspect_campaign(
     """
     chosen = load_camera(camera or camera_named_in(dataset))
     campaign = sort_frames(dataset, chosen)
-    chosen = chosen.fitted_to(campaign.shape)
+    chosen = _in_mode_of(campaign, chosen.fitted_to(campaign.shape))
     job = Setting(
         campaign.inputs, chosen, chosen.regions, executor or Threads(), mask_of(mask_bits)
     )
@@ -101,6 +102,13 @@ def inspect_campaign(
         pixels=pixels,
         findings=tuple(find(Facts(chosen, campaign, summaries, pixels))),
     )
+
+
+def _in_mode_of(campaign: SortedFrames, camera: Camera) -> Camera:
+    """The camera with the noise of the mode that most frames have."""
+    modes = Counter(item.record.mode for item in campaign.inputs)
+    noise = camera.noise_in(modes.most_common(1)[0][0]) if modes else camera.noise
+    return replace(camera, noise=noise)
 
 
 def _area(job: Setting, campaign: SortedFrames, detector_params: Any) -> FigureArea:

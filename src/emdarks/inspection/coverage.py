@@ -46,6 +46,8 @@ def _lacking(stacks: Sequence[StackSummary], noise: NoiseFigures) -> list[str]:
     electron stands out of the read noise; for a short time there is less dark current than
     clock-induced charge, which leaves C, for a long time there is more.
     """
+    if set(noise.unknown) - {"k_gain"}:
+        return []  # frames in no mode of a camera that has its noise by mode
     charge, current = noise.clock_induced_charge, noise.dark_current
     times = [stack.exposure_time for stack in stacks]
     low = high_short = high_long = False

@@ -95,7 +95,7 @@ def _unusable(facts: Facts) -> Iterator[Finding]:
             f"{several(len(unusable), 'frame', 'are')} left out here, since nothing tells what "
             f"they are: {unusable[0][1]}",
             tuple(name for name, _ in unusable),
-            "mend their headers, or leave them out",
+            "mend their headers or the camera file, or leave them out",
         )
 
 
@@ -136,7 +136,7 @@ def _readout(facts: Facts) -> Iterator[Finding]:
             "problem",
             "readout",
             f"these frames do not go together: {error}",
-            remedy="calibrate frames of each readout setting by themselves",
+            remedy="calibrate frames of each readout setting by themselves (--where)",
         )
 
 

@@ -26,7 +26,7 @@ from emdarks.simulate.files import FileNames, FilePlan, file_names, save_l2a, sa
 from emdarks.simulate.frames import Exposure, Frame, Units
 from emdarks.simulate.headers import PAUSE, SCIENCE_VISIT, FrameFacts, StackPlan, stack_facts
 from emdarks.simulate.register import STAGES, stage_probability
-from emdarks.simulate.truth import Truth, generator, make_truth
+from emdarks.simulate.truth import Truth, check_simulable, generator, make_truth
 
 __all__ = [
     "DEFAULT_STACKS",
@@ -283,6 +283,7 @@ def simulate_campaign(
     """
     chosen = load_camera(camera)
     chosen = chosen if mode is None else chosen.in_mode(mode)
+    check_simulable(chosen)
     campaign = Campaign(
         stacks=_plans(stacks, frames, chosen),
         camera=chosen,

@@ -18,7 +18,16 @@ from emdarks.fitsio.layout import open_whole
 from emdarks.frames.levels import bias_frame
 from emdarks.simulate.register import STAGES, excess_noise_squared
 
-__all__ = ["Map", "Truth", "generator", "known_bias", "load_truth", "make_truth", "telemetry_rows"]
+__all__ = [
+    "Map",
+    "Truth",
+    "check_simulable",
+    "generator",
+    "known_bias",
+    "load_truth",
+    "make_truth",
+    "telemetry_rows",
+]
 
 Map = npt.NDArray[np.float32]
 
@@ -259,9 +268,11 @@ def make_truth(
     Raises
     ------
     InputError
-        The camera is unknown, or the seed is not a whole number from 0 to 2^63 - 1.
+        The camera is unknown, or its file leaves open what to simulate; the seed is not a
+        whole number from 0 to 2^63 - 1.
     """
     chosen = load_camera(camera)
+    check_simulable(chosen)
     rng = generator(seed, 0)
     maps = (
         _pattern(chosen, pattern, rng),
@@ -273,6 +284,32 @@ def make_truth(
     for values in maps:
         values[telemetry_rows(chosen)] = 0.0
     return Truth(chosen, *maps, noise.read_noise, noise.k_gain, seed, stages)
+
+
+def check_simulable(camera: Camera) -> None:
+    """Refuse a camera whose file leaves open what its frames are like.
+
+    Reading frames needs no figure of noise, nor a mode; making some up does.
+
+    Raises
+    ------
+    InputError
+        It has modes and none is chosen, or a figure is not known.
+    """
+    unknown = camera.noise.unknown
+    chosen = camera.simulation.mode
+    if camera.modes and not chosen and ("modes" in camera.sensitivity or unknown):
+        known = "; ".join(mode.name for mode in camera.modes)
+        raise InputError(
+            f"camera {camera.name}: nothing says in which mode to simulate it; give one "
+            f"(mode, --mode), or name it in the camera file ([simulation] mode = ...): {known}"
+        )
+    if unknown:
+        where = f"[noise], or k_gain in mode {chosen!r}" if chosen else "[noise]"
+        raise InputError(
+            f"camera {camera.name}: noise.{unknown[0]} is not known, and frames cannot be "
+            f"simulated without; give it in {where}"
+        )
 
 
 def generator(seed: int, *key: int) -> np.random.Generator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import warnings
 from collections.abc import Sequence
 from itertools import pairwise
@@ -37,7 +38,8 @@ def check_frames(stacks: Sequence[Stack]) -> None:
                 raise InputError(
                     f"{stack.frames[0].record.name}: {name} is {other}, but {value} in "
                     f"{first.frames[0].record.name}; frames of different readout settings have "
-                    "different noise: give those of one setting"
+                    "different noise: give those of one setting, for example by --where "
+                    + shlex.quote(f"{name}={value if other == '-' else other}")
                 )
 
 

@@ -1,0 +1,266 @@
+"""A camera file of one's own: what it must say, mixed readout settings, unknown units."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from typer.testing import CliRunner
+
+from emdarks import build_trad_dark, calibrate_darks_lsq
+from emdarks.cameras import load_camera
+from emdarks.cli.app import app
+from emdarks.data import Dataset
+from emdarks.errors import EmdarksError, InputError
+from emdarks.frames import frames_where, select_frames
+from emdarks.inspection import inspect_campaign
+from emdarks.simulate import make_truth, simulate_campaign
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*no pixel of any frame is flagged", "ignore:.*fewer than 1176 frames"
+)
+
+LAB = """
+name = "lab"
+description = "a window of our camera"
+arrtype = "FULL"
+sensitivity = "modes"
+
+[frames]
+dtype = "uint16"
+bit_depth = 16
+err_and_dq = false
+
+[geometry.FULL]
+frame_rows = 19
+frame_cols = 31
+image = { rows = 19, cols = 31, r0c0 = [0, 0] }
+
+[keywords]
+exposure_time = "TEXP"
+commanded_gain = "GAIN"
+better_gains = []
+k_gain = ""
+
+[units]
+"" = "DN"
+
+[conventional]
+keyword = "AMP"
+values = ["CONV"]
+others = ["EM"]
+
+[settings]
+rate = "RATE"
+
+[bias]
+level = 310.0
+
+[noise]
+clock_induced_charge = 0.05
+dark_current = 0.01
+
+[[modes]]
+name = "fast"
+when = { rate = "10 MHz" }
+k_gain = 4.2
+read_noise = 41.0
+
+[[modes]]
+name = "slow"
+when = { rate = "1 MHz" }
+k_gain = 3.9
+read_noise = 17.0
+"""
+STACKS = [(1, 1), (1, 50), (300, 1), (300, 50)]
+
+
+def run(*arguments: Any) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def write(folder: Path, text: str = LAB) -> Path:
+    path = folder / "lab.toml"
+    path.write_text(text)
+    return path
+
+
+def changed(old: str, new: str) -> str:
+    assert LAB.count(old) == 1
+    return LAB.replace(old, new)
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], list[Path]]:
+    """A campaign of one amplifier, and the same with its frames of gain 1 named conventional."""
+    folder = tmp_path_factory.mktemp("mixed")
+    camera = load_camera(str(write(folder)))
+    files = simulate_campaign(folder / "em", camera, 6, stacks=STACKS, mode="fast", seed=5)
+    copies = []
+    for path in files.paths:
+        with fits.open(path, do_not_scale_image_data=True) as hdus:
+            header = hdus[0].header
+            header["AMP"] = "CONV" if header["GAIN"] == 1 else "EM"
+            header["GAIN"] = 300  # what the last EM exposure had
+            copies.append(folder / path.name)
+            hdus.writeto(copies[-1])
+    return list(files.paths), copies
+
+
+# ---------------------------------------------------------------- what a file must say
+
+
+def test_frames_are_read_without_a_table_for_simulation(tmp_path: Path) -> None:
+    camera = load_camera(str(write(tmp_path)))
+    cards = {"TEXP": 2.0, "GAIN": 300, "AMP": "EM", "RATE": "1 MHz"}
+    record = camera.record("a.fits", (19, 31), (cards,))
+    assert (record.k_gain, record.mode, record.bias) == (3.9, "slow", 310.0)
+    assert camera.noise_in("slow").read_noise == 17.0
+    assert camera.noise_in("slow").dark_current == 0.01
+    assert camera.noise.unknown == ("k_gain", "read_noise")
+
+
+def test_simulation_asks_for_the_mode(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    outcome = run("simulate", tmp_path / "out", "--camera", path)
+    assert outcome.exit_code == 1
+    assert "--mode" in outcome.stderr
+    assert "fast; slow" in outcome.stderr
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(InputError, match="in which mode"):
+        make_truth(load_camera(str(path)), 0)
+    assert make_truth(load_camera(str(path)).in_mode("slow"), 0).read_noise == 17.0
+
+
+def test_plan_asks_for_the_mode_where_noise_depends_on_it(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    outcome = run("plan", "--camera", path, "--frames", 10)
+    assert outcome.exit_code == 1
+    assert "gives read_noise by mode; choose one (--mode): fast; slow" in outcome.stderr
+    assert run("plan", "--camera", path, "--frames", 10, "--mode", "slow").exit_code == 0
+    assert run("plan", "--camera", path, "--frames", 10, "--read-noise", 20).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("read_noise = 17.0\n", "", "noise.read_noise: is missing: read noise, electrons; give"),
+        ("dark_current = 0.01\n", "", "noise.dark_current: is missing: dark current, electrons"),
+        ('name = "lab"\n', "", "key name: is missing: what the camera is called"),
+        ('keyword = "AMP"\n', "", "key conventional.keyword: is missing: the keyword that"),
+        ("= 0.01\n", '= "low"\n', "key noise.dark_current: is 'low', not a number"),
+        ('rate = "RATE"\n', "rate = 3\n", "key settings.rate: is 3, not a text or a list"),
+        ('"" = "DN"\n', '"" = "adu"\n', """key units."": is 'adu'; known are 'DN', """),
+        ("level = 310.0\n", "", "key bias: give one of level, file and region"),
+        ("[noise]\n", "[noise]\nfull_well = 9.0\n", "did you mean full_well_image or full_well_r"),
+        ("[noise]\n", "[noise]\nsaturation = 9.0\n", "it belongs into [[modes]] or [frames]"),
+        ("[units]\n", "[unit]\n", "unknown key 'unit'; did you mean units"),
+        ("[noise]\n", "[noise]\nzzz = 9.0\n", "known here are k_gain, read_noise, "),
+    ],
+)
+def test_what_is_wrong_is_said_in_plain_words(
+    tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        load_camera(str(write(tmp_path, changed(old, new))))
+    message = str(caught.value)
+    assert said in message
+    assert "\n" not in message
+    assert "Value error" not in message
+
+
+def test_a_wrong_keyword_is_to_be_mended_in_the_camera_file(tmp_path: Path) -> None:
+    camera = load_camera(str(write(tmp_path)))
+    good: dict[str, Any] = {"TEXP": 2.0, "GAIN": 300, "AMP": "EM", "RATE": "1 MHz"}
+    for key, said in {
+        "TEXP": "(keywords.exposure_time)",
+        "GAIN": "(keywords.commanded_gain)",
+        "AMP": "(conventional.keyword)",
+        "RATE": "add such a [[modes]] to the camera file",
+    }.items():
+        cards = {name: value for name, value in good.items() if name != key}
+        with pytest.raises(EmdarksError) as caught:
+            camera.record("a.fits", (19, 31), (cards,))
+        assert said in str(caught.value)
+
+
+# ---------------------------------------------------------------- frames of one setting
+
+
+def test_frames_are_chosen_by_their_settings(tmp_path: Path, mixed: Any) -> None:
+    camera, paths = str(write(tmp_path)), [str(path) for path in mixed[1]]
+    for word in ("F", "false", "no", False):
+        assert len(select_frames(paths, camera, {"conventional": word})) == 12
+    both = select_frames(paths, camera, {"conventional": "T", "rate": "10 mhz"})
+    assert [frame.pri_hdr["AMP"] for frame in both] == ["CONV"] * 12
+    with pytest.raises(InputError, match=r"none of the 24 frames has rate=1 MHz; .* rate=10 MHz"):
+        frames_where(Dataset(paths), {"rate": "1 MHz"}, camera)
+    with pytest.raises(InputError, match="no setting 'speed'; it has: rate, conventional"):
+        frames_where(Dataset(paths), {"speed": 1}, camera)
+
+
+def test_the_refusal_names_the_option_and_the_option_helps(tmp_path: Path, mixed: Any) -> None:
+    camera, out = write(tmp_path), tmp_path / "dark.fits"
+    common = (*mixed[1], "--camera", camera)
+    for command in (("noisemaps", "-o", out), ("inspect", "-q"), ("check",)):
+        outcome = run(*command, *common)
+        assert outcome.exit_code == 1, command
+        assert "by --where conventional=" in outcome.stderr, command
+    chosen = ("--where", "conventional=T", "--exptime", 50)
+    outcome = run("dark", "-o", out, *common, *chosen)
+    assert outcome.exit_code == 0, outcome.stderr
+    assert fits.getheader(out, 1)["EMGAIN_C"] == 1
+    seen = run("inspect", *common, "--where", "conventional=F", "--json")
+    assert seen.exit_code == 1  # two stacks make no maps
+    assert '"frames": 12' in seen.stdout
+    assert run("inspect", *common, "--where", "conventional").exit_code == 2
+    assert run("check", *common, "--where", "rate=1", "--where", "rate=2").exit_code == 2
+
+
+def test_conventional_frames_join_where_the_file_says_so(tmp_path: Path, mixed: Any) -> None:
+    alone = load_camera(str(write(tmp_path)))
+    joined = load_camera(str(write(tmp_path, changed("others = ", "joins = true\nothers = "))))
+    with pytest.raises(InputError, match="conventional is"):
+        calibrate_darks_lsq(Dataset(mixed[1]), None, camera=alone)
+    maps = calibrate_darks_lsq(Dataset(mixed[1]), None, camera=joined)
+    expected = calibrate_darks_lsq(Dataset(mixed[0]), None, camera=joined)
+    np.testing.assert_array_equal(maps.data, expected.data)
+    assert maps.ext_hdr["READOUT"] == "rate=10 MHz"
+    # Still a setting to choose frames by.
+    assert len(frames_where(Dataset(mixed[1]), {"conventional": True}, joined)) == 12
+
+
+def test_frames_of_unlike_amplifiers_cannot_join(tmp_path: Path) -> None:
+    text = changed("others = ", "joins = true\nothers = ") + (
+        '[[modes]]\nname = "odd"\nwhen = { rate = "3 MHz" }\nk_gain = 4.2\nread_noise = 41.0\n'
+        '[[modes]]\nname = "own"\nwhen = { rate = "3 MHz", conventional = true }\nk_gain = 1.1\n'
+        "read_noise = 41.0\n"
+    )
+    with pytest.raises(InputError, match=r"conventional.joins: .*'own' and 'odd'.* k_gain"):
+        load_camera(str(write(tmp_path, text)))
+    assert load_camera(str(write(tmp_path, text.replace("1.1", "4.2")))).modes[3].k_gain == 4.2
+
+
+# ---------------------------------------------------------------- units
+
+
+def test_dn_are_never_taken_for_electrons(tmp_path: Path, mixed: Any) -> None:
+    path = write(tmp_path, changed('"" = "DN"\n', ""))
+    for attempt in (calibrate_darks_lsq, build_trad_dark):
+        with pytest.raises(InputError, match=r'no unit \(BUNIT\).*\[units\] "" = "DN"'):
+            attempt(Dataset(mixed[0]), None, camera=str(path))
+    summary = inspect_campaign(Dataset(mixed[0]), camera=str(path))
+    assert '[units] "" = "DN"' in summary.worst("problem")[0].text
+    outcome = run("cameras", path, mixed[0][0])
+    assert outcome.exit_code == 1
+    assert "problem  unit: the header names no unit" in outcome.stderr
+
+
+def test_a_unit_of_ones_own_is_to_be_named_in_the_file(tmp_path: Path) -> None:
+    camera = load_camera(str(write(tmp_path)))
+    cards = {"TEXP": 2.0, "GAIN": 300, "AMP": "EM", "RATE": "1 MHz", "BUNIT": "counts"}
+    with pytest.raises(InputError, match=r"""'counts' is not known.*\[units\] "counts" = "DN\""""):
+        camera.record("a.fits", (19, 31), (cards,))
