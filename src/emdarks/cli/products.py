@@ -245,7 +245,7 @@ def synthesize(
         path = talk.target(output, product_name(product.filename, "_drk_cal"), overwrite)
         if like is not None:
             made = build_synthesized_dark(
-                select_frames([like], camera),
+                select_frames([like]),
                 product,
                 full_frame=full_frame,
                 use_signed=not clipped,
