@@ -121,3 +121,37 @@ def test_a_report_of_a_folder_leaves_other_frames_out(
     assert done.exit_code == 0, done.output
     findings = json.loads(done.stdout)["reports"][0]["findings"]
     assert not any("is no dark" in finding["text"] for finding in findings)
+
+
+# ---------------------------------------------------------------- bias
+
+
+def with_overscan(camera: Camera, columns: int = 5) -> Camera:
+    """Columns at the right give the level of each row."""
+    geometry = {
+        "FULL": {
+            "frame_rows": ROWS,
+            "frame_cols": COLS,
+            "image": {"rows": ROWS, "cols": COLS - columns, "r0c0": [0, 0]},
+            "overscan": {"rows": ROWS, "cols": columns, "r0c0": [0, COLS - columns]},
+        }
+    }
+    return replace(camera, geometry=geometry, bias=Bias(region="overscan"))
+
+
+@pytest.mark.parametrize("kept", [np.s_[:, : COLS - 5], np.s_[:, 3:], np.s_[4:, :]])
+def test_a_region_for_the_bias_needs_whole_frames(
+    kept: Any, darks: CampaignFiles, mine: Path, tmp_path: Path
+) -> None:
+    camera = with_overscan(load_camera(str(mine)))
+    cut = changed(darks.paths[:2], tmp_path, data=lambda pixels: pixels[kept])
+    rows, cols = fits.getdata(cut[0]).shape
+    with (
+        warnings.catch_warnings(),
+        pytest.raises(
+            InputError,
+            match=f"bias comes from region overscan, which a frame of {rows} x {cols} pixels",
+        ),
+    ):
+        warnings.simplefilter("error")
+        build_trad_dark(Dataset(cut), None, camera=camera)
