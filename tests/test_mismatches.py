@@ -14,8 +14,6 @@ from astropy.io import fits
 from typer.testing import CliRunner
 
 from emdarks import (
-    build_bad_pixel_map,
-    build_synthesized_dark,
     build_trad_dark,
     calibrate_darks_lsq,
     subtract_dark,
@@ -146,12 +144,72 @@ def test_a_region_for_the_bias_needs_whole_frames(
     camera = with_overscan(load_camera(str(mine)))
     cut = changed(darks.paths[:2], tmp_path, data=lambda pixels: pixels[kept])
     rows, cols = fits.getdata(cut[0]).shape
-    with (
-        warnings.catch_warnings(),
-        pytest.raises(
-            InputError,
-            match=f"bias comes from region overscan, which a frame of {rows} x {cols} pixels",
-        ),
-    ):
+    words = f"bias comes from region overscan, which a frame of {rows} x {cols} pixels"
+    with warnings.catch_warnings():
         warnings.simplefilter("error")
-        build_trad_dark(Dataset(cut), None, camera=camera)
+        with pytest.raises(InputError, match=words):
+            build_trad_dark(Dataset(cut), None, camera=camera)
+
+
+def test_two_bias_frames_of_one_name_are_not_the_same(
+    darks: CampaignFiles, mine: Path, tmp_path: Path
+) -> None:
+    cameras = []
+    for folder, level in (("one", 500.0), ("two", 700.0)):
+        (tmp_path / folder).mkdir()
+        fits.PrimaryHDU(np.full((ROWS, COLS), level, np.float32)).writeto(
+            tmp_path / folder / "bias.fits"
+        )
+        bias = Bias(file=str(tmp_path / folder / "bias.fits"))
+        cameras.append(replace(load_camera(str(mine)), bias=bias))
+    stack = Dataset(darks.paths[:3])
+    dark = build_trad_dark(stack, None, camera=cameras[0])
+    assert len(subtract_dark(stack, dark, camera=cameras[0])) == 3
+    with pytest.raises(InputError, match="the bias subtracted is: frame bias"):
+        subtract_dark(stack, dark, camera=cameras[1])
+
+
+def in_electrons(paths: Any, folder: Path) -> Dataset:
+    """Frames in EM electrons, their bias subtracted before."""
+    made = changed(
+        paths, folder, data=lambda dn: ((dn - 500.0) * 3.96).astype(np.float32),
+        BUNIT="detected EM electron",
+    )  # fmt: skip
+    return Dataset(made)
+
+
+def test_of_frames_in_electrons_nobody_knows_the_bias(
+    darks: CampaignFiles, mine: Path, tmp_path: Path
+) -> None:
+    dark = build_trad_dark(in_electrons(darks.paths[:3], tmp_path), None, camera=str(mine))
+    assert "BIASSUB" not in dark.ext_hdr
+    assert "bias level was subtracted" not in str(dark.ext_hdr["HISTORY"])
+
+
+# ---------------------------------------------------------------- frames without their dark
+
+
+def test_frames_less_their_dark_are_no_darks(
+    darks: CampaignFiles, mine: Path, maps: DetectorNoiseMaps
+) -> None:
+    camera = load_camera(str(mine))
+    less = subtract_dark(Dataset(darks.paths), maps, camera=camera)
+    assert less[0].ext_hdr["BUNIT"] == "photoelectron"
+    refused = "a dark was subtracted from it already"
+    with pytest.raises(InputError, match=refused):
+        build_trad_dark(less[:3], None, camera=camera)
+    with pytest.raises(InputError, match=refused):
+        calibrate_darks_lsq(less, None, camera=camera)
+    with pytest.raises(InputError, match=refused):
+        check_darks(less, camera=camera)
+    findings = inspect_campaign(less[:3], camera=camera).findings
+    assert any(refused in finding.text for finding in findings)
+
+
+def test_check_warns_of_an_unknown_unit(darks: CampaignFiles, mine: Path, tmp_path: Path) -> None:
+    odd = changed(darks.paths, tmp_path, BUNIT="furlong")
+    with (
+        pytest.warns(EmdarksWarning, match="'furlong'; taken as EM electrons"),
+        pytest.raises(InputError, match="at least 4"),
+    ):
+        check_darks(Dataset(odd), camera=str(mine))

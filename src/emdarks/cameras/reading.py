@@ -25,6 +25,12 @@ Headers = tuple[Mapping[str, Any], ...]
 
 #: Setting that every camera with a rule for conventional readout has.
 CONVENTIONAL = "conventional"
+#: How the products and frames that emdarks writes spell units, whatever the camera's headers do.
+OWN_UNITS = {
+    "detected em electron": Unit.EM_ELECTRON,
+    "detected electron": Unit.ELECTRON,
+    "photoelectron": Unit.ELECTRON,
+}
 _DAY = 86400.0
 _PLAIN = Value()
 
@@ -295,7 +301,9 @@ class Reading:
             (raw for key in self._camera.keywords.unit if (raw := self.find(key)) is not None), ""
         )
         text = str(raw).strip()
-        return self._camera.units.get(text.lower(), Unit.UNKNOWN), text
+        spelled = text.lower()
+        own = OWN_UNITS.get(spelled, Unit.UNKNOWN)
+        return self._camera.units.get(spelled, own), text
 
     # All of it
 

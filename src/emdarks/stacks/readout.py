@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Sequence
 from itertools import pairwise
@@ -12,25 +13,40 @@ from emdarks.cameras import Camera
 from emdarks.errors import EmdarksWarning, InputError
 from emdarks.fitsio import Header
 from emdarks.frames import FrameInput
+from emdarks.frames.levels import bias_frame
 from emdarks.stacks.group import Stack
 
-__all__ = ["bias_history", "bias_text", "check_frames", "check_product", "product_cards"]
+__all__ = [
+    "SUBTRACTED_UNIT",
+    "bias_history",
+    "bias_text",
+    "check_frames",
+    "check_product",
+    "product_cards",
+    "refuse_subtracted",
+]
 
 Setting = tuple[tuple[str, str], ...]
+
+#: Unit of frames whose dark was subtracted, as the Coronagraph's pipeline spells it.
+SUBTRACTED_UNIT = "photoelectron"
 
 #: Cards in which products keep the readout setting of their frames, and their bias.
 _READOUT, _BIAS = "READOUT", "BIASSUB"
 
 
 def check_frames(stacks: Sequence[Stack]) -> None:
-    """Refuse frames that are no darks, and frames of different readout settings.
+    """Refuse frames that are no darks or have none left, and different readout settings.
 
     Raises
     ------
     InputError
         Names a frame, or the setting and a frame of each of its values.
     """
-    _refuse_others([item for stack in stacks for item in stack.frames])
+    frames = [item for stack in stacks for item in stack.frames]
+    _refuse_others(frames)
+    # Photoelectrons alone are no sign here: master darks take them as they are.
+    refuse_subtracted(frames, by_unit=False)
     for first, stack in pairwise(stacks):
         for (name, value), (_, other) in zip(first.setting, stack.setting, strict=True):
             if value != other:
@@ -52,6 +68,34 @@ def _refuse_others(frames: Sequence[FrameInput]) -> None:
         )
 
 
+def refuse_subtracted(frames: Sequence[FrameInput], by_unit: bool = True) -> None:
+    """Refuse frames whose headers say that a dark was subtracted already.
+
+    Parameters
+    ----------
+    frames : sequence of FrameInput
+        The frames.
+    by_unit : bool
+        Whether the unit "photoelectron" says so, too, beside the card DARKFILE.
+
+    Raises
+    ------
+    InputError
+        Names the first, and says how many there are.
+    """
+    done = [item.record.name for item in frames if _was_subtracted(item, by_unit)]
+    if done:
+        raise InputError(
+            f"{done[0]}: a dark was subtracted from it already (as from {len(done)} of "
+            f"{len(frames)} frames); leave it out"
+        )
+
+
+def _was_subtracted(item: FrameInput, by_unit: bool) -> bool:
+    in_photoelectrons = item.record.unit_text.lower().startswith(SUBTRACTED_UNIT)
+    return (by_unit and in_photoelectrons) or "DARKFILE" in item.headers["ext"]
+
+
 def readout_text(setting: Setting) -> str:
     """The setting as products keep it."""
     return "; ".join(f"{name}={value}" for name, value in setting)
@@ -60,16 +104,25 @@ def readout_text(setting: Setting) -> str:
 def bias_text(stack: Stack, camera: Camera) -> str | None:
     """What reading subtracted from frames: "nothing", a level, a frame, a region.
 
-    None for frames that come with their bias subtracted.
+    None for frames that come with their bias subtracted, as those in electrons do: nobody
+    knows what was subtracted from them.
     """
     record, bias = stack.frames[0].record, camera.bias
-    if bias is not None and record.in_dn and bias.region is not None:
+    if not record.in_dn:
+        return None
+    if bias is not None and bias.region is not None:
         return f"{bias.statistic} of each row in {bias.region}"
-    if bias is not None and record.in_dn and bias.file is not None:
-        return f"frame {Path(bias.file).name}"
+    if bias is not None and bias.file is not None:
+        return f"frame {Path(bias.file).name} ({_digest(bias.file, record.shape)})"
     if record.bias:
         return f"level {record.bias:g} DN"
     return None if camera.frames.err_and_dq else "nothing"
+
+
+def _digest(path: str, shape: tuple[int, int]) -> str:
+    """A few digits that tell bias frames of one name apart, by their pixels."""
+    pixels = bias_frame(str(Path(path).absolute()), shape)
+    return hashlib.sha256(pixels.astype("<f8", copy=False).tobytes()).hexdigest()[:8]
 
 
 def product_cards(stack: Stack, camera: Camera) -> dict[str, str]:
