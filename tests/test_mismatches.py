@@ -14,6 +14,8 @@ from astropy.io import fits
 from typer.testing import CliRunner
 
 from emdarks import (
+    build_bad_pixel_map,
+    build_synthesized_dark,
     build_trad_dark,
     calibrate_darks_lsq,
     subtract_dark,
@@ -213,3 +215,64 @@ def test_check_warns_of_an_unknown_unit(darks: CampaignFiles, mine: Path, tmp_pa
         pytest.raises(InputError, match="at least 4"),
     ):
         check_darks(Dataset(odd), camera=str(mine))
+
+
+# ---------------------------------------------------------------- k-gain and camera
+
+
+def test_a_dark_with_another_k_gain_is_refused(darks: CampaignFiles, mine: Path) -> None:
+    camera, stack = load_camera(str(mine)), Dataset(darks.paths[:3])
+    plain = build_trad_dark(stack, None, camera=camera)
+    other = build_trad_dark(stack, None, camera=camera, kgain=8.0)
+    used = stack[0].pri_hdr["GAIN"]
+    assert (plain.ext_hdr["KGAINUSE"], other.ext_hdr["KGAINUSE"]) == (used, 8.0)
+    with pytest.raises(InputError, match=r"was made with k-gain 8, .* give --kgain .* 8 here, too"):
+        subtract_dark(stack, other, camera=camera)
+    with pytest.raises(InputError, match="leave --kgain"):
+        subtract_dark(stack, plain, camera=camera, kgain=8.0)
+    less = subtract_dark(stack, other, camera=camera, kgain=8.0)
+    assert abs(np.mean([frame.data.mean() for frame in less])) < 1e-6
+
+
+def test_maps_with_another_k_gain_are_refused(darks: CampaignFiles, mine: Path) -> None:
+    camera, stack = load_camera(str(mine)), Dataset(darks.paths[:3])
+    maps = calibrate_darks_lsq(Dataset(darks.paths), None, camera=camera, kgain=8.0)
+    for make in (subtract_dark, build_synthesized_dark):
+        with pytest.raises(InputError, match="was made with k-gain 8"):
+            make(stack, maps, camera=camera)
+    dark = build_synthesized_dark(stack, maps, camera=camera, kgain=8.0)
+    by_number = maps.synthesize(2.0, 2.0)
+    for source in (maps, dark, by_number):
+        assert len(subtract_dark(stack, source, camera=camera, kgain=8.0)) == 3
+    with pytest.raises(InputError, match="k-gain"):
+        subtract_dark(stack, by_number, camera=camera)
+
+
+def test_maps_of_several_k_gains_serve_frames_of_each(
+    darks: CampaignFiles, mine: Path, tmp_path: Path
+) -> None:
+    camera = load_camera(str(mine))
+    others = changed(darks.paths[:3], tmp_path, GAIN=4.5)
+    maps = calibrate_darks_lsq(Dataset([*others, *darks.paths[3:]]), None, camera=camera)
+    assert maps.ext_hdr["KGAINUSE"] == -999
+    for path in (others[0], darks.paths[5]):
+        assert len(subtract_dark(Dataset([path]), maps, camera=camera)) == 1
+    with pytest.raises(InputError, match=r"made with k-gain \S+ and 4.5"):
+        subtract_dark(Dataset(others), maps, camera=camera, kgain=7.0)
+
+
+def test_synthesize_like_takes_a_k_gain(
+    darks: CampaignFiles, mine: Path, maps_file: Path, tmp_path: Path
+) -> None:
+    words = ("synthesize", maps_file, "-o", tmp_path / "d.fits", "--like", darks.paths[0])
+    done = run(*words, "--camera", mine, "--kgain", 8)
+    assert (done.exit_code, "was made with k-gain" in done.output) == (1, True), done.output
+
+
+def test_maps_of_another_camera_make_no_dark(
+    darks: CampaignFiles, mine: Path, maps: DetectorNoiseMaps
+) -> None:
+    other = replace(load_camera(str(mine)), name="other")
+    for make in (subtract_dark, build_synthesized_dark):
+        with pytest.raises(InputError, match=r"comes from camera 'mine'.*'other'"):
+            make(Dataset(darks.paths[:3]), maps, camera=other)

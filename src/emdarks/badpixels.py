@@ -43,7 +43,7 @@ TAIL = 9.2
 ENOUGH = 30
 
 # Cards of darks that mean nothing in a bad-pixel map.
-_OF_DARKS = ("BUNIT", "IS_SYNTH", "PC_STAT", "PCTHRESH", "NUM_FR", "ONE_ELEC")
+_OF_DARKS = ("BUNIT", "IS_SYNTH", "PC_STAT", "PCTHRESH", "NUM_FR", "ONE_ELEC", "KGAINUSE")
 
 
 class Neighbourhood(NamedTuple):

@@ -227,9 +227,8 @@ def synthesize(
 
     Example: emdarks synthesize maps.fits -o dark.fits --gain 1000 --exptime 60
     """
-    numbers = (gain, exptime, kgain)
-    if like is not None and any(number is not None for number in numbers):
-        raise typer.BadParameter("--like takes gain, time and k-gain from the frame")
+    if like is not None and (gain is not None or exptime is not None):
+        raise typer.BadParameter("--like takes gain and time from the frame")
     if like is None and (gain is None or exptime is None):
         raise typer.BadParameter("give either --like FRAME, or --gain and --exptime")
     with talk.spoken():
@@ -250,6 +249,7 @@ def synthesize(
                 full_frame=full_frame,
                 use_signed=not clipped,
                 camera=camera,
+                kgain=kgain,
             )
         else:
             assert gain is not None

@@ -15,6 +15,8 @@ from emdarks.stacks.readout import (
     bias_text,
     check_frames,
     check_product,
+    k_gain_card,
+    k_gains_used,
     product_cards,
     refuse_subtracted,
 )
@@ -38,6 +40,8 @@ __all__ = [
     "figure_area",
     "group_stacks",
     "jobs_of",
+    "k_gain_card",
+    "k_gains_used",
     "product_cards",
     "refuse_subtracted",
     "sequence_times",

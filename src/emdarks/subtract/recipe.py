@@ -106,7 +106,7 @@ def subtract_dark(
         check_stack(stack, kgain)
     warn_unknown_unit(stacks, "detected electrons")
     darks = _source(dark_or_maps, use_signed)
-    darks.check(stacks, job.camera)
+    darks.check(stacks, job.camera, kgain)
     steps: dict[int, tuple[StackStep, float]] = {}
     for step in _steps(job, darks, stacks, detector_params):
         scales = to_detected_electrons(step.stack, kgain)
