@@ -276,3 +276,18 @@ def test_maps_of_another_camera_make_no_dark(
     for make in (subtract_dark, build_synthesized_dark):
         with pytest.raises(InputError, match=r"comes from camera 'mine'.*'other'"):
             make(Dataset(darks.paths[:3]), maps, camera=other)
+
+
+def test_a_product_of_a_users_camera_asks_for_its_file(
+    maps: DetectorNoiseMaps, maps_file: Path, mine: Path, tmp_path: Path
+) -> None:
+    words = "was made with camera 'mine', which is not built in; give its file"
+    with pytest.raises(InputError, match=words):
+        build_bad_pixel_map(maps)
+    assert build_bad_pixel_map(maps, camera=str(mine)).data.shape == (ROWS, COLS)
+    command = ("synthesize", maps_file, "-o", tmp_path / "dark.fits", "--gain", 5, "--exptime", 3)
+    done = run(*command)
+    assert done.exit_code == 1
+    assert "camera 'mine'" in done.output
+    done = run(*command, "--camera", mine)
+    assert done.exit_code == 0, done.output

@@ -232,7 +232,7 @@ def synthesize(
     if like is None and (gain is None or exptime is None):
         raise typer.BadParameter("give either --like FRAME, or --gain and --exptime")
     with talk.spoken():
-        from emdarks.cameras import load_camera
+        from emdarks.cameras import BUILTIN, camera_of_product, load_camera
         from emdarks.darks import build_synthesized_dark
         from emdarks.data import DetectorNoiseMaps
         from emdarks.detector import frame_shape, region_slices
@@ -256,7 +256,7 @@ def synthesize(
             assert exptime is not None
             section = None
             if not full_frame:
-                chosen = load_camera(camera or _camera_of(product))
+                chosen = camera_of_product(product, camera) or load_camera(BUILTIN[0])
                 chosen = chosen.fitted_to(product.data.shape[1:])
                 expected = frame_shape(chosen.arrtype, chosen.regions)
                 if product.data.shape[1:] != expected:
@@ -268,13 +268,6 @@ def synthesize(
             made = product.synthesize(gain, exptime, kgain, section, use_signed=not clipped)
         made.save(path.parent, path.name)
         talk.result(_dark_result(made, path), as_json)
-
-
-def _camera_of(product: Any) -> str:
-    from emdarks.cameras import BUILTIN
-
-    name = product.ext_hdr.get("CAMERA", product.pri_hdr.get("CAMERA"))
-    return name if name in BUILTIN else BUILTIN[0]
 
 
 def _dark_result(product: Any, path: talk.Target) -> dict[str, Any]:
