@@ -291,3 +291,14 @@ def test_a_product_of_a_users_camera_asks_for_its_file(
     assert "camera 'mine'" in done.output
     done = run(*command, "--camera", mine)
     assert done.exit_code == 0, done.output
+
+
+def test_inspect_takes_a_k_gain(darks: CampaignFiles, mine: Path) -> None:
+    both = [
+        inspect_campaign(Dataset(darks.paths[:3]), camera=str(mine), kgain=kgain).stacks[0]
+        for kgain in (None, 8.0)
+    ]
+    assert both[1].k_gain == 8.0
+    assert both[1].level / both[0].level == pytest.approx(8.0 / both[0].k_gain)
+    done = run("inspect", *darks.paths[:3], "--camera", mine, "--kgain", 8)
+    assert "1 stack, k-gain 8" in " ".join(done.output.split())
