@@ -158,7 +158,7 @@ def test_synthesised_dark(folder: Path, maps: Path, how: list[Any]) -> None:
         (
             ["synthesize", "maps.fits", "-o", "x.fits", "--gain", "9", "--exptime", "3"],
             1,
-            "has 60 x 110 pixels, camera excam 1200 x 2200; give --camera",
+            "was made with camera 'golden', which is not built in; give its file",
         ),
         (["noisemaps", "@none.txt", "-o", "x.fits"], 1, "cannot be read as a list"),
     ],

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.cameras import BUILTIN, Camera, load_camera
+from emdarks.cameras import BUILTIN, Camera, camera_of_product, load_camera
 from emdarks.darks.synthesis import planes_of
 from emdarks.detector import Regions, frame_shape, imaging_area_geom, region_slices
 from emdarks.errors import InputError
@@ -43,7 +43,7 @@ TAIL = 9.2
 ENOUGH = 30
 
 # Cards of darks that mean nothing in a bad-pixel map.
-_OF_DARKS = ("BUNIT", "IS_SYNTH", "PC_STAT", "PCTHRESH", "NUM_FR", "ONE_ELEC")
+_OF_DARKS = ("BUNIT", "IS_SYNTH", "PC_STAT", "PCTHRESH", "NUM_FR", "ONE_ELEC", "KGAINUSE")
 
 
 class Neighbourhood(NamedTuple):
@@ -123,7 +123,8 @@ def build_bad_pixel_map(
     use_signed : bool
         For noise maps: judge the dark current before clipping.
     camera : str or Camera, optional
-        Geometry; by default that of the camera that the product names, else ``excam``.
+        Geometry; by default that of the built-in camera that the product names, ``excam``
+        where it names none.
     detector_regions : mapping, optional
         Geometry, instead of the camera's.
 
@@ -139,7 +140,7 @@ def build_bad_pixel_map(
     ------
     InputError
         The product is neither noise maps nor an analog dark, has not the shape of the
-        camera's frames, or a threshold makes no sense.
+        camera's frames, names a camera that is not built in, or a threshold makes no sense.
 
     Notes
     -----
@@ -152,7 +153,7 @@ def build_bad_pixel_map(
     _check_thresholds(sigmas, warm, hot, window)
     if isinstance(maps_or_dark, (str, os.PathLike)):
         maps_or_dark = load_product(maps_or_dark)
-    chosen = load_camera(camera or _camera_named_in(maps_or_dark))
+    chosen = camera_of_product(maps_or_dark, camera) or load_camera(BUILTIN[0])
     chosen = chosen.fitted_to(np.shape(maps_or_dark.data)[-2:])
     regions = chosen.regions if detector_regions is None else detector_regions
     judged = _judged(maps_or_dark, use_signed)
@@ -181,11 +182,6 @@ def _check_thresholds(sigmas: float, warm: float, hot: float, window: int) -> No
 
 def _name(product: Any) -> str:
     return str(getattr(product, "filename", "") or "the product")
-
-
-def _camera_named_in(product: Any) -> str:
-    name = getattr(product, "ext_hdr", {}).get("CAMERA")
-    return name if name in BUILTIN else BUILTIN[0]
 
 
 def _judged(product: Any, use_signed: bool) -> _Judged:

@@ -38,6 +38,7 @@ from emdarks.stacks import (
     sequence_times,
     to_em_electrons,
 )
+from emdarks.stacks.units import warn_unknown_unit
 
 __all__ = ["CheckReport", "StackVerdict", "check_darks"]
 
@@ -208,6 +209,7 @@ def check_darks(
     check_frames(stacks)
     check_campaign(stacks, kgain, min_frames=2)
     check_shape(stacks, job.arrtype, job.regions)
+    warn_unknown_unit(stacks, "EM electrons")
     for stack in stacks:
         if len(stack.frames) < 4:
             raise InputError(

@@ -6,7 +6,7 @@ file, ``values`` what single values mean, ``reading`` reads headers by them.
 """
 
 from emdarks.cameras.camera import Camera
-from emdarks.cameras.load import BUILTIN, camera_text, load_camera
+from emdarks.cameras.load import BUILTIN, camera_of_product, camera_text, load_camera
 from emdarks.cameras.parts import (
     Bias,
     ConventionalRule,
@@ -38,6 +38,7 @@ __all__ = [
     "Simulation",
     "Unit",
     "Value",
+    "camera_of_product",
     "camera_text",
     "load_camera",
 ]

@@ -200,12 +200,12 @@ class Camera:
         """Detector temperature that headers tell, degrees Celsius; NaN where unknown."""
         return Reading(self, "", headers).temperature().value
 
-    def takes_as_dark(self, headers: Headers) -> bool:
-        """Whether a frame with these headers is a dark, as far as they tell."""
+    def why_no_dark(self, headers: Headers) -> str:
+        """The card that says that a frame is no dark; empty where it is one, or none does."""
         try:
-            return not Reading(self, "", headers).not_dark()
+            return Reading(self, "", headers).not_dark()
         except InputError:
-            return True  # refused with its name when it is used
+            return ""  # refused with its name when it is used
 
     def mode(self, name: str) -> Mode | None:
         """Mode of a name; None where there is none of that name."""

@@ -14,7 +14,7 @@ from emdarks.cameras.consistency import check_camera
 from emdarks.cameras.wording import dataclass_in, problem_of, similar
 from emdarks.errors import InputError
 
-__all__ = ["BUILTIN", "camera_text", "load_camera"]
+__all__ = ["BUILTIN", "camera_of_product", "camera_text", "load_camera"]
 
 #: Cameras that come with the package.
 BUILTIN = ("excam", "excam-small", "excam-sample", "sparc4", "shoc", "ixon-solis", "ixon-897")
@@ -54,6 +54,44 @@ def load_camera(name: str | Camera) -> Camera:
         return _builtin(name)
     path = Path(name)
     return _parse(camera_text(name), str(path), path.parent)
+
+
+def camera_of_product(
+    product: Any, camera: str | Camera | None = None, unknown_is_none: bool = False
+) -> Camera | None:
+    """Get the camera asked for, else the built-in one that a product's CAMERA card names.
+
+    Parameters
+    ----------
+    product : Dark, DetectorNoiseMaps, or an object like one
+        Has headers.
+    camera : str or Camera, optional
+        What a user asked for.
+    unknown_is_none : bool
+        None, no error, where the card names a camera that is not built in.
+
+    Returns
+    -------
+    Camera or None
+        With the geometry of whole frames; None where there is no card.
+
+    Raises
+    ------
+    InputError
+        The card names a camera that is not built in, and none was asked for.
+    """
+    if camera is not None:
+        return load_camera(camera)
+    headers = (getattr(product, name, None) or {} for name in ("ext_hdr", "pri_hdr"))
+    named = next((header["CAMERA"] for header in headers if "CAMERA" in header), None)
+    if named in BUILTIN:
+        return load_camera(named)
+    if named is None or unknown_is_none:
+        return None
+    raise InputError(
+        f"{getattr(product, 'filename', '') or 'the product'}: was made with camera {named!r}, "
+        "which is not built in; give its file (--camera, camera=)"
+    )
 
 
 def camera_text(name: str) -> str:

@@ -26,6 +26,12 @@ Headers = tuple[Mapping[str, Any], ...]
 
 #: Setting that every camera with a rule for conventional readout has.
 CONVENTIONAL = "conventional"
+#: How the products and frames that emdarks writes spell units, whatever the camera's headers do.
+OWN_UNITS = {
+    "detected em electron": Unit.EM_ELECTRON,
+    "detected electron": Unit.ELECTRON,
+    "photoelectron": Unit.ELECTRON,
+}
 _DAY = 86400.0
 _PLAIN = Value()
 
@@ -309,7 +315,8 @@ class Reading:
             (raw for key in self._camera.keywords.unit if (raw := self.find(key)) is not None), ""
         )
         text = str(raw).strip()
-        unit = self._camera.units.get(text.lower(), Unit.UNKNOWN)
+        spelled = text.lower()
+        unit = self._camera.units.get(spelled, OWN_UNITS.get(spelled, Unit.UNKNOWN))
         if unit is Unit.UNKNOWN and self._camera.delivers_dn:
             raise InputError(f"{self._name}: {self._unknown_unit(text)}")
         return unit, text

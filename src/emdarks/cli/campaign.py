@@ -15,6 +15,7 @@ from emdarks.cli.options import (
     CheckpointFolder,
     DaskAddress,
     Frames,
+    KGain,
     MaskBits,
     ModeName,
     Overwrite,
@@ -125,6 +126,7 @@ def inspect(
     where: Where = None,
     camera: CameraName = None,
     params: Params = None,
+    kgain: KGain = None,
     mask_bits: MaskBits = None,
     threads: ThreadCount = None,
     dask: DaskAddress = None,
@@ -165,6 +167,7 @@ def inspect(
             summary = inspect_campaign(
                 dataset,
                 camera=camera,
+                kgain=kgain,
                 mask_bits=mask_bits,
                 executor=executor,
                 detector_params=detector_params(params),
@@ -187,7 +190,7 @@ def _show(summary: CampaignSummary) -> None:
     k_gains = {stack.k_gain for stack in summary.stacks}
     talk.say(
         f"{summary.frames} frames of {rows} x {cols} pixels, camera {summary.camera}, "
-        f"{len(summary.stacks)} stacks"
+        f"{len(summary.stacks)} {'stack' if len(summary.stacks) == 1 else 'stacks'}"
         + (f", k-gain {k_gains.pop():g}" if len(k_gains) == 1 else "")
     )
     if summary.stacks:

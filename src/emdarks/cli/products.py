@@ -236,13 +236,12 @@ def synthesize(
 
     Example: emdarks synthesize maps.fits -o dark.fits --gain 1000 --exptime 60
     """
-    numbers = (gain, exptime, kgain)
-    if like is not None and any(number is not None for number in numbers):
-        raise typer.BadParameter("--like takes gain, time and k-gain from the frame")
+    if like is not None and (gain is not None or exptime is not None):
+        raise typer.BadParameter("--like takes gain and time from the frame")
     if like is None and (gain is None or exptime is None):
         raise typer.BadParameter("give either --like FRAME, or --gain and --exptime")
     with talk.spoken():
-        from emdarks.cameras import load_camera
+        from emdarks.cameras import BUILTIN, camera_of_product, load_camera
         from emdarks.darks import build_synthesized_dark
         from emdarks.data import DetectorNoiseMaps
         from emdarks.detector import frame_shape, region_slices
@@ -254,18 +253,19 @@ def synthesize(
         path = talk.target(output, product_name(product.filename, "_drk_cal"), overwrite)
         if like is not None:
             made = build_synthesized_dark(
-                select_frames([like], camera),
+                select_frames([like]),
                 product,
                 full_frame=full_frame,
                 use_signed=not clipped,
                 camera=camera,
+                kgain=kgain,
             )
         else:
             assert gain is not None
             assert exptime is not None
             section = None
             if not full_frame:
-                chosen = load_camera(camera or _camera_of(product))
+                chosen = camera_of_product(product, camera) or load_camera(BUILTIN[0])
                 chosen = chosen.fitted_to(product.data.shape[1:])
                 expected = frame_shape(chosen.arrtype, chosen.regions)
                 if product.data.shape[1:] != expected:
@@ -277,13 +277,6 @@ def synthesize(
             made = product.synthesize(gain, exptime, kgain, section, use_signed=not clipped)
         made.save(path.parent, path.name)
         talk.result(_dark_result(made, path), as_json)
-
-
-def _camera_of(product: Any) -> str:
-    from emdarks.cameras import BUILTIN
-
-    name = product.ext_hdr.get("CAMERA", product.pri_hdr.get("CAMERA"))
-    return name if name in BUILTIN else BUILTIN[0]
 
 
 def _dark_result(product: Any, path: talk.Target) -> dict[str, Any]:

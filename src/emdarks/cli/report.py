@@ -89,8 +89,8 @@ def report(
         paths = _targets(output, files, bool(campaign), overwrite)
         subjects: list[Any] = [*files]
         if campaign:
-            subjects.append(select_frames(campaign))
-        checked = select_frames(frames) if frames else None
+            subjects.append(select_frames(campaign, camera))
+        checked = select_frames(frames, camera) if frames else None
         pages = [
             report_on(
                 subject,

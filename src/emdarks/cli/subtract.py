@@ -64,7 +64,8 @@ def subtract(
         if output.exists() and not output.is_dir():
             raise InputError(f"{output}: is a file; name a folder for the results")
         less = subtract_dark(
-            select_frames(frames, camera),
+            # Without the camera: its rule for darks would leave out what darks are taken off.
+            select_frames(frames),
             dark,
             detector_params(params),
             use_signed=not clipped,

@@ -41,6 +41,7 @@ from emdarks.stacks import (
     figure_area,
     group_stacks,
     jobs_of,
+    k_gain_card,
     product_cards,
     to_em_electrons,
 )
@@ -189,7 +190,8 @@ def calibrate_darks_lsq(
             "GAINERR": (gain_error, "relative gain error added to the errors"),
         },
     )
-    maps.ext_hdr.update(product_cards(stacks[0], job.camera))
+    cards = product_cards(stacks[0], job.camera)
+    maps.ext_hdr.update({**cards, **k_gain_card(stacks, kgain)})
     for line in (*bias_history(stacks[0], job.camera), *_offset_history(job, frame)):
         maps.ext_hdr["HISTORY"] = line
     return maps

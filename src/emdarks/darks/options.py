@@ -15,7 +15,7 @@ from emdarks.flags import ALL_BITS
 from emdarks.frames import FrameInput, camera_named_in, frame_inputs
 from emdarks.stacks import telemetry_slice
 
-__all__ = ["Setting", "choose", "mask_of", "setting"]
+__all__ = ["Setting", "check_k_gain", "choose", "mask_of", "setting"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,18 @@ def choose(name: str, value: str, known: Sequence[str]) -> None:
         raise InputError(f"{name} is {value!r}; it must be one of {', '.join(known)}")
 
 
+def check_k_gain(kgain: float | None) -> None:
+    """Refuse a k-gain, where one is given, that is no positive number.
+
+    Raises
+    ------
+    InputError
+        It is none.
+    """
+    if kgain is not None and not _is_positive(kgain):
+        raise InputError(f"kgain is {kgain!r}; it must be a positive number of electrons per DN")
+
+
 def setting(
     dataset: Any,
     camera: str | Camera | None,
@@ -83,8 +95,7 @@ def setting(
 ) -> Setting:
     """Put a caller's arguments together and prepare the frames; reads headers at most."""
     mask = mask_of(mask_bits)
-    if kgain is not None and not _is_positive(kgain):
-        raise InputError(f"kgain is {kgain!r}; it must be a positive number of electrons per DN")
+    check_k_gain(kgain)
     chosen = load_camera(camera or camera_named_in(dataset))
     inputs = frame_inputs(dataset, chosen, kgain)
     chosen = chosen.fitted_to(inputs[0].record.shape)

@@ -28,6 +28,7 @@ def build_synthesized_dark(
     *,
     use_signed: bool = True,
     camera: str | Camera | None = None,
+    kgain: float | None = None,
     gain_tolerance: float = 0.05,
 ) -> Dark:
     """Assemble the dark that matches some frames: F/g + C + t D.
@@ -47,6 +48,9 @@ def build_synthesized_dark(
         the parameters, where the product has them. Clipped maps bias every dark.
     camera : str or Camera, optional
         Meaning of the frames' headers; the one that their CAMERA card names, else ``excam``.
+    kgain : float, optional
+        Electrons per DN by which the frames will be read, instead of their headers'; that of
+        the maps' frames.
     gain_tolerance : float
         Largest relative spread of the frames' measured gains.
 
@@ -60,7 +64,7 @@ def build_synthesized_dark(
     ------
     InputError, MissingKeywordError
         The frames belong to more than one stack, a header lacks a keyword, or the maps are
-        of another readout setting.
+        of another camera, readout setting or k-gain.
     InputTypeError
         The maps have not the shape of the geometry's frame, a gain is below 1, or
         published C or D, where darks are made from them, are negative.
@@ -75,13 +79,13 @@ def build_synthesized_dark(
     >>> [dark.ext_hdr[key] for key in ("EMGAIN_C", "EXPTIME", "KGAINPAR")]
     [1000.0, 60.0, 8.7]
     """
-    job = setting(dataset, camera, detector_regions, None, None, None)
+    job = setting(dataset, camera, detector_regions, None, None, kgain)
     stack = _only_stack(group_stacks(job.inputs, gain_tolerance))
     if not stack.em_gain >= 1:
         raise InputTypeError(f"{stack}: the EM gain is below 1")
-    check_stack(stack, None)
+    check_stack(stack, kgain)
     name = getattr(noisemaps, "filename", "") or "the noise maps"
-    check_product(noisemaps.ext_hdr, name, stack, job.camera)
+    check_product(noisemaps, name, stack, job.camera, kgain)
     planes, which = planes_of(noisemaps, use_signed)
     expected = frame_shape(job.arrtype, job.regions)
     if planes.values.shape[1:] != expected:

@@ -26,6 +26,7 @@ from emdarks.stacks import (
     figure_area,
     group_stacks,
     jobs_of,
+    k_gain_card,
     product_cards,
     to_detected_electrons,
 )
@@ -132,7 +133,7 @@ def build_trad_dark(
         section = region_slices(job.arrtype, "image", job.regions)
         data, err_plane, dq = (np.ascontiguousarray(plane[section]) for plane in planes)
         planes = data, err_plane, dq
-    return _product(planes, job, stack)
+    return _product(planes, job, stack, kgain)
 
 
 def _only_stack(stacks: list[Stack]) -> Stack:
@@ -179,7 +180,7 @@ def _planes(
     return data, err, dq
 
 
-def _product(planes: tuple[Array, ...], job: Setting, stack: Stack) -> Dark:
+def _product(planes: tuple[Array, ...], job: Setting, stack: Stack, kgain: float | None) -> Dark:
     rules = job.camera.header_rules
     invalid = set(rules.invalid) - set(rules.kept_in_darks)
     headers = merge_headers(job.inputs, rules, invalid)
@@ -189,7 +190,7 @@ def _product(planes: tuple[Array, ...], job: Setting, stack: Stack) -> Dark:
     ext["KGAINPAR"] = stack.k_gain
     ext["IS_SYNTH"] = 0
     ext["CAMERA"] = (job.camera.name, "camera by which headers were read")
-    ext.update(product_cards(stack, job.camera))
+    ext.update({**product_cards(stack, job.camera), **k_gain_card([stack], kgain)})
     names = input_names(job.inputs)
     name_inputs(ext, names, len(job.inputs))
     stamp(ext)

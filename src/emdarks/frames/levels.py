@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.cameras import Camera, FrameRecord
-from emdarks.detector import region_slices
+from emdarks.detector import frame_shape, region_slices
 from emdarks.errors import InputError
 from emdarks.fitsio import scan_file
 from emdarks.frames.source import (
@@ -197,13 +197,27 @@ def levelled(source: Source, record: FrameRecord, camera: Camera) -> Source | Le
     Raises
     ------
     InputError
-        The bias frame cannot be read, or is of another shape.
+        The bias frame cannot be read, or is of another shape; or bias comes from a region of
+        whole frames, and this is none.
     """
     levels = _levels(record, camera)
     if levels.frame:
         # Before pixels are read: a wrong bias frame is found with the headers.
         bias_frame(levels.frame, source.shape)
+    if levels.columns != (0, 0):
+        _check_whole(source.shape, record, camera)
     return LevelledSource(source, levels) if levels.needed else source
+
+
+def _check_whole(shape: tuple[int, int], record: FrameRecord, camera: Camera) -> None:
+    """Columns of a region are those of a whole frame; in a part of one they mean others."""
+    whole = frame_shape(camera.arrtype, camera.regions)
+    if shape != whole and camera.bias is not None:
+        raise InputError(
+            f"{record.name}: bias comes from region {camera.bias.region}, which a frame of "
+            f"{shape[0]} x {shape[1]} pixels does not have; give whole frames "
+            f"({whole[0]} x {whole[1]})"
+        )
 
 
 def _levels(record: FrameRecord, camera: Camera) -> Levels:

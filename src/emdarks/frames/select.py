@@ -57,16 +57,22 @@ def select_frames(
         # What is named, too, is taken whatever it is.
         files[key] = path, in_folder and files.get(key, (path, True))[1]
     frames = []
+    others: list[str] = []
     layouts = Scanner().scan_all(path for path, _ in files.values())
     for (_, in_folder), layout in zip(files.values(), layouts, strict=True):
         if isinstance(layout, InputError):
             if in_folder and isinstance(layout, NoImageError):
                 continue
             raise layout
-        if not in_folder or _is_wanted(layout, chosen_camera):
+        why_not = _why_not_wanted(layout, chosen_camera) if in_folder else None
+        if why_not is None:
             frames += frames_in(layout)
+        elif why_not:
+            others.append(why_not)
     if not frames:
-        raise InputError(f"no frames found in {', '.join(arguments) or 'nothing'}")
+        raise InputError(
+            f"no frames found in {', '.join(arguments) or 'nothing'}{_left_out(others)}"
+        )
     dataset = Dataset(frames)
     return frames_where(dataset, where, camera) if where else dataset
 
@@ -166,24 +172,37 @@ def select_products(arguments: Iterable[str]) -> tuple[list[Path], list[str]]:
                 frames.append(path.url)
                 continue
             try:
-                frame = _is_wanted(scanner.scan(path), None)
+                frame = _why_not_wanted(scanner.scan(path), None)
             except NoImageError:
                 if in_folder:
                     continue
                 raise
-            if frame:
+            if frame is None:
                 frames.append(str(path))
             elif not in_folder:
                 products.setdefault(str(path.absolute()), path)
     return list(products.values()), frames
 
 
-def _is_wanted(layout: FileLayout, camera: Camera | None) -> bool:
-    """Whether a file of a folder is a frame, and a dark, as far as its header tells."""
+def _why_not_wanted(layout: FileLayout, camera: Camera | None) -> str | None:
+    """Why a file of a folder is left out, as far as its header tells; None: it is a frame.
+
+    The card that says that it is no dark, or empty for a product.
+    """
     kinds = {layout.image.cards.get("DATATYPE"), layout.primary.get("DATATYPE")}
     if kinds & _PRODUCTS:
-        return False
-    return camera is None or camera.takes_as_dark((layout.image.cards, layout.primary))
+        return ""
+    headers = layout.image.cards, layout.primary
+    return (None if camera is None else camera.why_no_dark(headers)) or None
+
+
+def _left_out(reasons: list[str]) -> str:
+    """What the camera's rule for darks has to do with there being no frames."""
+    if not reasons:
+        return ""
+    verb = "file is no dark and was" if len(reasons) == 1 else "files are no darks and were"
+    kinds = ", ".join(dict.fromkeys(reasons))
+    return f"; {len(reasons)} {verb} left out ({kinds}); name them one by one or by a pattern"
 
 
 def _expand(

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from emdarks.cameras import Camera, Unit, load_camera
 from emdarks.darks.campaign import MIN_STACKS
-from emdarks.darks.options import Setting, mask_of
+from emdarks.darks.options import Setting, check_k_gain, mask_of
 from emdarks.detector import frame_shape
 from emdarks.execution import Executor, FrameFigures, StackJob, StackSums, Threads
 from emdarks.execution.blocks import FigureArea
@@ -36,6 +36,7 @@ def inspect_campaign(
     dataset: Any,
     *,
     camera: str | Camera | None = None,
+    kgain: float | None = None,
     mask_bits: int | None = None,
     executor: Executor | None = None,
     detector_params: Any = None,
@@ -51,6 +52,8 @@ def inspect_campaign(
         The frames, of any number of stacks.
     camera : str or Camera, optional
         Meaning of the headers; the one that the frames' CAMERA card names, else ``excam``.
+    kgain : float, optional
+        Electrons per DN, instead of the headers'.
     mask_bits : int, optional
         Flag bits that mark a sample as bad; all by default.
     executor : Executor, optional
@@ -82,14 +85,17 @@ def inspect_campaign(
     >>> summary.stacks[3].frames, str(summary.stacks[3])
     (4, 'gain 1000, 60 s')
     """
+    check_k_gain(kgain)
     chosen = load_camera(camera or camera_named_in(dataset))
-    campaign = sort_frames(dataset, chosen)
+    campaign = sort_frames(dataset, chosen, kgain)
     chosen = _in_mode_of(campaign, chosen.fitted_to(campaign.shape))
     job = Setting(
         campaign.inputs, chosen, chosen.regions, executor or Threads(), mask_of(mask_bits)
     )
-    look = _Look(job, _area(job, campaign, detector_params))
-    factors = [[_em_electrons(stack, item) for item in stack.frames] for stack in campaign.stacks]
+    look = _Look(job, _area(job, campaign, detector_params), kgain)
+    factors = [
+        [_em_electrons(stack, item, kgain) for item in stack.frames] for stack in campaign.stacks
+    ]
     jobs = jobs_of(campaign.stacks, factors, job.mask, look.area)
     found = list(map(look.at, campaign.stacks, jobs, job.executor.stacks(jobs)))
     pixels = look.counts()
@@ -120,11 +126,12 @@ def _area(job: Setting, campaign: SortedFrames, detector_params: Any) -> FigureA
     return FigureArea((0, rows), (0, cols), (0, 0))
 
 
-def _em_electrons(stack: Stack, item: FrameInput) -> float:
+def _em_electrons(stack: Stack, item: FrameInput, kgain: float | None) -> float:
     """Factor to EM electrons; 1 where nothing tells."""
     unit = item.record.unit
-    if unit is Unit.DN and stack.k_gain > 0:
-        return stack.k_gain
+    k_gain = kgain or stack.k_gain
+    if unit is Unit.DN and k_gain > 0:
+        return k_gain
     if unit is Unit.ELECTRON and stack.em_gain > 0:
         return stack.em_gain
     return 1.0
@@ -133,8 +140,9 @@ def _em_electrons(stack: Stack, item: FrameInput) -> float:
 class _Look:
     """Looks at stack after stack and keeps what the summary says of all."""
 
-    def __init__(self, job: Setting, area: FigureArea):
+    def __init__(self, job: Setting, area: FigureArea, kgain: float | None):
         self.area = area
+        self._kgain = kgain
         self._executor = job.executor
         self._noise = job.camera.noise
         size = (area.rows[1] - area.rows[0], area.cols[1] - area.cols[0])
@@ -154,6 +162,7 @@ class _Look:
         well = full_well(self._noise, stack.em_gain)
         saturated = (pixels["flags"] & DQ.SATURATED) != 0
         counts = {
+            "k_gain": self._kgain or stack.k_gain,
             "noise": _noise(n, pixels["m2"]),
             "kurtosis": _kurtosis(pixels["mean"][n > 0]),
             "most_good": int(n.max()),
@@ -190,7 +199,6 @@ def _summary(stack: Stack, figures: Sequence[FrameFigures], counts: dict[str, An
         em_gain=stack.em_gain,
         commanded_gain=stack.commanded_gain,
         exposure_time=stack.exposure_time,
-        k_gain=stack.k_gain,
         gain_spread=float(np.ptp(gains) / abs(gains.mean())) if gains.any() else 0.0,
         units=tuple(sorted({record.unit_text for record in records})),
         frames=len(records),

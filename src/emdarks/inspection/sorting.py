@@ -44,7 +44,7 @@ class SortedFrames:
     odd_shapes: list[tuple[str, tuple[int, int]]]
 
 
-def sort_frames(dataset: Any, camera: Camera) -> SortedFrames:
+def sort_frames(dataset: Any, camera: Camera, kgain: float | None = None) -> SortedFrames:
     """Prepare every frame by itself; reads headers at most.
 
     Parameters
@@ -53,9 +53,11 @@ def sort_frames(dataset: Any, camera: Camera) -> SortedFrames:
         The frames.
     camera : Camera
         Tells what their headers mean.
+    kgain : float, optional
+        Electrons per DN of frames whose camera does not know them.
     """
     frames = list(dataset.frames) if hasattr(dataset, "frames") else list(dataset)
-    usable, unusable = _prepare(frames, camera)
+    usable, unusable = _prepare(frames, camera, kgain)
     shapes = Counter(item.record.shape for item in usable)
     shape = shapes.most_common(1)[0][0] if shapes else (0, 0)
     odd = [item.record for item in usable if item.record.shape != shape]
@@ -74,12 +76,14 @@ def sort_frames(dataset: Any, camera: Camera) -> SortedFrames:
     )
 
 
-def _prepare(frames: list[Any], camera: Camera) -> tuple[list[FrameInput], list[tuple[str, str]]]:
+def _prepare(
+    frames: list[Any], camera: Camera, kgain: float | None
+) -> tuple[list[FrameInput], list[tuple[str, str]]]:
     usable: list[FrameInput] = []
     unusable: list[tuple[str, str]] = []
     for frame in frames:
         try:
-            usable += frame_inputs([frame], camera)
+            usable += frame_inputs([frame], camera, kgain)
         except EmdarksError as error:
             unusable.append((str(getattr(frame, "filename", "") or "a frame"), str(error)))
     return usable, unusable

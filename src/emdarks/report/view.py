@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.cameras import BUILTIN, Camera, load_camera
+from emdarks.cameras import Camera, camera_of_product
 from emdarks.darks.noise import spread_of
 from emdarks.darks.pooled import HOT_JUMP, HOT_MAD
 from emdarks.data import Dark, DetectorNoiseMaps
@@ -304,9 +304,9 @@ def _tail_of_mean(product: Dark) -> float:
 
 def camera_of(product: Any, camera: str | Camera | None) -> Camera | None:
     """The camera asked for, else the one that a product's CAMERA card names, if it is known."""
-    named = product.ext_hdr.get("CAMERA", product.pri_hdr.get("CAMERA"))
-    chosen = camera or (named if named in BUILTIN else None)
-    return None if chosen is None else load_camera(chosen).fitted_to(product.data.shape[-2:])
+    # Where it is not known a page goes by the area with dark current.
+    chosen = camera_of_product(product, camera, unknown_is_none=True)
+    return None if chosen is None else chosen.fitted_to(product.data.shape[-2:])
 
 
 def _imaging_area(product: Any, camera: str | Camera | None) -> Box | None:

@@ -102,6 +102,7 @@ def report_on(
         summary = inspect_campaign(
             subject,
             camera=camera,
+            kgain=kgain,
             mask_bits=mask_bits,
             executor=executor,
             detector_params=detector_params,

@@ -10,16 +10,21 @@ from emdarks.stacks.area import check_shape, figure_area, telemetry_slice
 from emdarks.stacks.drift import Slope, common_slope, sequence_times
 from emdarks.stacks.group import Stack, check_stack, group_stacks
 from emdarks.stacks.readout import (
+    SUBTRACTED_UNIT,
     bias_history,
     bias_text,
     check_frames,
     check_product,
+    k_gain_card,
+    k_gains_used,
     product_cards,
+    refuse_subtracted,
 )
 from emdarks.stacks.store import Screening, StackStore, accumulate_stacks, jobs_of
 from emdarks.stacks.units import to_detected_electrons, to_em_electrons
 
 __all__ = [
+    "SUBTRACTED_UNIT",
     "Screening",
     "Slope",
     "Stack",
@@ -35,7 +40,10 @@ __all__ = [
     "figure_area",
     "group_stacks",
     "jobs_of",
+    "k_gain_card",
+    "k_gains_used",
     "product_cards",
+    "refuse_subtracted",
     "sequence_times",
     "telemetry_slice",
     "to_detected_electrons",

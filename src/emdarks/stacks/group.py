@@ -105,7 +105,8 @@ def _stack(key: _Key, frames: list[FrameInput], gain_tolerance: float) -> Stack:
         odd = frames[int(np.argmax(np.abs(gains - np.median(gains))))].record
         raise InputError(
             f"{odd.name}: EM gain {odd.em_gain:g} in {stack}, whose gains spread by "
-            f"{spread:.1%}; leave the frame out or raise gain_tolerance ({gain_tolerance:g})"
+            f"{spread:.1%}; leave the frame out (in Python, gain_tolerance may be raised from "
+            f"{gain_tolerance:g})"
         )
     if spread > GAIN_WARNING:
         warnings.warn(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 import shlex
 import warnings
 from collections.abc import Sequence
@@ -11,27 +13,46 @@ from typing import Any
 
 from emdarks.cameras import Camera
 from emdarks.errors import EmdarksWarning, InputError
-from emdarks.fitsio import Header
 from emdarks.frames import FrameInput
+from emdarks.frames.levels import bias_frame
 from emdarks.stacks.group import Stack
 
-__all__ = ["bias_history", "bias_text", "check_frames", "check_product", "product_cards"]
+__all__ = [
+    "SUBTRACTED_UNIT",
+    "bias_history",
+    "bias_text",
+    "check_frames",
+    "check_product",
+    "k_gain_card",
+    "k_gains_used",
+    "product_cards",
+    "refuse_subtracted",
+]
 
 Setting = tuple[tuple[str, str], ...]
 
-#: Cards in which products keep the readout setting of their frames, and their bias.
-_READOUT, _BIAS = "READOUT", "BIASSUB"
+#: Unit of frames whose dark was subtracted, as the Coronagraph's pipeline spells it.
+SUBTRACTED_UNIT = "photoelectron"
+
+#: Cards in which products keep the readout setting of their frames, their bias, their k-gain.
+_READOUT, _BIAS, _K_GAIN = "READOUT", "BIASSUB", "KGAINUSE"
+#: What the latter holds where there were several.
+_SEVERAL = -999.0
+_SAME_K_GAIN = 1e-6
 
 
 def check_frames(stacks: Sequence[Stack]) -> None:
-    """Refuse frames that are no darks, and frames of different readout settings.
+    """Refuse frames that are no darks or have none left, and different readout settings.
 
     Raises
     ------
     InputError
         Names a frame, or the setting and a frame of each of its values.
     """
-    _refuse_others([item for stack in stacks for item in stack.frames])
+    frames = [item for stack in stacks for item in stack.frames]
+    _refuse_others(frames)
+    # Photoelectrons alone are no sign here: master darks take them as they are.
+    refuse_subtracted(frames, by_unit=False)
     for first, stack in pairwise(stacks):
         for (name, value), (_, other) in zip(first.setting, stack.setting, strict=True):
             if value != other:
@@ -54,6 +75,34 @@ def _refuse_others(frames: Sequence[FrameInput]) -> None:
         )
 
 
+def refuse_subtracted(frames: Sequence[FrameInput], by_unit: bool = True) -> None:
+    """Refuse frames whose headers say that a dark was subtracted already.
+
+    Parameters
+    ----------
+    frames : sequence of FrameInput
+        The frames.
+    by_unit : bool
+        Whether the unit "photoelectron" says so, too, beside the card DARKFILE.
+
+    Raises
+    ------
+    InputError
+        Names the first, and says how many there are.
+    """
+    done = [item.record.name for item in frames if _was_subtracted(item, by_unit)]
+    if done:
+        raise InputError(
+            f"{done[0]}: a dark was subtracted from it already (as from {len(done)} of "
+            f"{len(frames)} frames); leave it out"
+        )
+
+
+def _was_subtracted(item: FrameInput, by_unit: bool) -> bool:
+    in_photoelectrons = item.record.unit_text.lower().startswith(SUBTRACTED_UNIT)
+    return (by_unit and in_photoelectrons) or "DARKFILE" in item.headers["ext"]
+
+
 def readout_text(setting: Setting) -> str:
     """The setting as products keep it."""
     return "; ".join(f"{name}={value}" for name, value in setting)
@@ -62,16 +111,25 @@ def readout_text(setting: Setting) -> str:
 def bias_text(stack: Stack, camera: Camera) -> str | None:
     """What reading subtracted from frames: "nothing", a level, a frame, a region.
 
-    None for frames that come with their bias subtracted.
+    None for frames that come with their bias subtracted, as those in electrons do: nobody
+    knows what was subtracted from them.
     """
     record, bias = stack.frames[0].record, camera.bias
-    if bias is not None and record.in_dn and bias.region is not None:
+    if not record.in_dn:
+        return None
+    if bias is not None and bias.region is not None:
         return f"{bias.statistic} of each row in {bias.region}"
-    if bias is not None and record.in_dn and bias.file is not None:
-        return f"frame {Path(bias.file).name}"
+    if bias is not None and bias.file is not None:
+        return f"frame {Path(bias.file).name} ({_digest(bias.file, record.shape)})"
     if record.bias:
         return f"level {record.bias:g} DN"
     return None if camera.frames.err_and_dq else "nothing"
+
+
+def _digest(path: str, shape: tuple[int, int]) -> str:
+    """A few digits that tell bias frames of one name apart, by their pixels."""
+    pixels = bias_frame(str(Path(path).absolute()), shape)
+    return hashlib.sha256(pixels.astype("<f8", copy=False).tobytes()).hexdigest()[:8]
 
 
 def product_cards(stack: Stack, camera: Camera) -> dict[str, str]:
@@ -89,38 +147,95 @@ def bias_history(stack: Stack, camera: Camera) -> list[str]:
     return [f"Bias subtracted from every frame: {text}"] if text else []
 
 
-def check_product(header: Header, product: str, stack: Stack, camera: Camera) -> None:
+def check_product(
+    product: Any, name: str, stack: Stack, camera: Camera, k_gain: float | None = None
+) -> None:
     """Compare how frames are read with how those of a product were.
 
     Parameters
     ----------
-    header : Header
-        Of the product.
-    product : str
+    product : Dark or DetectorNoiseMaps, or an object like one
+        The product.
+    name : str
         Its name, for messages.
     stack : Stack
         The frames.
     camera : Camera
         Reads them.
+    k_gain : float, optional
+        K-gain that overrides the headers' of the frames.
 
     Raises
     ------
     InputError
-        Readout settings differ, or what is subtracted as bias.
+        Cameras or readout settings differ, or what is subtracted as bias, or the k-gain
+        that numbers are multiplied by.
 
     Warns
     -----
     EmdarksWarning
         The frames have settings and the product says nothing of its own.
     """
-    frame, mine = stack.frames[0].record.name, product_cards(stack, camera)
+    header, frame = product.ext_hdr, stack.frames[0].record.name
+    mine = product_cards(stack, camera)
+    _compare_cameras(header.get("CAMERA"), name, camera)
     if _READOUT in mine:
-        _compare_settings(header.get(_READOUT), mine[_READOUT], frame, product)
+        _compare_settings(header.get(_READOUT), mine[_READOUT], frame, name)
+    _compare_k_gains(product, name, stack, k_gain)
     theirs = header.get(_BIAS)
     if _BIAS in mine and theirs is not None and theirs != mine[_BIAS]:
         raise InputError(
-            f"{frame}: the bias subtracted is: {mine[_BIAS]}; from the frames of {product}: "
+            f"{frame}: the bias subtracted is: {mine[_BIAS]}; from the frames of {name}: "
             f"{theirs}; read both with the same camera file"
+        )
+
+
+def _compare_cameras(theirs: Any, product: str, camera: Camera) -> None:
+    if theirs is not None and theirs != camera.name:
+        raise InputError(
+            f"{product}: comes from camera {theirs!r}, the frames are read as those of "
+            f"{camera.name!r}; give --camera (camera=) or another product"
+        )
+
+
+def k_gain_card(stacks: Sequence[Stack], k_gain: float | None) -> dict[str, tuple[float, str]]:
+    """Card of a product with the k-gain that its frames were multiplied by.
+
+    None where no frame is in DN; -999 where there were several.
+    """
+    used = {k_gain or stack.k_gain for stack in stacks if _counts_dn(stack)}
+    if not used:
+        return {}
+    value = float(used.pop()) if len(used) == 1 else _SEVERAL
+    return {_K_GAIN: (value, "e-/DN, used for frames; -999: see STACKS")}
+
+
+def _counts_dn(stack: Stack) -> bool:
+    return any(item.record.in_dn for item in stack.frames)
+
+
+def k_gains_used(product: Any) -> tuple[float, ...]:
+    """K-gains that the frames of a product were multiplied by; none where it does not say."""
+    used = product.ext_hdr.get(_K_GAIN)
+    if used is None or used != _SEVERAL:
+        return () if used is None else (float(used),)
+    hdus = getattr(product, "hdu_list", None) or ()
+    table = next((hdu for hdu in hdus if hdu.name == "STACKS"), None)
+    return () if table is None else tuple({float(value) for value in table.data["KGAINPAR"]})
+
+
+def _compare_k_gains(product: Any, name: str, stack: Stack, k_gain: float | None) -> None:
+    theirs, mine = k_gains_used(product), k_gain or stack.k_gain
+    if not theirs or not _counts_dn(stack):
+        return
+    if not any(math.isclose(value, mine, rel_tol=_SAME_K_GAIN) for value in theirs):
+        known = " and ".join(f"{value:g}" for value in sorted(theirs))
+        advice = (
+            "give --kgain (kgain=)" if k_gain is None else "leave --kgain (kgain=) out, or give"
+        )
+        raise InputError(
+            f"{name}: was made with k-gain {known}, {stack.frames[0].record.name} would be read "
+            f"with {mine:g}; {advice} {known} here, too"
         )
 
 

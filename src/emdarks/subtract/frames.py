@@ -22,15 +22,12 @@ from emdarks.frames.source import Scratch
 from emdarks.kernels.decode import unsigned
 from emdarks.products.header import stamp
 from emdarks.products.synthesis import DarkSetting
-from emdarks.stacks import Stack
+from emdarks.stacks import SUBTRACTED_UNIT, Stack
 from emdarks.subtract.match import DarkPlanes, DarkSource, Sections
 
-__all__ = ["UNIT", "StackStep", "SubtractedFrame", "was_subtracted"]
+__all__ = ["StackStep", "SubtractedFrame"]
 
 Array = npt.NDArray[Any]
-
-#: Unit of frames whose dark was subtracted, as the Coronagraph's pipeline spells it.
-UNIT = "photoelectron"
 
 _STALE = ("CHECKSUM", "DATASUM", "BLANK", "BSCALE", "BZERO")
 
@@ -74,12 +71,6 @@ class StackStep:
         rows = np.asarray(np.isnan(dark.data).all(axis=1))
         rows[self.telemetry] = True
         return rows
-
-
-def was_subtracted(item: FrameInput) -> bool:
-    """Whether the headers of a frame say that a dark was subtracted already."""
-    spelled = item.record.unit_text.lower()
-    return spelled.startswith(UNIT) or "DARKFILE" in item.headers["ext"]
 
 
 class SubtractedFrame(Image):
@@ -186,7 +177,7 @@ class SubtractedFrame(Image):
     def _describe(self, header: Header) -> None:
         facts, step = self._step.darks.facts(self._step.stack), self._step
         was = self._input.record.unit_text or "no unit"
-        header[step.unit_keyword] = header["BUNIT"] = UNIT
+        header[step.unit_keyword] = header["BUNIT"] = SUBTRACTED_UNIT
         header["DARKFILE"] = (facts.name, "dark or noise maps subtracted")
         header["DARKSYNT"] = (facts.synthesised, "the dark was made from noise maps")
         header["DARKGAIN"] = (facts.gain, "EM gain that the dark is for")
@@ -205,7 +196,7 @@ class SubtractedFrame(Image):
     def _describe_errors(self, header: Header) -> None:
         for keyword in [key for key in header if re.fullmatch(r"LAYER_\d+", key)]:
             del header[keyword]
-        header["BUNIT"] = UNIT
+        header["BUNIT"] = SUBTRACTED_UNIT
         header["TRK_ERRS"] = False
         header["LAYER_1"] = "combined_error"
         header["HISTORY"] = "Added error term: dark_error"

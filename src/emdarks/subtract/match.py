@@ -134,7 +134,7 @@ class DarkSource(Protocol):
         """Rows and columns of its darks, uncut."""
         ...
 
-    def check(self, stacks: Sequence[Stack], camera: Camera) -> None:
+    def check(self, stacks: Sequence[Stack], camera: Camera, k_gain: float | None) -> None:
         """Refuse stacks that it has no dark for; reads headers only."""
         ...
 
@@ -176,15 +176,6 @@ def dark_source(product: Any, use_signed: bool) -> DarkSource:
     return GivenDark(product)
 
 
-def _check_camera(product: Any, name: str, camera: Camera) -> None:
-    own = product.ext_hdr.get("CAMERA")
-    if own is not None and own != camera.name:
-        raise InputError(
-            f"{name}: comes from camera {own!r}, the frames are read as those of "
-            f"{camera.name!r}; give --camera (camera=) or another dark"
-        )
-
-
 def _warn_temperature(product: Any, name: str, stacks: Sequence[Stack], camera: Camera) -> None:
     dark = camera.temperature((product.ext_hdr,))
     values = np.array([item.record.temperature for stack in stacks for item in stack.frames])
@@ -217,23 +208,22 @@ class GivenDark:
         """See `DarkSource`."""
         return tuple(np.shape(self.product.data))
 
-    def check(self, stacks: Sequence[Stack], camera: Camera) -> None:
+    def check(self, stacks: Sequence[Stack], camera: Camera, k_gain: float | None) -> None:
         """See `DarkSource`."""
-        _check_camera(self.product, self.name, camera)
         for stack in stacks:
-            differences = self._differences(stack)
+            differences = self._differences(stack, k_gain)
             if differences:
                 count = f"{len(stack.frames)} of the frames, the first " if len(stacks) > 1 else ""
                 raise InputError(
                     f"{self.name}: does not match {count}{stack.frames[0].record.name}: "
                     f"{'; '.join(differences)}. Give a dark for these frames, or noise maps"
                 )
-            check_product(self.product.ext_hdr, self.name, stack, camera)
+            check_product(self.product, self.name, stack, camera, k_gain)
         _warn_temperature(self.product, self.name, stacks, camera)
         for stack in stacks:
             self._warn_gain(stack)
 
-    def _differences(self, stack: Stack) -> list[str]:
+    def _differences(self, stack: Stack, k_gain: float | None) -> list[str]:
         wanted = (
             ("EXPTIME", "exposure time", stack.exposure_time, TIME_TOLERANCE),
             ("EMGAIN_C", "EM gain", stack.commanded_gain, 1e-9),
@@ -244,6 +234,9 @@ class GivenDark:
             own = self.product.ext_hdr.get(keyword)
             if own is None:
                 found.append(f"the dark's header has no {keyword}")
+            elif keyword == "KGAINPAR" and k_gain is not None and float(own) == k_gain:
+                # A dark of maps made with this k-gain has it there instead of the headers'.
+                continue
             elif not math.isclose(float(own), value, rel_tol=tolerance):
                 found.append(f"{words} {float(own):g} of the dark, {value:g} of the frame")
         return found
@@ -302,11 +295,10 @@ class MapsSource:
         """See `DarkSource`."""
         return self._maps.values.shape[1:]
 
-    def check(self, stacks: Sequence[Stack], camera: Camera) -> None:
+    def check(self, stacks: Sequence[Stack], camera: Camera, k_gain: float | None) -> None:
         """See `DarkSource`."""
-        _check_camera(self._product, self.name, camera)
         for stack in stacks:
-            check_product(self._product.ext_hdr, self.name, stack, camera)
+            check_product(self._product, self.name, stack, camera, k_gain)
         _warn_temperature(self._product, self.name, stacks, camera)
 
     def facts(self, stack: Stack) -> DarkFacts:

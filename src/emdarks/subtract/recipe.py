@@ -14,9 +14,15 @@ from emdarks.detector import Regions, frame_shape
 from emdarks.errors import InputError
 from emdarks.frames import Dataset, FrameInput
 from emdarks.products import load_product
-from emdarks.stacks import bias_text, check_stack, group_stacks, to_detected_electrons
+from emdarks.stacks import (
+    bias_text,
+    check_stack,
+    group_stacks,
+    refuse_subtracted,
+    to_detected_electrons,
+)
 from emdarks.stacks.units import warn_unknown_unit
-from emdarks.subtract.frames import StackStep, SubtractedFrame, was_subtracted
+from emdarks.subtract.frames import StackStep, SubtractedFrame
 from emdarks.subtract.match import DarkSource, dark_source, find_sections
 
 __all__ = ["save_subtracted", "subtract_dark"]
@@ -94,13 +100,13 @@ def subtract_dark(
     >>> less[0].data.mean()  # doctest: +SKIP
     """
     job = setting(dataset, camera, detector_regions, None, None, kgain)
-    _refuse_subtracted(job.inputs)
+    refuse_subtracted(job.inputs)
     stacks = group_stacks(job.inputs, gain_tolerance)
     for stack in stacks:
         check_stack(stack, kgain)
     warn_unknown_unit(stacks, "detected electrons")
     darks = _source(dark_or_maps, use_signed)
-    darks.check(stacks, job.camera)
+    darks.check(stacks, job.camera, kgain)
     steps: dict[int, tuple[StackStep, float]] = {}
     for step in _steps(job, darks, stacks, detector_params):
         scales = to_detected_electrons(step.stack, kgain)
@@ -121,15 +127,6 @@ def _source(dark_or_maps: Any, use_signed: bool) -> DarkSource:
     if isinstance(dark_or_maps, (str, os.PathLike)):
         dark_or_maps = load_product(dark_or_maps)
     return dark_source(dark_or_maps, use_signed)
-
-
-def _refuse_subtracted(inputs: list[FrameInput]) -> None:
-    done = [item.record.name for item in inputs if was_subtracted(item)]
-    if done:
-        raise InputError(
-            f"{done[0]}: a dark was subtracted from it already (as from {len(done)} of "
-            f"{len(inputs)} frames); leave it out"
-        )
 
 
 def _steps(job: Setting, darks: DarkSource, stacks: Any, detector_params: Any) -> list[StackStep]:
