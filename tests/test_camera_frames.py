@@ -287,7 +287,7 @@ def test_maps_with_bias_from_overscan_or_from_a_frame(
         assert pull.std() == pytest.approx(1, abs=0.08)
     history = " ".join(str(line) for line in maps.ext_hdr["HISTORY"])
     words = {"region": "median of each row in serial_overscan", "file": "frame bias.fits"}
-    assert maps.ext_hdr["BIASSUB"] == words[kind]
+    assert maps.ext_hdr["BIASSUB"].startswith(words[kind])  # a bias frame has a hash, too
     assert words[kind] in history
 
 
