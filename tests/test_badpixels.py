@@ -18,8 +18,9 @@ from validation.subtract import noise_maps
 
 from campaigns import COLS, REGIONS, ROWS, Campaign, params, stand_in
 from emdarks import build_bad_pixel_map
-from emdarks.badpixels import TAIL, neighbourhood
+from emdarks.badpixels import neighbourhood
 from emdarks.darks import build_trad_dark, calibrate_darks_lsq
+from emdarks.darks.noise import HOT_JUMP
 from emdarks.data import BadPixelMap, Dark, DetectorNoiseMaps
 from emdarks.errors import InputError
 from emdarks.fitsio import Header
@@ -127,7 +128,7 @@ def test_the_chance_of_a_false_alarm_is_what_the_documentation_says() -> None:
         grid = np.linspace(0, 2 * mean, 400)
         above = np.array([(shares * stats.gamma.sf(x, numbers)).sum() for x in grid])
         median = float(np.interp(-0.5, -above, grid)) if above[0] > 0.5 else 0.0
-        limit = median + 5 * np.sqrt(2 * mean) + TAIL
+        limit = median + 5 * np.sqrt(2 * mean) + HOT_JUMP
         worst = max(worst, float((shares * stats.gamma.sf(limit, numbers)).sum()))
     assert 2.5e-6 < worst < 3.5e-6
 

@@ -27,6 +27,7 @@ from emdarks.data import Dataset, DetectorNoiseMaps
 from emdarks.errors import EmdarksWarning, InputError
 from emdarks.frames import select_frames
 from emdarks.inspection import inspect_campaign
+from emdarks.products.dark import step_of_dark
 from emdarks.simulate import CampaignFiles, simulate_campaign
 
 ROWS, COLS = 22, 31
@@ -302,3 +303,25 @@ def test_inspect_takes_a_k_gain(darks: CampaignFiles, mine: Path) -> None:
     assert both[1].level / both[0].level == pytest.approx(8.0 / both[0].k_gain)
     done = run("inspect", *darks.paths[:3], "--camera", mine, "--kgain", 8)
     assert "1 stack, k-gain 8" in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize(
+    ("cards", "step"),
+    [
+        ({"DRPNFILE": 8, "EMGAIN_C": 300.0, "IS_SYNTH": 0}, 1 / 8),
+        ({"DRPNFILE": 8, "EMGAIN_C": 1.0, "IS_SYNTH": 0}, 0.0),
+        ({"EMGAIN_C": 300.0}, 0.0),
+        ({"DRPNFILE": 8, "EMGAIN_C": 300.0, "IS_SYNTH": 1, "ONE_ELEC": 0.25}, 0.25),
+    ],
+)
+def test_what_an_electron_does_to_a_dark(cards: dict[str, Any], step: float) -> None:
+    assert step_of_dark(cards) == step
+
+
+def test_the_history_of_a_map_of_a_dark_names_cards_that_it_has(
+    darks: CampaignFiles, mine: Path
+) -> None:
+    dark = build_trad_dark(Dataset(darks.paths[:3]), None, camera=str(mine))
+    made = build_bad_pixel_map(dark, camera=str(mine))
+    named = [key for key in ("BPSIGMA", "BPWARM", "BPHOT") if key in str(made.ext_hdr["HISTORY"])]
+    assert named == [key for key in ("BPSIGMA", "BPWARM", "BPHOT") if key in made.ext_hdr]

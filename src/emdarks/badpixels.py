@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.cameras import BUILTIN, Camera, camera_of_product, load_camera
+from emdarks.darks.noise import HOT_JUMP
 from emdarks.darks.synthesis import planes_of
 from emdarks.detector import Regions, frame_shape, imaging_area_geom, region_slices
 from emdarks.errors import InputError
@@ -30,6 +31,7 @@ from emdarks.fitsio import Header, image_hdu
 from emdarks.flags import DQ
 from emdarks.kernels.decode import unsigned
 from emdarks.products import BadPixelMap, load_product
+from emdarks.products.dark import step_of_dark
 from emdarks.products.header import drop_map_cards, stamp
 
 __all__ = ["Neighbourhood", "build_bad_pixel_map", "neighbourhood"]
@@ -37,8 +39,6 @@ __all__ = ["Neighbourhood", "build_bad_pixel_map", "neighbourhood"]
 Array = npt.NDArray[Any]
 Section = tuple[slice, slice]
 
-#: ln(1e4): how far the tail of one electron's gain reaches.
-TAIL = 9.2
 #: Good pixels that a window needs to tell median and scatter.
 ENOUGH = 30
 
@@ -199,18 +199,11 @@ def _judged(product: Any, use_signed: bool) -> _Judged:
     if data.ndim != 2:
         raise InputError(f"{_name(product)}: is a photon-counted dark; an analog one is needed")
     err = err[0] if err.ndim == 3 else err
-    return _Judged(data, err, _unsigned(np.asarray(product.dq)), _step_of_dark(header), False)
+    return _Judged(data, err, _unsigned(np.asarray(product.dq)), step_of_dark(header), False)
 
 
 def _unsigned(dq: Array) -> Array:
     return dq.astype(unsigned(dq.dtype), copy=False)
-
-
-def _step_of_dark(header: Any) -> float:
-    """What one electron does: one over the number of frames of a traditional dark."""
-    if not header.get("IS_SYNTH", 0):
-        return 1.0 / max(int(header.get("DRPNFILE", 1)), 1)
-    return float(header.get("ONE_ELEC", 0.0))
 
 
 def _areas(
@@ -303,7 +296,7 @@ def _judge(judged: _Judged, area: Section, sigmas: float, warm: float, window: i
     around = neighbourhood(x, e, known & (judged.dq[area] == 0), window)
     excess = np.where(known, x - around.median, np.nan)
     sigma = _sigma(excess, np.where(known, e, np.nan), around, judged.step)
-    stands_out = excess > sigmas * sigma + TAIL * judged.step
+    stands_out = excess > sigmas * sigma + HOT_JUMP * judged.step
     with np.errstate(divide="ignore", invalid="ignore"):
         verdict.sigmas[area] = excess / sigma
         ratio = np.where(known & (around.median > 0), x / around.median, np.nan)
@@ -346,7 +339,11 @@ def _product(
         hdus[1].header["CONTENT"] = "dark current over the local median"
     parents = None if "DRPNFILE" in ext else [product]
     made = BadPixelMap(verdict.flags.astype(dtype), pri, ext, parents, None, None, None, None, hdus)
-    made.ext_hdr["HISTORY"] = f"Hot and warm pixels of {_name(product)}: see BPSIGMA, BPWARM, BPHOT"
+    made.ext_hdr["HISTORY"] = (
+        f"Hot pixels of {_name(product)}: see BPSIGMA"
+        if hot is None
+        else f"Hot and warm pixels of {_name(product)}: see BPSIGMA, BPWARM, BPHOT"
+    )
     made.named_after(getattr(product, "filename", ""))
     return made
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.darks.noise import GATE, IDEAL_KAPPA, kurtosis_ratio, spread_of
+from emdarks.darks.noise import GATE, HOT_JUMP, IDEAL_KAPPA, kurtosis_ratio, spread_of
 from emdarks.kernels.moments import Moments
 from emdarks.kernels.pooled import V_FLOOR
 
@@ -18,7 +18,6 @@ Array = npt.NDArray[Any]
 ESTIMATORS = ("sample", "pooled", "reference")
 
 HOT_MAD = 5.0
-HOT_JUMP = 9.2
 # In units of the scatter that a sample variance has: how far a pixel's own may lie away.
 ODD, ODD_HOT = 5.0, 3.0
 

@@ -31,6 +31,8 @@ KAPPA_RANGE = (0.5, 8.0)
 KAPPA_ERROR = 0.25
 #: Relative misfit of the model that pooled variances may have.
 MISFIT = 0.01
+#: ln(1e4), in average electrons: how far the tail of one electron's gain reaches.
+HOT_JUMP = 9.2
 #: Spread of the error variance over pixels below and above which none and all is followed.
 GATE = (0.12, 0.22)
 #: A spread must exceed its own error by this many standard errors.

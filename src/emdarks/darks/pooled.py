@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from emdarks.darks.campaign import design
 from emdarks.darks.fitting import Fit, bands
-from emdarks.darks.noise import GATE, NoiseModel, fit_noise, kurtosis_ratio
+from emdarks.darks.noise import GATE, HOT_JUMP, NoiseModel, fit_noise, kurtosis_ratio
 from emdarks.darks.population import Group, population, spread
 from emdarks.errors import CalDarksLSQException
 from emdarks.execution import Executor
@@ -40,8 +40,6 @@ __all__ = ["PooledNoise", "fit_pooled"]
 Array = npt.NDArray[Any]
 
 HOT_MAD = 5.0
-#: ln(1e4): how far the tail of one electron's gain reaches.
-HOT_JUMP = 9.2
 #: Weight of the noise model beside a stack's pool, in degrees of freedom.
 MODEL_FREEDOM = 50.0
 #: A pool below this share of the model comes from identical frames.

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from emdarks.cameras import NoiseFigures
 from emdarks.darks.campaign import MIN_STACKS
+from emdarks.darks.noise import HOT_JUMP
 from emdarks.errors import InputError
 from emdarks.kernels.fit import design_rank
 
@@ -250,7 +251,7 @@ def _check_wells(stack: PlannedStack, noise: NoiseFigures) -> None:
             f"{stack}: {charge:.3g} electrons overflow the full well of the image area "
             f"({noise.full_well_image:g} e-); expose for less time"
         )
-    tail = stack.gain * (charge + 5 * math.sqrt(2 * charge) + 9.2)
+    tail = stack.gain * (charge + 5 * math.sqrt(2 * charge) + HOT_JUMP)
     if tail > noise.full_well_register:
         raise InputError(
             f"{stack}: the bright tail of {charge:.3g} electrons a sample reaches {tail:.3g} EM "

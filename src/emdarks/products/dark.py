@@ -13,7 +13,7 @@ from emdarks.frames import Image
 from emdarks.products.header import NOT_SUPPLIED, product_name
 from emdarks.products.provenance import name_inputs
 
-__all__ = ["Dark"]
+__all__ = ["Dark", "step_of_dark"]
 
 ANALOG = "analog master dark"
 
@@ -106,3 +106,21 @@ class Dark(Image):
         known = (("EMGAIN_C", "EM gain {:g}"), ("EXPTIME", "{:g} s"))
         facts = [words.format(ext[key]) for key, words in known if key in ext]
         return [*facts, "synthesised" if ext["IS_SYNTH"] else "traditional"]
+
+
+def step_of_dark(header: Any) -> float:
+    """What one average electron of one sample does to a pixel of a dark, at most.
+
+    One over the number of frames of a traditional dark. 0 where that is not known, and
+    without EM gain, where one electron counts as one.
+
+    Parameters
+    ----------
+    header : Header
+        Of the dark's image.
+    """
+    if header.get("IS_SYNTH", 0):
+        return float(header.get("ONE_ELEC", 0.0))
+    frames, gain = header.get("DRPNFILE", 0), header.get("EMGAIN_C", 1)
+    numbers = all(isinstance(value, (int, float)) for value in (frames, gain))
+    return 1.0 / frames if numbers and frames > 0 and gain > 1 else 0.0

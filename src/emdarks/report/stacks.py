@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.darks.noise import IDEAL_KAPPA
-from emdarks.darks.pooled import HOT_JUMP
+from emdarks.darks.noise import HOT_JUMP, IDEAL_KAPPA
 
 __all__ = ["Misfits", "Stacks", "stack_name"]
 

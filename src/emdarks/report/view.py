@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.cameras import Camera, camera_of_product
-from emdarks.darks.noise import spread_of
-from emdarks.darks.pooled import HOT_JUMP, HOT_MAD
+from emdarks.darks.noise import HOT_JUMP, spread_of
+from emdarks.darks.pooled import HOT_MAD
 from emdarks.data import Dark, DetectorNoiseMaps
 from emdarks.detector import frame_shape, imaging_area_geom
 from emdarks.errors import EmdarksWarning, InputTypeError
 from emdarks.plots import robust_scatter
+from emdarks.products.dark import step_of_dark
 from emdarks.products.synthesis import Maps
 from emdarks.report.numbers import value_in
 from emdarks.report.stacks import Stacks
@@ -272,7 +273,7 @@ class DarkView(ProductView):
             False,
             values,
             np.asarray(product.err[0], dtype=np.float64),
-            None if product.ext_hdr.get("IS_SYNTH") else _tail_of_mean(product),
+            None if product.ext_hdr.get("IS_SYNTH") else HOT_JUMP * step_of_dark(product.ext_hdr),
         )
         super().__init__(product, [plane], _imaging_area(product, camera) or _everything(product))
 
@@ -290,16 +291,6 @@ class DarkView(ProductView):
     def exposure_time(self) -> float:
         """Seconds."""
         return self.number_in("EXPTIME")
-
-
-def _tail_of_mean(product: Dark) -> float:
-    """What the tail of one electron's gain does to a mean, detected electrons."""
-    frames = product.ext_hdr.get("DRPNFILE", 0)
-    gain = product.ext_hdr.get("EMGAIN_C", 1)
-    if not isinstance(frames, (int, float)) or not frames > 0:
-        return 0.0
-    # Without gain an electron has no tail.
-    return HOT_JUMP / frames if isinstance(gain, (int, float)) and gain > 1 else 0.0
 
 
 def camera_of(product: Any, camera: str | Camera | None) -> Camera | None:
