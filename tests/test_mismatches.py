@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from emdarks import (
 from emdarks.cameras import Bias, Camera, load_camera
 from emdarks.check import check_darks
 from emdarks.cli.app import app
-from emdarks.data import Dataset, DetectorNoiseMaps
+from emdarks.data import Dataset, DetectorNoiseMaps, sample
 from emdarks.errors import EmdarksWarning, InputError
 from emdarks.frames import select_frames
 from emdarks.inspection import inspect_campaign
@@ -210,12 +211,14 @@ def test_frames_less_their_dark_are_no_darks(
 
 
 def test_check_warns_of_an_unknown_unit(darks: CampaignFiles, mine: Path, tmp_path: Path) -> None:
-    odd = changed(darks.paths, tmp_path, BUNIT="furlong")
-    with (
-        pytest.warns(EmdarksWarning, match="'furlong'; taken as EM electrons"),
-        pytest.raises(InputError, match="at least 4"),
-    ):
+    odd = changed(darks.paths, tmp_path / "with bias", BUNIT="furlong")
+    with pytest.raises(InputError, match="'furlong' is not known"):
         check_darks(Dataset(odd), camera=str(mine))
+    odd = [Path(shutil.copy(path, tmp_path)) for path in sample()]
+    for path in odd:
+        fits.setval(path, "BUNIT", value="furlong", ext=1)
+    with pytest.warns(EmdarksWarning, match="'furlong'; taken as EM electrons"):
+        check_darks(Dataset(odd))
 
 
 # ---------------------------------------------------------------- k-gain and camera
