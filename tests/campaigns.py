@@ -120,9 +120,9 @@ def frame_hdus(
     return hdus
 
 
-def quirky_campaign(folder: Path, stacks: Any = STACKS) -> Campaign:
+def quirky_campaign(folder: Path, stacks: Any = STACKS, seed: int = 7) -> Campaign:
     """Masked, always masked, once good and non-finite pixels, with input errors."""
-    rng = np.random.default_rng(7)
+    rng = np.random.default_rng(seed)
     bias = rng.normal(0, 12, (ROWS, COLS))
     cic = rng.uniform(0.01, 0.04, (ROWS, COLS))
     dark = rng.gamma(4, 2e-4, (ROWS, COLS))

@@ -125,7 +125,7 @@ def together(folder: Path, campaign: Campaign, expected: bytes) -> dict[str, Any
     return {
         "same_bits": all(out.read_bytes() == expected for out in outputs),
         "exit": ended,
-        "left": [path.name for path in kept.glob("*.part")],
+        "left": [path.name for path in kept.glob("*.emdarks-part")],
     }
 
 

@@ -171,7 +171,7 @@ def test_faults_say_what_is_wrong_and_write_nothing(
     assert message in " ".join(made.stderr.split())
     assert "Traceback" not in made.stderr
     assert not (folder / "x.fits").exists()
-    assert not list(folder.glob(".*.part"))
+    assert not list(folder.glob(".*.emdarks-part"))
 
 
 def test_an_existing_file_is_kept_unless_told(folder: Path, maps: Path) -> None:

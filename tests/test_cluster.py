@@ -16,6 +16,7 @@ import pytest
 
 from campaigns import REGIONS, Campaign, params, quirky_campaign
 from emdarks.darks import build_trad_dark, calibrate_darks_lsq, mean_combine
+from emdarks.data import Dataset
 from emdarks.errors import ClusterError, InputError
 from emdarks.execution import Checkpoint, Sample, StackJob, StackSums, Threads, blocks
 from emdarks.execution.blocks import Adder, Block, Blocks
@@ -223,6 +224,33 @@ def test_a_frame_that_cannot_be_read_is_named(client: Any, tmp_path: Path) -> No
     Path(campaign.paths[7]).unlink()
     with pytest.raises(InputError, match=Path(campaign.paths[7]).name + ": cannot be read"):
         maps(dataset, Dask(client))
+
+
+@pytest.mark.filterwarnings("ignore:1 of .* frames left out:emdarks.errors.EmdarksWarning")
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_frame_that_cannot_be_read_is_left_out(
+    client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: bool
+) -> None:
+    """Workers name it by its absolute path, whatever the client calls it."""
+    campaign = quirky_campaign(tmp_path, STACKS)
+    monkeypatch.chdir(Path(campaign.paths[0]).parent)
+    dataset = Dataset([Path(path).name for path in campaign.paths])
+    Path(campaign.paths[7]).unlink()
+    dask = Dask(client)
+    executor = Checkpoint(dask, tmp_path / "kept") if keep else dask
+    found = calibrate_darks_lsq(
+        dataset, params(), True, REGIONS, skip_bad_frames=True, executor=executor
+    )
+    others = Campaign(campaign.paths[:7] + campaign.paths[8:])
+    expected = maps(others.files(), Threads(1))
+    # A checkpoint has blocks of the first attempt, which are other ones than those without it.
+    close = 1e-9 if keep else 0.0
+    assert np.allclose(found.data, expected.data, rtol=close, atol=close, equal_nan=True)
+    assert np.allclose(found.err, expected.err, rtol=close, atol=close, equal_nan=True)
+    assert list(found.hdu_list["SKIPPED"].data["FILENAME"]) == [Path(campaign.paths[7]).name]
+    summary = inspect_campaign(dataset, executor=executor)
+    assert summary.frames == len(campaign.paths)
+    assert sum(stack.frames for stack in summary.stacks) == len(others.paths)
 
 
 def test_relative_paths(client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,8 @@ def write(
     folder: Path, stacks: Any = STACKS, frames: int = 2, *, shape: Any = SHAPE, **options: Any
 ) -> list[Path]:
     """A campaign of quiet noise, one flagged sample in each frame."""
-    rng = np.random.default_rng(4)
+    # No two calls make the same frames.
+    rng = np.random.default_rng([4, frames, *(round(gain + time) for gain, time in stacks)])
     paths = []
     for gain, time in stacks:
         for _ in range(frames):

@@ -219,7 +219,7 @@ def test_pages_and_pictures_are_written_whole(page: Page, tmp_path: Path) -> Non
     assert len(set(names)) == len(names)
     with pytest.raises(InputError, match="cannot be written"):
         page.save(tmp_path / "no" / "r.html")
-    assert not list(tmp_path.glob(".*.part"))
+    assert not list(tmp_path.glob(".*.emdarks-part"))
 
 
 # Noise maps

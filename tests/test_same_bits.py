@@ -251,17 +251,17 @@ def test_an_executor_used_again_has_forgotten(rng: np.random.Generator) -> None:
     assert moments(with_errors, executor).equal(moments(with_errors))
 
 
-def test_numbers_too_large_to_be_squared_count_as_not_finite(rng: np.random.Generator) -> None:
+def test_numbers_that_no_camera_counts_count_as_not_finite(rng: np.random.Generator) -> None:
     data, dq = whole_numbers(rng, 5)
-    data[2, 1, 1], data[3, 2, 2] = 1e200, -1e160
+    data[2, 1, 1], data[3, 2, 2] = 1e200, -1.2e12
     found = moments(ArraySource(x, None, q * 0) for x, q in zip(data, dq, strict=True))
     flags, n = found.flags.reshape(SHAPE), found.n.reshape(SHAPE)
     assert (flags[1, 1], flags[2, 2], flags.sum()) == (1, 1, 2)
     assert (n[1, 1], n[2, 2], n.sum()) == (4, 4, 5 * data[0].size - 2)
     assert np.isfinite(found.m2).all()
-    data = np.full((4, *SHAPE), 1e30)
+    data = np.full((4, *SHAPE), 1e12)
     large = moments([ArraySource(x) for x in data], scale=1.0)
-    assert (large.mean == 1e30).all()
+    assert (large.mean == 1e12).all()
     assert (large.m2 == 0).all()
 
 

@@ -762,7 +762,7 @@ def test_progress_and_an_end_in_the_middle(tmp_path):
         simulate.simulate_campaign(tmp_path, CAMERA, 30, stacks=[(1, 2)], progress=progress)
     assert seen == [(1, 30), (2, 30)]
     assert 2 <= len(list(tmp_path.glob("cgi_*"))) <= 30
-    assert not list(tmp_path.glob(".*.part"))
+    assert not list(tmp_path.glob(".*.emdarks-part"))
     # What is there can be overwritten.
     files = simulate.simulate_campaign(tmp_path, CAMERA, 1, stacks=[(1, 2)], overwrite=True)
     assert len(list(tmp_path.glob("cgi_*"))) == len(files.paths) == 1

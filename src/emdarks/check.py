@@ -17,13 +17,15 @@ import numpy.typing as npt
 
 from emdarks.cameras import Camera
 from emdarks.darks.campaign import check_campaign, design
+from emdarks.darks.careful import stream
 from emdarks.darks.fitting import Fit
 from emdarks.darks.maps import FramePixels
-from emdarks.darks.options import setting
+from emdarks.darks.options import Setting, setting
 from emdarks.darks.pooled import PooledNoise, fit_pooled
 from emdarks.detector import Regions
 from emdarks.errors import InputError
-from emdarks.execution import Executor, FrameFigures, StackJob
+from emdarks.execution import Executor, FrameFigures, StackJob, StackSums
+from emdarks.frames.skipping import SKIP_SHARE
 from emdarks.stacks import (
     Slope,
     Stack,
@@ -173,13 +175,16 @@ def check_darks(
     camera: str | Camera | None = None,
     kgain: float | None = None,
     mask_bits: int | None = None,
+    skip_bad_frames: bool = False,
+    skip_share: float = SKIP_SHARE,
     executor: Executor | None = None,
 ) -> CheckReport:
     """Check a campaign of dark frames against itself.
 
     Parameters
     ----------
-    dataset, detector_params, detector_regions, camera, kgain, mask_bits, executor
+    dataset, detector_params, detector_regions, camera, kgain, mask_bits, skip_bad_frames, \
+    skip_share, executor
         As in `emdarks.darks.calibrate_darks_lsq`. Every stack needs four frames at least.
 
     Returns
@@ -204,27 +209,23 @@ def check_darks(
     >>> report.believable, report.disagreeing
     (True, ())
     """
-    job = setting(dataset, camera, detector_regions, executor, mask_bits, kgain)
-    stacks = group_stacks(job.inputs)
-    check_frames(stacks)
-    check_campaign(stacks, kgain, min_frames=2)
-    check_shape(stacks, job.arrtype, job.regions)
-    warn_unknown_unit(stacks, "EM electrons")
-    for stack in stacks:
-        if len(stack.frames) < 4:
-            raise InputError(
-                f"{stack} has {len(stack.frames)} frames; to compare odd with even ones every "
-                "stack needs at least 4"
-            )
+    job = setting(
+        dataset,
+        camera,
+        detector_regions,
+        executor,
+        mask_bits,
+        kgain,
+        skip_bad_frames=skip_bad_frames,
+        skip_share=skip_share,
+    )
     telemetry = job.telemetry(detector_params)
-    area = figure_area(job.arrtype, job.regions, telemetry)
+    job, planned, halves = stream(job, lambda job: _plan(job, kgain, telemetry), _accumulate)
+    job.skipping.tell(job.frames)
+    stacks = planned.stacks
     frame = FramePixels.of(job, stacks[0].frames[0].record.shape, telemetry)
-    scales = [to_em_electrons(stack, kgain) for stack in stacks]
-    jobs = jobs_of(stacks, scales, job.mask, area)
-
     fits, stores, figures = [], [], []
-    for parity in (0, 1):
-        store, sums = accumulate_stacks([_half(j, parity) for j in jobs], job.executor)
+    for store, sums in halves:
         fit, _ = fit_pooled(store, stacks, True, frame.imaging, frame.skip, job.executor)
         fits.append(fit)
         stores.append(store)
@@ -255,6 +256,41 @@ def check_darks(
         words=words
         or ("The errors can be believed: nothing in these frames speaks against them.",),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Stacks, and the work that their halves are: first the even, then the odd frames."""
+
+    stacks: list[Stack]
+    jobs: list[StackJob]
+
+
+def _plan(job: Setting, kgain: float | None, telemetry: slice) -> _Plan:
+    """What the headers decide."""
+    stacks = group_stacks(job.inputs)
+    check_frames(stacks)
+    check_campaign(stacks, kgain, min_frames=2)
+    check_shape(stacks, job.arrtype, job.regions)
+    warn_unknown_unit(stacks, "EM electrons")
+    for stack in stacks:
+        if len(stack.frames) < 4:
+            raise InputError(
+                f"{stack} has {len(stack.frames)} frames; to compare odd with even ones every "
+                "stack needs at least 4"
+            )
+    area = figure_area(job.arrtype, job.regions, telemetry)
+    scales = [to_em_electrons(stack, kgain) for stack in stacks]
+    jobs = jobs_of(stacks, scales, job.mask, area)
+    return _Plan(stacks, [_half(each, parity) for parity in (0, 1) for each in jobs])
+
+
+def _accumulate(planned: _Plan, executor: Executor) -> list[tuple[StackStore, list[StackSums]]]:
+    """Moments of both halves."""
+    count = len(planned.stacks)
+    return [
+        accumulate_stacks(jobs, executor) for jobs in (planned.jobs[:count], planned.jobs[count:])
+    ]
 
 
 def _half(job: StackJob, parity: int) -> StackJob:

@@ -16,6 +16,7 @@ __all__ = [
     "InputTypeError",
     "MissingKeywordError",
     "NoImageError",
+    "UnreadableFrameError",
 ]
 
 
@@ -33,6 +34,26 @@ class ClusterError(EmdarksError, ConnectionError):
 
 class NoImageError(InputError):
     """A FITS file without an image where a frame has one."""
+
+
+class UnreadableFrameError(InputError):
+    """A file whose headers were read, and whose pixels cannot be.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    reason : str
+        What is wrong; the message is both.
+    """
+
+    def __init__(self, path: str, reason: str):
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}: {self.args[1]}"
 
 
 class InputTypeError(EmdarksError, TypeError):

@@ -160,7 +160,7 @@ def inspect(
         from emdarks.inspection import inspect_campaign
 
         picture = plot and Path(str(talk.target(plot, "levels.png", overwrite)))
-        dataset = select_frames(frames, camera, wanted)
+        dataset = select_frames(frames, camera, wanted, skip_bad_frames=True)
         with talk.streaming(
             "inspecting", len(dataset), threads, "judging", dask, checkpoint
         ) as executor:

@@ -12,6 +12,8 @@ from emdarks.cli.options import (
     KGain,
     MaskBits,
     Params,
+    SkipBad,
+    SkipShare,
     ThreadCount,
     Where,
     conditions,
@@ -28,6 +30,8 @@ def check(
     params: Params = None,
     kgain: KGain = None,
     mask_bits: MaskBits = None,
+    skip_bad_frames: SkipBad = False,
+    skip_share: SkipShare = 0.1,
     threads: ThreadCount = None,
     dask: DaskAddress = None,
     checkpoint: CheckpointFolder = None,
@@ -43,7 +47,7 @@ def check(
         from emdarks.cli.tables import check_table
         from emdarks.frames import select_frames
 
-        dataset = select_frames(frames, camera, wanted)
+        dataset = select_frames(frames, camera, wanted, skip_bad_frames=skip_bad_frames)
         with talk.streaming(
             "reading", len(dataset), threads, "fitting", dask, checkpoint
         ) as executor:
@@ -53,6 +57,8 @@ def check(
                 camera=camera,
                 kgain=kgain,
                 mask_bits=mask_bits,
+                skip_bad_frames=skip_bad_frames,
+                skip_share=skip_share,
                 executor=executor,
             )
         if as_json:

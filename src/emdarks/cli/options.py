@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,11 +21,27 @@ __all__ = [
     "Output",
     "Overwrite",
     "Params",
+    "SkipBad",
+    "SkipShare",
     "ThreadCount",
     "Where",
     "conditions",
     "detector_params",
 ]
+
+
+def output_path(text: str) -> str:
+    """The file or folder named, or a URL; a slash at the end means a folder, which must be there.
+
+    Of a URL only a store knows whether it is; it makes its folders itself.
+    """
+    from emdarks.fitsio import is_url, local_path
+
+    path = local_path(text) or text
+    if not is_url(path) and path.endswith(("/", os.sep)) and not Path(path).is_dir():
+        raise typer.BadParameter(f"{text}: no such folder; create it first")
+    return text
+
 
 Frames = Annotated[
     list[str],
@@ -40,6 +57,8 @@ Output = Annotated[
     typer.Option(
         "--output",
         "-o",
+        parser=output_path,
+        metavar="PATH",
         help="File to write, or a folder (documented file name); or a URL, a folder with / at "
         "its end.",
         show_default=False,
@@ -78,6 +97,22 @@ MaskBits = Annotated[
 ]
 ThreadCount = Annotated[
     int | None, typer.Option("--threads", min=1, help="Threads; default: all cores.")
+]
+SkipBad = Annotated[
+    bool,
+    typer.Option(
+        "--skip-bad-frames", help="Leave out frames that cannot be used; the product lists them."
+    ),
+]
+SkipShare = Annotated[
+    float,
+    typer.Option(
+        "--skip-share",
+        min=0.0,
+        max=0.99,
+        metavar="SHARE",
+        help="With --skip-bad-frames: refuse where a larger share of the frames is bad.",
+    ),
 ]
 DaskAddress = Annotated[
     str | None,

@@ -21,6 +21,8 @@ from emdarks.cli.options import (
     Output,
     Overwrite,
     Params,
+    SkipBad,
+    SkipShare,
     ThreadCount,
     Where,
     conditions,
@@ -69,6 +71,8 @@ def noisemaps(
     params: Params = None,
     kgain: KGain = None,
     mask_bits: MaskBits = None,
+    skip_bad_frames: SkipBad = False,
+    skip_share: SkipShare = 0.1,
     threads: ThreadCount = None,
     dask: DaskAddress = None,
     checkpoint: CheckpointFolder = None,
@@ -93,8 +97,9 @@ def noisemaps(
         from emdarks.frames import camera_named_in, select_frames
         from emdarks.products.header import product_name
 
-        dataset = select_frames(frames, camera, wanted)
+        dataset = select_frames(frames, camera, wanted, skip_bad_frames=skip_bad_frames)
         path = talk.target(output, product_name(dataset.frames[-1].filename, "_dnm_cal"), overwrite)
+        talk.spare_inputs(path, dataset)
         with talk.streaming(
             "reading", len(dataset), threads, "fitting", dask, checkpoint
         ) as executor:
@@ -107,6 +112,8 @@ def noisemaps(
                 camera=camera,
                 kgain=kgain,
                 mask_bits=mask_bits,
+                skip_bad_frames=skip_bad_frames,
+                skip_share=skip_share,
                 gain_error=gain_error,
                 screen=screen,
                 executor=executor,
@@ -119,7 +126,8 @@ def noisemaps(
         talk.result(
             {
                 "noise_maps": str(path),
-                "frames": len(dataset),
+                "frames": len(maps.hdu_list["INPUTS"].data),
+                "skipped_frames": int(header.get("NSKIPPED", 0)),
                 "stacks": len(maps.hdu_list["STACKS"].data),
                 "estimator": estimator.value,
                 "mean_fpn_e": header["FPN_IMM"],
@@ -151,6 +159,8 @@ def dark(
     params: Params = None,
     kgain: KGain = None,
     mask_bits: MaskBits = None,
+    skip_bad_frames: SkipBad = False,
+    skip_share: SkipShare = 0.1,
     threads: ThreadCount = None,
     dask: DaskAddress = None,
     checkpoint: CheckpointFolder = None,
@@ -167,8 +177,10 @@ def dark(
         from emdarks.frames import select_frames
         from emdarks.products.header import product_name
 
-        dataset = _chosen(select_frames(frames, camera, wanted), camera, gain, exptime, kgain)
+        found = select_frames(frames, camera, wanted, skip_bad_frames=skip_bad_frames)
+        dataset = _chosen(found, camera, gain, exptime, kgain, skip_bad_frames)
         path = talk.target(output, product_name(dataset.frames[-1].filename, "_drk_cal"), overwrite)
+        talk.spare_inputs(path, dataset)
         with talk.streaming(
             "reading", len(dataset), threads, "combining", dask, checkpoint
         ) as executor:
@@ -180,10 +192,13 @@ def dark(
                 camera=camera,
                 kgain=kgain,
                 mask_bits=mask_bits,
+                skip_bad_frames=skip_bad_frames,
+                skip_share=skip_share,
                 executor=executor,
             )
         product.save(path.parent, path.name)
-        talk.result(_dark_result(product, path), as_json)
+        skipped = {"skipped_frames": int(product.ext_hdr.get("NSKIPPED", 0))}
+        talk.result(_dark_result(product, path) | skipped, as_json)
 
 
 def _chosen(
@@ -192,21 +207,29 @@ def _chosen(
     gain: float | None,
     exptime: float | None,
     kgain: float | None,
+    skip_bad_frames: bool,
 ) -> Any:
     """Those frames of a dataset that have the EM gain and exposure time asked for."""
     from emdarks.cameras import load_camera
-    from emdarks.errors import InputError
-    from emdarks.frames import camera_named_in, frame_inputs
+    from emdarks.errors import EmdarksError, InputError
+    from emdarks.frames import BadFrame, camera_named_in, frame_inputs
 
     if gain is None and exptime is None:
         return dataset
-    inputs = frame_inputs(dataset, load_camera(camera or camera_named_in(dataset)), kgain)
-    chosen = [
-        i
-        for i, record in enumerate(item.record for item in inputs)
-        if (gain is None or math.isclose(record.commanded_gain, gain))
-        and (exptime is None or math.isclose(record.exposure_time, exptime, rel_tol=1e-6))
-    ]
+    known = load_camera(camera or camera_named_in(dataset))
+    chosen = []
+    for i, frame in enumerate(dataset):
+        try:
+            record = frame_inputs([frame], known, kgain)[0].record
+        except EmdarksError as error:
+            if not skip_bad_frames:
+                raise
+            dataset.skipped += (BadFrame.of(frame.filepath, error),)
+            continue
+        if (gain is None or math.isclose(record.commanded_gain, gain)) and (
+            exptime is None or math.isclose(record.exposure_time, exptime, rel_tol=1e-6)
+        ):
+            chosen.append(i)
     if not chosen:
         raise InputError(
             f"none of the {len(dataset)} frames has the gain and time asked for; "

@@ -16,8 +16,11 @@ from emdarks.cli.options import (
     MaskBits,
     Overwrite,
     Params,
+    SkipBad,
+    SkipShare,
     ThreadCount,
     detector_params,
+    output_path,
 )
 
 __all__ = ["report"]
@@ -34,10 +37,12 @@ def report(
         ),
     ],
     output: Annotated[
-        Path,
+        str,
         typer.Option(
             "--output",
             "-o",
+            parser=output_path,
+            metavar="PATH",
             help="File to write, or a folder: PRODUCT_report.html, campaign_report.html.",
             show_default=False,
         ),
@@ -68,6 +73,8 @@ def report(
     params: Params = None,
     kgain: KGain = None,
     mask_bits: MaskBits = None,
+    skip_bad_frames: SkipBad = False,
+    skip_share: SkipShare = 0.1,
     threads: ThreadCount = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -86,11 +93,11 @@ def report(
 
         named, campaign = select_products(products)
         files = _reportable(named, bool(campaign))
-        paths = _targets(output, files, bool(campaign), overwrite)
+        paths = _targets(Path(output), files, bool(campaign), overwrite)
         subjects: list[Any] = [*files]
         if campaign:
-            subjects.append(select_frames(campaign, camera))
-        checked = select_frames(frames, camera) if frames else None
+            subjects.append(select_frames(campaign, camera, skip_bad_frames=True))
+        checked = select_frames(frames, camera, skip_bad_frames=skip_bad_frames) if frames else None
         pages = [
             report_on(
                 subject,
@@ -101,6 +108,8 @@ def report(
                 camera=camera,
                 kgain=kgain,
                 mask_bits=mask_bits,
+                skip_bad_frames=skip_bad_frames,
+                skip_share=skip_share,
                 detector_params=detector_params(params),
                 executor=Threads(threads),
             )

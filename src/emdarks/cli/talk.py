@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
@@ -49,6 +49,7 @@ __all__ = [
     "say_more",
     "set_loudness",
     "show",
+    "spare_inputs",
     "spoken",
     "streaming",
     "target",
@@ -386,11 +387,17 @@ def target(output: str | Path, documented_name: str, overwrite: bool) -> Target:
         output = str(local_path(output))
     output = Path(output)
     path = output / documented_name if output.is_dir() else output
+    try:
+        exists = path.exists()
+    except OSError as error:  # a name that is too long, for one
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); give another name with -o"
+        ) from None
     if not path.parent.is_dir():
         raise InputError(f"{path.parent}: no such folder; create it first")
     if not os.access(path.parent, os.W_OK):
         raise InputError(f"{path.parent}: is not writable")
-    if path.exists() and not overwrite:
+    if exists and not overwrite:
         raise InputError(f"{path}: exists; choose another name or give --overwrite")
     return Target(str(path.parent), path.name)
 
@@ -403,3 +410,24 @@ def _remote_target(url: str, documented_name: str, overwrite: bool) -> Target:
     if not overwrite and exists(str(made)):
         raise InputError(f"{made}: exists; choose another name or give --overwrite")
     return made
+
+
+def spare_inputs(target: Target, frames: Iterable[Any]) -> None:
+    """Refuse to write over a frame that the product is to be made of.
+
+    Raises
+    ------
+    InputError
+        The file is one of the frames, by whatever way it is named.
+    """
+    from emdarks.fitsio import is_url
+
+    named = str(target)
+    files = [str(frame.filepath) for frame in frames if frame.filename]
+    if is_url(named):
+        taken = named in files
+    else:
+        path = Path(named)
+        taken = path.exists() and any(not is_url(f) and path.samefile(f) for f in files)
+    if taken:
+        raise InputError(f"{target}: is one of the frames; choose another name for the output")

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from emdarks.cameras import Camera
 from emdarks.darks.campaign import check_campaign, design
+from emdarks.darks.careful import stream
 from emdarks.darks.fitting import Fit, bands, fit_reference
 from emdarks.darks.options import Setting, choose, setting
 from emdarks.darks.pooled import PooledNoise, fit_pooled
@@ -24,11 +25,14 @@ from emdarks.darks.statistics import (
 )
 from emdarks.detector import Regions, imaging_area_geom, region_slices
 from emdarks.errors import GeometryError, InputError
-from emdarks.execution import Executor
+from emdarks.execution import Executor, StackJob
+from emdarks.fitsio import ascii_text
+from emdarks.frames.skipping import SKIP_SHARE
 from emdarks.kernels.screen import KEPT
 from emdarks.kernels.statistics import remove_dark_current, stack_sums
 from emdarks.products import DetectorNoiseMaps
 from emdarks.products.noisemaps import PLANES
+from emdarks.products.provenance import record_skipped
 from emdarks.products.writing import MapsContent, StackRow, noise_maps
 from emdarks.stacks import (
     Screening,
@@ -45,8 +49,7 @@ from emdarks.stacks import (
     product_cards,
     to_em_electrons,
 )
-from emdarks.stacks.advice import warn_few_frames, warn_temperature, warn_unflagged
-from emdarks.stacks.units import warn_unknown_unit
+from emdarks.stacks.advice import warn_few_frames, warn_headers, warn_pixels
 
 __all__ = ["FramePixels", "calibrate_darks_lsq"]
 
@@ -69,6 +72,8 @@ def calibrate_darks_lsq(
     gain_tolerance: float = 0.05,
     gain_error: float = 0.0,
     screen: bool = False,
+    skip_bad_frames: bool = False,
+    skip_share: float = SKIP_SHARE,
     executor: Executor | None = None,
 ) -> DetectorNoiseMaps:
     """Fit fixed-pattern noise F, clock-induced charge C and dark current D of every pixel.
@@ -112,6 +117,12 @@ def calibrate_darks_lsq(
         Take out samples that no clean pixel reaches, such as unflagged cosmic rays: see
         `emdarks.kernels.screen`. Needs 48 bytes more a pixel while a stack is
         accumulated. The number of rejected samples is kept in the HDU ``REJECTED``.
+    skip_bad_frames : bool
+        Leave out frames that make the product wrong or cannot be read, also where that turns
+        out while their pixels are read; the product is that of the other frames, and lists
+        them in its HDU ``SKIPPED``. By default the first of them is an error.
+    skip_share : float
+        Share of all frames that may be left out.
     executor : Executor, optional
         Who computes; the threads of this process by default.
 
@@ -151,22 +162,31 @@ def calibrate_darks_lsq(
         raise InputError("gain_error adds to the errors of the pooled estimator only")
     for name in nonnegative:
         choose("nonnegative", name, PLANES)
-    job = setting(dataset, camera, detector_regions, executor, mask_bits, kgain)
-    stacks = group_stacks(job.inputs, gain_tolerance)
-    check_frames(stacks)
-    check_campaign(stacks, kgain, min_frames=2 if estimator == "reference" else 1)
-    check_shape(stacks, job.arrtype, job.regions)
+    job = setting(
+        dataset,
+        camera,
+        detector_regions,
+        executor,
+        mask_bits,
+        kgain,
+        gain_tolerance,
+        skip_bad_frames,
+        skip_share,
+    )
     telemetry = job.telemetry(detector_params)
-    area = figure_area(job.arrtype, job.regions, telemetry)
-    scales = [to_em_electrons(stack, kgain) for stack in stacks]
-    warn_unknown_unit(stacks, "EM electrons")
-    warn_temperature(stacks)
-    warn_few_frames(stacks)
 
-    jobs = jobs_of(stacks, scales, job.mask, area, KEPT if screen else 0)
-    screenings = [_screening(stack, job.camera) for stack in stacks] if screen else None
-    store, sums = accumulate_stacks(jobs, job.executor, screenings)
-    warn_unflagged(stacks, [stack.figures for stack in sums])
+    def plan(job: Setting) -> _Plan:
+        stacks = group_stacks(job.inputs, gain_tolerance)
+        check_frames(stacks)
+        check_campaign(stacks, kgain, min_frames=2 if estimator == "reference" else 1)
+        return _Plan.of(job, stacks, kgain, telemetry, screen)
+
+    job, planned, (store, sums) = stream(
+        job, plan, lambda made, executor: accumulate_stacks(made.jobs, executor, made.screenings)
+    )
+    stacks = planned.stacks
+    warn_pixels(stacks, [stack.figures for stack in sums])
+    job.skipping.tell(job.frames)
 
     frame = FramePixels.of(job, stacks[0].frames[0].record.shape, telemetry)
     if estimator == "reference":
@@ -182,7 +202,7 @@ def calibrate_darks_lsq(
         job.inputs,
         job.camera.header_rules,
         {
-            "CAMERA": (job.camera.name, "camera by which headers were read"),
+            "CAMERA": (ascii_text(job.camera.name), "camera by which headers were read"),
             "ESTIMATR": (estimator, "how the maps were estimated"),
             "WEIGHTED": (weighting, "stacks weighted in the fit"),
             "NONNEG": (",".join(nonnegative), "negative values became 0"),
@@ -194,7 +214,36 @@ def calibrate_darks_lsq(
     maps.ext_hdr.update({**cards, **k_gain_card(stacks, kgain)})
     for line in (*bias_history(stacks[0], job.camera), *_offset_history(job, frame)):
         maps.ext_hdr["HISTORY"] = line
+    record_skipped(maps, job.skipping.bad)
     return maps
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What the headers decide: stacks, and the work that they are."""
+
+    stacks: list[Stack]
+    jobs: list[StackJob]
+    screenings: list[Screening] | None
+
+    @classmethod
+    def of(
+        cls,
+        job: Setting,
+        stacks: list[Stack],
+        kgain: float | None,
+        telemetry: slice,
+        screen: bool,
+    ) -> _Plan:
+        """Plan to stream these stacks."""
+        check_shape(stacks, job.arrtype, job.regions)
+        area = figure_area(job.arrtype, job.regions, telemetry)
+        scales = [to_em_electrons(stack, kgain) for stack in stacks]
+        warn_headers(stacks, "EM electrons")
+        warn_few_frames(stacks)
+        jobs = jobs_of(stacks, scales, job.mask, area, KEPT if screen else 0)
+        screenings = [_screening(stack, job.camera) for stack in stacks] if screen else None
+        return cls(stacks, jobs, screenings)
 
 
 def _offset_history(job: Setting, frame: FramePixels) -> list[str]:

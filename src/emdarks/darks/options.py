@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from emdarks.cameras import Camera, load_camera
 from emdarks.detector import Regions
-from emdarks.errors import InputError
+from emdarks.errors import EmdarksError, InputError
 from emdarks.execution import Executor, Threads
 from emdarks.flags import ALL_BITS
-from emdarks.frames import FrameInput, camera_named_in, frame_inputs
+from emdarks.frames import FrameInput, camera_named_in, frame_inputs, frames_of
+from emdarks.frames.skipping import SKIP_SHARE, BadFrame, Skipping
 from emdarks.stacks import telemetry_slice
+from emdarks.stacks.suspects import misfits, unlike
 
 __all__ = ["Setting", "check_k_gain", "choose", "mask_of", "setting"]
 
@@ -27,6 +29,16 @@ class Setting:
     regions: Regions
     executor: Executor
     mask: int
+    skipping: Skipping = field(default_factory=Skipping)
+
+    @property
+    def frames(self) -> int:
+        """All frames, those left out included."""
+        return len(self.inputs) + len(self.skipping.bad)
+
+    def without(self, bad: Iterable[FrameInput]) -> Setting:
+        """The same without some frames."""
+        return replace(self, inputs=_others(self.inputs, bad))
 
     def telemetry(self, detector_params: Any) -> slice:
         """Telemetry rows: those of detector parameters, else the camera's."""
@@ -92,12 +104,54 @@ def setting(
     executor: Executor | None,
     mask_bits: int | None,
     kgain: float | None,
+    gain_tolerance: float = 0.05,
+    skip_bad_frames: bool = False,
+    skip_share: float = SKIP_SHARE,
 ) -> Setting:
-    """Put a caller's arguments together and prepare the frames; reads headers at most."""
+    """Put a caller's arguments together and prepare the frames; reads headers at most.
+
+    Frames that cannot be used are left out where that is asked for; else those that nothing
+    else would notice are refused.
+    """
     mask = mask_of(mask_bits)
     check_k_gain(kgain)
     chosen = load_camera(camera or camera_named_in(dataset))
-    inputs = frame_inputs(dataset, chosen, kgain)
+    skipping = Skipping(skip_bad_frames, skip_share, getattr(dataset, "skipped", ()))
+    if skip_bad_frames:
+        inputs = _usable(dataset, chosen, kgain, gain_tolerance, skipping)
+    else:
+        inputs = frame_inputs(dataset, chosen, kgain)
+        frames = len(inputs) + len(skipping.bad)
+        skipping.check(frames)
+        skipping.leave_out([BadFrame(i.record.name, why) for i, why in unlike(inputs)], frames)
     chosen = chosen.fitted_to(inputs[0].record.shape)
     regions = chosen.regions if detector_regions is None else detector_regions
-    return Setting(inputs, chosen, regions, executor or Threads(), mask)
+    return Setting(inputs, chosen, regions, executor or Threads(), mask, skipping)
+
+
+def _usable(
+    dataset: Any, camera: Camera, kgain: float | None, gain_tolerance: float, skipping: Skipping
+) -> list[FrameInput]:
+    """Frames that headers say nothing against; the others are left out."""
+    inputs: list[FrameInput] = []
+    bad: list[BadFrame] = []
+    frames = frames_of(dataset)
+    for frame in frames:
+        try:
+            inputs += frame_inputs([frame], camera, kgain)
+        except EmdarksError as error:
+            path = str(getattr(frame, "filepath", None) or getattr(frame, "filename", "a frame"))
+            bad.append(BadFrame.of(path, error))
+    total = len(frames) + len(skipping.bad)
+    skipping.leave_out(bad, total)
+    for judge in (unlike, lambda items: misfits(items, kgain, gain_tolerance)):
+        found = judge(inputs)
+        skipping.leave_out([BadFrame(item.record.name, why) for item, why in found], total)
+        inputs = _others(inputs, [item for item, _ in found])
+    return inputs
+
+
+def _others(inputs: Sequence[FrameInput], bad: Iterable[FrameInput]) -> list[FrameInput]:
+    """All but some; frames in memory have no names to tell them by."""
+    gone = {id(item) for item in bad}
+    return [item for item in inputs if id(item) not in gone]

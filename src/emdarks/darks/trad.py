@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from emdarks.cameras import Camera
+from emdarks.darks.careful import stream
 from emdarks.darks.mean_errors import ESTIMATORS, mean_errors
 from emdarks.darks.options import Setting, choose, setting
 from emdarks.detector import Regions, imaging_area_geom, region_slices
 from emdarks.errors import InputError
-from emdarks.execution import Executor
+from emdarks.execution import Executor, StackJob
+from emdarks.fitsio import ascii_text
+from emdarks.frames.skipping import SKIP_SHARE
 from emdarks.kernels.moments import Moments
 from emdarks.products import Dark
 from emdarks.products.header import merge_headers, stamp
-from emdarks.products.provenance import input_names, name_inputs
+from emdarks.products.provenance import input_names, name_inputs, record_skipped
 from emdarks.stacks import (
     Stack,
     bias_history,
@@ -30,8 +34,7 @@ from emdarks.stacks import (
     product_cards,
     to_detected_electrons,
 )
-from emdarks.stacks.advice import warn_temperature, warn_unflagged
-from emdarks.stacks.units import warn_unknown_unit
+from emdarks.stacks.advice import warn_headers, warn_pixels
 
 __all__ = ["build_trad_dark"]
 
@@ -49,6 +52,8 @@ def build_trad_dark(
     kgain: float | None = None,
     mask_bits: int | None = None,
     gain_tolerance: float = 0.05,
+    skip_bad_frames: bool = False,
+    skip_share: float = SKIP_SHARE,
     executor: Executor | None = None,
 ) -> Dark:
     """Average one stack of dark frames into a master dark.
@@ -82,6 +87,12 @@ def build_trad_dark(
         Flag bits that mark a sample as bad; all by default.
     gain_tolerance : float
         Largest relative spread of measured gains.
+    skip_bad_frames : bool
+        Leave out frames that make the product wrong or cannot be read, also where that turns
+        out while their pixels are read; the product is that of the other frames, and lists
+        them in its HDU ``SKIPPED``. By default the first of them is an error.
+    skip_share : float
+        Share of all frames that may be left out.
     executor : Executor, optional
         Who computes; the threads of this process by default.
 
@@ -112,20 +123,28 @@ def build_trad_dark(
     ((32, 29), 'detected electron')
     """
     choose("estimator", estimator, ESTIMATORS)
-    job = setting(dataset, camera, detector_regions, executor, mask_bits, kgain)
-    stacks = group_stacks(job.inputs, gain_tolerance)
-    check_frames(stacks)
-    stack = _only_stack(stacks)
-    check_stack(stack, kgain)
-    check_shape([stack], job.arrtype, job.regions)
+    job = setting(
+        dataset,
+        camera,
+        detector_regions,
+        executor,
+        mask_bits,
+        kgain,
+        gain_tolerance,
+        skip_bad_frames,
+        skip_share,
+    )
     telemetry = job.telemetry(detector_params)
-    area = figure_area(job.arrtype, job.regions, telemetry)
-    warn_unknown_unit([stack], "detected electrons")
-    warn_temperature([stack])
-    scales = to_detected_electrons(stack, kgain)
 
-    sums = job.executor.sums(jobs_of([stack], [scales], job.mask, area)[0])
-    warn_unflagged([stack], [sums.figures])
+    def plan(job: Setting) -> _Plan:
+        stacks = group_stacks(job.inputs, gain_tolerance)
+        check_frames(stacks)
+        return _Plan.of(job, _only_stack(stacks), kgain, telemetry)
+
+    job, planned, sums = stream(job, plan, lambda made, executor: executor.sums(made.jobs[0]))
+    stack = planned.stack
+    warn_pixels([stack], [sums.figures])
+    job.skipping.tell(job.frames)
 
     err = _errors(sums.moments, stack, job, telemetry, estimator)
     planes = _planes(sums.moments, err, stack, telemetry)
@@ -133,7 +152,27 @@ def build_trad_dark(
         section = region_slices(job.arrtype, "image", job.regions)
         data, err_plane, dq = (np.ascontiguousarray(plane[section]) for plane in planes)
         planes = data, err_plane, dq
-    return _product(planes, job, stack, kgain)
+    dark = _product(planes, job, stack, kgain)
+    record_skipped(dark, job.skipping.bad)
+    return dark
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What the headers decide: the stack, and the work that it is."""
+
+    stack: Stack
+    jobs: list[StackJob]
+
+    @classmethod
+    def of(cls, job: Setting, stack: Stack, kgain: float | None, telemetry: slice) -> _Plan:
+        """Plan to stream this stack."""
+        check_stack(stack, kgain)
+        check_shape([stack], job.arrtype, job.regions)
+        area = figure_area(job.arrtype, job.regions, telemetry)
+        warn_headers([stack], "detected electrons")
+        scales = to_detected_electrons(stack, kgain)
+        return cls(stack, jobs_of([stack], [scales], job.mask, area))
 
 
 def _only_stack(stacks: list[Stack]) -> Stack:
@@ -189,7 +228,7 @@ def _product(planes: tuple[Array, ...], job: Setting, stack: Stack, kgain: float
     ext["EXPTIME"], ext["EMGAIN_C"] = stack.exposure_time, stack.commanded_gain
     ext["KGAINPAR"] = stack.k_gain
     ext["IS_SYNTH"] = 0
-    ext["CAMERA"] = (job.camera.name, "camera by which headers were read")
+    ext["CAMERA"] = (ascii_text(job.camera.name), "camera by which headers were read")
     ext.update({**product_cards(stack, job.camera), **k_gain_card([stack], kgain)})
     names = input_names(job.inputs)
     name_inputs(ext, names, len(job.inputs))

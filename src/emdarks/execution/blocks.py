@@ -47,6 +47,8 @@ Array = npt.NDArray[Any]
 T = TypeVar("T")
 
 BLOCK_FRAMES = 128
+#: Scatter within a frame, relative to its level, below which it holds no noise.
+_NO_SCATTER = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,9 @@ class FrameFigures:
         Mean of the good samples in the reliable prescan columns.
     masked, saturated : float
         Shares of the imaging area.
+    not_finite : int
+        Samples of the rows of the imaging area, prescan included, that are no numbers, or have
+        errors that are none.
     content : str
         Fingerprint of the pixel values; equal for copies of a frame.
     """
@@ -177,7 +182,13 @@ class FrameFigures:
     prescan_level: float
     masked: float
     saturated: float
+    not_finite: int
     content: str
+
+    @property
+    def noiseless(self) -> bool:
+        """Whether all good pixels are the same but for rounding."""
+        return self.scatter <= _NO_SCATTER * abs(self.level)
 
     @classmethod
     def from_rows(cls, figures: Array, rows: tuple[int, int]) -> FrameFigures:
@@ -194,6 +205,7 @@ class FrameFigures:
             prescan_level=float(sums["prescan_sum"] / prescan) if prescan else float("nan"),
             masked=float(sums["masked"] / pixels),
             saturated=float(sums["saturated"] / pixels),
+            not_finite=int(sums["not_finite"]),
             content=hashlib.blake2b(content.tobytes(), digest_size=8).hexdigest(),
         )
 

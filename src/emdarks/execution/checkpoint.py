@@ -21,7 +21,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -53,7 +53,9 @@ Spec = dict[str, Any]
 _Signature = tuple[str, int, int]
 
 #: Version of the files; those of another are not understood.
-FORMAT = 1
+FORMAT = 2
+#: Figures of a frame that are numbers.
+_NUMBERS = tuple(field.name for field in fields(FrameFigures) if field.name != "content")
 _ENDING = ".block.npz"
 _MARK = "emdarks-checkpoint"
 # Nobody writes one file for so long, s.
@@ -287,7 +289,9 @@ def _arrays(spec: Spec, sums: StackSums) -> dict[str, Array]:
         arrays["err2"] = None
     return {
         "spec": np.frombuffer(json.dumps(spec).encode(), np.uint8),
-        "figures": np.array([astuple(figure)[:-1] for figure in sums.figures], np.float64),
+        "figures": np.array(
+            [[getattr(figure, name) for name in _NUMBERS] for figure in sums.figures], np.float64
+        ),
         "contents": np.array([figure.content for figure in sums.figures], "U16"),
         **{name: array for name, array in arrays.items() if array is not None},
     }
@@ -302,11 +306,14 @@ def _load(path: Path, spec: Spec, into: Moments) -> StackSums:
         into.take(Moments(**planes, has_errors=planes["err2"] is not None))
         numbers: list[list[float]] = stored["figures"].tolist()
         contents: list[str] = stored["contents"].tolist()
-    figures = tuple(
-        FrameFigures(*map(float, row), content=content)  # type: ignore[misc, arg-type]
-        for row, content in zip(numbers, contents, strict=True)
-    )
+    figures = tuple(_figures(row, content) for row, content in zip(numbers, contents, strict=True))
     return StackSums(into, figures, 0)
+
+
+def _figures(numbers: Sequence[float], content: str) -> FrameFigures:
+    values: dict[str, Any] = dict(zip(_NUMBERS, numbers, strict=True))
+    values["not_finite"] = int(values["not_finite"])
+    return FrameFigures(**values, content=content)
 
 
 def _read_spec(stored: Any) -> Spec:

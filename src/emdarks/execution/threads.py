@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.errors import InputError
+from emdarks.errors import UnreadableFrameError
 from emdarks.execution.ahead import ReadAhead
 from emdarks.execution.blocks import (
     BLOCK_FRAMES,
@@ -58,6 +58,16 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _files_at_a_time() -> int:
+    """Half of the files that this process may have open, where the system says."""
+    try:
+        import resource
+    except ImportError:
+        return BLOCK_FRAMES
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return BLOCK_FRAMES if limit == resource.RLIM_INFINITY else max(1, limit // 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +164,7 @@ class Threads(Executor):
         self.progress = progress
         self.threads = threads or available_cores()
         self._run_pixels = run_pixels
-        self._batch_files = batch_files
+        self._batch_files = min(batch_files, _files_at_a_time())
         self._spare: list[Moments] = []
         # Memory that was touched once is used again: rooms of threads, and open sums.
         self._rooms: dict[Any, list[tuple[Scratch, OpenSums]]] = {}
@@ -272,7 +282,7 @@ class Threads(Executor):
                 rooms.put((scratch, run))
             if failed >= 0:
                 path = part.group.raw[failed].path
-                raise InputError(f"{path}: ended while its pixels were read")
+                raise UnreadableFrameError(path, "ended while its pixels were read")
             return bool(has_errors)
 
         if any(self.map(add, self._bands(block.shape))):

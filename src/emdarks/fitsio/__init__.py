@@ -8,10 +8,11 @@ from astropy.io.fits import HDUList, Header, ImageHDU, PrimaryHDU
 
 from emdarks.fitsio.cards import Cards
 from emdarks.fitsio.layout import FileLayout, PlaneLayout, read_plane, scan_file
-from emdarks.fitsio.remote import RemoteFile, is_url, join, list_files, local_path
+from emdarks.fitsio.remote import RemoteFile, is_url, join, list_files, local_path, shown
 from emdarks.fitsio.scan import Scanner
 from emdarks.fitsio.write import (
     PART,
+    ascii_text,
     from_bytes,
     image_hdu,
     table_hdu,
@@ -31,6 +32,7 @@ __all__ = [
     "PrimaryHDU",
     "RemoteFile",
     "Scanner",
+    "ascii_text",
     "from_bytes",
     "image_hdu",
     "is_url",
@@ -39,6 +41,7 @@ __all__ = [
     "local_path",
     "read_plane",
     "scan_file",
+    "shown",
     "table_hdu",
     "to_bytes",
     "whole_file",

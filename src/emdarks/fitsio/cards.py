@@ -8,6 +8,7 @@ parsed (by astropy) when its value is asked for.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -21,14 +22,50 @@ _WIDTH = 80
 _COMMENTARY = frozenset({"", "COMMENT", "HISTORY"})
 
 
+#: Other bytes than printable ASCII become question marks.
+_PRINTABLE = bytes(byte if 32 <= byte < 127 else ord("?") for byte in range(256))
+_BEGUN = re.compile(r"(?:[^ =]{1,8} *= |HIERARCH [^=]*= |CONTINUE) *'.*&' *(?:/.*)?")
+_CONTINUED = re.compile(r"CONTINUE *'.*' *(?:/.*)?")
+
+
+def _goes_on(text: str, card: str) -> bool:
+    """Whether a CONTINUE card goes on with the text of the card before."""
+    return bool(_BEGUN.fullmatch(text) and _CONTINUED.fullmatch(card))
+
+
+def _comment(text: str) -> str:
+    return f"COMMENT {text[: _WIDTH - 8]}".ljust(_WIDTH)
+
+
+def _mended(card: Any) -> str:
+    try:
+        return str(card)
+    except (fits.VerifyError, ValueError):
+        return _comment(f"{card.keyword} is damaged")
+
+
+@lru_cache(maxsize=8192)
+def _is_readable(text: str) -> bool:
+    card = fits.Card.fromstring(text)
+    try:
+        card.verify("silentfix+ignore")
+        _ = card.value, str(card)
+    except (fits.VerifyError, ValueError):
+        return False
+    return True
+
+
 @lru_cache(maxsize=8192)
 def _value(text: str) -> Any:
     card = fits.Card.fromstring(text)
     try:
-        value = card.value
-    except fits.VerifyError:  # not as the standard has it, like 12:30:00 without quotes
-        card.verify("silentfix+ignore")
-        value = card.value
+        try:
+            value = card.value
+        except fits.VerifyError:  # not as the standard has it, like 12:30:00 without quotes
+            card.verify("silentfix+ignore")
+            value = card.value
+    except (fits.VerifyError, ValueError):  # beyond repair: the text as it stands there
+        return text[10:].strip()
     return None if isinstance(value, fits.card.Undefined) else value
 
 
@@ -38,7 +75,7 @@ def _hierarch_keyword(text: str) -> str:
 
 
 def _keyword(text: str) -> str:
-    return _hierarch_keyword(text) if text.startswith("HIERARCH ") else text[:8].rstrip()
+    return _hierarch_keyword(text) if text.startswith("HIERARCH ") else text[:8].rstrip().upper()
 
 
 @lru_cache(maxsize=256)
@@ -65,15 +102,18 @@ class Cards(Mapping[str, Any]):
     @classmethod
     def from_bytes(cls, block: bytes) -> Cards:
         """Cut a header as it stands in a file, padding included, into cards."""
-        # Other bytes than ASCII become question marks, as astropy reads them.
-        text = block.decode("ascii", errors="replace").replace("\ufffd", "?")
+        # Other bytes than printable ASCII become question marks, as astropy reads them.
+        text = block.translate(_PRINTABLE).decode("ascii")
         texts: list[str] = []
         for start in range(0, len(text), _WIDTH):
             card = text[start : start + _WIDTH]
             if card.rstrip() == "END":
                 break
-            if card.startswith("CONTINUE") and texts:
-                texts[-1] += card
+            if card.startswith("CONTINUE"):
+                if texts and _goes_on(texts[-1][-_WIDTH:], card):
+                    texts[-1] += card
+                else:  # of a text that is none
+                    texts.append(_comment(card))
             else:
                 texts.append(card)
         while texts and not texts[-1].strip():
@@ -87,11 +127,16 @@ class Cards(Mapping[str, Any]):
             return header
         if not isinstance(header, fits.Header):
             header = fits.Header(dict(header or {}))
-        return cls.from_bytes(header.tostring(endcard=False, padding=False).encode("ascii"))
+        try:
+            text = header.tostring(endcard=False, padding=False)
+        except (fits.VerifyError, ValueError):
+            text = "".join(map(_mended, header.cards))
+        return cls.from_bytes(text.encode("ascii", "replace"))
 
     def to_header(self) -> fits.Header:
-        """Parse all cards."""
-        return fits.Header.fromstring("".join(self.texts))
+        """Parse all cards; those that nobody can read become comments."""
+        texts = (text if _is_readable(text) else _comment(text) for text in self.texts)
+        return fits.Header.fromstring("".join(texts))
 
     def __getitem__(self, keyword: str) -> Any:
         return _value(self.texts[self._index[keyword.upper()]])

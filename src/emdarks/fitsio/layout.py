@@ -12,6 +12,8 @@ import gzip
 import io
 import math
 import os
+import re
+import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +42,60 @@ __all__ = ["FileLayout", "PlaneLayout", "read_plane", "scan_file"]
 
 _DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _GZIP = b"\x1f\x8b"
+
+#: Headers of a file that are longer together are no headers.
+_MOST_HEADER = 32 << 20
+#: Compressed files that would expand to more are refused: nobody holds them in memory.
+_MOST_EXPANDED = 4 << 30
+#: Bytes that may follow the last HDU of a compressed file: padding, perhaps rubbish.
+_MOST_TRAILING = 1 << 20
+_AGAIN = "copy the file again or leave it out"
+
+
+class _HeaderBytes:
+    """Counts what astropy reads to find the headers; pixels are skipped, not read."""
+
+    def __init__(self, path: str):
+        self._path = path
+        self._left = _MOST_HEADER
+
+    def count(self, block: bytes) -> bytes:
+        self._left -= len(block)
+        if self._left < 0:
+            raise InputError(
+                f"{self._path}: has a header of more than {_MOST_HEADER >> 20} MB, which no frame "
+                f"has; {_AGAIN}"
+            )
+        return block
+
+
+class _Plain(io.BufferedReader):
+    """A file of which no more is read than headers can take."""
+
+    def __init__(self, raw: io.RawIOBase, path: str, piece: int):
+        super().__init__(raw, buffer_size=piece)
+        self._headers = _HeaderBytes(path)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return self._headers.count(super().read(size))
+
+
+class _Gzipped(gzip.GzipFile):
+    """The same for a compressed file."""
+
+    def __init__(self, packed: Any, path: str):
+        super().__init__(fileobj=packed)
+        self._headers = _HeaderBytes(path)
+
+    def read(self, size: int | None = -1) -> bytes:
+        return self._headers.count(super().read(size))
+
+    def skip_to_end(self) -> int:
+        """Read what is left, up to the checksum, which raises where it does not hold."""
+        rest = 0
+        while rest <= _MOST_TRAILING and (block := super().read(1 << 18)):
+            rest += len(block)
+        return rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +263,14 @@ def _plane(index: int, hdu: Any, stream: Any, path: str) -> PlaneLayout:
             cards=cards,
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: the header of HDU {index} is damaged ({error})") from None
+        raise InputError(
+            f"{path}: the header of HDU {index} is damaged ({error}); {_AGAIN}"
+        ) from None
+    if not (math.isfinite(plane.bzero) and math.isfinite(plane.bscale) and plane.bscale):
+        raise InputError(
+            f"{path}: BSCALE {plane.bscale:g} and BZERO {plane.bzero:g} of HDU {index} make no "
+            "numbers of its pixels; correct them or leave the file out"
+        )
     return plane
 
 
@@ -220,8 +283,17 @@ def _pick_planes(hdus: fits.HDUList, path: str) -> tuple[int, int | None, int | 
     names = [hdu.name.upper() for hdu in hdus]
     for name in ("ERR", "DQ"):
         if names.count(name) > 1:
-            raise InputError(f"{path}: has more than one HDU named {name}")
+            raise InputError(
+                f"{path}: has more than one HDU named {name}; remove one or leave the file out"
+            )
+    if len(hdus) == 1 and not hdus[0].fileinfo()["datSpan"]:
+        raise InputError(f"{path}: has no image, nor anything else; {_AGAIN}")
     image = 1 if len(hdus) > 1 and _is_image(hdus[1]) and names[1] not in ("ERR", "DQ") else 0
+    if not _is_image(hdus[image]) and ("ERR" in names or "DQ" in names):
+        raise InputError(
+            f"{path}: has ERR or DQ, but no image in its first or second HDU; put the image "
+            "there or leave the file out"
+        )
     if not _is_image(hdus[image]):
         raise NoImageError(f"{path}: has no image in its first or second HDU; is it a frame?")
     err, dq = (names.index(name) if name in names else None for name in ("ERR", "DQ"))
@@ -230,33 +302,55 @@ def _pick_planes(hdus: fits.HDUList, path: str) -> tuple[int, int | None, int | 
 
 def _check_shapes(layout: FileLayout) -> None:
     image = layout.image.shape
-    if len(image) not in (2, 3) or 0 in image:
+    if len(image) not in (2, 3) or min(image) < 1:
         raise InputError(
             f"{layout.path}: the image has shape {image}; a frame has rows and columns, "
             "a cube one more axis in front"
         )
     # ERR has its layers before the axes of the image, or none.
     if layout.err is not None and layout.err.shape[-len(image) :] != image:
-        raise InputError(f"{layout.path}: ERR has shape {layout.err.shape}, the image {image}")
+        raise InputError(
+            f"{layout.path}: ERR has shape {layout.err.shape}, the image {image}; mend the file "
+            "or leave it out"
+        )
     if layout.dq is not None:
         if layout.dq.shape != image:
-            raise InputError(f"{layout.path}: DQ has shape {layout.dq.shape}, the image {image}")
+            raise InputError(
+                f"{layout.path}: DQ has shape {layout.dq.shape}, the image {image}; mend the file "
+                "or leave it out"
+            )
         if np.dtype(layout.dq.dtype).kind == "f":
-            raise InputError(f"{layout.path}: DQ holds floating-point numbers, not bit flags")
+            raise InputError(
+                f"{layout.path}: DQ holds floating-point numbers, not bit flags; store integers "
+                "or leave the file out"
+            )
         if layout.dq.bscale != 1.0 or layout.dq.bzero not in (0.0, layout.dq.offset_of_integers):
             raise InputError(
-                f"{layout.path}: DQ is scaled (BSCALE, BZERO), so it holds no bit flags"
+                f"{layout.path}: DQ is scaled (BSCALE, BZERO), so it holds no bit flags; store "
+                "integers or leave the file out"
             )
 
 
 def _check_length(layout: FileLayout) -> None:
+    if layout.packed:
+        _check_expanded(layout)
+        return
     for plane in (layout.image, layout.err, layout.dq):
         if plane is not None and plane.offset + plane.nbytes > layout.size:
             missing = plane.offset + plane.nbytes - layout.size
             raise InputError(
-                f"{layout.path}: cut short, {missing} bytes of pixels are missing; "
-                "copy the file again or leave it out"
+                f"{layout.path}: cut short, {missing} bytes of pixels are missing; {_AGAIN}"
             )
+
+
+def _check_expanded(layout: FileLayout) -> None:
+    planes = (layout.image, layout.err, layout.dq)
+    expanded = sum(plane.nbytes for plane in planes if plane is not None)
+    if expanded > _MOST_EXPANDED:
+        raise InputError(
+            f"{layout.path}: would expand to {expanded / 1e9:.1f} GB in memory, more than the "
+            f"{_MOST_EXPANDED >> 30} GB allowed; uncompress the file, or leave it out"
+        )
 
 
 def _check_end(hdus: fits.HDUList, stream: Any, path: str) -> None:
@@ -268,29 +362,40 @@ def _check_end(hdus: fits.HDUList, stream: Any, path: str) -> None:
     last = hdus[-1].fileinfo()
     stream.seek(last["datLoc"] + last["datSpan"])
     rest = stream.read(8)
-    if isinstance(stream, gzip.GzipFile):
-        while stream.read(1 << 20):
-            pass  # up to the checksum, which raises where it does not hold
-    if rest and b"XTENSION".startswith(rest):
+    if isinstance(stream, _Gzipped) and stream.skip_to_end() > _MOST_TRAILING:
         raise InputError(
-            f"{path}: the header of HDU {len(hdus)} is cut short or damaged; "
-            "copy the file again or leave it out"
+            f"{path}: would expand to more than a megabyte beyond its last HDU; {_AGAIN}"
         )
+    if rest and b"XTENSION".startswith(rest):
+        raise InputError(f"{path}: the header of HDU {len(hdus)} is cut short or damaged; {_AGAIN}")
 
 
 @contextmanager
-def _opened(file: str | RemoteFile) -> Iterator[tuple[Any, RemoteFile | os.stat_result]]:
-    """A file to be read in small pieces, and what is known of it."""
+def _opened(
+    file: str | RemoteFile,
+) -> Iterator[tuple[_Plain | _Gzipped, RemoteFile | os.stat_result]]:
+    """A file to be read in small pieces, unpacked where it is gzipped, and what is known of it."""
+    status: RemoteFile | os.stat_result
+    raw: io.RawIOBase
     if isinstance(file, RemoteFile):
-        # Every piece is a request: large ones.
-        with io.BufferedReader(RangeFile(file), buffer_size=1 << 16) as stream:
-            gzipped = stream.peek(2)[:2] == _GZIP
-            yield (read_whole(file) if gzipped else stream), file
-        return
-    status = Path(file).stat()
-    with Path(file).open("rb", buffering=0) as raw:
+        name, status = file.name, file
+        raw, piece = RangeFile(file), 1 << 16  # every piece is a request: large ones
+    else:
+        name, status = file, Path(file).stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(
+                f"{name}: is no regular file but a pipe, a device or a folder; leave it out"
+            )
         # Headers come in a few small reads; buffering would fetch pixels with them.
-        yield io.BufferedReader(raw, buffer_size=2880), status
+        raw, piece = Path(file).open("rb", buffering=0), 2880  # noqa: SIM115  closed below
+    with _Plain(raw, name, piece) as plain:
+        if plain.peek(2)[:2] != _GZIP:
+            yield plain, status
+            return
+        raw.seek(0)
+        packed = read_whole(file) if isinstance(file, RemoteFile) else io.BufferedReader(raw)
+        with _Gzipped(packed, name) as unpacked:
+            yield unpacked, status
 
 
 def scan_file(path: str | os.PathLike[str] | RemoteFile) -> FileLayout:
@@ -313,27 +418,20 @@ def scan_file(path: str | os.PathLike[str] | RemoteFile) -> FileLayout:
     file = found(path)
     name = file if isinstance(file, str) else file.name
     try:
-        with _opened(file) as (plain, status):
-            gzipped = plain.read(2) == _GZIP
-            plain.seek(0)
-            with (
-                gzip.GzipFile(fileobj=plain) if gzipped else plain as stream,
-                _open(stream) as hdus,
-            ):
-                _check_end(hdus, stream, name)
-                layout = _layout(name, status, hdus, stream, gzipped)
+        with _opened(file) as (stream, status), _open(stream) as hdus:
+            _check_end(hdus, stream, name)
+            gzipped = isinstance(stream, _Gzipped)
+            layout = _layout(name, status, hdus, stream, gzipped)
     except InputError:
         raise
     except OSError as error:
-        reason = error.strerror or str(error).splitlines()[0]
-        raise InputError(f"{name}: cannot be read as FITS ({reason})") from None
+        raise InputError(f"{name}: cannot be read as FITS ({_reason(error)}); {_AGAIN}") from None
     except Exception as error:  # a damaged header can fail anywhere inside astropy
         raise InputError(
-            f"{name}: cannot be read as FITS ({type(error).__name__}: {error})"
+            f"{name}: cannot be read as FITS ({type(error).__name__}: {_reason(error)}); {_AGAIN}"
         ) from None
     _check_shapes(layout)
-    if not layout.packed:
-        _check_length(layout)
+    _check_length(layout)
     return layout
 
 
@@ -345,6 +443,12 @@ def found(path: str | os.PathLike[str] | RemoteFile) -> str | RemoteFile:
     if not is_url(name):
         return name
     return local_path(name) or look_up(name)
+
+
+def _reason(error: Exception) -> str:
+    """What astropy says, in one line, without its advice to programmers."""
+    text = getattr(error, "strerror", None) or " ".join(str(error).split()) or "no reason given"
+    return re.split(r"\.? If this is really a FITS file", text)[0]
 
 
 def _layout(
@@ -399,8 +503,24 @@ def open_whole(layout: FileLayout) -> fits.HDUList:
 
 
 def read_others(layout: FileLayout) -> fits.HDUList:
-    """Read the HDUs that are neither image, ERR nor DQ, in file order."""
+    """Read the HDUs that are neither image, ERR nor DQ, in file order.
+
+    Raises
+    ------
+    InputError
+        One of them is damaged.
+    """
     if not layout.others:
         return fits.HDUList([])
-    with fits.open(_whole(layout), memmap=False) as hdus:
-        return fits.HDUList([hdus[i].copy() for i in layout.others])
+    number = layout.others[0]
+    try:
+        with fits.open(_whole(layout), memmap=False) as hdus, np.errstate(all="ignore"):
+            found = []
+            for number in layout.others:
+                found.append(hdus[number].copy())
+            return fits.HDUList(found)
+    except Exception as error:  # damaged tables can fail anywhere inside astropy
+        raise InputError(
+            f"{layout.path}: HDU {number} cannot be read ({type(error).__name__}: "
+            f"{_reason(error)}); {_AGAIN}"
+        ) from None

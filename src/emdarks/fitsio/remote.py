@@ -25,6 +25,7 @@ from urllib.parse import urlsplit, urlunsplit
 from emdarks.errors import InputError
 
 __all__ = [
+    "PART",
     "RangeFile",
     "RemoteFile",
     "exists",
@@ -36,10 +37,13 @@ __all__ = [
     "put",
     "read_ranges",
     "read_whole",
+    "shown",
 ]
 
 T = TypeVar("T")
 
+#: End of the name of a file that is being written, here or there.
+PART = ".emdarks-part"
 TRIES = 4
 # Seconds before the second try, twice as many before each further one.
 PAUSE = 0.25
@@ -88,6 +92,12 @@ def join(folder: str | os.PathLike[str], name: str) -> str:
     """A file in a folder, either of which may be a URL."""
     text = os.fspath(folder)
     return f"{text.rstrip('/')}/{name}" if is_url(text) else str(Path(text) / name)
+
+
+def shown(path: str | os.PathLike[str]) -> str:
+    """A path or URL as messages name it: without what may be secret."""
+    text = os.fspath(path)
+    return local_path(text) or (_shown(text) if is_url(text) else text)
 
 
 def _shown(url: str) -> str:
@@ -326,7 +336,7 @@ def put(local: str | os.PathLike[str], url: str) -> None:
     if urlsplit(url).scheme in _WHOLE:
         _tried(url, "written", lambda: system.put_file(os.fspath(local), path))
         return
-    part = f"{path}.part"
+    part = f"{path}{PART}"
 
     def copy() -> None:
         system.put_file(os.fspath(local), part)

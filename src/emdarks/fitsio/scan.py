@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -136,12 +137,18 @@ class Scanner:
             status = file if isinstance(file, RemoteFile) else Path(file).stat()
             size = status.size if isinstance(status, RemoteFile) else status.st_size
             template = self._templates.get(size)
-            cards = template and _read(file, template.layout.blocks)
+            if template is None or not _is_regular(status):
+                return None  # opening a pipe would wait for somebody to write
+            cards = _read(file, template.layout.blocks)
         except OSError:
             return None  # `scan_file` says what is wrong
-        if template is None or not cards or not template.fits(cards):
+        if not cards or not template.fits(cards):
             return None
         return _with_cards(template.layout, file, status, cards)
+
+
+def _is_regular(status: os.stat_result | RemoteFile) -> bool:
+    return isinstance(status, RemoteFile) or stat.S_ISREG(status.st_mode)
 
 
 def _with_cards(

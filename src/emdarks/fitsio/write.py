@@ -1,16 +1,21 @@
 """Files that appear whole or not at all.
 
 A file is written beside its final name, flushed to the disk, and renamed over
-it: whoever looks finds the earlier file or the new one.
+it: whoever looks finds the earlier file or the new one. What a killed process leaves is a
+hidden file that ends in `.emdarks-part`, which nothing takes for a frame or a product; the
+next process that writes into the folder removes it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,12 +24,22 @@ import numpy.typing as npt
 from astropy.io import fits
 
 from emdarks.errors import InputError
-from emdarks.fitsio.remote import is_url, local_path, put
+from emdarks.fitsio.remote import PART, is_url, local_path, put
 
-__all__ = ["PART", "from_bytes", "image_hdu", "table_hdu", "to_bytes", "whole_file", "write_whole"]
+__all__ = [
+    "PART",
+    "ascii_text",
+    "from_bytes",
+    "image_hdu",
+    "table_hdu",
+    "to_bytes",
+    "whole_file",
+    "write_whole",
+]
 
-#: How the names of files end that are being written.
-PART = ".part"
+
+#: Seconds in which a part may not be locked yet.
+_YOUNG = 60.0
 
 
 def write_whole(hdus: Sequence[Any], path: str | os.PathLike[str]) -> None:
@@ -50,7 +65,13 @@ def write_whole(hdus: Sequence[Any], path: str | os.PathLike[str]) -> None:
             put(local, str(path))
         return
     with whole_file(path) as file:
-        fits.HDUList(list(hdus)).writeto(file, output_verify="silentfix+ignore", checksum=True)
+        try:
+            fits.HDUList(list(hdus)).writeto(file, output_verify="silentfix+ignore", checksum=True)
+        except AttributeError as error:
+            # Where the disk is full, astropy stumbles over its own message.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 @contextmanager
@@ -74,10 +95,17 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     target = Path(local_path(os.fspath(path)) or path)
     try:
-        handle, part = tempfile.mkstemp(prefix=f".{target.name}.", suffix=PART, dir=target.parent)
+        _clean(target.parent.resolve())
+        handle, part = tempfile.mkstemp(
+            # Names near the limit of the file system leave no room for more.
+            prefix=f".{target.name[:40]}.",
+            suffix=PART,
+            dir=target.parent,
+        )
     except OSError as error:
         raise InputError(f"{target}: cannot be written ({error.strerror})") from None
     try:
+        _lock(handle)
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
@@ -85,9 +113,38 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         Path(part).chmod(0o666 & ~_umask())
         Path(part).replace(target)
     except OSError as error:
-        raise InputError(f"{target}: cannot be written ({error.strerror or error})") from None
+        reason = error.strerror or f"disk full? {error}"
+        raise InputError(f"{target}: cannot be written ({reason})") from None
     finally:
-        Path(part).unlink(missing_ok=True)
+        with suppress(OSError):
+            Path(part).unlink(missing_ok=True)
+
+
+def _lock(handle: int) -> bool:
+    """Take a file for this process, as long as it is open; False where another has it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+@lru_cache(maxsize=1024)
+def _clean(folder: Path) -> None:
+    """Remove what killed processes left in a folder; once, folders may be large.
+
+    Parts that are being written are locked; young ones may be so in a moment.
+    """
+    for part in folder.glob(f".*{PART}"):
+        with suppress(OSError):
+            if part.is_symlink() or time.time() - part.stat().st_mtime < _YOUNG:
+                continue
+            handle = os.open(part, os.O_RDWR)
+            try:
+                if _lock(handle):
+                    part.unlink()
+            finally:
+                os.close(handle)
 
 
 def _umask() -> int:
@@ -113,7 +170,7 @@ def table_hdu(name: str, columns: Mapping[str, tuple[npt.ArrayLike, str]]) -> fi
     for label, (values, unit) in columns.items():
         array = np.asarray(values)
         if array.dtype.kind == "U":
-            array = np.char.encode(array, "utf-8")
+            array = np.array([ascii_text(text) for text in array.flat], dtype="S")
         code = f"{max(1, array.dtype.itemsize)}A" if array.dtype.kind == "S" else None
         made.append(
             fits.Column(name=label, array=array, unit=unit or None, format=code or _code(array))
@@ -124,6 +181,12 @@ def table_hdu(name: str, columns: Mapping[str, tuple[npt.ArrayLike, str]]) -> fi
 def _code(array: npt.NDArray[Any]) -> str:
     codes = {"f8": "D", "f4": "E", "i8": "K", "i4": "J", "i2": "I", "u1": "B", "b1": "L"}
     return codes[array.dtype.str[1:]]
+
+
+def ascii_text(text: str) -> str:
+    r"""Text as FITS can hold it: other characters than printable ASCII as escapes, like \xfc."""
+    plain = text.encode("ascii", "backslashreplace").decode("ascii")
+    return "".join(c if " " <= c <= "~" else f"\\x{ord(c):02x}" for c in plain)
 
 
 def to_bytes(hdus: Sequence[Any]) -> bytes:

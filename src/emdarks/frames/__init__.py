@@ -13,10 +13,13 @@ from emdarks.frames.inputs import (
     camera_named_in,
     frame_inputs,
     frame_sources,
+    frames_of,
 )
 from emdarks.frames.select import frames_where, select_frames, select_products
+from emdarks.frames.skipping import BadFrame
 
 __all__ = [
+    "BadFrame",
     "Dataset",
     "FrameInput",
     "Image",
@@ -24,6 +27,7 @@ __all__ = [
     "camera_named_in",
     "frame_inputs",
     "frame_sources",
+    "frames_of",
     "frames_where",
     "select_frames",
     "select_products",

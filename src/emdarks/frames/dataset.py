@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.errors import InputError, MissingKeywordError
-from emdarks.fitsio import FileLayout, Scanner
+from emdarks.fitsio import FileLayout, Scanner, shown
 from emdarks.frames.display import Shown
 from emdarks.frames.image import Image
+from emdarks.frames.skipping import BadFrame
 
 __all__ = ["Dataset"]
 
@@ -28,16 +29,21 @@ class Dataset(Shown):
     frames_or_filepaths : sequence of str, path-like or Image
         Files or URLs, of which only the headers are read now, or frames, which are kept
         as they are. A file that holds a cube of N frames counts as N frames.
+    skip_bad_frames : bool
+        Leave out files that cannot be read.
 
     Attributes
     ----------
     frames : list of Image
         The frames. Those of files are light: the pixels stay in the file.
+    skipped : tuple of BadFrame
+        Files that were left out, and why; products made of these frames list them.
 
     Raises
     ------
     InputError
-        There are no frames, or a file cannot be read; the message names it.
+        There are no frames, or a file cannot be read (with ``skip_bad_frames``: none can);
+        the message names it.
 
     Notes
     -----
@@ -57,20 +63,16 @@ class Dataset(Shown):
     4
     """
 
-    def __init__(self, frames_or_filepaths: Iterable[Any]):
+    def __init__(self, frames_or_filepaths: Iterable[Any], *, skip_bad_frames: bool = False):
         if isinstance(frames_or_filepaths, (str, os.PathLike)):
             raise InputError(f"{frames_or_filepaths}: give a list of files, not one file name")
         items = list(frames_or_filepaths)
         if not items:
             raise InputError("a dataset needs at least one frame")
+        self.frames: list[Any] = items
+        self.skipped: tuple[BadFrame, ...] = ()
         if isinstance(items[0], (str, os.PathLike)):
-            self.frames: list[Any] = []
-            for layout in Scanner().scan_all(items):
-                if isinstance(layout, InputError):
-                    raise layout
-                self.frames += frames_in(layout)
-        else:
-            self.frames = items
+            self.frames, self.skipped = _opened(items, skip_bad_frames)
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -87,13 +89,19 @@ class Dataset(Shown):
         if isinstance(index, (int, np.integer)):
             return self.frames[index]
         if isinstance(index, slice):
-            return type(self)(self.frames[index])
+            return self._of(self.frames[index])
         chosen = np.asarray(index)
         if chosen.dtype == bool:
             if chosen.shape != (len(self),):
                 raise IndexError(f"a boolean index needs {len(self)} entries, not {chosen.shape}")
             chosen = np.flatnonzero(chosen)
-        return type(self)([self.frames[operator.index(i)] for i in chosen])
+        return self._of([self.frames[operator.index(i)] for i in chosen])
+
+    def _of(self, frames: list[Any]) -> Self:
+        """Some of the frames; what could not be read may have belonged to them."""
+        some = type(self)(frames)
+        some.skipped = self.skipped
+        return some
 
     def _stacked(self, plane: str) -> Array:
         return np.stack([getattr(frame, plane) for frame in self.frames])
@@ -181,6 +189,23 @@ class Dataset(Shown):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {len(self)} frames>"
+
+
+def _opened(
+    paths: Sequence[str | os.PathLike[str]], skip: bool
+) -> tuple[list[Any], tuple[BadFrame, ...]]:
+    frames: list[Any] = []
+    skipped: list[BadFrame] = []
+    for path, layout in zip(paths, Scanner().scan_all(paths), strict=True):
+        if not isinstance(layout, InputError):
+            frames += frames_in(layout)
+        elif skip:
+            skipped.append(BadFrame.of(shown(path), layout))
+        else:
+            raise layout
+    if not frames:
+        raise InputError(f"no file can be read; the first: {skipped[0].path}: {skipped[0].reason}")
+    return frames, tuple(skipped)
 
 
 def frames_in(layout: FileLayout) -> list[Image]:

@@ -17,6 +17,7 @@ from emdarks.fitsio import (
     HDUList,
     Header,
     PrimaryHDU,
+    ascii_text,
     from_bytes,
     image_hdu,
     is_url,
@@ -334,7 +335,7 @@ class Image(Plotted):
         in_place = layout is not None and _same_file(layout, target)
         if layout and in_place and self._frame is not None and layout.n_frames > 1:
             raise InputError(f"{target}: is the cube that holds this frame; give another name")
-        self.pri_hdr["FILENAME"] = name
+        self.pri_hdr["FILENAME"] = ascii_text(name)
         write_whole(self.hdus(), target)
         self.filedir, self.filename = directory, name
         if in_place:

@@ -29,6 +29,7 @@ __all__ = [
     "frame_inputs",
     "frame_settings",
     "frame_sources",
+    "frames_of",
 ]
 
 Source = ArraySource | FileSource
@@ -75,6 +76,11 @@ class FrameInput:
         """The file that the pixels lie in; None where they are in memory."""
         source = self.source.inner if isinstance(self.source, LevelledSource) else self.source
         return source.layout if isinstance(source, FileSource) else None
+
+    def is_in(self, path: str) -> bool:
+        """Whether the pixels lie in this file, by its path as given or from any folder."""
+        layout = self.layout
+        return layout is not None and path in (layout.path, layout.absolute)
 
 
 def _layer0(err: Any) -> Any:
@@ -147,7 +153,8 @@ def _name_of_file(frame: Any, layout: FileLayout | None) -> str:
     return layout.path if layout else os.fspath(getattr(frame, "filepath", None) or "")
 
 
-def _frames_in(dataset: Any) -> Sequence[Any]:
+def frames_of(dataset: Any) -> Sequence[Any]:
+    """Frames of a dataset, ours or another, or of a list of them; one at least."""
     frames = list(dataset.frames) if hasattr(dataset, "frames") else list(dataset)
     if not frames:
         raise InputError("the dataset has no frames")
@@ -158,7 +165,7 @@ def _frames_in(dataset: Any) -> Sequence[Any]:
 
 def camera_named_in(dataset: Any) -> str:
     """Built-in camera that the first frame's CAMERA card names, else ``excam``."""
-    frame = _frames_in(dataset)[0]
+    frame = frames_of(dataset)[0]
     names = (_cards_of(frame, header).get("CAMERA") for header in ("ext", "pri"))
     return next((name for name in names if name in BUILTIN), BUILTIN[0])
 
@@ -185,7 +192,7 @@ def frame_inputs(dataset: Any, camera: Camera, kgain: float | None = None) -> li
     InputError, MissingKeywordError
         A frame cannot be used; the message names it.
     """
-    return [_prepare(frame, camera, kgain) for frame in _frames_in(dataset)]
+    return [_prepare(frame, camera, kgain) for frame in frames_of(dataset)]
 
 
 def _prepare(frame: Any, camera: Camera, kgain: float | None) -> FrameInput:
@@ -210,7 +217,7 @@ def frame_settings(frame: Any, camera: Camera) -> dict[str, Any]:
 
 def frame_sources(dataset: Any) -> list[Source]:
     """Sources of the frames alone, all of one shape; headers are not looked at."""
-    sources = [_source_of(frame) for frame in _frames_in(dataset)]
+    sources = [_source_of(frame) for frame in frames_of(dataset)]
     shapes = {source.shape for source in sources}
     if len(shapes) > 1:
         raise InputError(f"the frames have different shapes: {sorted(shapes)}")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import glob
+import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from emdarks.cameras import Camera, load_camera
 from emdarks.cameras.values import same, text_of
-from emdarks.errors import InputError, NoImageError
+from emdarks.errors import EmdarksWarning, InputError, NoImageError
 from emdarks.fitsio import FileLayout, RemoteFile, Scanner, is_url, list_files, local_path
 from emdarks.frames.dataset import Dataset, frames_in
 from emdarks.frames.inputs import camera_named_in, frame_settings
+from emdarks.frames.skipping import BadFrame
 
 __all__ = ["frames_where", "select_frames", "select_products"]
 
@@ -25,6 +28,8 @@ def select_frames(
     arguments: Iterable[str],
     camera: str | Camera | None = None,
     where: Mapping[str, Any] | None = None,
+    *,
+    skip_bad_frames: bool = False,
 ) -> Dataset:
     """Open the frames that arguments name; reads headers only.
 
@@ -39,42 +44,85 @@ def select_frames(
         Files of a folder that are no darks by its rule are left out, too.
     where : mapping, optional
         Only frames of these readout settings, as in `frames_where`.
+    skip_bad_frames : bool
+        Leave out files that cannot be read.
 
     Returns
     -------
     Dataset
+        Its ``skipped`` names the files that were left out for that.
 
     Raises
     ------
     InputError
-        An argument names nothing, or a file cannot be read.
+        An argument names nothing or a product, or a file cannot be read.
     """
     arguments = list(arguments)
     chosen_camera = None if camera is None else load_camera(camera)
     files: dict[str, tuple[Path | RemoteFile, bool]] = {}
     for path, in_folder in _expand(arguments):
-        key = str(path.absolute()) if isinstance(path, Path) else path.url
-        # What is named, too, is taken whatever it is.
-        files[key] = path, in_folder and files.get(key, (path, True))[1]
-    frames = []
-    others: list[str] = []
+        # A frame counts once, by whatever way it is named; what is named is taken as it is.
+        key = os.path.realpath(path) if isinstance(path, Path) else path.url
+        earlier, only_found = files.get(key, (path, True))
+        files[key] = (path if only_found else earlier), in_folder and only_found
+    seen = _Seen(chosen_camera, skip_bad_frames)
     layouts = Scanner().scan_all(path for path, _ in files.values())
-    for (_, in_folder), layout in zip(files.values(), layouts, strict=True):
-        if isinstance(layout, InputError):
-            if in_folder and isinstance(layout, NoImageError):
-                continue
-            raise layout
-        why_not = _why_not_wanted(layout, chosen_camera) if in_folder else None
-        if why_not is None:
-            frames += frames_in(layout)
-        elif why_not:
-            others.append(why_not)
+    for (path, in_folder), layout in zip(files.values(), layouts, strict=True):
+        seen.take(path, in_folder, layout)
+    frames, skipped, passed = seen.frames, seen.skipped, seen.passed
     if not frames:
+        why = f"; {skipped[0].path}: {skipped[0].reason}" if skipped else ""
         raise InputError(
-            f"no frames found in {', '.join(arguments) or 'nothing'}{_left_out(others)}"
+            f"no frames found in {', '.join(arguments) or 'nothing'}{_left_out(seen.others)}{why}"
+        )
+    if passed:
+        warnings.warn(
+            f"{passed[0]}: no frame, since it has no image: passed over"
+            + (f", as {len(passed) - 1} others" if len(passed) > 1 else ""),
+            EmdarksWarning,
+            stacklevel=2,
         )
     dataset = Dataset(frames)
+    dataset.skipped = tuple(skipped)
     return frames_where(dataset, where, camera) if where else dataset
+
+
+class _Seen:
+    """What becomes of the files that arguments name."""
+
+    def __init__(self, camera: Camera | None, skip: bool):
+        self.frames: list[Any] = []
+        self.skipped: list[BadFrame] = []
+        self.passed: list[str] = []
+        self.others: list[str] = []
+        self._camera = camera
+        self._skip = skip
+
+    def take(
+        self, path: Path | RemoteFile, in_folder: bool, layout: FileLayout | InputError
+    ) -> None:
+        """Sort one file: a frame, none, or a bad one."""
+        name = str(path) if isinstance(path, Path) else path.name
+        if not isinstance(layout, InputError) and not in_folder and _kind(layout):
+            layout = InputError(
+                f"{name}: is no frame but a product ({_kind(layout)}); leave it out"
+            )
+        if isinstance(layout, InputError):
+            self._refuse(name, in_folder, layout)
+            return
+        why_not = _why_not_wanted(layout, self._camera) if in_folder else None
+        if why_not is None:
+            self.frames += frames_in(layout)
+        elif why_not:
+            self.others.append(why_not)
+
+    def _refuse(self, name: str, in_folder: bool, error: InputError) -> None:
+        if in_folder and isinstance(error, NoImageError):
+            self.passed.append(name)
+        elif self._skip:
+            self.skipped.append(BadFrame.of(name, error))
+        else:
+            raise error
 
 
 def frames_where(
@@ -189,8 +237,7 @@ def _why_not_wanted(layout: FileLayout, camera: Camera | None) -> str | None:
 
     The card that says that it is no dark, or empty for a product.
     """
-    kinds = {layout.image.cards.get("DATATYPE"), layout.primary.get("DATATYPE")}
-    if kinds & _PRODUCTS:
+    if _kind(layout):
         return ""
     headers = layout.image.cards, layout.primary
     return (None if camera is None else camera.why_no_dark(headers)) or None
@@ -205,14 +252,20 @@ def _left_out(reasons: list[str]) -> str:
     return f"; {len(reasons)} {verb} left out ({kinds}); name them one by one or by a pattern"
 
 
+def _kind(layout: FileLayout) -> str:
+    """What DATATYPE says where it says that the file is a product."""
+    kinds = (layout.image.cards.get("DATATYPE"), layout.primary.get("DATATYPE"))
+    return next((str(kind) for kind in kinds if str(kind) in _PRODUCTS), "")
+
+
 def _expand(
-    arguments: Iterable[str], folder: Path | None = None
+    arguments: Iterable[str], folder: Path | None = None, lists: tuple[str, ...] = ()
 ) -> Iterator[tuple[Path | RemoteFile, bool]]:
-    """Files, and whether each was found in a folder."""
+    """Files, and whether each was found in a folder; ``lists`` are the lists being read."""
     for argument in arguments:
         if argument.startswith("@"):
             name = argument[1:]
-            yield from _listed(Path(name) if folder is None else folder / name)
+            yield from _listed(Path(name) if folder is None else folder / name, lists)
             continue
         if is_url(argument) and not local_path(argument):
             found, in_folder = list_files(argument, _ENDINGS)
@@ -231,20 +284,27 @@ def _expand(
             yield from ((Path(name), False) for name in names)
 
 
-def _listed(path: Path) -> Iterator[tuple[Path | RemoteFile, bool]]:
+def _listed(path: Path, lists: tuple[str, ...]) -> Iterator[tuple[Path | RemoteFile, bool]]:
+    own = os.path.realpath(path)
+    if own in lists:
+        raise InputError(f"{path}: names itself as a list, perhaps through another; remove that")
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as a list of files ({error})") from None
     names = [line.strip() for line in lines]
-    yield from _expand((name for name in names if name and not name.startswith("#")), path.parent)
+    named = (name for name in names if name and not name.startswith("#"))
+    yield from _expand(named, path.parent, (*lists, own))
 
 
 def _in_folder(path: Path) -> list[Path]:
     found = [
         file
         for file in sorted(path.iterdir())
-        if file.name.lower().endswith(_ENDINGS) and not file.name.startswith(".") and file.is_file()
+        if file.name.lower().endswith(_ENDINGS)
+        and not file.name.startswith(".")
+        # What is no file but looks like one, such as a link to nowhere, is not passed over.
+        and not file.is_dir()
     ]
     if not found:
         raise InputError(f"{path}: holds no FITS file")

@@ -12,6 +12,7 @@ native unsigned integers, err and dq as None where the frame has none.
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -24,7 +25,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.errors import InputError
+from emdarks.errors import InputError, UnreadableFrameError
 from emdarks.fitsio.layout import FileLayout, PlaneLayout, open_whole, read_plane
 from emdarks.fitsio.remote import read_ranges
 from emdarks.kernels.decode import to_native, unsigned
@@ -42,6 +43,8 @@ __all__ = [
 ]
 
 Array = npt.NDArray[Any]
+#: The machine has too little of something; the file may be as good as any.
+_NOT_ITS_FAULT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 Run = tuple[Array, "Array | None", "Array | None"]
 
 
@@ -318,8 +321,9 @@ class _Stored:
         if self.is_plain:
             return native
         values = native.astype(np.float64)
-        values *= self.bscale
-        values += self.bzero
+        with np.errstate(all="ignore"):  # what overflows counts as masked, like all such
+            values *= self.bscale
+            values += self.bzero
         if self.blank is not None and native.dtype.kind != "f":
             values[native == self.blank] = np.nan
         return values
@@ -368,7 +372,7 @@ class PlainReader:
         while done < len(view):
             count = os.preadv(self._file, [view[done:]], start + done)
             if count == 0:
-                raise InputError(f"{self._path}: ended while its pixels were read")
+                raise UnreadableFrameError(self._path, "ended while its pixels were read")
             done += count
         return plane.numbers(raw)
 
@@ -387,7 +391,8 @@ class FetchedReader(PlainReader):
         known = [plane for plane in planes if plane is not None]
         ends = [plane.offset + pixels * plane.dtype.itemsize for plane in known]
         ranges = [(plane.offset, end) for plane, end in zip(known, ends, strict=True)]
-        parts = read_ranges(layout.remote, ranges)
+        with _about(layout):
+            parts = read_ranges(layout.remote, ranges)
         self._bytes = {
             plane.offset: np.frombuffer(part, np.uint8)
             for plane, part in zip(known, parts, strict=True)
@@ -424,15 +429,29 @@ def _reader(layout: FileLayout, planes: tuple[_Stored | None, ...], pixels: int)
     return PlainReader(layout, planes)
 
 
+@contextmanager
+def _about(layout: FileLayout) -> Iterator[None]:
+    """What is wrong with this remote file, and not with the way to it, is the frame's fault."""
+    try:
+        yield
+    except InputError as error:
+        name = f"{layout.path}: "
+        if layout.remote is None or not str(error).startswith(name):
+            raise
+        raise UnreadableFrameError(layout.path, str(error).removeprefix(name)) from None
+
+
 def _open_unchanged(layout: FileLayout) -> int:
     try:
         file = os.open(layout.path, os.O_RDONLY)
     except OSError as error:
-        raise InputError(f"{layout.path}: cannot be read ({error.strerror})") from None
+        if error.errno in _NOT_ITS_FAULT:
+            raise InputError(f"{layout.path}: cannot be opened ({error.strerror})") from None
+        raise UnreadableFrameError(layout.path, f"cannot be read ({error.strerror})") from None
     status = os.fstat(file)
     if (status.st_size, status.st_mtime_ns) != (layout.size, layout.mtime_ns):
         os.close(file)
-        raise InputError(f"{layout.path}: changed after its header was read; run again")
+        raise UnreadableFrameError(layout.path, "changed after its header was read; run again")
     return file
 
 
@@ -442,12 +461,15 @@ def _opened(layout: FileLayout) -> Iterator[Any]:
     if layout.remote is None:
         os.close(_open_unchanged(layout))
     try:
-        with open_whole(layout) as hdus:
+        with _about(layout), open_whole(layout) as hdus:
             yield hdus
     except InputError:
         raise
     except Exception as error:  # damaged bytes can fail anywhere inside the decompression
-        raise InputError(f"{layout.path}: cannot be unpacked ({error})") from None
+        reason = " ".join(str(error).split())
+        raise UnreadableFrameError(
+            layout.path, f"cannot be unpacked ({reason}); copy the file again or leave it out"
+        ) from None
 
 
 class _Unpacked:

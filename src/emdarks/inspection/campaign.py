@@ -15,6 +15,7 @@ from emdarks.cameras import Camera, Unit, load_camera
 from emdarks.darks.campaign import MIN_STACKS
 from emdarks.darks.options import Setting, check_k_gain, mask_of
 from emdarks.detector import frame_shape
+from emdarks.errors import UnreadableFrameError
 from emdarks.execution import Executor, FrameFigures, StackJob, StackSums, Threads
 from emdarks.execution.blocks import FigureArea
 from emdarks.flags import DQ
@@ -68,7 +69,7 @@ def inspect_campaign(
     Raises
     ------
     InputError, GeometryError
-        An argument is wrong, there are no frames, or the pixels of one cannot be read.
+        An argument is wrong, or there are no frames.
 
     Notes
     -----
@@ -97,7 +98,7 @@ def inspect_campaign(
         [_em_electrons(stack, item, kgain) for item in stack.frames] for stack in campaign.stacks
     ]
     jobs = jobs_of(campaign.stacks, factors, job.mask, look.area)
-    found = list(map(look.at, campaign.stacks, jobs, job.executor.stacks(jobs)))
+    found = look.at_all(campaign, jobs)
     pixels = look.counts()
     summaries = _compared(found, pixels.imaging)
     return CampaignSummary(
@@ -154,6 +155,23 @@ class _Look:
             imaging=self._usable.size, unfittable=int((self._usable < MIN_STACKS).sum())
         )
 
+    def at_all(self, campaign: SortedFrames, jobs: Sequence[StackJob]) -> list[StackSummary]:
+        """What is to be said of every stack; files that cannot be read join the unusable ones.
+
+        All stacks go to the executor at once. Where a file cannot be read, its frames are
+        taken out, and the stacks that were not yet looked at are begun again.
+        """
+        found: list[StackSummary] = []
+        left = list(zip(campaign.stacks, jobs, strict=True))
+        while left:
+            try:
+                for sums in self._executor.stacks([job for _, job in left]):
+                    stack, job = left.pop(0)
+                    found.append(self.at(stack, job, sums))
+            except UnreadableFrameError as error:
+                left = _without(left, error, campaign)
+        return found
+
     def at(self, stack: Stack, job: StackJob, sums: StackSums) -> StackSummary:
         """What is to be said of a stack."""
         pixels = self._cut(sums.moments, job.shape)
@@ -177,6 +195,25 @@ class _Look:
         part = slice(*self.area.rows), slice(*self.area.cols)
         names = ("n", "mean", "m2", "flags")
         return {name: getattr(moments, name).reshape(shape)[part] for name in names}
+
+
+def _without(
+    left: Sequence[tuple[Stack, StackJob]], error: UnreadableFrameError, campaign: SortedFrames
+) -> list[tuple[Stack, StackJob]]:
+    """Stacks without the frames of a file, which becomes an unusable one."""
+    kept, gone = [], []
+    for stack, job in left:
+        good = [i for i, item in enumerate(stack.frames) if not item.is_in(error.path)]
+        gone += [item for item in stack.frames if item.is_in(error.path)]
+        if good:
+            frames = tuple(stack.frames[i] for i in good)
+            samples = tuple(job.samples[i] for i in good)
+            kept.append((replace(stack, frames=frames), replace(job, samples=samples)))
+    if not gone:
+        raise error
+    path = gone[0].layout.path if gone[0].layout else error.path
+    campaign.unusable.append((path, f"{path}: {error.reason}"))
+    return kept
 
 
 def _noise(n: Array, m2: Array) -> float:

@@ -34,6 +34,7 @@ from emdarks.inspection.words import named, several
 from emdarks.stacks import check_frames
 from emdarks.stacks.advice import ENOUGH_FRAMES, TEMPERATURE_SPREAD
 from emdarks.stacks.group import GAIN_WARNING
+from emdarks.stacks.suspects import misfits, unlike
 
 __all__ = ["CHECKS", "Facts", "find"]
 
@@ -153,16 +154,35 @@ def _single_frames(facts: Facts) -> Iterator[Finding]:
 
 
 def _gains(facts: Facts) -> Iterator[Finding]:
+    inputs = facts.campaign.inputs
+    odd = misfits(inputs, None, GAIN_TOLERANCE) if inputs else []
+    far = [item.record.name for item, _ in odd]
     for stack in facts.stacks:
         if stack.gain_spread > GAIN_WARNING:
             refused = stack.gain_spread > GAIN_TOLERANCE
+            named = {frame.name for frame in stack.frame_summaries}
             yield Finding(
                 "problem" if refused else "warning",
                 "gain",
                 f"({stack}): the gains of its frames spread by {stack.gain_spread:.2%}"
                 + ("" if refused else "; their mean is used"),
-                remedy="look for a wrong one in the headers",
+                tuple(name for name in far if name in named) if refused else (),
+                "look for a wrong one in the headers",
             )
+
+
+def _unlike(facts: Facts) -> Iterator[Finding]:
+    odd = unlike(facts.campaign.inputs)
+    if odd:
+        item, reason = odd[0]
+        yield Finding(
+            "problem",
+            "layout",
+            f"{several(len(odd), 'frame', 'are')} not like the others, the first "
+            f"{item.record.name}: {reason}",
+            tuple(item.record.name for item, _ in odd),
+            "copy them again, or leave them out",
+        )
 
 
 # Units
@@ -343,6 +363,7 @@ CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     can_be_fitted,
     _single_frames,
     _gains,
+    _unlike,
     _divided,
     _unknown_unit,
     _mixed_units,

@@ -139,8 +139,7 @@ def step_jitter(values: Array, errors: Array) -> Array:
     """
     steps = np.diff(values)
     middle = np.nanmedian(steps) if np.isfinite(steps).sum() >= MANY_STEPS else 0.0
-    sigmas: Array = (steps - middle) / np.hypot(errors[1:], errors[:-1])
-    return sigmas
+    return _over(steps - middle, np.hypot(errors[1:], errors[:-1]))
 
 
 def _offsets(values: Array) -> Array:
@@ -153,7 +152,8 @@ def _over(offsets: Array, errors: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         sigmas: Array = offsets / errors
     # Without noise nothing can be judged.
-    return np.where(np.isfinite(sigmas), sigmas, np.nan)
+    judged: Array = np.where(np.isfinite(sigmas), sigmas, np.nan)
+    return judged
 
 
 def _median(values: Array) -> float:

@@ -52,7 +52,7 @@ def drift(facts: Facts) -> Iterator[Finding]:
 
 def _shared(slopes: Sequence[Slope]) -> tuple[Slope, set[int]]:
     """Mean of the slopes that agree with each other, and which they are."""
-    left = [i for i, slope in enumerate(slopes) if math.isfinite(slope.error)]
+    left = [i for i, slope in enumerate(slopes) if 0 < slope.error < math.inf]
     while left:
         value = np.array([slopes[i].value for i in left])
         weight = np.array([slopes[i].error ** -2.0 for i in left])
@@ -60,8 +60,8 @@ def _shared(slopes: Sequence[Slope]) -> tuple[Slope, set[int]]:
         shared = Slope(float((weight * value).sum()) / total, total**-0.5)
         if len(left) == 1:
             break
-        # Each against the mean of all the others.
-        rest = total - weight
+        # Each against the mean of all the others; a difference would lose light ones.
+        rest = np.array([np.delete(weight, i).sum() for i in range(weight.size)])
         pulls = np.abs(value - shared.value) * np.sqrt(total * weight / rest)
         if pulls.max() <= SIGNIFICANT:
             break

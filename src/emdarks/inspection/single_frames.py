@@ -94,13 +94,23 @@ def _saturated(facts: Facts, places: Sequence[Place]) -> Found:
 
 
 def _empty(facts: Facts, places: Sequence[Place]) -> Found:
-    empty = [place for place in places if not place[1].figures.scatter > 0]
-    if empty:
+    flat = [place for place in places if place[1].figures.noiseless]
+    if flat:
         yield _verdict(
-            empty,
+            flat,
             "empty",
-            f"{several(len(empty), 'frame', 'have')} no noise, or no good pixel {_stacks(empty)}",
-            _leave_out(len(empty), "at the readout and the flags"),
+            f"{several(len(flat), 'frame', 'have')} no noise: all pixels are the same "
+            f"{_stacks(flat)}",
+            _leave_out(len(flat), "at the readout"),
+            "problem",
+        )
+    blind = [place for place in places if math.isnan(place[1].figures.scatter)]
+    if blind:
+        yield _verdict(
+            blind,
+            "empty",
+            f"{several(len(blind), 'frame', 'have')} no good pixel {_stacks(blind)}",
+            _leave_out(len(blind), "at the flags"),
         )
 
 
@@ -116,6 +126,7 @@ def _copies(facts: Facts, places: Sequence[Place]) -> Found:
                 f"{len(copies)} frames have the same pixels {_stacks(copies)}: a file given twice, "
                 "or a readout that stuck",
                 "keep one of them",
+                "problem",
             )
 
 

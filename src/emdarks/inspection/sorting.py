@@ -10,7 +10,7 @@ from typing import Any
 
 from emdarks.cameras import Camera
 from emdarks.errors import EmdarksError, EmdarksWarning
-from emdarks.frames import FrameInput, frame_inputs
+from emdarks.frames import BadFrame, FrameInput, frame_inputs
 from emdarks.stacks import Stack, group_stacks
 
 __all__ = ["SortedFrames", "sort_frames"]
@@ -57,7 +57,9 @@ def sort_frames(dataset: Any, camera: Camera, kgain: float | None = None) -> Sor
         Electrons per DN of frames whose camera does not know them.
     """
     frames = list(dataset.frames) if hasattr(dataset, "frames") else list(dataset)
+    unread = [(frame.name, f"{frame.path}: {frame.reason}") for frame in _skipped(dataset)]
     usable, unusable = _prepare(frames, camera, kgain)
+    unusable = unread + unusable
     shapes = Counter(item.record.shape for item in usable)
     shape = shapes.most_common(1)[0][0] if shapes else (0, 0)
     odd = [item.record for item in usable if item.record.shape != shape]
@@ -67,13 +69,17 @@ def sort_frames(dataset: Any, camera: Camera, kgain: float | None = None) -> Sor
         warnings.simplefilter("ignore", EmdarksWarning)
         stacks = group_stacks(inputs, math.inf)
     return SortedFrames(
-        frames=len(frames),
+        frames=len(frames) + len(unread),
         shape=shape,
         inputs=inputs,
         stacks=stacks,
         unusable=unusable,
         odd_shapes=[(record.name, record.shape) for record in odd],
     )
+
+
+def _skipped(dataset: Any) -> tuple[BadFrame, ...]:
+    return tuple(getattr(dataset, "skipped", ()))
 
 
 def _prepare(

@@ -10,7 +10,16 @@ from numba.extending import overload
 
 from emdarks.kernels._jit import bare, inline
 
-__all__ = ["all_zero", "blank", "flip_bytes", "load_values", "swapped", "to_native", "unsigned"]
+__all__ = [
+    "all_zero",
+    "any_negative",
+    "blank",
+    "flip_bytes",
+    "load_values",
+    "swapped",
+    "to_native",
+    "unsigned",
+]
 
 Array = npt.NDArray[Any]
 
@@ -82,10 +91,11 @@ def unsigned(dtype: npt.DTypeLike) -> np.dtype[Any]:
     return np.dtype(f"u{np.dtype(dtype).itemsize}")
 
 
-# From here on a number counts as not finite: squares of larger ones would overflow.
-_HUGE = 2.0**500
-_EXPONENT_4, _LIMIT_4 = np.uint32(0x7F800000), np.uint32(0x7F800000)
-_EXPONENT_8, _LIMIT_8 = np.uint64(0x7FF << 52), np.uint64((1023 + 500) << 52)
+# From here on (10^12) a number counts as not finite: no camera counts so far, and one such
+# sample would spoil the pooled noise of its stack.
+_HUGE = 2.0**40
+_EXPONENT_4, _LIMIT_4 = np.uint32(0x7F800000), np.uint32((127 + 40) << 23)
+_EXPONENT_8, _LIMIT_8 = np.uint64(0x7FF << 52), np.uint64((1023 + 40) << 52)
 
 
 @inline
@@ -167,8 +177,19 @@ def _choose_loader(stored: Any, swap: Any, flip: Any, out: Any) -> Any:
 
 
 @bare
-def blank(values: Array, where: Array, flags: Array, n: Array, bad: Array) -> None:
-    """Make samples NaN where a number is not finite or too large to be squared, with flag 1.
+def any_negative(values: Array) -> bool:
+    """Whether a number is below 0."""
+    count = 0
+    for p in range(values.size):
+        count += values[p] < 0.0
+    return count > 0
+
+
+@bare
+def blank(
+    values: Array, where: Array, flags: Array, n: Array, bad: Array, least: float = -_HUGE
+) -> int:
+    """Make samples NaN where a number is not finite or too large to be true, with flag 1.
 
     Parameters
     ----------
@@ -178,14 +199,24 @@ def blank(values: Array, where: Array, flags: Array, n: Array, bad: Array) -> No
         Samples that become NaN there; ``values`` itself or the samples of these errors.
     flags, n, bad
         As `emdarks.kernels.moments.load_flags` left them; changed to match.
+    least : float
+        Smallest number that can be true; 0 for errors.
+
+    Returns
+    -------
+    int
+        How many.
     """
+    count = 0
     for p in range(values.size):
-        if not -_HUGE < np.float64(values[p]) < _HUGE:
+        if not least <= np.float64(values[p]) < _HUGE:
+            count += 1
             flags[p] |= flags.dtype.type(1)
             where[p] = np.nan
             if bad[p] == 0:
                 bad[p] = 1
                 n[p] -= 1
+    return count
 
 
 @inline

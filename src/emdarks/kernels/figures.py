@@ -28,6 +28,7 @@ COLUMNS = (
     "prescan_good",
     "prescan_sum",
     "content",  # weighted sum of every 31st sample of the row: copies of a frame share it
+    "not_finite",  # samples of the row that are no numbers, or whose errors are none
 )
 
 #: Flag of a saturated sample.
@@ -97,6 +98,7 @@ def row_figures(
     columns: Array,
     saturated: int,
     content: float,
+    not_finite: int,
     lanes: Array,
     out: Array,
 ) -> None:
@@ -114,6 +116,8 @@ def row_figures(
         Samples of the imaging area with the saturation flag.
     content : float
         See `fingerprint`.
+    not_finite : int
+        Samples of the row that are no numbers.
     lanes : ndarray of float64, shape (2, LANES)
         Room to work in.
     out : ndarray of float64, shape (len(COLUMNS),)
@@ -128,3 +132,4 @@ def row_figures(
     out[5] = _good(prescan)
     out[6], _ = _sums(prescan, scale, lanes)
     out[7] = content
+    out[8] = not_finite

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from numba import types
 
 from emdarks.kernels._jit import bare, inline
-from emdarks.kernels.decode import all_zero, blank, load_values
+from emdarks.kernels.decode import all_zero, any_negative, blank, load_values
 from emdarks.kernels.figures import LANES, SATURATED, count_saturated, fingerprint, row_figures
 from emdarks.kernels.moments import (
     OpenSums,
@@ -148,11 +148,12 @@ def _read_frame(frames: Frames, f: int, lo: int, hi: int, scratch: Scratch, g: i
 @bare
 def _load_row(
     frames: Frames, scratch: Scratch, g: int, at: int, flags: Array, n: Array
-) -> tuple[np.uint64, bool, float]:
+) -> tuple[np.uint64, bool, float, int]:
     """Make a row of numbers of what was read, NaN where a sample does not count.
 
     ``at`` is the row's first pixel in the buffers; ``flags`` and ``n`` are its sums. Returns
-    the OR of all flags, whether any error is not 0, and the fingerprint.
+    the OR of all flags, whether any error is not 0, the fingerprint, and how many samples are
+    no numbers.
     """
     cols, values, errors, bad = scratch.bad.size, scratch.values[g], scratch.errors, scratch.bad
     swaps, flips = frames.swaps, frames.flips
@@ -162,17 +163,20 @@ def _load_row(
     seen = load_flags(stored, swaps[2], flips[2], frames.mask, flags, n, bad)
     if seen == 0:
         bad[:] = 0
+    not_finite = 0
     if not finite:
-        blank(values, values, flags, n, bad)
+        not_finite += blank(values, values, flags, n, bad)
     has_errors = False
     if scratch.err.shape[1] > 0:
         err = scratch.err[g, at : at + cols]
         has_errors = not all_zero(err)
-        if has_errors and not load_values(err, swaps[1], flips[1], errors):
-            blank(errors, values, flags, n, bad)
+        if has_errors:
+            finite = load_values(err, swaps[1], flips[1], errors)
+            if not finite or any_negative(errors):
+                not_finite += blank(errors, values, flags, n, bad, 0.0)
     if seen != 0:
         mask_samples(values, bad)
-    return seen, has_errors, content
+    return seen, has_errors, content, not_finite
 
 
 @bare
@@ -193,7 +197,7 @@ def _prepare_row(
     """
     cols, values, scale = scratch.bad.size, scratch.values[g], frames.scales[f]
     flags, n = sums.flags[base : base + cols], sums.n[base : base + cols]
-    seen, has_errors, content = _load_row(frames, scratch, g, at, flags, n)
+    seen, has_errors, content, not_finite = _load_row(frames, scratch, g, at, flags, n)
     if has_errors:
         add_errors(scratch.errors, values, scale, sums.err2[base : base + cols])
     if columns[1] > 0:
@@ -201,7 +205,7 @@ def _prepare_row(
         if (seen & np.uint64(SATURATED)) != 0:
             area = scratch.dq[g, at + columns[0] : at + columns[1]]
             saturated = count_saturated(area, frames.swaps[2], frames.flips[2])
-        row_figures(values, scale, columns, saturated, content, scratch.lanes, figures)
+        row_figures(values, scale, columns, saturated, content, not_finite, scratch.lanes, figures)
     if sums.top.shape[0] > 0:
         add_top(values, scale, sums.top[base : base + cols])
     return has_errors

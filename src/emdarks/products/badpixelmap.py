@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.errors import InputError
-from emdarks.fitsio import Header
+from emdarks.fitsio import Header, ascii_text
 from emdarks.frames import Image
 from emdarks.products.header import product_name
 from emdarks.products.provenance import name_inputs
@@ -76,7 +76,7 @@ class BadPixelMap(Image):
     def named_after(self, product: str) -> None:
         """Take the documented file name for a map made from a product of this name."""
         self.filename = product_name(product, "_bpm_cal")
-        self.pri_hdr["FILENAME"] = self.filename
+        self.pri_hdr["FILENAME"] = ascii_text(self.filename)
 
     @property
     def bad(self) -> npt.NDArray[np.bool_]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy.typing as npt
 
 from emdarks.errors import InputError
-from emdarks.fitsio import Header
+from emdarks.fitsio import Header, ascii_text
 from emdarks.frames import Image
 from emdarks.products.header import NOT_SUPPLIED, product_name
 from emdarks.products.provenance import name_inputs
@@ -87,7 +87,7 @@ class Dark(Image):
             f"{ext['DRPNFILE']} frames"
         )
         self.filename = product_name(names[-1] if names else "", "_drk_cal")
-        self.pri_hdr["FILENAME"] = self.filename
+        self.pri_hdr["FILENAME"] = ascii_text(self.filename)
 
     def _describe_errors(self) -> None:
         header = self.err_hdr
@@ -99,7 +99,7 @@ class Dark(Image):
     def named_after(self, frame_name: str) -> None:
         """Take the documented file name for a dark whose last input has this name."""
         self.filename = product_name(frame_name, "_drk_cal")
-        self.pri_hdr["FILENAME"] = self.filename
+        self.pri_hdr["FILENAME"] = ascii_text(self.filename)
 
     def _facts(self) -> list[str]:
         ext = self.ext_hdr

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.errors import EmdarksWarning, InputError
-from emdarks.fitsio import Header
+from emdarks.fitsio import Header, ascii_text
 from emdarks.frames import Image
 from emdarks.products.dark import Dark
 from emdarks.products.header import NOT_SUPPLIED, product_name
@@ -126,7 +126,7 @@ class DetectorNoiseMaps(Image):
     def named_after(self, frame_name: str) -> None:
         """Take the documented file name for maps whose last input has this name."""
         self.filename = product_name(frame_name, "_dnm_cal")
-        self.pri_hdr["FILENAME"] = self.filename
+        self.pri_hdr["FILENAME"] = ascii_text(self.filename)
 
     FPN_map = property(lambda self: self.data[0], doc="Fixed-pattern noise, EM electrons.")
     CIC_map = property(lambda self: self.data[1], doc="Clock-induced charge, e-/pixel/frame.")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from emdarks.errors import InputError
-from emdarks.fitsio import Header
+from emdarks.fitsio import Header, ascii_text
 from emdarks.frames import Image
 from emdarks.products.header import NOT_SUPPLIED, stamp
 
@@ -91,7 +91,7 @@ class DetectorParams(Image):
         ext["HISTORY"] = "Detector parameters file created"
         super().__init__(np.zeros((1, 1)), pri, ext)
         self.filename = f"DetectorParams_{mjd}.fits"
-        pri["FILENAME"] = self.filename
+        pri["FILENAME"] = ascii_text(self.filename)
 
     def _facts(self) -> list[str]:
         return [f"valid from MJD {self.ext_hdr.get('MJDSRT', NOT_SUPPLIED)}"]

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from emdarks.fitsio import Header, table_hdu
+from emdarks.fitsio import Header, ascii_text, table_hdu
 from emdarks.frames import FrameInput
+from emdarks.frames.skipping import BadFrame
 
-__all__ = ["input_names", "inputs_hdu", "name_inputs", "parent_names"]
+__all__ = ["input_names", "inputs_hdu", "name_inputs", "parent_names", "record_skipped"]
 
 _SHORT_NAMES = 10_000  # FILE0 to FILE9999 fit eight characters
 
@@ -35,7 +36,7 @@ def name_inputs(header: Header, names: Sequence[str], count: int) -> None:
     """
     for i, name in enumerate(names):
         keyword = f"FILE{i}" if i < _SHORT_NAMES else f"HIERARCH FILE{i}"
-        header[keyword] = name
+        header[keyword] = ascii_text(name)
     header["DRPNFILE"] = (len(names) or count, "number of input files")
 
 
@@ -64,4 +65,23 @@ def inputs_hdu(inputs: Iterable[FrameInput], stacks: Sequence[int]) -> Any:
             "MTIME": ([_time(row.mtime_ns) for row in rows], ""),
             "DATASUM": ([row.datasum for row in rows], ""),
         },
+    )
+
+
+def record_skipped(product: Any, bad: Sequence[BadFrame]) -> None:
+    """List the frames that were left out: table ``SKIPPED``, keyword, a line of history."""
+    if not bad:
+        return
+    product.hdu_list.append(
+        table_hdu(
+            "SKIPPED",
+            {
+                "FILENAME": ([frame.name for frame in bad], ""),
+                "REASON": ([frame.reason for frame in bad], ""),
+            },
+        )
+    )
+    product.ext_hdr["NSKIPPED"] = (len(bad), "bad frames left out")
+    product.ext_hdr["HISTORY"] = (
+        f"{len(bad)} bad frames were left out; the table SKIPPED names them and says why"
     )

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.errors import InputTypeError
-from emdarks.fitsio import Header
+from emdarks.fitsio import Header, ascii_text
 from emdarks.products.dark import Dark
 from emdarks.products.header import drop_map_cards, product_name, stamp
 
@@ -147,7 +147,7 @@ def dark_from_maps(noisemaps: Any, planes: Maps, setting: DarkSetting, which: st
         f"t = {setting.exposure_time} s"
     )
     dark.filename = product_name(noisemaps.filename, "_drk_cal")
-    dark.pri_hdr["FILENAME"] = dark.filename
+    dark.pri_hdr["FILENAME"] = ascii_text(dark.filename)
     return dark
 
 

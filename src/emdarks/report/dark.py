@@ -19,6 +19,7 @@ from emdarks.report.shared import (
     map_height,
     panel_figure,
     provenance,
+    skipped_advice,
 )
 from emdarks.report.view import DarkView
 
@@ -43,7 +44,7 @@ def dark_page(view: DarkView, more: Sequence[Section] = (), advice: Sequence[Adv
         title=f"{kind} master dark",
         subtitle=f"{view.name} · {rows} × {cols} pixels · {_setting(view)}",
         what=_what(view),
-        advice=[*advise_dark(view), *advice],
+        advice=[*advise_dark(view), *skipped_advice(view), *advice],
         steps=[
             "Subtract it from frames of this EM gain and exposure time, divided by the gain: "
             f"its unit is detected electrons. `emdarks report OTHER.fits --against "

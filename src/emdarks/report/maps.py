@@ -36,6 +36,7 @@ from emdarks.report.shared import (
     map_height,
     panel_figure,
     provenance,
+    skipped_advice,
 )
 from emdarks.report.stacks import Misfits, Stacks
 from emdarks.report.view import MapsView
@@ -67,7 +68,7 @@ def maps_page(
     advice : sequence of Advice
         What these have found.
     """
-    found = [*advise_maps(view, check), *advice]
+    found = [*advise_maps(view, check), *skipped_advice(view), *advice]
     return Page(
         title="Noise maps",
         subtitle=_subtitle(view),

@@ -16,6 +16,7 @@ from emdarks.products.provenance import parent_names
 from emdarks.report.numbers import count, number, percent, size
 from emdarks.report.page import (
     WIDTH,
+    Advice,
     Block,
     Column,
     Facts,
@@ -35,6 +36,7 @@ __all__ = [
     "hot_pixels",
     "map_height",
     "provenance",
+    "skipped_advice",
     "value_limits",
 ]
 
@@ -216,6 +218,7 @@ def provenance(view: ProductView) -> Section:
     """Software, options, input files, history, header."""
     blocks: list[Block] = [Facts(_origin(view))]
     blocks += _inputs(view)
+    blocks += _skipped(view)
     header = view.header
     if "HISTORY" in header:
         blocks.append(Source("History", _history(header)))
@@ -317,6 +320,39 @@ def _input_table(table: Any, view: ProductView) -> Table:
         rows,
         "Input frames by stack, in input order; the table INPUTS of the product names every one.",
     )
+
+
+def _skipped_rows(view: ProductView) -> list[list[str]]:
+    if "SKIPPED" not in view.product.hdu_names:
+        return []
+    table = view.product.hdu_list["SKIPPED"].data
+    return [
+        [str(name), str(reason)]
+        for name, reason in zip(table["FILENAME"], table["REASON"], strict=True)
+    ]
+
+
+def _skipped(view: ProductView) -> list[Block]:
+    rows = _skipped_rows(view)
+    if not rows:
+        return []
+    columns = [Column("left out", words=True), Column("why", words=True)]
+    return [Table(columns, rows, "Bad frames that this product was made without (table SKIPPED).")]
+
+
+def skipped_advice(view: ProductView) -> list[Advice]:
+    """A word on frames that were left out."""
+    rows = _skipped_rows(view)
+    if not rows:
+        return []
+    frames = "1 bad frame was" if len(rows) == 1 else f"{len(rows)} bad frames were"
+    return [
+        Advice(
+            "note",
+            f"{frames} left out: {rows[0][0]}{', …' if len(rows) > 1 else ''}; the table under "
+            "“Where it comes from” says why.",
+        )
+    ]
 
 
 def _minute(time: str) -> str:

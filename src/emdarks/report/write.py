@@ -12,6 +12,7 @@ from emdarks.data import Dark, Dataset, DetectorNoiseMaps
 from emdarks.errors import InputError
 from emdarks.execution import Executor
 from emdarks.fitsio import scan_file
+from emdarks.frames.skipping import SKIP_SHARE
 from emdarks.inspection import inspect_campaign
 from emdarks.report.campaign import campaign_page
 from emdarks.report.checking import load_check
@@ -63,6 +64,8 @@ def report_on(
     kgain: float | None = None,
     mask_bits: int | None = None,
     detector_params: Any = None,
+    skip_bad_frames: bool = False,
+    skip_share: float = SKIP_SHARE,
     executor: Executor | None = None,
 ) -> Page:
     """Report on a product or a campaign.
@@ -80,7 +83,7 @@ def report_on(
         The result of an earlier check, or the file that ``emdarks check --json`` gave.
     name : str
         What to call a campaign.
-    camera, kgain, mask_bits, detector_params, executor
+    camera, kgain, mask_bits, detector_params, skip_bad_frames, skip_share, executor
         How frames are read; see `emdarks.darks.calibrate_darks_lsq`.
 
     Returns
@@ -121,6 +124,8 @@ def report_on(
             camera=camera,
             kgain=kgain,
             mask_bits=mask_bits,
+            skip_bad_frames=skip_bad_frames,
+            skip_share=skip_share,
             executor=executor,
         )
         advice = [*_other_frames(view, frames), *advice]

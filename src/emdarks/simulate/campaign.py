@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from emdarks.cameras import Camera, Unit, load_camera
 from emdarks.errors import InputError
+from emdarks.fitsio import whole_file
 from emdarks.simulate.effects import Effects
 from emdarks.simulate.files import FileNames, FilePlan, file_names, save_l2a, save_plain
 from emdarks.simulate.frames import Exposure, Frame, Units
@@ -511,7 +512,5 @@ def _remove_earlier(folder: Path) -> None:
 
 
 def _write_text(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+    with whole_file(path) as file:
+        file.write(text.encode("utf-8"))

@@ -6,6 +6,7 @@ import gzip
 from pathlib import Path
 
 from emdarks.cameras import Camera, load_camera
+from emdarks.fitsio import whole_file
 from emdarks.simulate.campaign import DEFAULT_STACKS, CampaignFiles, simulate_campaign
 
 __all__ = ["SAMPLE_FRAMES", "SAMPLE_SEED", "SAMPLE_STACKS", "sample_camera", "write_sample"]
@@ -63,6 +64,7 @@ def write_sample(
 
 def _gzip(path: Path) -> Path:
     packed = path.with_name(path.name + ".gz")
-    packed.write_bytes(gzip.compress(path.read_bytes(), mtime=0))
+    with whole_file(packed) as file:
+        file.write(gzip.compress(path.read_bytes(), mtime=0))
     path.unlink()
     return packed

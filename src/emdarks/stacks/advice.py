@@ -10,11 +10,27 @@ import numpy as np
 from emdarks.errors import EmdarksWarning
 from emdarks.execution import FrameFigures
 from emdarks.stacks.group import Stack
+from emdarks.stacks.suspects import warn_nearly_equal_times
+from emdarks.stacks.units import warn_unknown_unit
 
-__all__ = ["warn_few_frames", "warn_temperature", "warn_unflagged"]
+__all__ = ["warn_few_frames", "warn_headers", "warn_pixels", "warn_temperature", "warn_unflagged"]
 
 ENOUGH_FRAMES = 1176
 TEMPERATURE_SPREAD = 1.0
+
+
+def warn_headers(stacks: Sequence[Stack], assumed_unit: str) -> None:
+    """Warn of what headers tell, whatever is made of the stacks."""
+    warn_unknown_unit(stacks, assumed_unit)
+    warn_temperature(stacks)
+    warn_nearly_equal_times(stacks)
+
+
+def warn_pixels(stacks: Sequence[Stack], figures: Sequence[tuple[FrameFigures, ...]]) -> None:
+    """Warn of what pixels tell."""
+    warn_unflagged(stacks, figures)
+    warn_blind(stacks, figures)
+    warn_not_finite(stacks, figures)
 
 
 def warn_temperature(stacks: Sequence[Stack]) -> None:
@@ -56,6 +72,47 @@ def warn_unflagged(stacks: Sequence[Stack], figures: Sequence[tuple[FrameFigures
     for name in names:
         warnings.warn(
             f"{name}: no pixel of any frame is flagged; were cosmic rays looked for?",
+            EmdarksWarning,
+            stacklevel=3,
+        )
+
+
+_Figures = Sequence[tuple[FrameFigures, ...]]
+
+
+def _pairs(stacks: Sequence[Stack], figures: _Figures) -> list[tuple[str, FrameFigures]]:
+    """Name and figures of every frame that has them."""
+    return [
+        (item.record.name, frame)
+        for stack, frames in zip(stacks, figures, strict=True)
+        if frames
+        for item, frame in zip(stack.frames, frames, strict=True)
+    ]
+
+
+def warn_blind(stacks: Sequence[Stack], figures: _Figures) -> None:
+    """Warn of frames that say nothing, since no pixel is good."""
+    blind = [name for name, frame in _pairs(stacks, figures) if frame.masked == 1]
+    if blind:
+        frames = "frame has" if len(blind) == 1 else "frames have"
+        warnings.warn(
+            f"{len(blind)} {frames} no good pixel in the imaging area, the first {blind[0]}; look "
+            "at the flags, or leave them out",
+            EmdarksWarning,
+            stacklevel=3,
+        )
+
+
+def warn_not_finite(stacks: Sequence[Stack], figures: _Figures) -> None:
+    """Warn of samples that are no numbers: they count as masked."""
+    bad = [(frame.not_finite, name) for name, frame in _pairs(stacks, figures) if frame.not_finite]
+    if bad:
+        count, name = max(bad)
+        samples = sum(number for number, _ in bad)
+        warnings.warn(
+            f"{samples} sample{'s' * (samples > 1)} in {len(bad)} frame{'s' * (len(bad) > 1)} not "
+            f"finite, beyond 1e12, or with such an error or a negative one: counted as masked "
+            f"(flag 1), most ({count}) in {name}",
             EmdarksWarning,
             stacklevel=3,
         )

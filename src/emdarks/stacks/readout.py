@@ -13,6 +13,7 @@ from typing import Any
 
 from emdarks.cameras import Camera
 from emdarks.errors import EmdarksWarning, InputError
+from emdarks.fitsio import ascii_text
 from emdarks.frames import FrameInput
 from emdarks.frames.levels import bias_frame
 from emdarks.stacks.group import Stack
@@ -136,7 +137,7 @@ def product_cards(stack: Stack, camera: Camera) -> dict[str, str]:
     """Cards of a product that say how its frames were read; none where there is no choice."""
     # Without comments: texts may be longer than a card, and comments are cut off then.
     cards = {_READOUT: readout_text(stack.setting), _BIAS: bias_text(stack, camera) or ""}
-    return {keyword: text for keyword, text in cards.items() if text}
+    return {keyword: ascii_text(text) for keyword, text in cards.items() if text}
 
 
 def bias_history(stack: Stack, camera: Camera) -> list[str]:
@@ -144,7 +145,7 @@ def bias_history(stack: Stack, camera: Camera) -> list[str]:
     text = bias_text(stack, camera)
     if text == "nothing":
         return ["No bias level was subtracted: what the frames hold of it is in this product"]
-    return [f"Bias subtracted from every frame: {text}"] if text else []
+    return [ascii_text(f"Bias subtracted from every frame: {text}")] if text else []
 
 
 def check_product(

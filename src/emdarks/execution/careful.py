@@ -1,0 +1,184 @@
+"""An executor that watches for frames that make a product wrong while their pixels are read.
+
+A file can fail after its headers were read: it vanishes, changes, cannot be unpacked. And
+only pixels tell that a frame is a copy of another, or holds no noise. Such frames are
+refused, or left out, and the sums of their stack are made again without them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from emdarks.errors import InputError, UnreadableFrameError
+from emdarks.execution.blocks import Blocks, FrameFigures, Sample, StackJob, StackSums
+from emdarks.execution.executor import Executor
+from emdarks.frames import FrameInput
+from emdarks.frames.skipping import BadFrame, Skipping
+from emdarks.kernels.moments import Moments
+
+__all__ = ["Careful", "StackLostError"]
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+class StackLostError(Exception):
+    """Every frame of a stack is bad: the campaign is another one without it."""
+
+
+class Careful(Executor):
+    """Sums of stacks without bad frames.
+
+    Parameters
+    ----------
+    executor : Executor
+        Who computes.
+    inputs : sequence of FrameInput
+        All frames.
+    skipping : Skipping
+        Whether bad frames are left out.
+
+    Attributes
+    ----------
+    bad : list of FrameInput
+        Those found by their pixels.
+    sampled : list of tuple
+        For each stack that was summed the samples that it really has.
+    """
+
+    def __init__(self, executor: Executor, inputs: Sequence[FrameInput], skipping: Skipping):
+        self.bad: list[FrameInput] = []
+        self.sampled: list[tuple[Sample, ...]] = []
+        self._executor = executor
+        self._skipping = skipping
+        self._frames = len(inputs) + len(skipping.bad)
+        self._inputs = {id(item.source): item for item in inputs}
+        self._seen: dict[str, FrameInput] = {}
+
+    def map(self, function: Callable[[A], B], items: Iterable[A]) -> list[B]:
+        """See `Executor`."""
+        return self._executor.map(function, items)
+
+    def release(self, moments: Moments) -> None:
+        """See `Executor`."""
+        self._executor.release(moments)
+
+    def stacks(
+        self,
+        jobs: Sequence[StackJob],
+        into: Sequence[Moments] | None = None,
+        blocks: Blocks | None = None,
+    ) -> Iterator[StackSums]:
+        """See `Executor`; without the bad frames of the stacks.
+
+        All stacks go to the executor at once. Where a file cannot be read, its frames are
+        taken out and the stacks that were not finished are begun again; where the pixels of
+        a finished stack say that frames are bad, that stack alone is.
+        """
+        left, done = list(jobs), 0
+        while done < len(left):
+            rooms = None if into is None else into[done:]
+            try:
+                for sums in self._executor.stacks(left[done:], rooms, blocks):
+                    room = None if into is None else into[done]
+                    yield self._settled(left, done, sums, room, blocks)
+                    done += 1
+            except UnreadableFrameError as error:
+                left[done:] = self._readable(left[done:], error)
+                if into is not None:
+                    _wipe(into[done])
+
+    def _settled(
+        self,
+        left: list[StackJob],
+        index: int,
+        sums: StackSums,
+        into: Moments | None,
+        blocks: Blocks | None,
+    ) -> StackSums:
+        """Sums of a stack; again without bad frames, where its pixels name any."""
+        rooms = None if into is None else [into]
+        while found := self._suspects(left[index], sums.figures):
+            for sample, reason in found:
+                left[index] = self._without(left[index], [sample], reason)
+            if into is not None:
+                _wipe(into)
+            (sums,) = self._executor.stacks([left[index]], rooms, blocks)
+        self.sampled.append(left[index].samples)
+        return sums
+
+    def _item(self, sample: Sample) -> FrameInput:
+        return self._inputs[id(sample.source)]
+
+    def _readable(self, jobs: Sequence[StackJob], error: UnreadableFrameError) -> list[StackJob]:
+        """The stacks without the frames of a file."""
+        found = [[s for s in job.samples if self._item(s).is_in(error.path)] for job in jobs]
+        if not any(found):
+            raise error
+        return [
+            self._without(job, bad, error.reason) if bad else job
+            for job, bad in zip(jobs, found, strict=True)
+        ]
+
+    def _without(self, job: StackJob, bad: Sequence[Sample], reason: str) -> StackJob:
+        items = [self._item(sample) for sample in bad]
+        found = [BadFrame(item.record.name, reason) for item in items]
+        self._skipping.leave_out(found, self._frames)
+        self.bad += items
+        gone = {id(sample) for sample in bad}
+        left = tuple(sample for sample in job.samples if id(sample) not in gone)
+        if not left:
+            raise StackLostError
+        return replace(job, samples=left)
+
+    def _suspects(self, job: StackJob, figures: Sequence[FrameFigures]) -> list[tuple[Sample, str]]:
+        """Frames without noise, and copies; nothing where no figures were taken."""
+        found = []
+        new: dict[str, FrameInput] = {}
+        for sample, frame in zip(job.samples, figures, strict=bool(figures)):
+            item = self._item(sample)
+            if not item.provenance.name:
+                continue  # whoever made frames in memory, without noise, knows it
+            if frame.noiseless:
+                found.append(
+                    (
+                        sample,
+                        f"has no noise: every good pixel is {frame.level:.6g}; look at the "
+                        "readout, or leave it out (--skip-bad-frames)",
+                    )
+                )
+            elif frame.scatter > 0:
+                twin = new.get(frame.content) or self._seen.get(frame.content)
+                if twin is not None and twin is not item:
+                    found.append((sample, self._copy_of(item, twin)))
+                else:
+                    new[frame.content] = item
+        if not found:
+            self._seen |= new
+        return found
+
+    @staticmethod
+    def _copy_of(item: FrameInput, twin: FrameInput) -> str:
+        def setting(frame: FrameInput) -> tuple[Any, ...]:
+            record = frame.record
+            return record.commanded_gain, record.k_gain, round(record.exposure_time, 3)
+
+        name = item.record.name
+        if setting(item) != setting(twin):
+            raise InputError(
+                f"{name}: has the same pixels as {twin.record.name}, but another EM gain, time or "
+                "k-gain; nothing tells whose header is right: leave both out"
+            )
+        return (
+            f"has the same pixels as {twin.record.name}; keep one of them (--skip-bad-frames "
+            "leaves the copies out)"
+        )
+
+
+def _wipe(moments: Moments) -> None:
+    """Make sums as new: squared errors are expected to be 0."""
+    moments.has_errors = False
+    if moments.err2 is not None:
+        moments.err2[:] = 0.0
