@@ -5,17 +5,21 @@ BIN    := $(VENV)/bin
 EXTRAS := test,lint,docs
 PYTEST_ARGS ?= -n auto
 
-.PHONY: demo test lint types docs cli-page screenshots validate bench clean help
+.PHONY: demo test test-oldest lint types docs cli-page screenshots validate bench fuzz \
+    audit clean help
 
 help:
 	@echo "make demo    a first run: simulate, calibrate, compare with the truth, write a page"
 	@echo "make test    install into .venv and run the tests"
-	@echo "make lint    style and types (ruff, mypy strict)"
+	@echo "make test-oldest  the tests with the oldest dependencies that are supported"
+	@echo "make lint    style, types, safety (ruff, mypy strict, bandit)"
 	@echo "make validate  compare the estimators with a known truth, write docs/validation*.md (minutes)"
 	@echo "make bench   measure speed and memory, write docs/benchmarks.md (a quarter of an hour)"
 	@echo "make docs    build the documentation; warnings are errors"
 	@echo "make cli-page  run every command and write docs/command_line.md"
 	@echo "make screenshots  pictures of reports for the documentation (needs Chromium)"
+	@echo "make fuzz    look for crashes of the FITS reading, FUZZ_SECONDS=600 long"
+	@echo "make audit   known weaknesses of the dependencies (needs the network)"
 	@echo "make clean   remove what the other targets made"
 
 $(VENV)/.installed: pyproject.toml
@@ -35,6 +39,29 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit -q -c pyproject.toml -r src
+
+OLDEST := .venv-oldest
+
+$(OLDEST)/.installed: pyproject.toml tests/oldest.txt
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check \
+	    --constraint tests/oldest.txt --editable '.[test]'
+	@touch $@
+
+# Compiled kernels of two versions of Numba do not share a folder.
+test-oldest: $(OLDEST)/.installed
+	NUMBA_CACHE_DIR=$(CURDIR)/$(OLDEST)/numba $(OLDEST)/bin/python -m pytest $(PYTEST_ARGS)
+
+audit: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[audit]'
+	$(BIN)/python -m pip_audit --local --skip-editable
+
+FUZZ_SECONDS ?= 600
+
+fuzz: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	nice -n 19 $(BIN)/python -m validation.fuzz --seconds $(FUZZ_SECONDS)
 
 docs: $(VENV)/.installed
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
@@ -50,6 +77,7 @@ validate: $(VENV)/.installed
 	$(BIN)/python -m validation.screening
 	$(BIN)/python -m validation.subtract
 	$(BIN)/python -m validation.badpixels
+	$(BIN)/python -m validation.hostile
 	$(BIN)/python -m validation.validate $(VALIDATE_ARGS)
 
 $(VENV)/.bench: $(VENV)/.installed
@@ -60,5 +88,5 @@ bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/bench.py $(BENCH_ARGS)
 
 clean:
-	rm -rf $(VENV) docs/_build docs/api docs/generated dist build
+	rm -rf $(VENV) $(OLDEST) docs/_build docs/api docs/generated dist build
 	if [ -e demo/.made-by-emdarks-demo ]; then rm -rf demo; fi
