@@ -106,9 +106,15 @@ def sections(shell: Shell) -> Iterator[str]:
         "one warm ([what findings mean](howto_inspect.md)):"
     )
     spoil(sorted((shell.folder / "darks").glob("cgi_*.fits")))
-    yield shell.shown("emdarks inspect darks/ --plot levels.png --overwrite")
+    yield shell.shown("emdarks inspect darks/ --plot levels.png --overwrite", 1)
     shutil.copy(shell.folder / "levels.png", PICTURE)
     yield f"![Levels of the frames of each stack, odd ones marked](_static/{PICTURE.name})"
+    yield (
+        "A frame that makes the product wrong is refused, or left out and listed in the product "
+        "([what is promised](validation_hostile.md)):"
+    )
+    yield shell.shown("emdarks noisemaps darks/ -o good.fits", 1)
+    yield shell.shown("emdarks noisemaps darks/ -o good.fits --skip-bad-frames")
     yield "## For programs, and when something is wrong"
     dark = "emdarks dark darks/ -o d.fits --gain 50 --exptime 10"
     yield shell.shown(f"{dark} --json --quiet")

@@ -465,7 +465,7 @@ def test_flags_of_the_file_are_kept(numbers: Any, tmp_path: Path) -> None:
 
 
 def test_saturated_samples_do_not_count_in_a_dark(numbers: Any, tmp_path: Path) -> None:
-    stack = np.stack([numbers, numbers + 1, numbers + 2, numbers])
+    stack = np.stack([numbers, numbers + 1, numbers + 2, numbers + 3])
     stack[1, 3, 4] = 5000
     paths = [plain_frame(tmp_path / f"{i}.fits", f, **SPARC4) for i, f in enumerate(stack)]
     camera = lab(Bias(level=100.0), 4000.0)
@@ -598,9 +598,9 @@ def test_frames_of_unknown_sensitivity_are_refused_in_one_line(
     assert "READRATE = 5.0" in line
     assert "--kgain" in line
     assert not (tmp_path / "d.fits").exists()
-    copy = tmp_path / "copy.fits"
-    copy.write_bytes(path.read_bytes())
-    made = run("dark", path, copy, "--camera", "sparc4", "--kgain", 4, "--gain", 2, "-o",
+    (tmp_path / "another").mkdir()
+    other = with_cards(sparc4, tmp_path / "another", 1, GAIN=None, READRATE=5.0)[1]
+    made = run("dark", path, other, "--camera", "sparc4", "--kgain", 4, "--gain", 2, "-o",
                tmp_path / "d.fits")  # fmt: skip
     assert made.exit_code == 0, made.output
 
