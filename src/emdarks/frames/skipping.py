@@ -36,6 +36,11 @@ class BadFrame:
         """File name without folder."""
         return Path(self.path).name
 
+    @property
+    def fault(self) -> str:
+        """What is wrong, without what to do: that was done."""
+        return self.reason.partition("; ")[0]
+
     @classmethod
     def of(cls, path: str, error: Exception | str) -> BadFrame:
         """Take the reason out of an error's line, which names the file first."""
@@ -107,7 +112,7 @@ class Skipping:
         """Say once which frames were left out."""
         if not self.bad:
             return
-        named = "; ".join(f"{bad.name}: {bad.reason}" for bad in self.bad[:_NAMED])
+        named = "; ".join(f"{bad.name}: {bad.fault}" for bad in self.bad[:_NAMED])
         rest = len(self.bad) - _NAMED
         warnings.warn(
             f"{len(self.bad)} of {frames} frames left out: {named}"
