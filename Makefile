@@ -19,7 +19,7 @@ help:
 	@echo "make cli-page  run every command and write docs/command_line.md"
 	@echo "make screenshots  pictures of reports for the documentation (needs Chromium)"
 	@echo "make fuzz    look for crashes of the FITS reading, FUZZ_SECONDS=600 long"
-	@echo "make audit   known weaknesses of the dependencies (needs the network)"
+	@echo "make audit   known weaknesses of the dependencies (asks pypi.org)"
 	@echo "make clean   remove what the other targets made"
 
 $(VENV)/.installed: pyproject.toml
@@ -55,7 +55,8 @@ test-oldest: $(OLDEST)/.installed
 
 audit: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[audit]'
-	$(BIN)/python -m pip_audit --local --skip-editable
+	$(BIN)/python -m pip freeze --exclude-editable > $(VENV)/frozen.txt
+	$(BIN)/python -m pip_audit --strict --disable-pip --no-deps -r $(VENV)/frozen.txt
 
 FUZZ_SECONDS ?= 600
 
