@@ -18,7 +18,7 @@ help:
 	@echo "make docs    build the documentation; warnings are errors"
 	@echo "make cli-page  run every command and write docs/command_line.md"
 	@echo "make screenshots  pictures of reports for the documentation (needs Chromium)"
-	@echo "make fuzz    look for crashes of the FITS reading, FUZZ_SECONDS=600 long"
+	@echo "make fuzz    look for crashes of the FITS reading, write docs/validation_fuzz.md (10 minutes)"
 	@echo "make audit   known weaknesses of the dependencies (asks pypi.org)"
 	@echo "make clean   remove what the other targets made"
 
@@ -62,7 +62,7 @@ FUZZ_SECONDS ?= 600
 
 fuzz: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
-	nice -n 19 $(BIN)/python -m validation.fuzz --seconds $(FUZZ_SECONDS)
+	nice -n 19 $(BIN)/python -m validation.fuzz --page --seconds $(FUZZ_SECONDS)
 
 docs: $(VENV)/.installed
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html

@@ -1,9 +1,10 @@
-"""Look for crashes of the FITS reading: ``python -m validation.fuzz --seconds 600``.
+"""Look for crashes of the FITS reading: ``python -m validation.fuzz --seconds 600 --page``.
 
 Coverage-guided (atheris, extra ``fuzz``): bytes become a file, or a header, and go the way of
 a frame: headers, camera, pixels. Whatever is wrong with them must end in an `EmdarksError`.
 Starts from the corpus in tests/data/fuzz; counts executions and distinct crashes, and keeps
-what caused them. Without atheris: ``--random`` mutates the corpus without guidance.
+what caused them; ``--page`` writes docs/validation_fuzz.md. Without atheris: ``--random``
+mutates the corpus without guidance.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 CORPUS = ROOT / "tests" / "data" / "fuzz"
+TEXT = Path(__file__).with_suffix(".md")
+PAGE = ROOT / "docs" / "validation_fuzz.md"
 
 #: What the first byte of an input chooses.
 FILE, HEADER = 0, 1
@@ -257,6 +260,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--random", action="store_true", help="without atheris")
+    parser.add_argument("--page", action="store_true", help="write docs/validation_fuzz.md")
     parser.add_argument("--keep", type=Path, default=Path("fuzz-crashes"))
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -277,10 +281,14 @@ def main() -> int:
         options.keep.mkdir(exist_ok=True)
         (options.keep / f"{number}.bin").write_bytes(data)
         sys.stdout.write(f"{kind}\n{text[-1500:]}\n")
-    sys.stdout.write(
+    figures = (
         f"{counts[0]} executions in {options.seconds:.0f} s, {counts[1]} inputs accepted, "
-        f"{len(crashes)} kinds of crashes, exit {ended}\n"
+        f"{len(crashes)} kinds of crashes, exit {ended}"
     )
+    sys.stdout.write(f"{figures}\n")
+    if options.page:
+        text = TEXT.read_text(encoding="utf-8")
+        PAGE.write_text(text.replace("@FIGURES@", f"{figures}."), encoding="utf-8")
     return 1 if crashes or ended else 0
 
 
