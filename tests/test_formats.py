@@ -11,6 +11,7 @@ from astropy.io import fits
 
 from emdarks.darks import build_synthesized_dark, build_trad_dark, calibrate_darks_lsq
 from emdarks.data import Dataset, DetectorParams, sample
+from emdarks.errors import EmdarksWarning
 
 PAGE = Path(__file__).parents[1] / "docs" / "formats.md"
 STRUCTURE = re.compile(
@@ -51,12 +52,19 @@ def names(text: str) -> set[str]:
 @pytest.fixture(scope="module")
 def products(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("products")
-    darks = Dataset(sample())
-    maps = calibrate_darks_lsq(darks, None, screen=True)
+    empty = folder / "empty.fits"
+    empty.touch()
+    darks = Dataset([*sample(), empty], skip_bad_frames=True)
+    options: dict[str, Any] = {"skip_bad_frames": True, "skip_share": 0.2}
+    with pytest.warns(EmdarksWarning, match=r"left out: empty\.fits"):
+        maps = calibrate_darks_lsq(darks, None, screen=True, **options)
     stack = darks.split_dataset(exthdr_keywords=["EMGAIN_C", "EXPTIME"])[0][3]
+    with_empty = Dataset([*(frame.filepath for frame in stack), empty], skip_bad_frames=True)
+    with pytest.warns(EmdarksWarning, match=r"left out: empty\.fits"):
+        dark = build_trad_dark(with_empty, None, **options)
     made = {
         "maps": maps,
-        "traditional": build_trad_dark(stack, None),
+        "traditional": dark,
         "synthesised": build_synthesized_dark(stack, maps),
     }
     for name, product in made.items():
@@ -92,7 +100,7 @@ def test_hdus_of_noise_maps(products: dict[str, Path]) -> None:
                 assert hdu.header["BITPIX"] == TYPES[dtype], name
 
 
-@pytest.mark.parametrize("table", ["STACKS", "INPUTS"])
+@pytest.mark.parametrize("table", ["STACKS", "INPUTS", "SKIPPED"])
 def test_columns_of_tables(products: dict[str, Path], table: str) -> None:
     described = {
         name: row[1] for row in rows(f"Table `{table}`") for name in re.findall(r"`(\w+)`", row[0])
@@ -125,7 +133,8 @@ def test_keywords_of_darks(products: dict[str, Path]) -> None:
         in_errors = names(section("Darks").split("In `ERR`")[1])
         assert written(path, "ERR") <= in_errors <= set(fits.getheader(path, "ERR"))
         with fits.open(path) as hdus:
-            assert len(hdus) == 4
+            further = ["SKIPPED"] if name == "traditional" else []
+            assert [hdu.name for hdu in hdus[4:]] == further
         assert fits.getheader(path, 1)["IS_SYNTH"] == int(name == "synthesised")
     assert described <= found
 

@@ -1668,3 +1668,16 @@ def test_frames_of_different_shapes_are_refused(path: str) -> None:
 def test_no_frames_have_no_sources() -> None:
     with pytest.raises(InputError, match="no frames"):
         frame_sources([])
+
+
+def test_a_table_appended_to_no_further_hdus_is_the_only_one(tmp_path: Path) -> None:
+    """Astropy puts an empty primary HDU in front of it."""
+    image = Image(noise(4, 5), fits.Header(), fits.Header())
+    image.hdu_list.append(
+        fits.BinTableHDU.from_columns([fits.Column("A", "1J", array=[7, 8, 9])], name="EXTRA")
+    )
+    assert image.hdu_names == ["EXTRA"]
+    image.save(tmp_path, "f.fits")
+    with fits.open(tmp_path / "f.fits") as hdus:
+        assert [hdu.name for hdu in hdus] == ["PRIMARY", "", "ERR", "DQ", "EXTRA"]
+        assert hdus["EXTRA"].data["A"].tolist() == [7, 8, 9]

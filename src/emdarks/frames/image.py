@@ -290,7 +290,7 @@ class Image(Plotted):
     @property
     def hdu_names(self) -> list[str]:
         """Names of the further HDUs."""
-        return [hdu.name for hdu in self.hdu_list]
+        return [hdu.name for hdu in self.hdu_list if not _is_filler(hdu)]
 
     @property
     def filepath(self) -> str:
@@ -349,7 +349,7 @@ class Image(Plotted):
             image_hdu(_stored(self.data), self.ext_hdr),
             image_hdu(_stored(self.err), self.err_hdr, "ERR"),
             image_hdu(_stored_flags(self.dq), self.dq_hdr, "DQ"),
-            *(_stored_hdu(hdu) for hdu in self.hdu_list),
+            *(_stored_hdu(hdu) for hdu in self.hdu_list if not _is_filler(hdu)),
         ]
 
     # What users do with it
@@ -478,6 +478,11 @@ def _stored_flags(dq: Array) -> Array:
     highest = int(dq.max()) if dq.size else 0
     types = (DQ_DTYPE, np.uint32, np.uint64)
     return dq.astype(next(kind for kind in types if highest <= np.iinfo(kind).max))
+
+
+def _is_filler(hdu: Any) -> bool:
+    """Whether astropy put it in front of a table that was appended to an empty list."""
+    return isinstance(hdu, PrimaryHDU) and hdu.data is None
 
 
 def _stored_hdu(hdu: Any) -> Any:
