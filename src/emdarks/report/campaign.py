@@ -90,9 +90,14 @@ def _what(summary: CampaignSummary) -> str:
 
 def _advice(summary: CampaignSummary) -> list[Advice]:
     return [
-        Advice(finding.severity, f"{finding.text[:1].upper()}{finding.text[1:]}.")
+        Advice(finding.severity, _sentence(finding.text), _sentence(finding.remedy))
         for finding in summary.findings
     ]
+
+
+def _sentence(text: str) -> str:
+    end = "" if not text or text.endswith("?") else "."
+    return f"{text[:1].upper()}{text[1:]}{end}"
 
 
 def _steps(summary: CampaignSummary, name: str) -> list[str]:
