@@ -64,8 +64,8 @@ def subtract_dark(
     camera : str or Camera, optional
         Meaning of the headers; the one that the frames' CAMERA card names, else ``excam``.
     kgain : float, optional
-        Electrons per DN for the conversion, instead of the frames' headers'. Darks are
-        matched by the headers all the same.
+        Electrons per DN for the conversion, instead of the frames' headers'. It must be what
+        the frames of the dark or the maps were read with (their KGAINUSE card).
     gain_tolerance : float
         Largest relative spread of measured gains within a stack.
 
