@@ -10,6 +10,8 @@ from typing import Any, TypeVar, cast
 
 import numba
 from numba.core import event
+from numba.core.caching import FunctionCache
+from numba.core.sigutils import normalize_signature
 
 __all__ = ["announce_compilation", "bare", "inline", "jit"]
 
@@ -42,9 +44,27 @@ def inline(function: Function) -> Function:
     return _compiled(function, {"nogil": True, "error_model": "numpy", "inline": "always"})
 
 
+class _Kept(FunctionCache):  # type: ignore[misc]
+    """Numba's compiled code on disk, taken only if it is for the types that were asked for.
+
+    Two processes that save code for different types at the same time may give their files the
+    same name. Nothing notices later: code for float32 reads int32 as if they were float32.
+    """
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """What was kept for these types; None leads to compilation, and to another file."""
+        found = super().load_overload(sig, target_context)
+        if found is None or found.signature.args == normalize_signature(sig)[0]:
+            return found
+        return None
+
+
 def _compiled(function: Function, options: dict[str, Any]) -> Function:
     try:
-        return cast("Function", numba.njit(cache=True, **options)(function))
+        kernel = numba.njit(cache=True, **options)(function)
+        if not numba.config.DISABLE_JIT:
+            kernel._cache = _Kept(function)
+        return cast("Function", kernel)
     except RuntimeError:
         # Neither the package's folder nor the user's cache nor NUMBA_CACHE_DIR can be
         # written: every run compiles anew, which is better than none.
