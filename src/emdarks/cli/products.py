@@ -302,15 +302,21 @@ def synthesize(
         talk.result(_dark_result(made, path), as_json)
 
 
-def _dark_result(product: Any, path: talk.Target) -> dict[str, Any]:
+def _median(plane: Any) -> float:
+    """Median of what is finite; NaN where nothing is."""
     import numpy as np
 
+    known = plane[np.isfinite(plane)]
+    return float(np.median(known)) if known.size else math.nan
+
+
+def _dark_result(product: Any, path: talk.Target) -> dict[str, Any]:
     header = product.ext_hdr
     return {
         "dark": str(path),
         "em_gain": float(header["EMGAIN_C"]),
         "exposure_time_s": float(header["EXPTIME"]),
-        "median_e": float(np.nanmedian(product.data)),
-        "median_error_e": float(np.nanmedian(product.err[0])),
+        "median_e": _median(product.data),
+        "median_error_e": _median(product.err[0]),
         "flagged_pixels": int((product.dq != 0).sum()),
     }
