@@ -1,4 +1,4 @@
-"""Is a product from a file what it says it is?
+"""Whether a product from a file is what it says it is.
 
 A product that was cut short between two HDUs looks like a smaller one; one that somebody
 changed may hold anything. What would make results wrong is refused with the file's name; single
@@ -79,14 +79,13 @@ def check_electrons(product: Any) -> None:
     """
     unit = product.ext_hdr.get("BUNIT")
     text = str(unit).strip().lower()
-    if unit is None or text.startswith("e-") or "electron" in text.removeprefix("detected em "):
-        if text not in _OTHER_UNITS:
-            return
     if text in _OTHER_UNITS:
         raise InputError(
             f"{product.filepath}: is in {unit!r}; {type(product).__name__} files are in detected "
             "electrons: convert it and set BUNIT, or make it with emdarks"
         )
+    if unit is None or text.startswith("e-") or "electron" in text:
+        return
     warnings.warn(
         f"{product.filepath}: has unit {unit!r}; taken as detected electrons",
         EmdarksWarning,
