@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 import typer
@@ -119,6 +120,9 @@ def plan(
         }
         given = {name: value for name, value in figures.items() if value is not None}
         chosen = load_camera(camera)
+        for name, value in given.items():
+            if math.isnan(value):
+                raise InputError(f"{name.replace('_', ' ')} nan: give a number, 0 or more")
         noise = replace((chosen if mode is None else chosen.in_mode(mode)).noise, **given)
         lacking = [name for name in figures if name in noise.unknown]
         if lacking:

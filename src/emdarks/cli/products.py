@@ -100,6 +100,7 @@ def noisemaps(
         dataset = select_frames(frames, camera, wanted, skip_bad_frames=skip_bad_frames)
         path = talk.target(output, product_name(dataset.frames[-1].filename, "_dnm_cal"), overwrite)
         talk.spare_inputs(path, dataset)
+        talk.spare_files(path, (params, camera))
         with talk.streaming(
             "reading", len(dataset), threads, "fitting", dask, checkpoint
         ) as executor:
@@ -181,6 +182,7 @@ def dark(
         dataset = _chosen(found, camera, gain, exptime, kgain, skip_bad_frames)
         path = talk.target(output, product_name(dataset.frames[-1].filename, "_drk_cal"), overwrite)
         talk.spare_inputs(path, dataset)
+        talk.spare_files(path, (params, camera))
         with talk.streaming(
             "reading", len(dataset), threads, "combining", dask, checkpoint
         ) as executor:
@@ -274,6 +276,7 @@ def synthesize(
 
         product = DetectorNoiseMaps(maps)
         path = talk.target(output, product_name(product.filename, "_drk_cal"), overwrite)
+        talk.spare_files(path, (maps, like, camera))
         if like is not None:
             made = build_synthesized_dark(
                 select_frames([like]),

@@ -49,6 +49,7 @@ __all__ = [
     "say_more",
     "set_loudness",
     "show",
+    "spare_files",
     "spare_inputs",
     "spoken",
     "streaming",
@@ -410,6 +411,28 @@ def _remote_target(url: str, documented_name: str, overwrite: bool) -> Target:
     if not overwrite and exists(str(made)):
         raise InputError(f"{made}: exists; choose another name or give --overwrite")
     return made
+
+
+def spare_files(target: Target, files: Iterable[str | Path | None]) -> None:
+    """Refuse to write over a file that the command reads.
+
+    Raises
+    ------
+    InputError
+        The output is one of them, by whatever way it is named.
+    """
+    from emdarks.fitsio import is_url, local_path
+
+    named = str(target)
+    for file in files:
+        name = "" if file is None else local_path(str(file)) or str(file)
+        if is_url(named) or is_url(name):
+            taken = named == name
+        else:
+            path, other = Path(named), Path(name)
+            taken = path.exists() and bool(name) and other.exists() and path.samefile(other)
+        if taken:
+            raise InputError(f"{target}: is read by this command; choose another output")
 
 
 def spare_inputs(target: Target, frames: Iterable[Any]) -> None:

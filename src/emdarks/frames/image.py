@@ -29,6 +29,7 @@ from emdarks.fitsio.layout import FileLayout, read_others, scan_file
 from emdarks.frames.display import Plotted
 from emdarks.frames.planes import flags_plane, number_plane
 from emdarks.frames.source import FileSource, read_array
+from emdarks.kernels.decode import unsigned
 
 __all__ = ["Image"]
 
@@ -470,12 +471,20 @@ def _same_file(layout: FileLayout, target: str) -> bool:
 
 
 def _stored(array: Array) -> Array:
-    """Floating-point arrays in the type of the files, integers as they are."""
-    return array.astype(IMAGE_DTYPE) if array.dtype.kind == "f" else np.asarray(array)
+    """Floating-point arrays in the type of the files, integers as they are.
+
+    What is too large for the type becomes infinite, and counts as masked where it is read.
+    """
+    if array.dtype.kind != "f":
+        return np.asarray(array)
+    with np.errstate(over="ignore"):
+        return array.astype(IMAGE_DTYPE)
 
 
 def _stored_flags(dq: Array) -> Array:
     """Flags in 16 bits, or in 32 or 64 where a higher bit is set: no flag is lost."""
+    # A negative number has its highest bit set.
+    dq = dq.astype(unsigned(dq.dtype), copy=False)
     highest = int(dq.max()) if dq.size else 0
     types = (DQ_DTYPE, np.uint32, np.uint64)
     return dq.astype(next(kind for kind in types if highest <= np.iinfo(kind).max))

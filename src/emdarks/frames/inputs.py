@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-
 from emdarks.cameras import BUILTIN, Camera, FrameRecord
 from emdarks.errors import InputError
 from emdarks.fitsio import Cards, FileLayout, scan_file

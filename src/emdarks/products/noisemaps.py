@@ -297,8 +297,8 @@ class DetectorNoiseMaps(Image):
             raise InputError(f"the EM gain is {gain:g}; it must be at least 1")
         if not 0 <= exptime < np.inf:
             raise InputError(f"the exposure time is {exptime:g} s; it must not be negative")
-        if kgain is not None and not kgain > 0:
-            raise InputError(f"the k-gain is {kgain:g}; it must be positive")
+        if kgain is not None and not 0 < kgain < np.inf:
+            raise InputError(f"the k-gain is {kgain:g}; it must be positive and finite")
         planes, which = self.planes_for_darks(use_signed)
         if section is not None:
             planes = planes.cut(section)

@@ -19,6 +19,7 @@ from emdarks.errors import EmdarksWarning, InputError
 from emdarks.flags import DQ
 
 __all__ = [
+    "HUGE",
     "check_electrons",
     "check_extras",
     "check_numbers",
@@ -32,7 +33,8 @@ Array = npt.NDArray[Any]
 _AGAIN = "copy the file again, or make the product anew"
 
 #: As for frames: what is beyond is no number of electrons.
-_LARGEST = 2.0**40
+HUGE = 2.0**40
+
 #: Rounding of correlations stored as float32.
 _ROUNDING = 1e-5
 _OTHER_UNITS = ("dn", "adu", "count", "counts", "em electron", "detected em electron")
@@ -204,7 +206,7 @@ def flag_unusable(product: Any, correlations: Array | None = None) -> None:
         (telemetry) do not count.
     """
     data, err, dq = product.data, product.err, product.dq
-    no_value, no_error = ~(np.abs(data) <= _LARGEST), ~((err >= 0) & (err <= _LARGEST))
+    no_value, no_error = ~(np.abs(data) <= HUGE), ~((err >= 0) & (err <= HUGE))
     if correlations is not None:
         wrong = ~(np.abs(correlations) <= 1 + _ROUNDING)
         # A pixel without errors has no correlations either.

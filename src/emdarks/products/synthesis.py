@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.errors import InputTypeError
+from emdarks.errors import InputError, InputTypeError
 from emdarks.fitsio import Header, ascii_text
 from emdarks.products.dark import Dark
 from emdarks.products.header import drop_map_cards, product_name, stamp
 from emdarks.products.provenance import name_inputs
+from emdarks.stacks.group import MOST_GAIN, MOST_TIME
 
 __all__ = ["DarkSetting", "Maps", "check_signs", "dark_from_maps", "synthesize_arrays"]
 
@@ -90,7 +91,17 @@ def synthesize_arrays(maps: Maps, gain: float, exposure_time: float) -> tuple[Ar
         EM gain, at least 1.
     exposure_time : float
         Seconds.
+
+    Raises
+    ------
+    InputError
+        Gain or time is one that no frame has.
     """
+    if not (1 <= gain <= MOST_GAIN and 0 <= exposure_time <= MOST_TIME):
+        raise InputError(
+            f"a dark for EM gain {gain:g} and {exposure_time:g} s cannot be made: give a gain "
+            f"from 1 to {MOST_GAIN:g} and a time from 0 to {MOST_TIME:g} s"
+        )
     weights = np.array([1.0 / gain, 1.0, exposure_time])
     data = np.einsum("k,krc->rc", weights, maps.values)
     scaled = weights[:, None, None] * maps.errors
