@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -42,6 +43,7 @@ __all__ = [
     "finding",
     "interrupted",
     "json_out",
+    "one_line",
     "people",
     "progress",
     "result",
@@ -66,6 +68,17 @@ _WORDS = {name.lower(): name for name in ("FPN", "CIC", "DC", "DN", "EM")}
 people = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+def one_line(text: object) -> str:
+    r"""Text that does nothing to a terminal and stays on its line.
+
+    Names of files and cameras may hold any character: what is not printable becomes an
+    escape, like \x1b.
+    """
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text)
+    )
+
+
 def result(values: dict[str, Any], as_json: bool) -> None:
     """Report what a command made: JSON on standard output, or lines for people."""
     if as_json:
@@ -84,8 +97,25 @@ def _spelled(key: str) -> str:
 
 
 def json_out(values: dict[str, Any]) -> None:
-    """Write one line of JSON to standard output."""
-    sys.stdout.write(json.dumps(_finite(values), allow_nan=False) + "\n")
+    """Write one line of JSON to standard output.
+
+    Raises
+    ------
+    InputError
+        Standard output is closed, or the disk that it goes to is full.
+    """
+    try:
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, "it is closed")
+        sys.stdout.write(json.dumps(_finite(values), allow_nan=False) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has read enough
+        raise
+    except OSError as error:
+        if sys.stdout is not None:
+            # What is left in its buffer would be tried again, and fail again, at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise InputError(f"standard output: cannot be written ({error.strerror})") from None
 
 
 def _finite(value: Any) -> Any:
@@ -117,7 +147,7 @@ def set_loudness(loudness: Loudness) -> None:
 def say(text: str, least: Loudness = Loudness.NORMAL) -> None:
     """A line for people, at a loudness or above."""
     if _loudness >= least:
-        _print(Text(text))
+        _print(Text(one_line(text)))
 
 
 def _print(text: Text) -> None:
@@ -147,12 +177,12 @@ def finding(severity: str, text: str, remedy: str = "", files: Sequence[str] = (
     if _loudness < Loudness.NORMAL and severity not in ("problem", "warning"):
         return
     label = Text(f"{severity:<8}", style=_STYLES[severity])
-    body = [Text(text)]
+    body = [Text(one_line(text))]
     if files:
         most = None if _loudness == Loudness.VERBOSE else 3
         body.append(Text(file_names(files, most), style="dim"))
     if remedy:
-        body.append(Text(f"-> {remedy}"))
+        body.append(Text(one_line(f"-> {remedy}")))
     _labelled(label, body)
 
 
@@ -171,7 +201,7 @@ def _labelled(label: Text, body: Sequence[Text]) -> None:
 
 def file_names(names: Sequence[str], most: int | None = 3) -> str:
     """Files without their folders, the first few and a count; all of them with None."""
-    short = [Path(name).name for name in names[:most]]
+    short = [one_line(Path(name).name) for name in names[:most]]
     rest = len(names) - len(short)
     return ", ".join(short) + (f" and {rest} more" if rest else "")
 
@@ -179,7 +209,7 @@ def file_names(names: Sequence[str], most: int | None = 3) -> str:
 def verdict(text: str) -> None:
     """The last line of `emdarks inspect`."""
     if _loudness >= Loudness.NORMAL:
-        _labelled(Text("verdict ", style="bold"), [Text(text)])
+        _labelled(Text("verdict ", style="bold"), [Text(one_line(text))])
 
 
 @contextmanager
@@ -318,7 +348,7 @@ def _compiling(kept: bool) -> None:
 def _plain(value: Any) -> str:
     if isinstance(value, float):
         return "not measured" if math.isnan(value) else f"{value:.6g}"
-    return str(value)
+    return one_line(value)
 
 
 @contextmanager
@@ -327,7 +357,7 @@ def spoken() -> Iterator[None]:
 
     def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
         if issubclass(category, EmdarksWarning):
-            people.print(f"warning: {message}", markup=False, style="yellow")
+            people.print(f"warning: {one_line(message)}", markup=False, style="yellow")
         else:
             original(message, category, *rest, **more)
 
@@ -340,7 +370,7 @@ def spoken() -> Iterator[None]:
         except EmdarksError as error:
             if _loudness == Loudness.VERBOSE:
                 people.print(traceback.format_exc(), markup=False, style="dim")
-            people.print(f"error: {error}", markup=False, style="red")
+            people.print(f"error: {one_line(error)}", markup=False, style="red")
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             interrupted()

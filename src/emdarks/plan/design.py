@@ -205,6 +205,8 @@ def check_design(stacks: Sequence[PlannedStack], noise: NoiseFigures) -> None:
     for stack in stacks:
         if not 1 <= stack.gain <= MOST:
             raise InputError(f"EM gain {stack.gain:g} is below 1 or no number; a register has >= 1")
+        if stack.frames > MOST:
+            raise InputError(f"more than {MOST:g} frames of EM gain {stack.gain:g}: give fewer")
         if not 0 <= stack.exposure_time <= MOST:
             raise InputError(f"exposure time {stack.exposure_time:g} s: give a number, 0 or more")
     _check_twins(stacks)
