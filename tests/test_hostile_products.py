@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from validation.hostile_campaign import CAMERA, write_good
-from validation.hostile_run import Outcome, invoke
+from validation.hostile_run import Outcome, invoke, same_planes
 
 from emdarks.cameras import load_camera
 from emdarks.darks import mean_combine
@@ -283,3 +283,18 @@ def test_flags_with_the_highest_bit_are_kept(tmp_path: Path) -> None:
     image = Image(np.zeros((3, 4)), fits.Header(), fits.Header(), dq=dq)
     image.save(tmp_path, "a.fits")
     assert np.argwhere(Image(tmp_path / "a.fits").dq).tolist() == [[1, 2]]
+
+
+def test_a_damaged_mark_of_a_checkpoint(good: Path, tmp_path: Path) -> None:
+    folder, made = tmp_path / "kept", tmp_path / "maps.fits"
+    options = ["--checkpoint", str(folder), "--camera", str(good / "camera.toml"), "--overwrite"]
+    arguments = ["noisemaps", f"{good}/frame_*.fits", "-o", str(made), *options]
+    assert invoke(arguments, tmp_path).exit_code == 0
+    marks = [path for path in folder.iterdir() if path.suffix != ".npz"]
+    assert marks
+    for path in folder.iterdir():
+        path.write_bytes(b"\x80\xff\x00" * 50)
+    outcome = invoke(arguments, tmp_path)
+    assert (outcome.exit_code, outcome.escaped) == (0, "")
+    assert "is no whole block of a checkpoint" in outcome.text
+    assert same_planes(made, good / "maps.fit")
