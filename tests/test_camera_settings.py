@@ -202,6 +202,22 @@ def test_frames_are_chosen_by_their_settings(tmp_path: Path, mixed: Any) -> None
         frames_where(Dataset(paths), {"speed": 1}, camera)
 
 
+def test_a_frame_without_the_setting_is_left_out_where_wanted(tmp_path: Path, mixed: Any) -> None:
+    camera, paths = str(write(tmp_path)), [str(path) for path in mixed[1]]
+    bad = tmp_path / "bad.fits"
+    with fits.open(paths[0], memmap=False) as hdus:
+        del hdus[0].header["AMP"]
+        hdus.writeto(bad)
+    where = {"conventional": "F"}
+    with pytest.raises(EmdarksError, match=r"bad\.fits"):
+        select_frames([*paths, str(bad)], camera, where)
+    chosen = select_frames([*paths, str(bad)], camera, where, skip_bad_frames=True)
+    assert len(chosen) == 12
+    assert [frame.name for frame in chosen.skipped] == ["bad.fits"]
+    with pytest.raises(EmdarksError, match=r"bad\.fits"):
+        select_frames([str(bad)], camera, where, skip_bad_frames=True)
+
+
 def test_the_refusal_names_the_option_and_the_option_helps(tmp_path: Path, mixed: Any) -> None:
     camera, out = write(tmp_path), tmp_path / "dark.fits"
     common = (*mixed[1], "--camera", camera)

@@ -25,6 +25,10 @@ _QUANTITIES = {
 }
 
 
+#: Rows or columns of a frame; what goes through the geometry takes memory for each.
+_MOST_PIXELS = 1_000_000
+
+
 def check_camera(camera: Camera, origin: str) -> None:
     """Refuse a camera whose tables contradict each other.
 
@@ -159,8 +163,10 @@ def _check_geometry(camera: Camera, origin: str) -> None:
     for name, value in mode.items():
         where = f"{origin}: key geometry.{camera.arrtype}.{name}"
         if name in ("frame_rows", "frame_cols"):
-            if not isinstance(value, int) or value < 1:
+            if type(value) is not int or value < 1:
                 raise InputError(f"{where}: is {value!r}, not a number of pixels")
+            if value > _MOST_PIXELS:
+                raise InputError(f"{where}: is {value}; no camera has more than {_MOST_PIXELS}")
         else:
             _check_region(value, where, mode)
     try:

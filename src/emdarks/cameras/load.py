@@ -120,7 +120,7 @@ def camera_text(name: str) -> str:
             f"camera {str(name)!r} is neither built in ({', '.join(BUILTIN)}) nor a camera file"
         )
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from None
 
@@ -133,8 +133,9 @@ def _builtin(name: str) -> Camera:
 def _parse(text: str, origin: str, folder: Path) -> Camera:
     try:
         tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{origin}: is not valid TOML ({error})") from None
+    # A number of thousands of digits, and brackets in brackets, fail in their own ways.
+    except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
+        raise InputError(f"{origin}: is not valid TOML ({error}); mend it") from None
     _check_twins(tables.get("modes"), origin)
     base = tables.pop("like", None)
     if base is not None:

@@ -50,6 +50,7 @@ def badpixels(
         from emdarks.products.header import product_name
 
         path = talk.target(output, product_name(product.name, "_bpm_cal"), overwrite)
+        talk.spare_files(path, (product, camera))
         made = build_bad_pixel_map(
             product,
             sigmas=sigmas,

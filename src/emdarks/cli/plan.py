@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 import typer
@@ -119,6 +120,7 @@ def plan(
         }
         given = {name: value for name, value in figures.items() if value is not None}
         chosen = load_camera(camera)
+        _refuse_nan(given)
         noise = replace((chosen if mode is None else chosen.in_mode(mode)).noise, **given)
         lacking = [name for name in figures if name in noise.unknown]
         if lacking:
@@ -145,6 +147,14 @@ def plan(
         else:
             _show(values["suggested"], values["equal"])
             _show_goal(values)
+
+
+def _refuse_nan(given: dict[str, float]) -> None:
+    from emdarks.errors import InputError
+
+    for name, value in given.items():
+        if math.isnan(value):  # which stands for "not known" in a camera
+            raise InputError(f"{name.replace('_', ' ')} nan: give a number, 0 or more")
 
 
 def _numbers(text: str, option: str, lengths: tuple[int, ...] = ()) -> tuple[float, ...]:

@@ -100,6 +100,7 @@ def noisemaps(
         dataset = select_frames(frames, camera, wanted, skip_bad_frames=skip_bad_frames)
         path = talk.target(output, product_name(dataset.frames[-1].filename, "_dnm_cal"), overwrite)
         talk.spare_inputs(path, dataset)
+        talk.spare_files(path, (params, camera))
         with talk.streaming(
             "reading", len(dataset), threads, "fitting", dask, checkpoint
         ) as executor:
@@ -181,6 +182,7 @@ def dark(
         dataset = _chosen(found, camera, gain, exptime, kgain, skip_bad_frames)
         path = talk.target(output, product_name(dataset.frames[-1].filename, "_drk_cal"), overwrite)
         talk.spare_inputs(path, dataset)
+        talk.spare_files(path, (params, camera))
         with talk.streaming(
             "reading", len(dataset), threads, "combining", dask, checkpoint
         ) as executor:
@@ -274,6 +276,7 @@ def synthesize(
 
         product = DetectorNoiseMaps(maps)
         path = talk.target(output, product_name(product.filename, "_drk_cal"), overwrite)
+        talk.spare_files(path, (maps, like, camera))
         if like is not None:
             made = build_synthesized_dark(
                 select_frames([like]),
@@ -302,15 +305,21 @@ def synthesize(
         talk.result(_dark_result(made, path), as_json)
 
 
-def _dark_result(product: Any, path: talk.Target) -> dict[str, Any]:
+def _median(plane: Any) -> float:
+    """Median of what is finite; NaN where nothing is."""
     import numpy as np
 
+    known = plane[np.isfinite(plane)]
+    return float(np.median(known)) if known.size else math.nan
+
+
+def _dark_result(product: Any, path: talk.Target) -> dict[str, Any]:
     header = product.ext_hdr
     return {
         "dark": str(path),
         "em_gain": float(header["EMGAIN_C"]),
         "exposure_time_s": float(header["EXPTIME"]),
-        "median_e": float(np.nanmedian(product.data)),
-        "median_error_e": float(np.nanmedian(product.err[0])),
+        "median_e": _median(product.data),
+        "median_error_e": _median(product.err[0]),
         "flagged_pixels": int((product.dq != 0).sum()),
     }

@@ -87,13 +87,19 @@ def report(
     if frames and check is not None:
         raise typer.BadParameter("give either --frames or --check")
     with talk.spoken():
+        from emdarks.errors import InputError
         from emdarks.execution import Threads
+        from emdarks.fitsio import is_url, local_path
         from emdarks.frames import select_frames, select_products
         from emdarks.report import report_on
 
         named, campaign = select_products(products)
         files = _reportable(named, bool(campaign))
-        paths = _targets(Path(output), files, bool(campaign), overwrite)
+        if is_url(output) and local_path(output) is None:
+            raise InputError(f"{output}: is a URL; name a folder or file of this machine")
+        reads = (against, check, camera, params)
+        folder = Path(local_path(output) or output)
+        paths = _targets(folder, files, bool(campaign), overwrite, reads)
         subjects: list[Any] = [*files]
         if campaign:
             subjects.append(select_frames(campaign, camera, skip_bad_frames=True))
@@ -143,7 +149,11 @@ def _reportable(named: Sequence[Path], with_campaign: bool) -> list[Path]:
 
 
 def _targets(
-    output: Path, files: Sequence[Path], with_campaign: bool, overwrite: bool
+    output: Path,
+    files: Sequence[Path],
+    with_campaign: bool,
+    overwrite: bool,
+    others: Sequence[str | Path | None] = (),
 ) -> list[Path]:
     """One file a page; several pages need a folder.
 
@@ -161,7 +171,10 @@ def _targets(
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise InputError(f"{output / twice}: several reports would get this name; make them apart")
-    return [Path(str(talk.target(output, name, overwrite))) for name in names]
+    targets = [talk.target(output, name, overwrite) for name in names]
+    for one in targets:
+        talk.spare_files(one, (*files, *others))
+    return [Path(str(one)) for one in targets]
 
 
 def _campaign_name(arguments: Sequence[str]) -> str:

@@ -33,7 +33,7 @@ def subtract(
         ),
     ],
     output: Annotated[
-        Path,
+        str,
         typer.Option(
             "--output",
             "-o",
@@ -58,11 +58,15 @@ def subtract(
     """
     with talk.spoken():
         from emdarks.errors import InputError
+        from emdarks.fitsio import is_url, local_path
         from emdarks.frames import select_frames
         from emdarks.subtract import save_subtracted, subtract_dark
 
-        if output.exists() and not output.is_dir():
-            raise InputError(f"{output}: is a file; name a folder for the results")
+        if is_url(output) and local_path(output) is None:
+            raise InputError(f"{output}: is a URL; name a folder of this machine")
+        folder = Path(local_path(output) or output)
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder}: is a file; name a folder for the results")
         less = subtract_dark(
             # Without the camera: its rule for darks would leave out what darks are taken off.
             select_frames(frames),
@@ -73,11 +77,11 @@ def subtract(
             kgain=kgain,
         )
         with talk.progress("subtracting", "frames") as advance:
-            save_subtracted(less, output, overwrite=overwrite, progress=advance)
+            save_subtracted(less, folder, overwrite=overwrite, progress=advance)
         shape = less[0].shape
         talk.result(
             {
-                "folder": str(output),
+                "folder": str(folder),
                 "frames": len(less),
                 "dark": str(dark),
                 "settings": len({frame.setting for frame in less}),

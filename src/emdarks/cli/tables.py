@@ -11,6 +11,7 @@ from rich.text import Text
 
 from emdarks.cameras import Camera, Explained
 from emdarks.check import CheckReport
+from emdarks.cli.talk import one_line
 from emdarks.inspection import CampaignSummary, StackSummary
 
 __all__ = ["cameras_table", "campaign_table", "check_table", "explained_table"]
@@ -113,6 +114,9 @@ def explained_table(lines: Sequence[Explained]) -> Table:
     for line in lines:
         style = "" if line.fine else "red"
         table.add_row(
-            *(Text(text, style=style) for text in (line.quantity, line.value or "-", line.source))
+            *(
+                Text(one_line(text), style=style)
+                for text in (line.quantity, line.value or "-", line.source)
+            )
         )
     return table

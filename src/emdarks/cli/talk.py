@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -42,6 +43,7 @@ __all__ = [
     "finding",
     "interrupted",
     "json_out",
+    "one_line",
     "people",
     "progress",
     "result",
@@ -49,6 +51,7 @@ __all__ = [
     "say_more",
     "set_loudness",
     "show",
+    "spare_files",
     "spare_inputs",
     "spoken",
     "streaming",
@@ -63,6 +66,17 @@ _WORDS = {name.lower(): name for name in ("FPN", "CIC", "DC", "DN", "EM")}
 
 #: For people: standard error.
 people = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def one_line(text: object) -> str:
+    r"""Text that does nothing to a terminal and stays on its line.
+
+    Names of files and cameras may hold any character: what is not printable becomes an
+    escape, like \x1b.
+    """
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text)
+    )
 
 
 def result(values: dict[str, Any], as_json: bool) -> None:
@@ -83,8 +97,25 @@ def _spelled(key: str) -> str:
 
 
 def json_out(values: dict[str, Any]) -> None:
-    """Write one line of JSON to standard output."""
-    sys.stdout.write(json.dumps(_finite(values), allow_nan=False) + "\n")
+    """Write one line of JSON to standard output.
+
+    Raises
+    ------
+    InputError
+        Standard output is closed, or the disk that it goes to is full.
+    """
+    try:
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, "it is closed")
+        sys.stdout.write(json.dumps(_finite(values), allow_nan=False) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has read enough
+        raise
+    except OSError as error:
+        if sys.stdout is not None:
+            # What is left in its buffer would be tried again, and fail again, at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise InputError(f"standard output: cannot be written ({error.strerror})") from None
 
 
 def _finite(value: Any) -> Any:
@@ -116,7 +147,7 @@ def set_loudness(loudness: Loudness) -> None:
 def say(text: str, least: Loudness = Loudness.NORMAL) -> None:
     """A line for people, at a loudness or above."""
     if _loudness >= least:
-        _print(Text(text))
+        _print(Text(one_line(text)))
 
 
 def _print(text: Text) -> None:
@@ -146,12 +177,12 @@ def finding(severity: str, text: str, remedy: str = "", files: Sequence[str] = (
     if _loudness < Loudness.NORMAL and severity not in ("problem", "warning"):
         return
     label = Text(f"{severity:<8}", style=_STYLES[severity])
-    body = [Text(text)]
+    body = [Text(one_line(text))]
     if files:
         most = None if _loudness == Loudness.VERBOSE else 3
         body.append(Text(file_names(files, most), style="dim"))
     if remedy:
-        body.append(Text(f"-> {remedy}"))
+        body.append(Text(one_line(f"-> {remedy}")))
     _labelled(label, body)
 
 
@@ -170,7 +201,7 @@ def _labelled(label: Text, body: Sequence[Text]) -> None:
 
 def file_names(names: Sequence[str], most: int | None = 3) -> str:
     """Files without their folders, the first few and a count; all of them with None."""
-    short = [Path(name).name for name in names[:most]]
+    short = [one_line(Path(name).name) for name in names[:most]]
     rest = len(names) - len(short)
     return ", ".join(short) + (f" and {rest} more" if rest else "")
 
@@ -178,7 +209,7 @@ def file_names(names: Sequence[str], most: int | None = 3) -> str:
 def verdict(text: str) -> None:
     """The last line of `emdarks inspect`."""
     if _loudness >= Loudness.NORMAL:
-        _labelled(Text("verdict ", style="bold"), [Text(text)])
+        _labelled(Text("verdict ", style="bold"), [Text(one_line(text))])
 
 
 @contextmanager
@@ -317,7 +348,7 @@ def _compiling(kept: bool) -> None:
 def _plain(value: Any) -> str:
     if isinstance(value, float):
         return "not measured" if math.isnan(value) else f"{value:.6g}"
-    return str(value)
+    return one_line(value)
 
 
 @contextmanager
@@ -326,7 +357,7 @@ def spoken() -> Iterator[None]:
 
     def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
         if issubclass(category, EmdarksWarning):
-            people.print(f"warning: {message}", markup=False, style="yellow")
+            people.print(f"warning: {one_line(message)}", markup=False, style="yellow")
         else:
             original(message, category, *rest, **more)
 
@@ -339,7 +370,7 @@ def spoken() -> Iterator[None]:
         except EmdarksError as error:
             if _loudness == Loudness.VERBOSE:
                 people.print(traceback.format_exc(), markup=False, style="dim")
-            people.print(f"error: {error}", markup=False, style="red")
+            people.print(f"error: {one_line(error)}", markup=False, style="red")
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             interrupted()
@@ -410,6 +441,28 @@ def _remote_target(url: str, documented_name: str, overwrite: bool) -> Target:
     if not overwrite and exists(str(made)):
         raise InputError(f"{made}: exists; choose another name or give --overwrite")
     return made
+
+
+def spare_files(target: Target, files: Iterable[str | Path | None]) -> None:
+    """Refuse to write over a file that the command reads.
+
+    Raises
+    ------
+    InputError
+        The output is one of them, by whatever way it is named.
+    """
+    from emdarks.fitsio import is_url, local_path
+
+    named = str(target)
+    for file in files:
+        name = "" if file is None else local_path(str(file)) or str(file)
+        if is_url(named) or is_url(name):
+            taken = named == name
+        else:
+            path, other = Path(named), Path(name)
+            taken = path.exists() and bool(name) and other.exists() and path.samefile(other)
+        if taken:
+            raise InputError(f"{target}: is read by this command; choose another output")
 
 
 def spare_inputs(target: Target, frames: Iterable[Any]) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from emdarks.darks.options import mask_of
-from emdarks.errors import InputTypeError
+from emdarks.errors import InputError, InputTypeError
 from emdarks.execution import Executor, Sample, StackJob, Threads
 from emdarks.frames import frame_sources
+from emdarks.frames.planes import flags_plane, number_plane
 from emdarks.frames.source import ArraySource, FrameSource
 
 __all__ = ["mean_combine"]
@@ -140,7 +141,7 @@ def _check(images: list[Any], maps: list[Any]) -> None:
                 f"frame {i} has shape {images[i].shape}, the first {images[0].shape}"
             )
     for i, bad in enumerate(maps):
-        maps[i] = _plane(bad, f"bad-pixel map {i}")
+        maps[i] = _plane(bad, f"bad-pixel map {i}", flags_plane)
         if maps[i].dtype.kind not in "iub" or not np.isin(maps[i], (0, 1)).all():
             raise InputTypeError(f"bad-pixel map {i} holds other values than 0 and 1")
         if maps[i].shape != images[0].shape:
@@ -149,11 +150,11 @@ def _check(images: list[Any], maps: list[Any]) -> None:
             )
 
 
-def _plane(values: Any, name: str) -> Array:
+def _plane(values: Any, name: str, plain: Callable[[Any, str], Array] = number_plane) -> Array:
     try:
-        array = np.asarray(values)
-    except ValueError:
-        raise InputTypeError(f"{name} is not an array") from None
+        array = plain(values, name)
+    except InputError as error:
+        raise InputTypeError(str(error)) from None
     if array.ndim != 2 or array.dtype.kind not in "iubf":
         raise InputTypeError(f"{name} is no array of real numbers with rows and columns")
     return array

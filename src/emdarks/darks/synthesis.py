@@ -132,5 +132,5 @@ def planes_of(noisemaps: Any, use_signed: bool) -> tuple[Maps, str]:
         return planes
     err = np.asarray(noisemaps.err)
     maps = Maps(np.asarray(noisemaps.data), err[0], None, np.asarray(noisemaps.dq))
-    check_signs(maps.values)
+    check_signs(maps.values, getattr(noisemaps, "filename", ""))
     return maps, "the published maps"

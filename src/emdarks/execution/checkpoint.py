@@ -208,7 +208,7 @@ class KeptBlocks(Blocks):
 
     def _keep(self, path: Path, spec: Spec, sums: StackSums) -> None:
         mark = self.folder / _MARK
-        if not mark.exists() or mark.read_text() != self.mark:
+        if not mark.exists() or _mark_in(mark) != self.mark:
             raise InputError(
                 f"{self.folder}: is not the checkpoint that this run was started with; it must "
                 "be on a file system that all workers share"
@@ -361,7 +361,12 @@ def _marked(folder: Path) -> str:
         except OSError:  # a file system without links
             own.replace(mark)
         own.unlink(missing_ok=True)
-    return mark.read_text()
+    return _mark_in(mark)
+
+
+def _mark_in(mark: Path) -> str:
+    """What the mark holds; whatever bytes somebody put there."""
+    return mark.read_text(encoding="utf-8", errors="replace")
 
 
 def _remove_abandoned(folder: Path) -> None:

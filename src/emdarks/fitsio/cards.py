@@ -8,12 +8,14 @@ parsed (by astropy) when its value is asked for.
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 from astropy.io import fits
 
 __all__ = ["Cards"]
@@ -35,6 +37,13 @@ def _goes_on(text: str, card: str) -> bool:
 
 def _comment(text: str) -> str:
     return f"COMMENT {text[: _WIDTH - 8]}".ljust(_WIDTH)
+
+
+def _storable(keyword: Any, value: Any) -> tuple[Any, Any]:
+    """A card of a mapping; FITS has no NaN and no infinity, so those stand there as a text."""
+    if isinstance(value, (float, np.floating)) and not math.isfinite(value):
+        return keyword, str(value)
+    return keyword, value
 
 
 def _mended(card: Any) -> str:
@@ -126,7 +135,7 @@ class Cards(Mapping[str, Any]):
         if isinstance(header, Cards):
             return header
         if not isinstance(header, fits.Header):
-            header = fits.Header(dict(header or {}))
+            header = fits.Header([_storable(*item) for item in dict(header or {}).items()])
         try:
             text = header.tostring(endcard=False, padding=False)
         except (fits.VerifyError, ValueError):

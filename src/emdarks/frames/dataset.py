@@ -66,12 +66,19 @@ class Dataset(Shown):
     def __init__(self, frames_or_filepaths: Iterable[Any], *, skip_bad_frames: bool = False):
         if isinstance(frames_or_filepaths, (str, os.PathLike)):
             raise InputError(f"{frames_or_filepaths}: give a list of files, not one file name")
+        if not isinstance(frames_or_filepaths, Iterable):
+            raise InputError(
+                f"a dataset is made of a list of files or frames, not of {frames_or_filepaths!r}"
+            )
         items = list(frames_or_filepaths)
         if not items:
             raise InputError("a dataset needs at least one frame")
         self.frames: list[Any] = items
         self.skipped: tuple[BadFrame, ...] = ()
-        if isinstance(items[0], (str, os.PathLike)):
+        names = [isinstance(item, (str, os.PathLike)) for item in items]
+        if any(names) and not all(names):
+            raise InputError("a dataset is made of files or of frames, not of both; open the files")
+        if names[0]:
             self.frames, self.skipped = _opened(items, skip_bad_frames)
 
     def __len__(self) -> int:
@@ -91,6 +98,10 @@ class Dataset(Shown):
         if isinstance(index, slice):
             return self._of(self.frames[index])
         chosen = np.asarray(index)
+        if chosen.ndim != 1 or chosen.dtype.kind not in "biuf":
+            raise TypeError(
+                f"frames are chosen by an integer, a slice, indices or booleans, not {index!r}"
+            )
         if chosen.dtype == bool:
             if chosen.shape != (len(self),):
                 raise IndexError(f"a boolean index needs {len(self)} entries, not {chosen.shape}")

@@ -27,7 +27,9 @@ from emdarks.fitsio import (
 )
 from emdarks.fitsio.layout import FileLayout, read_others, scan_file
 from emdarks.frames.display import Plotted
+from emdarks.frames.planes import flags_plane, number_plane
 from emdarks.frames.source import FileSource, read_array
+from emdarks.kernels.decode import unsigned
 
 __all__ = ["Image"]
 
@@ -103,7 +105,7 @@ class Image(Plotted):
         else:
             if pri_hdr is None or ext_hdr is None:
                 raise InputError("an image made of pixels needs pri_hdr and ext_hdr")
-            self.data = np.asarray(data_or_filepath)
+            self.data = data_or_filepath
             if self.data.ndim < 1:
                 raise InputError("an image needs an array of pixels or the path of a file")
             self._headers.update(pri=pri_hdr, ext=ext_hdr)
@@ -130,9 +132,9 @@ class Image(Plotted):
         hdus: Any,
     ) -> None:
         if err is not None or self._err is None:
-            self.err = np.zeros((1, *self.data.shape)) if err is None else np.asarray(err)
+            self.err = np.zeros((1, *self.data.shape)) if err is None else err
         if dq is not None or self._dq is None:
-            self.dq = np.zeros(self.data.shape, DQ_DTYPE) if dq is None else np.asarray(dq)
+            self.dq = np.zeros(self.data.shape, DQ_DTYPE) if dq is None else dq
         for name, header in (("err", err_hdr), ("dq", dq_hdr)):
             if header is not None or (name not in self._headers and self._layout is None):
                 self._headers[name] = Header() if header is None else header
@@ -209,7 +211,7 @@ class Image(Plotted):
 
     @data.setter
     def data(self, values: npt.ArrayLike) -> None:
-        self._data = np.asarray(values)
+        self._data = number_plane(values, f"{self.filename or 'image'}: data")
 
     @property
     def err(self) -> Array:
@@ -218,12 +220,12 @@ class Image(Plotted):
 
     @err.setter
     def err(self, values: npt.ArrayLike) -> None:
-        self._err = self._layered(np.asarray(values))
+        self._err = self._layered(number_plane(values, f"{self.filename or 'image'}: err"))
 
     def _layered(self, err: Array) -> Array:
         shape = self._shape()
         layered = err[np.newaxis] if err.ndim == len(shape) else err
-        if layered.shape[1:] != shape:
+        if layered.shape[1:] != shape or not len(layered):
             raise InputError(
                 f"{self.filename or 'image'}: err has shape {err.shape}, the data {shape}"
             )
@@ -236,7 +238,7 @@ class Image(Plotted):
 
     @dq.setter
     def dq(self, values: npt.ArrayLike) -> None:
-        dq = np.asarray(values)
+        dq = flags_plane(values, f"{self.filename or 'image'}: dq")
         if dq.shape != self._shape():
             raise InputError(
                 f"{self.filename or 'image'}: dq has shape {dq.shape}, the data {self._shape()}"
@@ -469,12 +471,20 @@ def _same_file(layout: FileLayout, target: str) -> bool:
 
 
 def _stored(array: Array) -> Array:
-    """Floating-point arrays in the type of the files, integers as they are."""
-    return array.astype(IMAGE_DTYPE) if array.dtype.kind == "f" else np.asarray(array)
+    """Floating-point arrays in the type of the files, integers as they are.
+
+    What is too large for the type becomes infinite, and counts as masked where it is read.
+    """
+    if array.dtype.kind != "f":
+        return np.asarray(array)
+    with np.errstate(over="ignore"):
+        return array.astype(IMAGE_DTYPE)
 
 
 def _stored_flags(dq: Array) -> Array:
     """Flags in 16 bits, or in 32 or 64 where a higher bit is set: no flag is lost."""
+    # A negative number has its highest bit set.
+    dq = dq.astype(unsigned(dq.dtype), copy=False)
     highest = int(dq.max()) if dq.size else 0
     types = (DQ_DTYPE, np.uint32, np.uint64)
     return dq.astype(next(kind for kind in types if highest <= np.iinfo(kind).max))

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from emdarks.cameras import BUILTIN, Camera, FrameRecord
 from emdarks.errors import InputError
 from emdarks.fitsio import Cards, FileLayout, scan_file
 from emdarks.frames.image import Image
 from emdarks.frames.levels import LevelledSource, levelled
+from emdarks.frames.planes import flags_plane, number_plane
 from emdarks.frames.source import ArraySource, FileSource
 
 __all__ = [
@@ -83,10 +82,13 @@ class FrameInput:
         return layout is not None and path in (layout.path, layout.absolute)
 
 
-def _layer0(err: Any) -> Any:
+def _layer0(frame: Any) -> Any:
+    err = getattr(frame, "err", None)
     if err is None:
         return None
-    err = np.asarray(err)
+    err = number_plane(err, f"{_name_of(frame)}: err")
+    if err.ndim == 3 and not len(err):
+        raise InputError(f"{_name_of(frame)}: err has no layer")
     return err[0] if err.ndim == 3 else err
 
 
@@ -94,15 +96,19 @@ def _source_of(frame: Any) -> Source:
     own = getattr(frame, "source", None)
     if isinstance(own, FileSource):
         return own
+    if not hasattr(frame, "data"):
+        raise InputError(
+            f"a dataset holds frames or names of files, not {type(frame).__name__} objects"
+        )
     data = frame.data
     if data is not None:
-        data = np.asarray(data)
+        data = number_plane(data, f"{_name_of(frame)}: data")
         if data.ndim != 2:
             raise InputError(
                 f"{_name_of(frame)}: has pixels of shape {data.shape}; a frame has rows and columns"
             )
         dq = getattr(frame, "dq", None)
-        source = ArraySource(data, _layer0(getattr(frame, "err", None)), _integers(dq, frame))
+        source = ArraySource(data, _layer0(frame), _integers(dq, frame))
         for plane in (source.err, source.dq):
             if plane is not None and plane.shape != data.shape:
                 raise InputError(
@@ -118,7 +124,7 @@ def _source_of(frame: Any) -> Source:
 def _integers(dq: Any, frame: Any) -> Any:
     if dq is None:
         return None
-    dq = np.asarray(dq)
+    dq = flags_plane(dq, f"{_name_of(frame)}: dq")
     if dq.dtype.kind not in "iub":
         raise InputError(f"{_name_of(frame)}: dq holds {dq.dtype}, not bit flags")
     return dq

@@ -11,7 +11,7 @@ from typing import Any
 
 from emdarks.cameras import Camera, load_camera
 from emdarks.cameras.values import same, text_of
-from emdarks.errors import EmdarksWarning, InputError, NoImageError
+from emdarks.errors import EmdarksError, EmdarksWarning, InputError, NoImageError
 from emdarks.fitsio import FileLayout, RemoteFile, Scanner, is_url, list_files, local_path
 from emdarks.frames.dataset import Dataset, frames_in
 from emdarks.frames.inputs import camera_named_in, frame_settings
@@ -84,7 +84,9 @@ def select_frames(
         )
     dataset = Dataset(frames)
     dataset.skipped = tuple(skipped)
-    return frames_where(dataset, where, camera) if where else dataset
+    return (
+        frames_where(dataset, where, camera, skip_bad_frames=skip_bad_frames) if where else dataset
+    )
 
 
 class _Seen:
@@ -126,7 +128,11 @@ class _Seen:
 
 
 def frames_where(
-    dataset: Dataset, where: Mapping[str, Any], camera: str | Camera | None = None
+    dataset: Dataset,
+    where: Mapping[str, Any],
+    camera: str | Camera | None = None,
+    *,
+    skip_bad_frames: bool = False,
 ) -> Dataset:
     """Those frames of a dataset that were read out in one way; reads headers only.
 
@@ -140,6 +146,8 @@ def frames_where(
         these, too.
     camera : str or Camera, optional
         Reads the headers; the one that the frames' CAMERA card names, else ``excam``.
+    skip_bad_frames : bool
+        Leave out frames whose header does not tell; the result's ``skipped`` has them.
 
     Returns
     -------
@@ -148,18 +156,32 @@ def frames_where(
     Raises
     ------
     InputError, MissingKeywordError
-        The camera has no such setting, no frame has the value, or a header does not tell.
+        The camera has no such setting, no frame has the value, or a header does not tell
+        (with ``skip_bad_frames``: no header does).
     """
     chosen = load_camera(camera or camera_named_in(dataset))
     for name in where:
         if name not in chosen.setting_names:
             known = ", ".join(chosen.setting_names) or "none"
             raise InputError(f"camera {chosen.name} has no setting {name!r}; it has: {known}")
-    settings = [frame_settings(frame, chosen) for frame in dataset]
-    kept = [i for i, found in enumerate(settings) if _fits(found, where)]
+    settings: dict[int, Mapping[str, Any]] = {}
+    bad: list[tuple[BadFrame, EmdarksError]] = []
+    for i, frame in enumerate(dataset):
+        try:
+            settings[i] = frame_settings(frame, chosen)
+        except EmdarksError as error:
+            if not skip_bad_frames:
+                raise
+            bad.append((BadFrame.of(frame.filepath, error), error))
+    if not settings:
+        raise bad[0][1]
+    kept = [i for i, found in settings.items() if _fits(found, where)]
     if not kept:
-        raise InputError(f"none of the {len(dataset)} frames has {_which(settings, where)}")
-    return dataset[kept]
+        found = list(settings.values())
+        raise InputError(f"none of the {len(dataset)} frames has {_which(found, where)}")
+    some = dataset[kept]
+    some.skipped += tuple(frame for frame, _ in bad)
+    return some
 
 
 def _fits(found: Mapping[str, Any], where: Mapping[str, Any]) -> bool:

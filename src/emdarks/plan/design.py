@@ -17,6 +17,7 @@ from emdarks.errors import InputError
 from emdarks.kernels.fit import design_rank
 
 __all__ = [
+    "MOST",
     "PlannedStack",
     "Readout",
     "as_stacks",
@@ -27,6 +28,9 @@ __all__ = [
 ]
 
 Array = npt.NDArray[np.float64]
+
+#: Largest number that is taken for one: beyond, floating point gives out in what follows.
+MOST = 1e12
 
 #: Frames that agree in time to this are one stack.
 TIME_TOLERANCE = 1e-6
@@ -76,7 +80,7 @@ class Readout:
     lost_per_second: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.kappa < math.inf:
+        if not 0 < self.kappa <= MOST:
             raise InputError(f"excess noise {self.kappa:g}: give a number above 0, such as 2")
         if self.stages is not None and self.stages < 1:
             raise InputError(f"a register has at least one stage, not {self.stages}")
@@ -175,7 +179,7 @@ def check_noise(noise: NoiseFigures) -> None:
         "dark current": noise.dark_current,
     }
     for name, value in figures.items():
-        if not 0 <= value < math.inf:
+        if not 0 <= value <= MOST:
             raise InputError(f"{name} {value:g}: give a number, 0 or more")
     if noise.read_noise == 0:
         raise InputError("read noise 0: frames without read noise need no plan; give the camera's")
@@ -199,9 +203,11 @@ def check_design(stacks: Sequence[PlannedStack], noise: NoiseFigures) -> None:
         wells.
     """
     for stack in stacks:
-        if not 1 <= stack.gain < math.inf:
+        if not 1 <= stack.gain <= MOST:
             raise InputError(f"EM gain {stack.gain:g} is below 1 or no number; a register has >= 1")
-        if not 0 <= stack.exposure_time < math.inf:
+        if stack.frames > MOST:
+            raise InputError(f"more than {MOST:g} frames of EM gain {stack.gain:g}: give fewer")
+        if not 0 <= stack.exposure_time <= MOST:
             raise InputError(f"exposure time {stack.exposure_time:g} s: give a number, 0 or more")
     _check_twins(stacks)
     known = ", ".join(f"({stack.gain:g}, {stack.exposure_time:g} s)" for stack in stacks)

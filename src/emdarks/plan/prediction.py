@@ -14,6 +14,7 @@ from emdarks.cameras import NoiseFigures
 from emdarks.darks.campaign import MIN_STACKS
 from emdarks.errors import InputError
 from emdarks.plan.design import (
+    MOST,
     PlannedStack,
     Readout,
     as_stacks,
@@ -41,7 +42,7 @@ def _dark_of(goal: Goal) -> tuple[float, float]:
         raise InputError(
             f"goal {goal!r} is unknown; choose F, C, D, or dark:GAIN,TIME such as dark:1000,60"
         ) from None
-    if not (1 <= gain < math.inf and 0 <= time < math.inf):
+    if not (1 <= gain <= MOST and 0 <= time <= MOST):
         raise InputError(f"a dark of EM gain {gain:g} and {time:g} s: the gain is at least 1")
     return gain, time
 
@@ -256,7 +257,7 @@ def predict(
     planned = as_stacks(stacks)
     check_noise(noise)
     check_design(planned, noise)
-    if not 0 <= overhead < math.inf:
+    if not 0 <= overhead <= MOST:
         raise InputError(f"overhead {overhead:g} s: give a number, 0 or more")
     if max(stack.frames for stack in planned) < 2:
         raise InputError("every stack has one frame, so no scatter tells the error; add frames")

@@ -22,6 +22,7 @@ from emdarks.darks.campaign import MIN_STACKS
 from emdarks.errors import InputError
 from emdarks.kernels.fit import PIVOT, design_rank
 from emdarks.plan.design import (
+    MOST,
     PlannedStack,
     Readout,
     as_stacks,
@@ -235,9 +236,9 @@ def _problem(
     budget: float,
     goal: Goal,
 ) -> _Problem:
-    if not 0 <= overhead < math.inf:
+    if not 0 <= overhead <= MOST:
         raise InputError(f"overhead {overhead:g} s: give a number, 0 or more")
-    if not 0 < budget < math.inf:
+    if not 0 < budget <= MOST:
         raise InputError(f"budget {budget:g} s: give a number above 0")
     gain = np.array([stack.gain for stack in stacks])
     time = np.array([stack.exposure_time for stack in stacks])

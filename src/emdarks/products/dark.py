@@ -12,6 +12,12 @@ from emdarks.fitsio import Header, ascii_text
 from emdarks.frames import Image
 from emdarks.products.header import NOT_SUPPLIED, product_name
 from emdarks.products.provenance import name_inputs
+from emdarks.products.soundness import (
+    check_electrons,
+    check_numbers,
+    check_planes_there,
+    flag_unusable,
+)
 
 __all__ = ["Dark", "step_of_dark"]
 
@@ -26,6 +32,10 @@ _DEFAULTS: dict[str, Any] = {
     "FRMSEL02": False,
     **{f"FRMSEL0{i}": NOT_SUPPLIED for i in range(3, 7)},
 }
+
+
+#: Cards that are computed with.
+_NUMBERS = ("EXPTIME", "EMGAIN_C", "EMGAIN_A", "KGAINPAR", "ONE_ELEC", "DRPNFILE")
 
 
 class Dark(Image):
@@ -64,9 +74,19 @@ class Dark(Image):
             self._introduce(input_dataset)
         self.ext_hdr.setdefault("PC_STAT", ANALOG)
         if "IS_SYNTH" not in self.ext_hdr:
-            self.ext_hdr["IS_SYNTH"] = int("photon" not in self.ext_hdr["PC_STAT"])
+            self.ext_hdr["IS_SYNTH"] = int("photon" not in str(self.ext_hdr["PC_STAT"]))
         if self.ext_hdr.get("DATATYPE") != "Dark":
             raise InputError(f"{self.filepath}: is no dark (DATATYPE is not 'Dark')")
+        if self.layout is not None:
+            self._check_file()
+
+    def _check_file(self) -> None:
+        """Refuse what would make results wrong; see `emdarks.products.soundness`."""
+        check_numbers(self, _NUMBERS)
+        check_planes_there(self)
+        if "photon" not in str(self.ext_hdr["PC_STAT"]):
+            check_electrons(self)
+        flag_unusable(self)
 
     def _introduce(self, dataset: Any) -> None:
         """Write what every new dark says of itself."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from typing import Any, Self
@@ -15,11 +16,37 @@ from emdarks.frames import Image
 from emdarks.products.dark import Dark
 from emdarks.products.header import NOT_SUPPLIED, product_name
 from emdarks.products.provenance import name_inputs
+from emdarks.products.soundness import (
+    check_electrons,
+    check_extras,
+    check_numbers,
+    check_planes_there,
+    check_table,
+    flag_unusable,
+)
 from emdarks.products.synthesis import DarkSetting, Maps, check_signs, dark_from_maps
 
-__all__ = ["DetectorNoiseMaps", "clip_planes"]
+__all__ = ["FORMAT_VERSION", "DetectorNoiseMaps", "clip_planes"]
 
 Array = npt.NDArray[Any]
+
+#: Version of the file format of noise maps.
+FORMAT_VERSION = 1
+
+#: What every file of that format holds after image, ERR and DQ; the planes of each image, 0 for
+#: one without that axis.
+_IMAGES = {"SIGNED": 3, "CORR": 3, "CHI2": 0, "RSQ": 0, "NSTACKS": 0, "NBAD": 0}
+_TABLES = ("STACKS", "INPUTS")
+
+#: Columns that something is computed from, and their smallest values.
+_STACK_COLUMNS = {
+    "EMGAIN": 1.0,
+    "EXPTIME": 0.0,
+    "KGAINPAR": math.nan,
+    "FRAMES": 1.0,
+    "GOOD": 0.0,
+    "VARIANCE": math.nan,
+}
 
 #: The planes, by the names that the keyword ``nonnegative`` uses.
 PLANES = ("FPN", "CIC", "DC")
@@ -30,6 +57,9 @@ _MEANS = {
     "DC_IMM": "e-/s, mean of D, imaging area; -999: none",
     "FPN_IMME": "e-, median of F, imaging area; -999: none",
 }
+
+
+_VARIANCES = ("FPN_VAR", "CIC_VAR", "DC_VAR")
 
 
 def clip_planes(values: Array, nonnegative: tuple[str, ...]) -> Array:
@@ -97,6 +127,41 @@ class DetectorNoiseMaps(Image):
         for key, meaning in _MEANS.items():
             if key not in self.ext_hdr:
                 self.ext_hdr[key] = (NOT_SUPPLIED, meaning)
+        if self.layout is not None:
+            self._check_file()
+
+    def _check_file(self) -> None:
+        """Refuse what would make darks and reports wrong; see `emdarks.products.soundness`."""
+        check_numbers(self, ("FMTVERS", "B_O", "B_O_ERR", "RN_EST", *_MEANS, *_VARIANCES))
+        self._check_format()
+        check_planes_there(self)
+        check_electrons(self)
+        rows, cols = self.data.shape[1:]
+        shapes = {
+            name: (planes, rows, cols) if planes else (rows, cols)
+            for name, planes in {**_IMAGES, "REJECTED": 0}.items()
+        }
+        check_extras(self, shapes)
+        check_table(self, "STACKS", _STACK_COLUMNS)
+        flag_unusable(self, self.extra("CORR"))
+
+    def _check_format(self) -> None:
+        """A file of this format that was cut short between two HDUs would look whole."""
+        version = self.ext_hdr.get("FMTVERS")
+        if version is None:  # made by somebody else
+            return
+        if version > FORMAT_VERSION:
+            raise InputError(
+                f"{self.filepath}: is of format {version:g}, and this emdarks knows formats up to "
+                f"{FORMAT_VERSION}; use a later version of emdarks"
+            )
+        for name in (*_IMAGES, *_TABLES):
+            if name not in self.hdu_names:
+                raise InputError(
+                    f"{self.filepath}: has no {name}, which its format (FMTVERS {version:g}) has; "
+                    "was it cut short? copy the file again; if it was removed on purpose, remove "
+                    "the card FMTVERS, too"
+                )
 
     def _check_shapes(self) -> None:
         if self.data.ndim != 3 or len(self.data) != 3:
@@ -117,6 +182,8 @@ class DetectorNoiseMaps(Image):
             raise InputError("new noise maps need the dataset they were made of, or DRPNFILE")
         if "DRPNFILE" not in ext:
             name_inputs(ext, names, len(names))
+        if not {*_IMAGES, *_TABLES} <= set(self.hdu_names):
+            ext.remove("FMTVERS", ignore_missing=True)
         ext["DATATYPE"], ext["DATALVL"] = "DetectorNoiseMaps", "CAL"
         ext["BUNIT"] = self.err_hdr["BUNIT"] = "detected electron"
         ext["B_O_UNIT"] = "DN"
@@ -162,7 +229,7 @@ class DetectorNoiseMaps(Image):
         """
         signed = self.extra("SIGNED") if use_signed else None
         if signed is None:
-            check_signs(self.data)
+            check_signs(self.data, self.filename)
             return Maps(self.data, self.err[0], None, self.dq), "the published maps"
         values = signed.astype(np.float64)
         clipped = clip_planes(values, self._nonnegative())
@@ -170,7 +237,7 @@ class DetectorNoiseMaps(Image):
         own = ((clipped == self.data) | (np.isnan(clipped) & np.isnan(self.data))).all(axis=0)
         if own.all():
             return Maps(values, self.err[0], corr, self.dq), "the signed maps"
-        check_signs(self.data[:, ~own])
+        check_signs(self.data[:, ~own], self.filename)
         warnings.warn(
             f"{self.filename}: in {np.count_nonzero(~own)} pixels the published maps are not those "
             "of the fit any more; there darks are made from the published ones, without "
@@ -230,8 +297,8 @@ class DetectorNoiseMaps(Image):
             raise InputError(f"the EM gain is {gain:g}; it must be at least 1")
         if not 0 <= exptime < np.inf:
             raise InputError(f"the exposure time is {exptime:g} s; it must not be negative")
-        if kgain is not None and not kgain > 0:
-            raise InputError(f"the k-gain is {kgain:g}; it must be positive")
+        if kgain is not None and not 0 < kgain < np.inf:
+            raise InputError(f"the k-gain is {kgain:g}; it must be positive and finite")
         planes, which = self.planes_for_darks(use_signed)
         if section is not None:
             planes = planes.cut(section)
@@ -295,6 +362,8 @@ class DetectorNoiseMaps(Image):
             for name in ("EMGAIN", "EXPTIME", "GOOD", "VARIANCE")
         )
         usable = good > 0
+        if not usable.any():
+            return None
         known = bool((variance[usable] > 0).all())  # not where frames have no noise
         root = np.sqrt(good / variance if known else good)[usable]
         matrix = np.column_stack([np.ones_like(gain), gain, gain * time])[usable]
@@ -307,7 +376,7 @@ class DetectorNoiseMaps(Image):
         values: list[float] = []
         if "STACKS" in self.hdu_names:
             values = [float(k) for k in np.unique(self.hdu_list["STACKS"].data["KGAINPAR"])]
-        if len(values) == 1:
+        if len(values) == 1 and 0 < values[0] < np.inf:
             return values[0]
         warnings.warn(
             f"{self.filename}: the stacks have no common k-gain; the dark's KGAINPAR is "

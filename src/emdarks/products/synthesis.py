@@ -19,10 +19,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.errors import InputTypeError
+from emdarks.errors import InputError, InputTypeError
 from emdarks.fitsio import Header, ascii_text
 from emdarks.products.dark import Dark
 from emdarks.products.header import drop_map_cards, product_name, stamp
+from emdarks.products.provenance import name_inputs
+from emdarks.stacks.group import MOST_GAIN, MOST_TIME
 
 __all__ = ["DarkSetting", "Maps", "check_signs", "dark_from_maps", "synthesize_arrays"]
 
@@ -55,17 +57,27 @@ class Maps:
         return Maps(self.values[part], self.errors[part], corr, self.dq[part])
 
 
-def check_signs(values: Array) -> None:
+def check_signs(values: Array, name: str = "") -> None:
     """Refuse published maps, shape (3, ...), with negative C or D.
+
+    Parameters
+    ----------
+    values : ndarray, shape (3, ...)
+        F, C and D.
+    name : str
+        The maps' file, for the message.
 
     Raises
     ------
     InputTypeError
         A value is negative (NaN passes).
     """
-    for name, plane in (("C", values[1]), ("D", values[2])):
+    for key, plane in (("C", values[1]), ("D", values[2])):
         if (plane < 0).any():
-            raise InputTypeError(f"the published map of {name} has negative values")
+            raise InputTypeError(
+                f"{name or 'noise maps'}: the published map of {key} has negative values, so no "
+                "dark can be made of it; are its planes F, C and D, in this order?"
+            )
 
 
 def synthesize_arrays(maps: Maps, gain: float, exposure_time: float) -> tuple[Array, Array, Array]:
@@ -79,7 +91,17 @@ def synthesize_arrays(maps: Maps, gain: float, exposure_time: float) -> tuple[Ar
         EM gain, at least 1.
     exposure_time : float
         Seconds.
+
+    Raises
+    ------
+    InputError
+        Gain or time is one that no frame has.
     """
+    if not (1 <= gain <= MOST_GAIN and 0 <= exposure_time <= MOST_TIME):
+        raise InputError(
+            f"a dark for EM gain {gain:g} and {exposure_time:g} s cannot be made: give a gain "
+            f"from 1 to {MOST_GAIN:g} and a time from 0 to {MOST_TIME:g} s"
+        )
     weights = np.array([1.0 / gain, 1.0, exposure_time])
     data = np.einsum("k,krc->rc", weights, maps.values)
     scaled = weights[:, None, None] * maps.errors
@@ -135,6 +157,8 @@ def dark_from_maps(noisemaps: Any, planes: Maps, setting: DarkSetting, which: st
     pri, ext, err_hdr, dq_hdr = headers
     for header in headers:
         drop_map_cards(header)
+    if "DRPNFILE" not in ext:
+        name_inputs(ext, [noisemaps.filename] if noisemaps.filename else [], 1)
     ext["DATATYPE"], ext["IS_SYNTH"] = "Dark", 1
     ext["EXPTIME"], ext["KGAINPAR"] = setting.exposure_time, setting.k_gain
     ext["EMGAIN_C"], ext["EMGAIN_A"] = setting.commanded_gain, setting.gain

@@ -14,15 +14,12 @@ from emdarks.cameras import HeaderRules
 from emdarks.fitsio import Header, image_hdu, table_hdu
 from emdarks.frames import FrameInput
 from emdarks.products.header import NOT_SUPPLIED, merge_headers, stamp
-from emdarks.products.noisemaps import DetectorNoiseMaps, clip_planes
+from emdarks.products.noisemaps import FORMAT_VERSION, DetectorNoiseMaps, clip_planes
 from emdarks.products.provenance import input_names, inputs_hdu, name_inputs
 
-__all__ = ["FORMAT_VERSION", "MapsContent", "StackRow", "noise_maps"]
+__all__ = ["MapsContent", "StackRow", "noise_maps"]
 
 Array = npt.NDArray[Any]
-
-#: Version of the file format of noise maps.
-FORMAT_VERSION = 1
 
 
 class _Fit(Protocol):

@@ -30,7 +30,7 @@ def load_check(path: str | os.PathLike[str]) -> CheckReport:
         return CheckReport.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise InputError(
             f"{path}: is no result of a check; make one with emdarks check FRAMES --json > {path}"
         ) from None

@@ -292,10 +292,10 @@ class Page:
             A file cannot be written.
         """
         target = Path(path)
+        folder = None if png is None else _folder(Path(png))
         with whole_file(target) as file:
             file.write(self.html().encode("utf-8"))
-        if png is not None:
-            folder = _folder(Path(png))
+        if folder is not None:
             for picture in self.pictures:
                 with whole_file(folder / f"{prefix}{picture.name}.png") as file:
                     file.write(picture.png)

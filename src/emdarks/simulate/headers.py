@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from emdarks.cameras import Camera, Unit, Value
-from emdarks.fitsio import Header
+from emdarks.fitsio import Header, ascii_text
 
 __all__ = [
     "DARK_VISIT",
@@ -288,7 +288,7 @@ def camera_cards(facts: FrameFacts, camera: Camera) -> dict[str, Any]:
         for key in getattr(camera.keywords, quantity)[:1]:
             cards[key] = _stored(number, key, camera)
     cards |= dict.fromkeys(camera.keywords.unit[:1], unit) if unit else {}
-    return cards | dict.fromkeys(camera.keywords.camera[:1], camera.name)
+    return cards | dict.fromkeys(camera.keywords.camera[:1], ascii_text(camera.name))
 
 
 def _stored(value: Any, keyword: str, camera: Camera) -> Any:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from emdarks.cameras import Camera, load_camera
 from emdarks.detector import frame_shape, imaging_area_geom, region_slices
 from emdarks.errors import InputError
-from emdarks.fitsio import Header, PrimaryHDU, image_hdu, scan_file, write_whole
+from emdarks.fitsio import Header, PrimaryHDU, ascii_text, image_hdu, scan_file, write_whole
 from emdarks.fitsio.layout import open_whole
 from emdarks.frames.levels import bias_frame
 from emdarks.simulate.register import STAGES, excess_noise_squared
@@ -224,7 +224,7 @@ def _header(truth: Truth) -> Header:
     return Header(
         [
             ("DATATYPE", "Truth"),
-            ("CAMERA", truth.camera.name),
+            ("CAMERA", ascii_text(truth.camera.name)),
             ("RN", truth.read_noise, "read noise, EM electrons"),
             ("KGAINPAR", truth.k_gain, "electrons per DN"),
             ("SIMSEED", truth.seed, "seed of the simulation"),

@@ -117,6 +117,10 @@ def _stack(key: _Key, frames: list[FrameInput], gain_tolerance: float) -> Stack:
     return stack
 
 
+#: Beyond these a header is wrong, and numbers would leave what floating point holds.
+MOST_GAIN, MOST_TIME, MOST_K_GAIN = 1e9, 1e12, 1e9
+
+
 def check_stack(stack: Stack, k_gain: float | None) -> None:
     """Refuse numbers that no camera has.
 
@@ -135,6 +139,11 @@ def check_stack(stack: Stack, k_gain: float | None) -> None:
     example = stack.frames[0].record.name
     if not 1 <= stack.em_gain < math.inf:
         raise InputError(f"{example}: EM gain {stack.em_gain:g} is below 1 or not finite; check it")
+    if stack.em_gain > MOST_GAIN or stack.exposure_time > MOST_TIME:
+        raise InputError(
+            f"{example}: EM gain {stack.em_gain:g} and exposure time {stack.exposure_time:g} s: no "
+            "camera has these; check its header"
+        )
     if stack.exposure_time < 0:
         raise InputError(
             f"{example}: exposure time {stack.exposure_time:g} s is negative; check its header"
@@ -142,4 +151,10 @@ def check_stack(stack: Stack, k_gain: float | None) -> None:
     if k_gain is None and not stack.k_gain > 0:
         raise InputError(
             f"{example}: k-gain {stack.k_gain:g} is not positive; check its header or give kgain"
+        )
+    used = stack.k_gain if k_gain is None else k_gain
+    if not 1 / MOST_K_GAIN <= used <= MOST_K_GAIN:
+        raise InputError(
+            f"{example}: k-gain {used:g} electrons per DN: no camera has this; check its header or "
+            "give kgain"
         )

@@ -192,7 +192,7 @@ def check_product(
 
 
 def _compare_cameras(theirs: Any, product: str, camera: Camera) -> None:
-    if theirs is not None and theirs != camera.name:
+    if theirs is not None and theirs != ascii_text(camera.name):
         raise InputError(
             f"{product}: comes from camera {theirs!r}, the frames are read as those of "
             f"{camera.name!r}; give --camera (camera=) or another product"

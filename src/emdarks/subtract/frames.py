@@ -21,6 +21,7 @@ from emdarks.frames import FrameInput, Image
 from emdarks.frames.source import Scratch
 from emdarks.kernels.decode import unsigned
 from emdarks.products.header import stamp
+from emdarks.products.soundness import HUGE
 from emdarks.products.synthesis import DarkSetting
 from emdarks.stacks import SUBTRACTED_UNIT, Stack
 from emdarks.subtract.match import DarkPlanes, DarkSource, Sections
@@ -135,7 +136,7 @@ class SubtractedFrame(Image):
         data[telemetry], noise[telemetry] = values[telemetry], err[telemetry]
         own = dark.dq.astype(unsigned(dark.dq.dtype), copy=False)
         dq = np.bitwise_or(flags, own)
-        dq[~(np.isfinite(data) & np.isfinite(noise))] |= dq.dtype.type(DQ.BAD_UNSPECIFIED)
+        dq[~((np.abs(data) <= HUGE) & (np.abs(noise) <= HUGE))] |= dq.dtype.type(DQ.BAD_UNSPECIFIED)
         dq[telemetry] |= dq.dtype.type(DQ.BAD_UNSPECIFIED)
         return {"data": data, "err": noise[np.newaxis], "dq": dq}
 
@@ -246,7 +247,7 @@ class SubtractedFrame(Image):
         """
         if target.is_file() and os.path.realpath(target) in self._step.inputs:
             raise InputError(
-                f"{target}: is one of the frames that a dark is subtracted from; "
+                f"{target}: is one of the frames that a dark is subtracted from, or the dark; "
                 "name another folder for the results"
             )
 

@@ -130,6 +130,11 @@ class DarkSource(Protocol):
         ...
 
     @property
+    def paths(self) -> list[str]:
+        """Its file, where it has one."""
+        ...
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Rows and columns of its darks, uncut."""
         ...
@@ -176,6 +181,10 @@ def dark_source(product: Any, use_signed: bool) -> DarkSource:
     return GivenDark(product)
 
 
+def _paths(product: Any) -> list[str]:
+    return [str(product.filepath)] if getattr(product, "filename", "") else []
+
+
 def _warn_temperature(product: Any, name: str, stacks: Sequence[Stack], camera: Camera) -> None:
     dark = camera.temperature((product.ext_hdr,))
     values = np.array([item.record.temperature for stack in stacks for item in stack.frames])
@@ -202,6 +211,11 @@ class GivenDark:
     def name(self) -> str:
         """See `DarkSource`."""
         return str(getattr(self.product, "filename", "") or "the dark")
+
+    @property
+    def paths(self) -> list[str]:
+        """See `DarkSource`."""
+        return _paths(self.product)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -289,6 +303,11 @@ class MapsSource:
     def name(self) -> str:
         """See `DarkSource`."""
         return str(getattr(self._product, "filename", "") or "noise maps")
+
+    @property
+    def paths(self) -> list[str]:
+        """See `DarkSource`."""
+        return _paths(self._product)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -135,7 +135,7 @@ def _steps(job: Setting, darks: DarkSource, stacks: Any, detector_params: Any) -
     sections = find_sections(shape, darks.shape, darks.name, job.arrtype, job.regions)
     whole = shape == frame_shape(job.arrtype, job.regions) and sections.frame[0].start is None
     telemetry = job.telemetry(detector_params) if whole else slice(0, 0)
-    inputs = frozenset(os.path.realpath(path) for path in _paths(job.inputs))
+    inputs = frozenset(map(os.path.realpath, {*_paths(job.inputs), *darks.paths}))
     unit = next(iter(job.camera.keywords.unit), "BUNIT")
     bias = [bias_text(stack, job.camera) or "" for stack in stacks]
     return [
