@@ -652,7 +652,7 @@ def saturated(p: Place) -> None:
     _stack(p, lambda data, err, dq: dq.__setitem__(..., dq | 32))
 
 
-@_case("pixels", "a stack cut off at the full scale, not flagged", "done")
+@_case("pixels", "a stack cut off at the full scale, not flagged", "warned", "are cut off at its")
 def clipped(p: Place) -> None:
     _stack(p, lambda data, err, dq: np.minimum(data, 100.0, out=data))
 

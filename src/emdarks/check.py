@@ -40,6 +40,7 @@ from emdarks.stacks import (
     sequence_times,
     to_em_electrons,
 )
+from emdarks.stacks.advice import warn_ceiling
 from emdarks.stacks.units import warn_unknown_unit
 
 __all__ = ["CheckReport", "StackVerdict", "check_darks"]
@@ -230,6 +231,8 @@ def check_darks(
         fits.append(fit)
         stores.append(store)
         figures.append([stack.figures for stack in sums])
+    both = [one + other for one, other in zip(*figures, strict=True)]
+    warn_ceiling(stacks, both, [kgain or stack.k_gain for stack in stacks])
     pixels = np.flatnonzero(frame.imaging & frame.signal & fits[0].fitted & fits[1].fitted)
     pulls = _pulls(fits[0], fits[1], pixels)
 

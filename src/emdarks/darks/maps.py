@@ -185,7 +185,8 @@ def calibrate_darks_lsq(
         job, plan, lambda made, executor: accumulate_stacks(made.jobs, executor, made.screenings)
     )
     stacks = planned.stacks
-    warn_pixels(stacks, [stack.figures for stack in sums])
+    steps = [kgain or stack.k_gain for stack in stacks]
+    warn_pixels(stacks, [stack.figures for stack in sums], steps)
     job.skipping.tell(job.frames)
 
     frame = FramePixels.of(job, stacks[0].frames[0].record.shape, telemetry)

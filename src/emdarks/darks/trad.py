@@ -143,7 +143,7 @@ def build_trad_dark(
 
     job, planned, sums = stream(job, plan, lambda made, executor: executor.sums(made.jobs[0]))
     stack = planned.stack
-    warn_pixels([stack], [sums.figures])
+    warn_pixels([stack], [sums.figures], [(kgain or stack.k_gain) / stack.em_gain])
     job.skipping.tell(job.frames)
 
     err = _errors(sums.moments, stack, job, telemetry, estimator)

@@ -173,6 +173,12 @@ class FrameFigures:
     not_finite : int
         Samples of the rows of the imaging area, prescan included, that are no numbers, or have
         errors that are none.
+    highest : float
+        Highest good sample of the imaging area; NaN where there is none.
+    at_highest : int
+        Samples of the imaging area that have this very value.
+    pixels : int
+        Pixels of the imaging area.
     content : str
         Fingerprint of the pixel values; equal for copies of a frame.
     """
@@ -183,6 +189,9 @@ class FrameFigures:
     masked: float
     saturated: float
     not_finite: int
+    highest: float
+    at_highest: int
+    pixels: int
     content: str
 
     @property
@@ -194,6 +203,7 @@ class FrameFigures:
     def from_rows(cls, figures: Array, rows: tuple[int, int]) -> FrameFigures:
         """Add up the row figures of a frame, shape (rows, len(COLUMNS)), in row order."""
         sums = dict(zip(COLUMNS, figures[rows[0] : rows[1]].sum(axis=0), strict=True))
+        highest, at_highest = _highest(figures[rows[0] : rows[1]])
         good, pixels = sums["good"], sums["good"] + sums["masked"]
         level = sums["sum"] / good if good else np.nan
         variance = sums["squares"] / good - level**2 if good else np.nan
@@ -206,8 +216,18 @@ class FrameFigures:
             masked=float(sums["masked"] / pixels),
             saturated=float(sums["saturated"] / pixels),
             not_finite=int(sums["not_finite"]),
+            highest=highest if good else float("nan"),
+            at_highest=at_highest,
+            pixels=int(pixels),
             content=hashlib.blake2b(content.tobytes(), digest_size=8).hexdigest(),
         )
+
+
+def _highest(figures: Array) -> tuple[float, int]:
+    """The highest sample of some rows, and how many are as high."""
+    own = figures[:, COLUMNS.index("highest")]
+    highest = own.max()
+    return float(highest), int(figures[own == highest, COLUMNS.index("at_highest")].sum())
 
 
 @dataclass(frozen=True, slots=True)

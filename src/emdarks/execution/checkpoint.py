@@ -312,7 +312,8 @@ def _load(path: Path, spec: Spec, into: Moments) -> StackSums:
 
 def _figures(numbers: Sequence[float], content: str) -> FrameFigures:
     values: dict[str, Any] = dict(zip(_NUMBERS, numbers, strict=True))
-    values["not_finite"] = int(values["not_finite"])
+    for name in ("not_finite", "at_highest", "pixels"):
+        values[name] = int(values[name])
     return FrameFigures(**values, content=content)
 
 

@@ -26,7 +26,7 @@ from emdarks.inspection.levels import departures, frame_errors, full_well
 from emdarks.inspection.sorting import SortedFrames, sort_frames
 from emdarks.inspection.summary import CampaignSummary, FrameSummary, PixelCounts, StackSummary
 from emdarks.kernels.moments import Moments
-from emdarks.stacks import Stack, figure_area, jobs_of
+from emdarks.stacks import Stack, figure_area, jobs_of, samples_at_ceiling
 
 __all__ = ["inspect_campaign"]
 
@@ -187,6 +187,7 @@ class _Look:
             "lost_pixels": int((n == 0).sum()),
             "overfull_pixels": int((pixels["mean"] > well).sum()),
             "partly_saturated": int((saturated & (n > 0)).sum()),
+            "cut_off_samples": samples_at_ceiling(sums.figures, self._kgain or stack.k_gain),
         }
         self._executor.release(sums.moments)
         return _summary(stack, sums.figures, counts)

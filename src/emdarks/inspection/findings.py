@@ -330,6 +330,22 @@ def _partly_saturated(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def _cut_off(facts: Facts) -> Iterator[Finding]:
+    """Samples at a ceiling of the camera."""
+    cut = [stack for stack in facts.stacks if stack.cut_off_samples]
+    if cut:
+        most = max(cut, key=lambda stack: stack.cut_off_samples)
+        count = most.cut_off_samples
+        yield Finding(
+            _spoilt(facts, count),
+            "saturation",
+            f"{several(count, 'sample')} of each frame ({count / facts.pixels.imaging:.2%} of the "
+            f"imaging area) of ({most}) lie at its highest value{_elsewhere(cut)}: they are cut "
+            "off, no flag says so, and their means are too low",
+            remedy="flag such samples (32), or take a lower gain or a shorter time",
+        )
+
+
 def _elsewhere(stacks: Sequence[StackSummary]) -> str:
     return f", fewer in {several(len(stacks) - 1, 'other stack')}" if len(stacks) > 1 else ""
 
@@ -379,5 +395,6 @@ CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     _unfittable,
     _overfull,
     _partly_saturated,
+    _cut_off,
     _few_frames,
 )

@@ -108,6 +108,8 @@ class StackSummary:
         Pixels whose mean unflagged sample lies above the camera's full well.
     partly_saturated : int
         Pixels with the saturation flag in some frames, and good in others.
+    cut_off_samples : int
+        Samples of each frame that lie at its highest value, a ceiling, and have no flag.
     frame_summaries : tuple of FrameSummary
         The frames, in input order.
     """
@@ -131,6 +133,7 @@ class StackSummary:
     lost_pixels: int
     overfull_pixels: int
     partly_saturated: int
+    cut_off_samples: int
     frame_summaries: tuple[FrameSummary, ...]
 
     def __str__(self) -> str:

@@ -29,6 +29,8 @@ COLUMNS = (
     "prescan_sum",
     "content",  # weighted sum of every 31st sample of the row: copies of a frame share it
     "not_finite",  # samples of the row that are no numbers, or whose errors are none
+    "highest",  # of the good samples of the imaging area; minus infinity where there is none
+    "at_highest",  # good samples of the imaging area that have this very value
 )
 
 #: Flag of a saturated sample.
@@ -60,6 +62,31 @@ def _sums(values: Array, scale: float, lanes: Array) -> tuple[float, float]:
             total += last
             squares += last * last
     return total, squares
+
+
+@inline
+def _highest(values: Array, lanes: Array) -> float:
+    """The highest good sample of a run of one row."""
+    lanes[0, :] = -np.inf
+    for base in range(0, values.size // LANES * LANES, LANES):
+        for lane in range(LANES):
+            x = np.float64(values[base + lane])
+            lanes[0, lane] = x if x > lanes[0, lane] else lanes[0, lane]
+    highest = -np.inf
+    for lane in range(LANES):
+        highest = max(highest, lanes[0, lane])
+    for p in range(values.size // LANES * LANES, values.size):
+        x = np.float64(values[p])
+        highest = x if x > highest else highest
+    return highest
+
+
+@inline
+def _count(values: Array, wanted: float) -> int:
+    count = np.uint32(0)
+    for p in range(values.size):
+        count = np.uint32(count + np.uint32(values[p] == wanted))
+    return int(count)
 
 
 @inline
@@ -133,3 +160,6 @@ def row_figures(
     out[6], _ = _sums(prescan, scale, lanes)
     out[7] = content
     out[8] = not_finite
+    highest = _highest(area, lanes)
+    out[9] = highest * scale
+    out[10] = _count(area, highest) if good > 0 else 0

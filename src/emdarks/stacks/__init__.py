@@ -3,10 +3,12 @@
 Everything that headers can tell is decided here, before a pixel is read: which
 frames belong together (`group`), by which factor their numbers become electrons
 (`units`), where in the frame (`area`), and what a user should be warned of
-(`advice`). `store` keeps the moments of finished stacks, `drift` compares frames in time.
+(`advice`, `ceiling`). `store` keeps the moments of finished stacks, `drift` compares frames
+in time.
 """
 
 from emdarks.stacks.area import check_shape, figure_area, telemetry_slice
+from emdarks.stacks.ceiling import samples_at_ceiling
 from emdarks.stacks.drift import Slope, common_slope, sequence_times
 from emdarks.stacks.group import Stack, check_stack, group_stacks
 from emdarks.stacks.readout import (
@@ -44,6 +46,7 @@ __all__ = [
     "k_gains_used",
     "product_cards",
     "refuse_subtracted",
+    "samples_at_ceiling",
     "sequence_times",
     "telemetry_slice",
     "to_detected_electrons",

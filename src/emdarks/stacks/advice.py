@@ -9,14 +9,26 @@ import numpy as np
 
 from emdarks.errors import EmdarksWarning
 from emdarks.execution import FrameFigures
+from emdarks.stacks.ceiling import samples_at_ceiling
 from emdarks.stacks.group import Stack
 from emdarks.stacks.suspects import warn_nearly_equal_times
 from emdarks.stacks.units import warn_unknown_unit
 
-__all__ = ["warn_few_frames", "warn_headers", "warn_pixels", "warn_temperature", "warn_unflagged"]
+__all__ = [
+    "warn_ceiling",
+    "warn_few_frames",
+    "warn_headers",
+    "warn_pixels",
+    "warn_temperature",
+    "warn_unflagged",
+]
+
+_Figures = Sequence[tuple[FrameFigures, ...]]
 
 ENOUGH_FRAMES = 1176
 TEMPERATURE_SPREAD = 1.0
+#: Share of the samples that may be cut off: hot pixels, as a rule.
+FEW_SAMPLES = 0.01
 
 
 def warn_headers(stacks: Sequence[Stack], assumed_unit: str) -> None:
@@ -26,11 +38,12 @@ def warn_headers(stacks: Sequence[Stack], assumed_unit: str) -> None:
     warn_nearly_equal_times(stacks)
 
 
-def warn_pixels(stacks: Sequence[Stack], figures: Sequence[tuple[FrameFigures, ...]]) -> None:
-    """Warn of what pixels tell."""
+def warn_pixels(stacks: Sequence[Stack], figures: _Figures, steps: Sequence[float]) -> None:
+    """Warn of what pixels tell; ``steps`` is one DN of each stack in the unit of the figures."""
     warn_unflagged(stacks, figures)
     warn_blind(stacks, figures)
     warn_not_finite(stacks, figures)
+    warn_ceiling(stacks, figures, steps)
 
 
 def warn_temperature(stacks: Sequence[Stack]) -> None:
@@ -58,7 +71,7 @@ def warn_few_frames(stacks: Sequence[Stack]) -> None:
         )
 
 
-def warn_unflagged(stacks: Sequence[Stack], figures: Sequence[tuple[FrameFigures, ...]]) -> None:
+def warn_unflagged(stacks: Sequence[Stack], figures: _Figures) -> None:
     """Warn of stacks without a masked sample: perhaps nobody looked for cosmic rays."""
     bare = [
         stack
@@ -75,9 +88,6 @@ def warn_unflagged(stacks: Sequence[Stack], figures: Sequence[tuple[FrameFigures
             EmdarksWarning,
             stacklevel=3,
         )
-
-
-_Figures = Sequence[tuple[FrameFigures, ...]]
 
 
 def _pairs(stacks: Sequence[Stack], figures: _Figures) -> list[tuple[str, FrameFigures]]:
@@ -113,6 +123,25 @@ def warn_not_finite(stacks: Sequence[Stack], figures: _Figures) -> None:
             f"{samples} sample{'s' * (samples > 1)} in {len(bad)} frame{'s' * (len(bad) > 1)} not "
             f"finite, beyond 1e12, or with such an error or a negative one: counted as masked "
             f"(flag 1), most ({count}) in {name}",
+            EmdarksWarning,
+            stacklevel=3,
+        )
+
+
+def warn_ceiling(stacks: Sequence[Stack], figures: _Figures, steps: Sequence[float]) -> None:
+    """Warn of stacks of which a good part is cut off, without a flag."""
+    cut = []
+    for stack, frames, step in zip(stacks, figures, steps, strict=True):
+        count = samples_at_ceiling(frames, step)
+        if count and count > FEW_SAMPLES * frames[0].pixels:
+            cut.append((count / frames[0].pixels, stack))
+    if cut:
+        share, stack = max(cut, key=lambda each: each[0])
+        others = f", and of {len(cut) - 1} others" if len(cut) > 1 else ""
+        warnings.warn(
+            f"{stack}: {share:.0%} of the samples of each frame{others} are cut off at its highest "
+            "value, and no flag says so: means are too low; flag such samples (32), or take a "
+            "lower gain or a shorter time",
             EmdarksWarning,
             stacklevel=3,
         )
