@@ -361,6 +361,21 @@ def test_an_interrupted_product_is_not_written(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_too_little_memory_is_said_in_one_line(
+    darks: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Threads, *rest: Any) -> None:
+        np.empty(1 << 62, np.uint8)
+
+    monkeypatch.setattr(Threads, "_accumulate", fail)
+    outcome = run("noisemaps", darks, "-o", tmp_path / "x.fits", "--quiet")
+    assert outcome.exit_code == 1
+    line = outcome.stderr.splitlines()[-1]
+    assert line.startswith("error: there is not enough memory (Unable to allocate ")
+    assert line.endswith("give the job more, fewer stacks, or fewer --threads")
+    assert list(tmp_path.iterdir()) == []
+
+
 # Completion
 
 

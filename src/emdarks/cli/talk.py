@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -368,13 +368,22 @@ def spoken() -> Iterator[None]:
         try:
             yield
         except EmdarksError as error:
-            if _loudness == Loudness.VERBOSE:
-                people.print(traceback.format_exc(), markup=False, style="dim")
-            people.print(f"error: {one_line(error)}", markup=False, style="red")
-            raise typer.Exit(1) from None
+            _fail(error)
+        except MemoryError as error:
+            _fail(
+                f"there is not enough memory ({error or 'none is left'}); give the job more, fewer "
+                "stacks, or fewer --threads"
+            )
         except KeyboardInterrupt:
             interrupted()
             raise typer.Exit(130) from None
+
+
+def _fail(reason: object) -> NoReturn:
+    if _loudness == Loudness.VERBOSE:
+        people.print(traceback.format_exc(), markup=False, style="dim")
+    people.print(f"error: {one_line(reason)}", markup=False, style="red")
+    raise typer.Exit(1) from None
 
 
 _interrupted = False
