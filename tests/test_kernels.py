@@ -303,3 +303,23 @@ def test_smallest_variance_ignores_empty_pixels_and_zeros() -> None:
     np.testing.assert_array_equal(out, [0.5, 2.0])
     smallest_variance(0, 1, n, m2, None, single, out)
     np.testing.assert_array_equal(out, [np.inf, 7.0])
+
+
+@pytest.mark.parametrize("err", [True, False])
+def test_smallest_variance_of_many_pixels(rng: np.random.Generator, err: bool) -> None:
+    """err^2 = sum(s^2)/n + M2/n^2, a lone sample's stand-in for M2."""
+    lo, hi, pixels = 3, 600, 611
+    n = rng.integers(0, 5, (2, pixels)).astype(np.uint16)
+    m2, err2 = rng.uniform(5, 90, n.shape), rng.uniform(1, 9, n.shape)
+    m2[:, [100, 400]] = 0.0
+    m2[:, :lo] = m2[:, hi:] = err2[:, :lo] = err2[:, hi:] = 1e-9
+    single, out = np.array([30.0, 0.7]), np.empty(2)
+    smallest_variance(lo, hi, n, m2, err2 if err else None, single, out)
+    for i in range(2):
+        found = []
+        for p in range(lo, hi):
+            k = float(n[i, p])
+            if k > 0:
+                own = single[i] if k == 1 else m2[i, p]
+                found.append((err2[i, p] / k if err else 0.0) + own / k**2)
+        assert out[i] == pytest.approx(min(x for x in found if x > 0), rel=1e-14)

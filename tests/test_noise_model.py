@@ -250,10 +250,7 @@ def slow_variances(sums: Moments, n: Any, region: Any, estimator: str) -> Any:
     gate = min(max((np.sqrt(true) / v - 0.12) / (0.22 - 0.12), 0), 1)
     out = []
     for p in range(at.size):
-        if k[p] < 2:
-            V = v
-        else:
-            V = v + gate * true / (true + scatter[p]) * (own[p] - v)
+        V = v if k[p] < 2 else v + gate * true / (true + scatter[p]) * (own[p] - v)
         if hot[p]:
             V = v + 2 * max(mean[p] - mean[cold].mean(), 0)
         width = np.sqrt(relative(V, max(k[p], 1)))
@@ -316,9 +313,7 @@ def finished(seed: int = 51, pixels: int = 120, stacks: int = 5) -> tuple[Fit, A
     model = fit.values[0] + gain[:, None] * (fit.values[1] + time[:, None] * fit.values[2])
     mean = np.where(n > 0, model + rng.normal(2.0, 6.0, n.shape), 0.0)
     store = SimpleNamespace(n=n, mean=mean, m2=None, err2=n * rng.uniform(1, 2, n.shape))
-    of = [
-        SimpleNamespace(em_gain=g, exposure_time=t) for g, t in zip(gain, time, strict=True)
-    ]
+    of = [SimpleNamespace(em_gain=g, exposure_time=t) for g, t in zip(gain, time, strict=True)]
     return fit, store, of
 
 
@@ -337,9 +332,7 @@ def residuals(fit: Fit, store: Any, stacks: Any, i: int, p: int, sign: int) -> f
 
 
 @pytest.mark.parametrize("sampled", [False, True])
-def test_the_offset_of_the_bias_with_bounds(
-    sampled: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_offset_of_the_bias_with_bounds(sampled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if sampled:  # a third of the pixels tells where the median lies
         monkeypatch.setattr(statistics, "FEW_SAMPLES", 5)
         monkeypatch.setattr(statistics, "stride", lambda size: 3)
@@ -405,9 +398,7 @@ def test_the_pooled_offset_and_its_jackknife(rows: int, err: bool) -> None:
     def offset(left_out: int) -> float:
         top, bottom = 0.0, 0.0
         for i, stack in enumerate(stacks):
-            use = [
-                p for p in prescan if p != 13 and store.n[i, p] > 0 and member[p] != left_out
-            ]
+            use = [p for p in prescan if p != 13 and store.n[i, p] > 0 and member[p] != left_out]
             if not use:
                 continue
             n, r, w = store.n[i], [], []
@@ -429,9 +420,7 @@ def test_the_pooled_offset_and_its_jackknife(rows: int, err: bool) -> None:
     assert found.error == pytest.approx(error, rel=1e-10)
     assert found.upper == pytest.approx(value + error, rel=1e-12)
     assert found.lower == pytest.approx(value - error, rel=1e-12)
-    nothing = pooled_bias_offset(
-        fit, store, stacks, k_gains, np.array([13]), v, COLS, Threads(1)
-    )
+    nothing = pooled_bias_offset(fit, store, stacks, k_gains, np.array([13]), v, COLS, Threads(1))
     assert (nothing.value, nothing.error) == (0, 0)
 
 
@@ -460,7 +449,9 @@ def test_image_statistics(pooled: bool) -> None:
     gain, gain_time = design(stacks)
     X = np.column_stack([np.ones(5), gain, gain_time])
     Q = np.linalg.inv(X.T @ X)
-    expected = (fit.errors[:, inside] ** 2).mean(axis=1) if pooled else own[inside].mean() * np.diag(Q)
+    expected = (
+        (fit.errors[:, inside] ** 2).mean(axis=1) if pooled else own[inside].mean() * np.diag(Q)
+    )
     np.testing.assert_allclose(found.variances, expected, rtol=1e-8)
     if pooled:
         assert found.read_noise == 7.5

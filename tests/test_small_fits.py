@@ -57,9 +57,7 @@ def with_errors(stacks: Stacks) -> Stacks:
 
 def pooled(stacks: Stacks, weighting: bool = True, **options: Any) -> tuple[Fit, PooledNoise]:
     imaging = np.resize(IMAGING, stacks.store.n.shape[1])
-    return fit_pooled(
-        stacks.store, stacks.stacks, weighting, imaging, SKIP, Threads(1), **options
-    )
+    return fit_pooled(stacks.store, stacks.stacks, weighting, imaging, SKIP, Threads(1), **options)
 
 
 def twin(stacks: Stacks, weighting: bool = True, gain_error: float = 0.0) -> pooled_oracle.Twin:

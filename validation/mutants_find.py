@@ -110,7 +110,9 @@ def _places(source: str) -> dict[Position, list[tuple[str, int, str]]]:
     for name in filter(_wanted, operator_names()):
         operator = get_operator(name)()
         positions = (
-            (node, start) for node in ast_nodes(tree) for start, _ in operator.mutation_positions(node)
+            (node, start)
+            for node in ast_nodes(tree)
+            for start, _ in operator.mutation_positions(node)
         )
         for occurrence, (node, start) in enumerate(positions):
             if not any(first <= start < last for first, last in spans):
@@ -137,7 +139,9 @@ def _make(module: str, source: str, place: tuple[str, int, str]) -> Mutant:
     return Mutant(module, function, line, before, after, name.partition("/")[2], changed)
 
 
-def sample(folder: Path, modules: Sequence[str], number: int, seed: int) -> tuple[list[Mutant], int]:
+def sample(
+    folder: Path, modules: Sequence[str], number: int, seed: int
+) -> tuple[list[Mutant], int]:
     """Mutants of places drawn by chance, each place at most once.
 
     Parameters

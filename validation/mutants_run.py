@@ -100,7 +100,6 @@ class Bench:
     def __init__(
         self, root: Path, folder: Path, workers: int, plans: dict[str, tuple[Tests, ...]]
     ) -> None:
-        self._root = root
         self._plans = plans
         self._limits: dict[Tests, float] = {}
         self._trees: queue.SimpleQueue[Path] = queue.SimpleQueue()
@@ -133,19 +132,19 @@ class Bench:
 
     def _one(self, mutant: Mutant) -> Outcome:
         tree = self._trees.get()
-        path = Path("src", "emdarks", mutant.module)
+        path = tree / "src" / "emdarks" / mutant.module
+        kept = path.with_suffix(".kept")
         start = time.monotonic()
         try:
-            (tree / path).write_text(mutant.source, encoding="utf-8")
+            shutil.copy2(path, kept)
+            path.write_text(mutant.source, encoding="utf-8")
             how = self._judge(tree, self._plans[mutant.module])
         finally:
-            shutil.copy2(self._root / path, tree / path)
+            kept.replace(path)
             self._trees.put(tree)
         return Outcome(mutant, how, time.monotonic() - start)
 
-    def _judge(
-        self, tree: Path, plan: Sequence[Tests]
-    ) -> Literal["killed", "timeout", "survived"]:
+    def _judge(self, tree: Path, plan: Sequence[Tests]) -> Literal["killed", "timeout", "survived"]:
         for tests in plan:
             status, _ = _pytest(tree, tests, self._limits[tests])
             if status != 0:
