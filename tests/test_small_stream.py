@@ -103,7 +103,11 @@ def write(folder: Path, kinds: tuple[str, str, str] = ("f4", "f8", "i2")) -> lis
 
 @pytest.mark.parametrize(
     ("kinds", "options"),
-    zip([("f4", "f8", "u2"), ("u2", "f4", "u1"), ("i4", "i2", "u4")], EXECUTORS, strict=True),
+    [
+        (("f4", "f8", "u2"), EXECUTORS[0]),
+        (("u2", "f4", "u1"), EXECUTORS[1]),
+        (("i4", "i2", "u4"), EXECUTORS[2]),
+    ],
     ids=str,
 )
 def test_sums_of_files(tmp_path: Path, kinds: Any, options: Any) -> None:
