@@ -101,7 +101,7 @@ def test_no_scatter_no_model(v: float, freedom: float) -> None:
 
 
 def test_the_fourth_cumulant_of_exponential_jumps() -> None:
-    """Jumps J of mean 1, as often as K ~ Poisson(c): kappa_4 = c E J^4 = 24 c, kappa = E J^2 = 2."""
+    """Jumps J of mean 1, as often as Poisson(c) says: c E[J^4] = 24 c, and kappa = E[J^2] = 2."""
     assert kurtosis_ratio(2.0) == 24.0
 
 

@@ -41,6 +41,9 @@ def drawn(
     known = Truth(known.F, known.C, np.where(imaging, known.D, 0), known.hot & imaging)
     stacks = draw_stacks(rng, *grid(name), frames, known, masked=masked)
     s = stacks.store
+    # Full rank, and not a stack more than parameters.
+    s.n[~np.isin(np.arange(len(s.n)), [0, len(s.n) - 2, len(s.n) - 1]), 20] = 0
+    s.n[~np.isin(np.arange(len(s.n)), [0, len(s.n) - 1]), 22] = 0
     s.flags[:] = np.where(s.n == 0, rng.choice([4, 8, 64], s.n.shape), 0)
     s.m2[2, ::7] *= 9  # noisier than any model of them
     s.m2[1, 5] = 0.0
@@ -287,3 +290,16 @@ def test_a_stack_of_lone_samples_is_refused_by_name() -> None:
     named = [SimpleNamespace(**vars(stack)) for stack in stacks.stacks]
     with pytest.raises(CalDarksLSQException, match="no pixel is good in two frames"):
         fit_reference(stacks.store, named, True, IMAGING, SKIP, Threads(1))
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+def test_stacks_that_weigh_nothing_do_not_help_to_tell_parameters_apart(weighted: bool) -> None:
+    """Where only stacks of one gain have a finite error, a weighted fit is not possible."""
+    stacks = reference_stacks("real16", False)
+    s = stacks.store
+    s.n[:, 30], s.flags[:, 30] = 12, 0
+    s.m2[:, 30] = np.where(stacks.gain == 2, 1e4, 1e40)
+    found = fit_reference(s, stacks.stacks, weighted, IMAGING, SKIP, Threads(1))
+    assert found.fitted[30] == (not weighted)
+    assert found.dq[30] == (1 if weighted else 0)
+    assert (found.values[:, 30] == 0).all() == weighted

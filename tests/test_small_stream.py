@@ -128,7 +128,7 @@ def test_a_file_that_ends_while_it_is_read(
     # It was whole when it was opened.
     monkeypatch.setattr(source, "_open_unchanged", lambda layout: os.open(layout.path, os.O_RDONLY))
     for options in EXECUTORS:
-        with pytest.raises(UnreadableFrameError, match="f5_l2a.fits: ended"):
+        with pytest.raises(UnreadableFrameError, match=r"f5_l2a\.fits: ended"):
             Threads(1, **options).sums(StackJob(samples, (ROWS, COLS), MASK))
 
 
@@ -143,7 +143,7 @@ def test_a_file_that_cannot_be_read_is_given_up(
         return os.open(tmp_path if layout.path == str(paths[2]) else layout.path, os.O_RDONLY)
 
     monkeypatch.setattr(source, "_open_unchanged", wrong)
-    with pytest.raises(UnreadableFrameError, match="f2_l2a.fits: ended"):
+    with pytest.raises(UnreadableFrameError, match=r"f2_l2a\.fits: ended"):
         Threads(1).sums(StackJob(samples, (ROWS, COLS), MASK))
 
 
