@@ -21,7 +21,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if interpreted.INTERPRETED:
         interpreted.stand_in()
         # Compiled code divides by zero without a word, and its integers overflow.
-        config.addinivalue_line("filterwarnings", "ignore::RuntimeWarning")
+        for module in ("emdarks.kernels", "validation.moments"):
+            config.addinivalue_line("filterwarnings", f"ignore::RuntimeWarning:{module}")
 
 
 @pytest.fixture(scope="session")

@@ -92,6 +92,12 @@ def test_read_noise_is_never_negative() -> None:
     assert few.read_noise2 >= 0
 
 
+def test_variances_far_below_1() -> None:
+    v = 0.01 * np.array([1.0, 1.02, 0.97, 1.01, 0.99, 1.0])
+    found = assert_equals_the_twin(1e-12 * CHARGE, v, np.full(6, 900.0))
+    assert found.read_noise2 == pytest.approx(0.01, rel=0.02)
+
+
 @pytest.mark.parametrize(("v", "freedom"), [(100.0, 0.0), (0.0, 50.0)])
 def test_no_scatter_no_model(v: float, freedom: float) -> None:
     found = fit_noise(GAIN, CHARGE, np.full(6, v), np.full(6, freedom))
@@ -153,6 +159,20 @@ def test_a_group_over_its_bands() -> None:
     assert Group(of, 1, [], Threads(1)).values(x).size == 0
 
 
+@pytest.mark.parametrize("misled", [False, True])
+def test_a_median_about_which_a_sample_tells(misled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exact all the same, also where every pixel of the sample lies above all others."""
+    monkeypatch.setattr("emdarks.darks.population.FEW_SAMPLES", 5)
+    monkeypatch.setattr("emdarks.darks.population.stride", lambda size: 3)
+    # Otherwise a sample of few pixels has all between its bounds.
+    monkeypatch.setattr(
+        "emdarks.darks.population.bracket", lambda x: tuple(np.sort(x)[[x.size // 3, -x.size // 3]])
+    )
+    of, x, _ = few()
+    x[::3] += 100.0 if misled else 0.0
+    assert group(of).median(x) == np.median(x[4:83][of[4:83] == 1])
+
+
 @pytest.mark.parametrize("size", [0, 1, 2, 3])
 def test_small_groups(size: int) -> None:
     of, x, error2 = few()
@@ -194,24 +214,38 @@ def test_the_middle_of_what_lies_inside(count: int, below: int) -> None:
 # Errors of a mean
 
 
-def moments(rng: Any, pixels: int = 60, frames: int = 30, err: bool = True) -> tuple[Any, Any, Any]:
+def moments(
+    rng: Any, pixels: int = 60, frames: int = 30, err: bool = True, shape: float = 2.0
+) -> tuple[Any, Any, Any]:
+    """Sums whose variances spread by a gamma law of that shape in the imaging area."""
     imaging = np.arange(pixels) % 5 > 1
     n = rng.integers(2, frames, pixels).astype(float)
     n[[0, 7]], n[[3, 9]] = 0.0, 1.0
-    spreads = np.where(imaging, rng.gamma(2, 1.5, pixels), 1.0)
+    spreads = np.where(imaging, 3 * rng.gamma(shape, 1 / shape, pixels), 1.0)
     m2 = np.where(n > 1, 3 * spreads * rng.chisquare(np.maximum(n - 1, 1)), 0.0)
     mean = rng.normal(5, 0.3, pixels)
     mean[[20, 31, 42]] += [40.0, 9.0, 300.0]  # hot
+    for p, widths in ((52, 5.5), (57, 4.6), (51, 5.5), (56, 4.6)):  # above or below 5 MAD
+        region = (imaging == imaging[p]) & (n > 0)
+        median = np.median(mean[region])
+        mad = 1.4826 * np.median(np.abs(mean[region] - median))
+        mean[p] = median + widths * mad + 9.2 / n[p]
     mean[n == 0] = 0.0
     err2 = n * rng.uniform(0.5, 2, pixels) if err else None
     return Moments(n, mean, m2, err2, np.zeros(pixels, np.uint16)), n, imaging
 
 
 @pytest.mark.parametrize("err", [True, False])
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("seed", "frames", "shape"), [(1, 30, 2.0), (2, 30, 2.0), (3, 9000, 30.0), (4, 9000, 40.0)]
+)
 @pytest.mark.parametrize("estimator", ["sample", "pooled", "reference"])
-def test_errors_of_a_mean_equal_the_slow_twin(estimator: str, seed: int, err: bool) -> None:
-    sums, n, imaging = moments(np.random.default_rng(seed), err=err)
+def test_errors_of_a_mean_equal_the_slow_twin(
+    estimator: str, seed: int, frames: int, shape: float, err: bool
+) -> None:
+    pixels = 60 if frames < 100 else 300
+    rng = np.random.default_rng(seed)
+    sums, n, imaging = moments(rng, pixels, frames, err, shape)
     found = mean_errors(sums, n, imaging, estimator)
     err2 = np.zeros(n.size) if sums.err2 is None else sums.err2
     first = next(p for p in range(n.size) if n[p] == n.max())

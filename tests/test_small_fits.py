@@ -20,6 +20,8 @@ from emdarks.darks.fitting import Fit, fit_reference
 from emdarks.darks.pooled import PooledNoise, Region, fit_pooled
 from emdarks.errors import CalDarksLSQException
 from emdarks.execution import Threads
+from emdarks.kernels import pooled as kernels
+from emdarks.kernels.fit import ROW, ROWS
 
 PIXELS, SKIP = 83, (41, 47)
 IMAGING = np.arange(PIXELS) % 8 < 5
@@ -38,7 +40,12 @@ def drawn(
     rng = np.random.default_rng(seed)
     known = draw_truth(rng, law, pixels, hot=0.06)
     imaging = np.resize(IMAGING, pixels)
-    known = Truth(known.F, known.C, np.where(imaging, known.D, 0), known.hot & imaging)
+    warm = np.where(np.arange(pixels) % 8 == 1, np.linspace(0, 0.03, pixels), 0.0)
+    warm = warm if law == "normal" else 0.0 * warm
+    bright = np.zeros(pixels)
+    bright[[6, 14, 71]] = 1.0, 0.2, 3.0
+    D = np.where(imaging, known.D + warm, 0)
+    known = Truth(known.F, known.C + bright, D, known.hot & imaging)
     stacks = draw_stacks(rng, *grid(name), frames, known, masked=masked)
     s = stacks.store
     # Full rank, and not a stack more than parameters.
@@ -128,6 +135,7 @@ def test_the_pooled_fit_equals_the_slow_twin(
     if err:
         stacks = with_errors(stacks)
     found, noise = pooled(stacks, weighting, gain_error=gain_error)
+    assert found.residual_variance is None  # errors are not made of residuals
     slow = twin(stacks, weighting, gain_error)
     assert 0.5 < slow.fitted.mean() < 0.93
     assert slow.hot.any()
@@ -303,3 +311,107 @@ def test_stacks_that_weigh_nothing_do_not_help_to_tell_parameters_apart(weighted
     assert found.fitted[30] == (not weighted)
     assert found.dq[30] == (1 if weighted else 0)
     assert (found.values[:, 30] == 0).all() == weighted
+
+
+# Single steps of the pooled fit
+
+
+def scatter_cases(kappa: float) -> dict[str, Any]:
+    """Scatters about the limit at which a pixel's own counts."""
+    rng = np.random.default_rng(71)
+    stacks, pixels = 3, 240
+    n = rng.choice([0, 1, 2, 3, 7, 40, 300], (stacks, pixels)).astype(np.uint16)
+    gain, time = np.array([1.0, 40, 900]), np.array([2.0, 60, 9])
+    charges = np.array([0.02, 0.09, -0.01])
+    V = np.maximum(90.0**2 + kappa * gain**2 * charges, 0)[:, None] * rng.uniform(0.9, 1.2, n.shape)
+    m2 = V * n * np.exp(rng.uniform(-1, 6, n.shape))
+    offsets = rng.normal(0, 0.02, pixels), rng.normal(0, 1e-4, pixels)
+    return {
+        "n": n,
+        "m2": m2,
+        "gain": gain,
+        "time": time,
+        "charges": charges,
+        "V": V,
+        "offsets": offsets,
+    }
+
+
+@pytest.mark.parametrize("kappa", [0.6, 2.0, 7.0])
+def test_the_quick_look_at_scatters_leaves_none_out(kappa: float) -> None:
+    c = scatter_cases(kappa)
+    stacks, pixels = c["n"].shape
+    rows, marks = np.zeros(ROWS * ROW), np.zeros(pixels + 9, np.bool_)
+    rows[kernels.OFFSET_C : kernels.OFFSET_C + pixels] = c["offsets"][0]
+    rows[kernels.OFFSET_D : kernels.OFFSET_D + pixels] = c["offsets"][1]
+    V, q = np.zeros(stacks * ROW), np.zeros(stacks * ROW)
+    for i in range(stacks):
+        V[i * ROW : i * ROW + pixels] = c["V"][i]
+        q[i * ROW : i * ROW + pixels] = np.where(c["n"][i] > 0, 1 / np.maximum(c["n"][i], 1), 0)
+    arrays = c["gain"], c["charges"], c["time"], kappa, q, V, rows, marks
+    kernels._see_scatter(0, pixels, c["n"], c["m2"], *arrays)
+    raised = 0
+    for i in range(stacks):
+        for j in range(pixels):
+            charge = c["charges"][i] + c["offsets"][0][j] + c["time"][i] * c["offsets"][1][j]
+            expected = kernels._own_scatter(
+                float(c["n"][i, j]), c["m2"][i, j], c["V"][i, j], c["gain"][i], charge, kappa
+            )
+            assert V[i * ROW + j] == pytest.approx(expected, rel=1e-13)
+            raised += expected > c["V"][i, j]
+            assert marks[j] or expected == c["V"][i, j]
+    assert 20 < raised < 0.6 * stacks * pixels
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 100.0])
+@pytest.mark.parametrize("kappa", [0.6, 2.0])
+def test_own_scatter_by_formula_in_any_unit(scale: float, kappa: float) -> None:
+    c = scatter_cases(kappa)
+    shape = c["n"].shape
+    region = SimpleNamespace(n=c["n"].astype(float), m2=c["m2"], gain=c["gain"])
+    charge = c["charges"][:, None] + c["offsets"][0] + c["time"][:, None] * c["offsets"][1]
+    slow: Any = region
+    expected = pooled_oracle.own_scatter(slow, c["V"], charge, kappa)
+    for i, j in np.ndindex(shape):
+        found = kernels._own_scatter(
+            float(c["n"][i, j]),
+            scale**2 * c["m2"][i, j],
+            scale**2 * c["V"][i, j],
+            c["gain"][i],
+            scale * charge[i, j],
+            scale * kappa,
+        )
+        assert found == pytest.approx(scale**2 * expected[i, j], rel=1e-11)
+
+
+def test_a_region_that_is_never_good_twice_takes_the_scatter_of_the_other() -> None:
+    stacks = drawn("m9", 400, "normal")
+    s = stacks.store
+    s.n[:, ~IMAGING] = np.minimum(s.n[:, ~IMAGING], 1)
+    s.m2[:, ~IMAGING] = 0.0
+    found, noise = pooled(stacks)
+    inside, outside = noise.imaging, noise.outside
+    assert inside is not None
+    assert outside is not None
+    assert (outside.freedom == 0).all()
+    # 20000 degrees of freedom beside the 50 of the model.
+    np.testing.assert_allclose(outside.v, inside.v, rtol=0.1)
+    lone = SIGNAL & ~IMAGING & found.fitted
+    assert lone.sum() > 10
+    assert np.isfinite(found.errors[:2, lone]).all()
+
+
+@pytest.mark.parametrize("err", [1e-6, 10.0])
+def test_input_errors_alone_in_any_unit(err: float) -> None:
+    gain, time = grid("real16")
+    mean = np.outer(gain, np.full(PIXELS, 0.02)) + np.linspace(-5, 5, PIXELS)
+    n = np.full(mean.shape, 50)
+    stacks = Stacks.of(gain, time, n, mean, np.zeros(mean.shape), n * err**2)
+    found, _ = pooled(stacks)
+    for p in (0, 6):  # inside, outside
+        X = np.column_stack([np.ones(16), gain, gain * time][: 3 if IMAGING[p] else 2])
+        scale = X.max(axis=0)
+        expected = np.sqrt(np.diag(np.linalg.inv((X / scale).T @ (X / scale)))) / scale
+        np.testing.assert_allclose(
+            found.errors[: expected.size, p], err / np.sqrt(50) * expected, rtol=1e-6
+        )
