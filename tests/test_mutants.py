@@ -56,6 +56,16 @@ def test_the_choice_follows_from_the_seed(folder: Path) -> None:
     assert all(len({mutant.key for mutant in each}) == 3 for each in some)
 
 
+def test_a_line_elsewhere_leaves_the_choice_as_it_is(folder: Path) -> None:
+    for seed in range(5):
+        before = {mutant.key for mutant in sample(folder, ["one.py"], 100, seed)[0]}
+        some = sample(folder, ["one.py"], 3, seed)[0]
+        (folder / "one.py").write_text(SOURCE.replace("jit\n", "jit\n\nNONE = None\n", 1))
+        assert {mutant.key for mutant in sample(folder, ["one.py"], 100, seed)[0]} == before
+        assert [m.key for m in sample(folder, ["one.py"], 3, seed)[0]] == [m.key for m in some]
+        (folder / "one.py").write_text(SOURCE)
+
+
 def tree(folder: Path) -> Path:
     """A package of one line, and its test."""
     for part in ("src/emdarks", "tests", "validation"):

@@ -9,6 +9,8 @@ killed, or a survivor is not explained in validation/mutants.toml.
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import sys
 import tempfile
 import tomllib
@@ -144,7 +146,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=2, help="how many at a time")
     parser.add_argument("--only", default="", help="files whose name has this; writes no page")
     parser.add_argument(
-        "--survivors", action="store_true", help="only those of mutants.toml; writes no page"
+        "--keep", type=Path, help="file of outcomes: what was killed before is not run again"
     )
     return parser.parse_args()
 
@@ -159,13 +161,40 @@ def _tell(outcome: Outcome, number: int, of: int) -> None:
         print(f"    {mutant.function}\n    - {mutant.before}\n    + {mutant.after}", flush=True)
 
 
-def _chosen(mutants: Sequence[Mutant], options: argparse.Namespace) -> list[Mutant]:
-    known = reasons()
-    return [
-        mutant
+def _digest(mutant: Mutant) -> str:
+    """Short name of a changed file."""
+    return hashlib.sha256(f"{mutant.module}\n{mutant.source}".encode()).hexdigest()[:16]
+
+
+def _before(path: Path | None) -> dict[str, str]:
+    """Outcomes of an earlier run."""
+    if path is None or not path.exists():
+        return {}
+    found: dict[str, str] = json.loads(path.read_text())
+    return found
+
+
+def _run(mutants: Sequence[Mutant], options: argparse.Namespace) -> list[Outcome]:
+    """Outcomes of all mutants."""
+    before = _before(options.keep)
+    known = {
+        mutant: Outcome(mutant, "timeout" if how == "timeout" else "killed", 0.0)
         for mutant in mutants
-        if options.only in mutant.module and (not options.survivors or mutant.key in known)
-    ]
+        if (how := before.get(_digest(mutant), "survived")) != "survived"
+    }
+    left = [mutant for mutant in mutants if mutant not in known]
+    modules = {mutant.module for mutant in left}
+    plans = {module: plan for module, plan in PLANS.items() if module in modules}
+    with tempfile.TemporaryDirectory(prefix="emdarks-mutants-") as folder:
+        bench = Bench(ROOT, Path(folder), options.workers, plans)
+        bench.measure(lambda line: print(line, flush=True))
+        for number, outcome in enumerate(bench.run(left), 1):
+            known[outcome.mutant] = outcome
+            _tell(outcome, number, len(left))
+            if options.keep:
+                before[_digest(outcome.mutant)] = outcome.how
+                options.keep.write_text(json.dumps(before, indent=0))
+    return [known[mutant] for mutant in mutants]
 
 
 def main() -> int:
@@ -174,16 +203,8 @@ def main() -> int:
     everything, places = sample(
         ROOT / "src" / "emdarks", list(PLANS), options.mutants, options.seed
     )
-    mutants = _chosen(everything, options)
-    modules = {mutant.module for mutant in mutants}
-    plans = {module: plan for module, plan in PLANS.items() if module in modules}
-    with tempfile.TemporaryDirectory(prefix="emdarks-mutants-") as folder:
-        bench = Bench(ROOT, Path(folder), options.workers, plans)
-        bench.measure(lambda line: print(line, flush=True))
-        outcomes = []
-        for outcome in bench.run(mutants):
-            outcomes.append(outcome)
-            _tell(outcome, len(outcomes), len(mutants))
+    mutants = [mutant for mutant in everything if options.only in mutant.module]
+    outcomes = _run(mutants, options)
     print("\n".join(_counts(outcomes)))
     why = reasons()
     if len(mutants) == len(everything):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,14 +163,29 @@ def sample(
         How many places there are.
     """
     sources = {module: (folder / module).read_text(encoding="utf-8") for module in modules}
-    places = [
-        (module, options)
-        for module, source in sources.items()
-        for options in _places(source).values()
+    places = [place for module in modules for place in _lots(module, sources[module], seed)]
+    places.sort(key=lambda place: place[0])
+    mutants = [
+        _make(module, sources[module], options[int(share * len(options))])
+        for _, share, module, options in places[:number]
     ]
-    rng = random.Random(seed)
-    drawn = rng.sample(range(len(places)), min(number, len(places)))
-    chosen = [(places[i][0], rng.choice(places[i][1])) for i in drawn]
-    mutants = [_make(module, sources[module], place) for module, place in chosen]
     order = {module: i for i, module in enumerate(modules)}
     return sorted(mutants, key=lambda mutant: (order[mutant.module], mutant.line)), len(places)
+
+
+def _lots(
+    module: str, source: str, seed: int
+) -> Iterator[tuple[float, float, str, list[tuple[str, int, str]]]]:
+    """Each place with two numbers between 0 and 1 drawn for it, its file and its changes.
+
+    They follow from the seed and from what stands there, so that a line that is added
+    elsewhere leaves the choice as it is.
+    """
+    lines, seen = source.splitlines(), Counter[str]()
+    for (line, column), options in _places(source).items():
+        text = lines[line - 1].strip()
+        indent = len(lines[line - 1]) - len(lines[line - 1].lstrip())
+        name = f"{seed} {module} {options[0][2]} {column - indent} {text}"
+        seen[name] += 1
+        rng = random.Random(f"{name} {seen[name]}")
+        yield rng.random(), rng.random(), module, options
