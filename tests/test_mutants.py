@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,11 +90,13 @@ def test_a_wrong_line_is_noticed_and_a_harmless_one_survives(tmp_path: Path) -> 
     found, _ = sample(root / "src/emdarks", ["one.py"], 100, 8)
     outcomes = list(bench.run(found))
     for outcome in outcomes:
-        changed: dict[str, object] = {}
+        changed: dict[str, Any] = {}
         exec(outcome.mutant.source, changed)
-        twice = changed["twice"]
-        assert callable(twice)
-        assert (outcome.how == "survived") == (twice(3) == 6)
+        try:
+            right = changed["twice"](3) == 6
+        except ZeroDivisionError:
+            right = False
+        assert (outcome.how == "survived") == right
     assert {outcome.how for outcome in outcomes} <= {"killed", "survived"}
     assert (root / "src/emdarks/one.py").read_text() == "def twice(x):\n    return 2 * x + 0\n"
 

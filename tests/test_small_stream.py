@@ -91,9 +91,11 @@ def test_sums_of_arrays(kinds: Any, options: Any) -> None:
     assert_equals(Threads(1, **options).sums(job).moments, slow(data, err, dq, 2.5))
 
 
-def write(folder: Path, kinds: tuple[str, str, str] = ("f4", "f8", "i2")) -> list[Path]:
+def write(
+    folder: Path, kinds: tuple[str, str, str] = ("f4", "f8", "i2"), given: Any = None
+) -> list[Path]:
     paths = []
-    for i, frame in enumerate(zip(*planes(), strict=True)):
+    for i, frame in enumerate(zip(*(given or planes()), strict=True)):
         image, err, dq = (plane.astype(kind) for plane, kind in zip(frame, kinds, strict=True))
         hdus = [fits.PrimaryHDU(), fits.ImageHDU(image), fits.ImageHDU(err, name="ERR")]
         paths.append(folder / f"f{i}_l2a.fits")
@@ -183,6 +185,23 @@ def test_samples_that_no_camera_counts(kind: str, beyond: float) -> None:
     expected[2, 1, 30] = np.nan
     expected[3, 1, 31] = np.nan if signed else 0
     assert_equals(Threads(1).sums(job).moments, slow(expected, None, dq), rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["f4", "f8"])
+def test_files_with_samples_and_errors_that_are_no_numbers(tmp_path: Path, kind: str) -> None:
+    """Each alone in its frame: a single one must be seen."""
+    data, err, dq = planes()
+    dq[:, 1, 20] = 0
+    for i, wrong in enumerate((np.nan, np.inf, -np.inf, 2.0**40, -(2.0**41))):
+        data[i, 1, 20] = wrong
+    err[5, 1, 20], err[6, 1, 20] = np.nan, 2.0**40
+    paths = write(tmp_path, (kind, kind, "u2"), (data, err, dq))
+    each = (FileSource(scan_file(str(path))) for path in paths)
+    job = StackJob(tuple(Sample(source) for source in each), (ROWS, COLS), MASK)
+    data[:5, 1, 20] = err[6, 1, 20] = np.nan
+    found = Threads(1).sums(job).moments
+    assert found.n[COLS + 20] == 0
+    assert_equals(found, slow(data, err, dq))
 
 
 # Figures of frames
