@@ -204,6 +204,18 @@ def test_files_with_samples_and_errors_that_are_no_numbers(tmp_path: Path, kind:
     assert_equals(found, slow(data, err, dq))
 
 
+@pytest.mark.parametrize("options", EXECUTORS, ids=str)
+@pytest.mark.parametrize("kept", [1, 3])
+def test_the_largest_samples_are_kept(kept: int, options: Any) -> None:
+    data, _, dq = planes()
+    each = (ArraySource(data[i], None, dq[i].astype("u2")) for i in range(FRAMES))
+    samples = tuple(Sample(source, 0.5) for source in each)
+    found = Threads(1, **options).sums(StackJob(samples, (ROWS, COLS), MASK, None, kept)).moments
+    good = np.where((dq & MASK) == 0, 0.5 * data, -np.inf).reshape(FRAMES, -1)
+    np.testing.assert_array_equal(found.top, np.sort(good, axis=0)[-kept:].T)
+    assert_equals(found, slow(data, None, dq, 0.5))
+
+
 # Figures of frames
 
 
@@ -260,6 +272,8 @@ def test_empty_sums(has_err: bool, kept: int) -> None:
     part.n[:] = 9
     assert (sums.n[2:5] == 9).all()
     opened = OpenSums.empty(7, np.uint32, has_err, kept)
+    assert opened.err2.size == (7 if has_err else 0)
+    assert opened.top.shape == ((7, 3) if kept else (0, 0))
     for plane in opened:
         plane[:] = 5
     reset(opened, 1, 6)
