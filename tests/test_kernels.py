@@ -232,16 +232,13 @@ def test_the_fit_equals_the_slow_twin(rng: np.random.Generator, weighted: bool) 
     chi2, rsq, s2 = (np.full(pixels, -7.0) for _ in range(3))
     used, dq = np.zeros(pixels, np.int16), np.zeros(pixels, np.uint16)
     derivatives = np.empty((stacks + 1, 3))
-    reference_fit(
+    moments = (s[name] for name in ("n", "mean", "m2", "err2", "flags"))
+    unknown = reference_fit(
         0,
         pixels - 2,
         s["gain"],
         s["time"],
-        s["n"],
-        s["mean"],
-        s["m2"],
-        s["err2"],
-        s["flags"],
+        *moments,
         single,
         floor,
         weighted,
@@ -256,6 +253,7 @@ def test_the_fit_equals_the_slow_twin(rng: np.random.Generator, weighted: bool) 
         np.arange(pixels) % 3 > 0,
         derivatives,
     )
+    assert unknown == 0
     for p in range(pixels - 2):
         slow = oracles.reference_fit(
             s["gain"],
@@ -285,6 +283,32 @@ def test_the_fit_equals_the_slow_twin(rng: np.random.Generator, weighted: bool) 
     assert np.isnan(errors[0, [0, 1, 10]]).all()
 
 
+def test_pixels_whose_errors_have_no_stand_in_are_counted(rng: np.random.Generator) -> None:
+    stacks, pixels = 6, 31
+    s = stack_moments(rng, stacks, pixels)
+    s["m2"][3, 20] = s["err2"][3, 20] = 0.0
+    s["n"][3, 20] = 4
+    zero = (s["n"] > 1) & (s["m2"] + s["err2"] == 0)
+    results = [np.empty((3, pixels)) for _ in range(3)] + [np.empty(pixels) for _ in range(3)]
+    moments = (s[name] for name in ("n", "mean", "m2", "err2", "flags"))
+    unknown = reference_fit(
+        0,
+        pixels,
+        s["gain"],
+        s["time"],
+        *moments,
+        np.full(stacks, 9.0),
+        np.full(stacks, np.nan),
+        True,
+        *results,
+        np.zeros(pixels, np.int16),
+        np.zeros(pixels, np.uint16),
+        np.ones(pixels, bool),
+        np.empty((stacks + 1, 3)),
+    )
+    assert unknown == zero.any(axis=0).sum() == 2
+
+
 def test_rank_of_designs() -> None:
     gain = np.array([1.0, 100.0, 1.0, 100.0])
     assert design_rank(gain, gain * np.array([1.0, 1.0, 90.0, 90.0]))
@@ -293,6 +317,16 @@ def test_rank_of_designs() -> None:
     assert not design_rank(same, same * np.arange(4.0))  # one gain
     # Two gains, the time varied in proportion to nothing but the gain.
     assert not design_rank(gain, gain * np.where(gain == 1, 3.0, 8.0))
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+def test_rank_does_not_depend_on_the_unit_of_time(unit: float) -> None:
+    gain = np.array([1.0, 100.0, 1.0, 100.0, 30.0])
+    time = unit * np.array([1.0, 1.0, 90.0, 90.0, 7.0])
+    assert design_rank(gain, gain * time)
+    assert design_rank(gain[[1, 2, 3]], (gain * time)[[1, 2, 3]])
+    assert not design_rank(gain[[0, 2]], (gain * time)[[0, 2]])
+    assert not design_rank(gain, gain * unit)
 
 
 def test_smallest_variance_ignores_empty_pixels_and_zeros() -> None:

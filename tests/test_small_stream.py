@@ -204,6 +204,19 @@ def test_files_with_samples_and_errors_that_are_no_numbers(tmp_path: Path, kind:
     assert_equals(found, slow(data, err, dq))
 
 
+@pytest.mark.parametrize("kind", ["i4", "i8"])
+def test_files_of_integers_that_no_camera_counts(tmp_path: Path, kind: str) -> None:
+    data, err, dq = planes()
+    dq[:3, 1, 20] = 0
+    data[:3, 1, 20] = (2**40, 2**40 - 1, -(2**40) - 1) if kind == "i8" else (2**31 - 1, 5, 2**30)
+    paths = write(tmp_path, (kind, "f4", "u2"), (data, err, dq))
+    each = (FileSource(scan_file(str(path))) for path in paths)
+    job = StackJob(tuple(Sample(source) for source in each), (ROWS, COLS), MASK)
+    if kind == "i8":
+        data[[0, 2], 1, 20] = np.nan
+    assert_equals(Threads(1).sums(job).moments, slow(data, err, dq), rtol=1e-9)
+
+
 @pytest.mark.parametrize("options", EXECUTORS, ids=str)
 @pytest.mark.parametrize("kept", [1, 3])
 def test_the_largest_samples_are_kept(kept: int, options: Any) -> None:
