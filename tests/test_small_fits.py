@@ -20,8 +20,9 @@ from emdarks.darks.fitting import Fit, fit_reference
 from emdarks.darks.pooled import PooledNoise, Region, fit_pooled
 from emdarks.errors import CalDarksLSQException
 from emdarks.execution import Threads
+from emdarks.kernels import fit as fit_kernels
 from emdarks.kernels import pooled as kernels
-from emdarks.kernels.fit import ROW, ROWS
+from emdarks.kernels.fit import ROW, ROWS, add_normal, invert, padded
 
 PIXELS, SKIP = 83, (41, 47)
 IMAGING = np.arange(PIXELS) % 8 < 5
@@ -38,12 +39,14 @@ def drawn(
 ) -> Stacks:
     """Stacks with telemetry, masked and noisy pixels, and a stack of one frame."""
     rng = np.random.default_rng(seed)
-    known = draw_truth(rng, law, pixels, hot=0.06)
+    known = draw_truth(rng, "normal" if law == "wide" else law, pixels, hot=0.06)
     imaging = np.resize(IMAGING, pixels)
     warm = np.where(np.arange(pixels) % 8 == 1, np.linspace(0, 0.03, pixels), 0.0)
     warm = warm if law == "normal" else 0.0 * warm
     bright = np.zeros(pixels)
     bright[[6, 14, 71]] = 1.0, 0.2, 3.0
+    if law == "wide":  # C differs more than D
+        bright += 0.3 * rng.gamma(2, 0.5, pixels)
     D = np.where(imaging, known.D + warm, 0)
     known = Truth(known.F, known.C + bright, D, known.hot & imaging)
     stacks = draw_stacks(rng, *grid(name), frames, known, masked=masked)
@@ -122,6 +125,8 @@ POOLED = [
     ("m9", 60, "gamma4", True, False, 0.01),
     ("m9", 400, "gamma4", False, False, 0.0),
     ("real16", 30, "normal", True, True, 0.0),
+    ("m9", 3000, "wide", True, True, 0.0),
+    ("m9", 3000, "wide", False, False, 0.0),
 ]
 
 
@@ -149,6 +154,9 @@ def test_what_the_cases_exercise() -> None:
     stacks = drawn("m9", 400, "gamma4")
     assert any(gate > 0 for gate in twin(stacks).gates[True])
     assert not any(gate > 0 for gate in twin(drawn("m9", 90, "normal")).gates[True])
+    wide = twin(drawn("m9", 3000, "wide")).gates
+    assert wide[True][0] > 0
+    assert wide[False][0] > 0
     calm = drawn("m9", 400, "gamma4")
     calm.store.m2[2, ::7] /= 9
     assert (twin(stacks).errors > 1.02 * twin(calm).errors).any()
@@ -361,6 +369,64 @@ def test_the_quick_look_at_scatters_leaves_none_out(kappa: float) -> None:
             raised += expected > c["V"][i, j]
             assert marks[j] or expected == c["V"][i, j]
     assert 20 < raised < 0.6 * stacks * pixels
+
+
+@pytest.mark.parametrize("is_pooled", [True, False])
+@pytest.mark.parametrize("err", [True, False])
+@pytest.mark.parametrize(
+    ("k", "charge", "spread"), [(1, 0.02, 1e-6), (1, 3.0, 0.25), (2, 0.02, 1e-9)]
+)
+def test_the_quick_look_at_what_lies_far_off_leaves_none_out(
+    k: int, charge: float, spread: float, err: bool, is_pooled: bool
+) -> None:
+    """The variances are those that all pixels get when each is looked at."""
+    rng = np.random.default_rng(72)
+    (gain, time), m, kappa = grid("m9"), 230, 1.7
+    g, h = padded(gain), padded(gain * time)
+    level = np.array([charge, 1e-3])
+    v = 120.0**2 + kappa * gain**2 * (level[0] + time * level[1])
+    w, q, s, V = (np.zeros(g.size * ROW) for _ in range(4))
+    for i in range(gain.size):
+        at, n = slice(i * ROW, i * ROW + m), rng.integers(30, 400, m)
+        q[at], V[at] = 1 / n, v[i]
+        s[at] = v[i] / n * rng.uniform(0, 5, m) ** 2 if err else 0.0
+        w[at] = 1 / (v[i] / n + s[at]) if is_pooled else 1.0
+    rows, group = np.zeros(ROWS * ROW), rng.choice([1, 1, 1, 3], m).astype(np.int8)
+    for i in range(0, g.size, 2):
+        add_normal(0, m, i, g, h, w, rows)
+    invert(0, m, rows)
+    scale = np.sqrt(0.5 * spread + _variances_of(k, g, h, w, q, s, V, rows, m))
+    value = (fit_kernels.C_, fit_kernels.D_)[k - 1]
+    rows[value : value + m] = level[k - 1] + scale * rng.uniform(-3, 14, m)
+    arrays = gain, h, time, w, q, s
+    floor = 0.1 * v
+    slow_V, slow = V.copy(), rows.copy()
+    kernels._offsets(0, m, k, *arrays, slow_V, level, spread, 0.0, kappa, slow)
+    kernels._raise(0, m, gain, time, v, floor, kappa, slow_V, slow)
+    marks = np.zeros(m + 9, np.bool_)
+    after = v, floor, level, spread, 0.0, kappa, V, rows, marks
+    kernels._follow_run(0, m, k, group, is_pooled, *arrays, *after)
+    np.testing.assert_allclose(V, slow_V, rtol=1e-13)
+    raised = (V.reshape(-1, ROW)[0, :m] > v[0]).mean()
+    assert 0.1 < raised < 0.8
+    assert not marks[m:].any()
+
+
+def _variances_of(k: int, g: Any, h: Any, w: Any, q: Any, s: Any, V: Any, rows: Any, m: int) -> Any:
+    """Error variance of C or D: sum_i G_ki^2 (V_i / n_i + s_i), G = (X'WX)^-1 X'W."""
+    a, b, c = (
+        rows[at : at + m]
+        for at in (
+            (fit_kernels.S_1G, fit_kernels.S_GG, fit_kernels.S_GH)
+            if k == 1
+            else (fit_kernels.S_1H, fit_kernels.S_GH, fit_kernels.S_HH)
+        )
+    )
+    total = np.zeros(m)
+    for i in range(g.size):
+        at = slice(i * ROW, i * ROW + m)
+        total += (w[at] * (a + b * g[i] + c * h[i])) ** 2 * (V[at] * q[at] + s[at])
+    return total
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 100.0])
