@@ -345,9 +345,13 @@ def scatter_cases(kappa: float) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("kappa", [0.6, 2.0, 7.0])
-def test_the_quick_look_at_scatters_leaves_none_out(kappa: float) -> None:
+@pytest.mark.parametrize(("kappa", "scale"), [(0.6, 1.0), (2.0, 1.0), (7.0, 1.0), (2.0, 1e-5)])
+def test_the_quick_look_at_scatters_leaves_none_out(kappa: float, scale: float) -> None:
     c = scatter_cases(kappa)
+    kappa *= scale  # numbers in another unit
+    c["charges"] = scale * c["charges"]
+    c["V"], c["m2"] = scale**2 * c["V"], scale**2 * c["m2"]
+    c["offsets"] = [scale * each for each in c["offsets"]]
     stacks, pixels = c["n"].shape
     rows, marks = np.zeros(ROWS * ROW), np.zeros(pixels + 9, np.bool_)
     rows[kernels.OFFSET_C : kernels.OFFSET_C + pixels] = c["offsets"][0]
