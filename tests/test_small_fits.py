@@ -39,7 +39,9 @@ def drawn(
 ) -> Stacks:
     """Stacks with telemetry, masked and noisy pixels, and a stack of one frame."""
     rng = np.random.default_rng(seed)
-    known = draw_truth(rng, "normal" if law == "wide" else law, pixels, hot=0.06)
+    known = draw_truth(
+        rng, "normal" if law == "wide" else law, pixels, hot=0.06 if pixels == PIXELS else 0.02
+    )
     imaging = np.resize(IMAGING, pixels)
     warm = np.where(np.arange(pixels) % 8 == 1, np.linspace(0, 0.03, pixels), 0.0)
     warm = warm if law == "normal" else 0.0 * warm
@@ -55,7 +57,7 @@ def drawn(
     s.n[~np.isin(np.arange(len(s.n)), [0, len(s.n) - 2, len(s.n) - 1]), 20] = 0
     s.n[~np.isin(np.arange(len(s.n)), [0, len(s.n) - 1]), 22] = 0
     s.flags[:] = np.where(s.n == 0, rng.choice([4, 8, 64], s.n.shape), 0)
-    s.m2[2, ::7] *= 9  # noisier than any model of them
+    s.m2[2, :: 7 if pixels == PIXELS else 31] *= 9  # noisier than any model of them
     s.m2[1, 5] = 0.0
     s.n[:, SKIP[0] : SKIP[1]], s.mean[:, SKIP[0] : SKIP[1]] = 7, 1e7
     s.m2[:, SKIP[0] : SKIP[1]] = 1e13
@@ -473,15 +475,34 @@ def test_a_region_that_is_never_good_twice_takes_the_scatter_of_the_other() -> N
 
 @pytest.mark.parametrize("err", [1e-6, 10.0])
 def test_input_errors_alone_in_any_unit(err: float) -> None:
+    """Weights are 1/err^2 of each stack, and the errors those of least squares."""
     gain, time = grid("real16")
-    mean = np.outer(gain, np.full(PIXELS, 0.02)) + np.linspace(-5, 5, PIXELS)
+    charge = np.full(PIXELS, 0.02)
+    charge[[8, 14]] = 5.0  # hot, but without noise
+    mean = np.outer(gain, charge) + np.linspace(-5, 5, PIXELS)
     n = np.full(mean.shape, 50)
-    stacks = Stacks.of(gain, time, n, mean, np.zeros(mean.shape), n * err**2)
+    each = err * np.linspace(1, 3, 16)
+    stacks = Stacks.of(gain, time, n, mean, np.zeros(mean.shape), n * each[:, None] ** 2)
     found, _ = pooled(stacks)
-    for p in (0, 6):  # inside, outside
+    for p in (0, 6, 8, 14):  # inside, outside, hot ones
         X = np.column_stack([np.ones(16), gain, gain * time][: 3 if IMAGING[p] else 2])
         scale = X.max(axis=0)
-        expected = np.sqrt(np.diag(np.linalg.inv((X / scale).T @ (X / scale)))) / scale
-        np.testing.assert_allclose(
-            found.errors[: expected.size, p], err / np.sqrt(50) * expected, rtol=1e-6
-        )
+        weighted = X / scale / each[:, None]
+        expected = np.sqrt(np.diag(np.linalg.inv(weighted.T @ weighted)) / 50) / scale
+        np.testing.assert_allclose(found.errors[: expected.size, p], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_frame_of_one_region(inside: bool) -> None:
+    stacks = drawn("m9", 90, "normal")
+    imaging = np.full(PIXELS, inside)
+    found, noise = fit_pooled(stacks.store, stacks.stacks, True, imaging, SKIP, Threads(1))
+    assert (noise.imaging is not None) == inside
+    assert (noise.outside is None) == inside
+    s, n = stacks.store, stacks.store.n.copy()
+    n[:, slice(*SKIP)] = 0
+    slow = pooled_oracle.pooled_fit(
+        stacks.gain, stacks.time, n, s.mean, s.m2, s.err2, imaging, True, 0.0
+    )
+    assert slow.hot.any()
+    assert_the_same(found, slow, stacks)
