@@ -14,7 +14,7 @@ from emdarks.darks import statistics
 from emdarks.darks.fitting import Fit
 from emdarks.darks.mean_errors import mean_errors
 from emdarks.darks.noise import NoiseModel, fit_noise, kurtosis_ratio, spread_of
-from emdarks.darks.population import Group, bracket, middle, population, spread, stride
+from emdarks.darks.population import Group, Population, bracket, middle, population, spread, stride
 from emdarks.darks.statistics import bias_offset, image_statistics, pooled_bias_offset
 from emdarks.errors import EmdarksWarning
 from emdarks.execution import Threads
@@ -182,6 +182,13 @@ def test_small_groups(size: int) -> None:
     x[at] = [0.0, 50.0, 120.0][:size]
     found = population(group(of), x, error2)
     assert found.size == size
+    if size == 0:
+        assert found == Population(0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    counted, (mean,) = group(of).means(x[None])
+    assert (counted, mean) == (size, x[at].mean() if size else 0.0)
+    assert group(of).covariance(x, x, 1.0, 2.0) == pytest.approx(
+        ((x[at] - 1) * (x[at] - 2)).mean() if size else 0.0
+    )
     assert found.level == pytest.approx(pooled_oracle.level_of(x[at], error2[at]))
     expected = pooled_oracle.spread_of(x[at], error2[at])
     assert (expected > 0) == (size == 3)
@@ -220,7 +227,7 @@ def moments(
     """Sums whose variances spread by a gamma law of that shape in the imaging area."""
     imaging = np.arange(pixels) % 5 > 1
     n = rng.integers(2, frames, pixels).astype(float)
-    n[[0, 7]], n[[3, 9]] = 0.0, 1.0
+    n[[0, 7]], n[[3, 9]], n[10:18] = 0.0, 1.0, 2.0
     spreads = np.where(imaging, 3 * rng.gamma(shape, 1 / shape, pixels), 1.0)
     m2 = np.where(n > 1, 3 * spreads * rng.chisquare(np.maximum(n - 1, 1)), 0.0)
     mean = rng.normal(5, 0.3, pixels)

@@ -127,8 +127,8 @@ POOLED = [
     ("m9", 60, "gamma4", True, False, 0.01),
     ("m9", 400, "gamma4", False, False, 0.0),
     ("real16", 30, "normal", True, True, 0.0),
-    ("m9", 3000, "wide", True, True, 0.0),
-    ("m9", 3000, "wide", False, False, 0.0),
+    ("m9", 700, "wide", True, True, 0.0),
+    ("m9", 700, "wide", False, False, 0.0),
 ]
 
 
@@ -156,7 +156,7 @@ def test_what_the_cases_exercise() -> None:
     stacks = drawn("m9", 400, "gamma4")
     assert any(gate > 0 for gate in twin(stacks).gates[True])
     assert not any(gate > 0 for gate in twin(drawn("m9", 90, "normal")).gates[True])
-    wide = twin(drawn("m9", 3000, "wide")).gates
+    wide = twin(drawn("m9", 700, "wide")).gates
     assert wide[True][0] > 0
     assert wide[False][0] > 0
     calm = drawn("m9", 400, "gamma4")

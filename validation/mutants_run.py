@@ -18,10 +18,12 @@ from typing import Literal
 
 from validation.mutants_find import Mutant
 
-__all__ = ["Bench", "Outcome", "Tests"]
+__all__ = ["Bench", "How", "Outcome", "Tests"]
 
 #: What one run of pytest is given: files, and what to select from them.
 Tests = tuple[str, ...]
+
+How = Literal["killed", "timeout", "survived"]
 
 #: Seconds that any test run may take, and how many times as long as without a mutant.
 LEAST_TIME, TIMES = 20.0, 4.0
@@ -45,7 +47,7 @@ class Outcome:
     """
 
     mutant: Mutant
-    how: Literal["killed", "timeout", "survived"]
+    how: How
     seconds: float
 
 
