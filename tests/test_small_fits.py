@@ -418,6 +418,36 @@ def test_the_quick_look_at_what_lies_far_off_leaves_none_out(
     assert not marks[m:].any()
 
 
+@pytest.mark.parametrize("k", [1, 2])
+def test_error_variances_and_their_slopes(k: int) -> None:
+    """d/d(C or D) of sum_i G_ki^2 (v_i / n_i + s_i), v_i = rn^2 + kappa g_i^2 (C + t_i D)."""
+    rng = np.random.default_rng(73)
+    (gain, time), m, kappa = grid("m9"), 50, 1.7
+    g, h = padded(gain), padded(gain * time)
+    rows = np.zeros(ROWS * ROW)
+    w, q, s = (np.zeros(g.size * ROW) for _ in range(3))
+    for i in range(gain.size):
+        at = slice(i * ROW, i * ROW + m)
+        w[at], q[at], s[at] = rng.uniform(1, 2, m), rng.uniform(0.1, 1, m), rng.uniform(0, 9, m)
+    for i in range(0, g.size, 2):
+        add_normal(0, m, i, g, h, w, rows)
+    invert(0, m, rows)
+    cold = rng.random(m) < 0.7
+    rows[fit_kernels.Z_ : fit_kernels.Z_ + m] = cold
+    v = rng.uniform(100, 900, gain.size)
+
+    def variance(each: Any) -> Any:
+        V = np.repeat(padded(each), ROW)
+        return _variances_of(k, g, h, w, q, s, V, rows, m)
+
+    slope = kappa * gain**2 * (1.0 if k == 1 else time)
+    expected, moved = variance(v), variance(v + slope) - variance(v)
+    kernels._own_errors(m, k, g, h, kappa, time, v, w, q, s, rows)
+    x, y = (rows[at : at + m] for at in (fit_kernels.X_, fit_kernels.Y_))
+    np.testing.assert_allclose(x, expected, rtol=1e-12)
+    np.testing.assert_allclose(y, np.where(cold, moved, 0), rtol=1e-9)
+
+
 def _variances_of(k: int, g: Any, h: Any, w: Any, q: Any, s: Any, V: Any, rows: Any, m: int) -> Any:
     """Error variance of C or D: sum_i G_ki^2 (V_i / n_i + s_i), G = (X'WX)^-1 X'W."""
     a, b, c = (
