@@ -448,6 +448,31 @@ def test_error_variances_and_their_slopes(k: int) -> None:
     np.testing.assert_allclose(y, np.where(cold, moved, 0), rtol=1e-9)
 
 
+@pytest.mark.parametrize("marked", [0, 5, 30])
+def test_covariances_of_few_or_many_pixels_with_variances_of_their_own(marked: int) -> None:
+    """Where weights are inverse variances, the sandwich is the inverse matrix: the short way."""
+    rng = np.random.default_rng(74)
+    (gain, time), m = grid("m9"), 64
+    g, h = padded(gain), padded(gain * time)
+    rows, marks = np.zeros(ROWS * ROW), np.zeros(m + 9, np.bool_)
+    marks[rng.choice(m, marked, replace=False)] = True
+    w, q, s, V = (np.zeros(g.size * ROW) for _ in range(4))
+    for i in range(gain.size):
+        at = slice(i * ROW, i * ROW + m)
+        q[at], s[at], V[at] = rng.uniform(0.01, 0.1, m), rng.uniform(0, 9, m), 100.0 * (i + 1)
+        w[at] = 1 / (V[at] * q[at] + s[at])
+        V[at] *= np.where(marks[:m], 4.0, 1.0)
+    for i in range(0, g.size, 2):
+        add_normal(0, m, i, g, h, w, rows)
+    invert(0, m, rows)
+    slow = rows.copy()
+    kernels._sandwich(0, m, g, h, time, 0.0, w, q, s, V, slow)
+    kernels._covariances(m, True, True, g, h, time, 0.0, w, q, s, V, rows, marks)
+    for k in range(6):
+        at = slice(fit_kernels.Q_11 + k * ROW, fit_kernels.Q_11 + k * ROW + m)
+        np.testing.assert_allclose(rows[at], slow[at], rtol=1e-7)
+
+
 def _variances_of(k: int, g: Any, h: Any, w: Any, q: Any, s: Any, V: Any, rows: Any, m: int) -> Any:
     """Error variance of C or D: sum_i G_ki^2 (V_i / n_i + s_i), G = (X'WX)^-1 X'W."""
     a, b, c = (
