@@ -179,7 +179,7 @@ def test_small_groups(size: int) -> None:
     of[:] = 0
     at = [10, 50, 70][:size]
     of[at] = 1
-    x[at] = [0.0, 50.0, 120.0][:size]
+    x[at] = [7.0, 50.0, 120.0][:size]
     found = population(group(of), x, error2)
     assert found.size == size
     if size == 0:
