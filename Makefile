@@ -6,7 +6,7 @@ EXTRAS := test,lint,docs
 PYTEST_ARGS ?= -n auto
 
 .PHONY: demo test test-oldest lint types docs cli-page screenshots validate bench fuzz \
-    audit clean help
+    mutants audit clean help
 
 help:
 	@echo "make demo    a first run: simulate, calibrate, compare with the truth, write a page"
@@ -19,6 +19,7 @@ help:
 	@echo "make cli-page  run every command and write docs/command_line.md"
 	@echo "make screenshots  pictures of reports for the documentation (needs Chromium)"
 	@echo "make fuzz    look for crashes of the FITS reading, write docs/validation_fuzz.md (10 minutes)"
+	@echo "make mutants  change lines, tests must notice; writes docs/validation_mutants.md (half an hour)"
 	@echo "make audit   known weaknesses of the dependencies (asks pypi.org)"
 	@echo "make clean   remove what the other targets made"
 
@@ -63,6 +64,12 @@ FUZZ_SECONDS ?= 600
 fuzz: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
 	nice -n 19 $(BIN)/python -m validation.fuzz --page --seconds $(FUZZ_SECONDS)
+
+MUTANTS_ARGS ?= --seed 1 --mutants 400 --workers 2
+
+mutants: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[mutation]'
+	nice -n 10 $(BIN)/python -m validation.mutants $(MUTANTS_ARGS)
 
 docs: $(VENV)/.installed
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html

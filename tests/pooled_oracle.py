@@ -24,9 +24,12 @@ class Twin:
     errors: Array
     correlations: Array
     chi2: Array
+    r_squared: Array
     fitted: Array
     hot: Array
     gates: dict[bool, list[float]]
+    noise: dict[bool, tuple[float, float, Array]]
+    gain_derivatives: Array
 
 
 def ramp(u: Array) -> Array:
@@ -294,11 +297,18 @@ def fit_region(r: Region, weighting: bool, gain_error: float) -> dict[str, Any]:
     signal = r.gain[:, None] * (r.per_charge @ beta[1:])
     variance = np.where(r.n > 0, V * r.q + r.from_err + (gain_error * signal) ** 2, 0)
     used = (r.n > 0).sum(axis=0)
+    freedom = used - r.X.shape[1]
+    centre = (w * r.y).sum(axis=0) / w.sum(axis=0)
+    total = (w * (r.y - centre) ** 2).sum(axis=0)
+    left = (w * (r.y - r.X @ beta) ** 2).sum(axis=0)
     by_noise = w if weighting else share(1.0, v[:, None] * r.q + r.from_err) * (r.n > 0)
     return {
         "beta": beta,
         "covariance": np.einsum("aip,ip,bip->pab", G, variance, G),
-        "chi2": (by_noise * (r.y - r.X @ beta) ** 2).sum(axis=0) / (used - r.X.shape[1]),
+        "chi2": (by_noise * (r.y - r.X @ beta) ** 2).sum(axis=0) / freedom,
+        "r_squared": 1 - left / total * (used - 1) / freedom,
+        "derivatives": -(G * signal).mean(axis=2).T,
+        "noise": (rn2, kappa, v),
         "hot": hot,
         "gates": gates,
     }
@@ -323,9 +333,12 @@ def pooled_fit(
         errors=np.full((3, pixels), np.nan),
         correlations=np.zeros((3, pixels)),
         chi2=np.full(pixels, np.nan),
+        r_squared=np.full(pixels, np.nan),
         fitted=np.zeros(pixels, bool),
         hot=np.zeros(pixels, bool),
         gates={},
+        noise={},
+        gain_derivatives=np.zeros((gain.size, 3)),
     )
     for dark in (False, True):
         X = design(gain, time, dark)
@@ -337,7 +350,9 @@ def pooled_fit(
         region = Region(gain, time, X, n[:, at], y, m2[:, at], err2[:, at])
         found = fit_region(region, weighting, gain_error)
         _put(twin, at, found, X.shape[1])
-        twin.gates[dark] = found["gates"]
+        twin.gates[dark], twin.noise[dark] = found["gates"], found["noise"]
+        if dark:
+            twin.gain_derivatives = found["derivatives"]
     return twin
 
 
@@ -351,4 +366,5 @@ def _put(twin: Twin, at: Any, found: dict[str, Any], parameters: int) -> None:
     for k, (a, b) in enumerate(((0, 1), (0, 2), (1, 2))):
         if b < parameters:
             twin.correlations[k, at] = share(covariance[:, a, b], sigma[a] * sigma[b])
-    twin.chi2[at], twin.hot[at] = found["chi2"], found["hot"]
+    twin.chi2[at], twin.r_squared[at] = found["chi2"], found["r_squared"]
+    twin.hot[at] = found["hot"]

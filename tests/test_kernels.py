@@ -232,16 +232,13 @@ def test_the_fit_equals_the_slow_twin(rng: np.random.Generator, weighted: bool) 
     chi2, rsq, s2 = (np.full(pixels, -7.0) for _ in range(3))
     used, dq = np.zeros(pixels, np.int16), np.zeros(pixels, np.uint16)
     derivatives = np.empty((stacks + 1, 3))
-    reference_fit(
+    moments = (s[name] for name in ("n", "mean", "m2", "err2", "flags"))
+    unknown = reference_fit(
         0,
         pixels - 2,
         s["gain"],
         s["time"],
-        s["n"],
-        s["mean"],
-        s["m2"],
-        s["err2"],
-        s["flags"],
+        *moments,
         single,
         floor,
         weighted,
@@ -256,6 +253,7 @@ def test_the_fit_equals_the_slow_twin(rng: np.random.Generator, weighted: bool) 
         np.arange(pixels) % 3 > 0,
         derivatives,
     )
+    assert unknown == 0
     for p in range(pixels - 2):
         slow = oracles.reference_fit(
             s["gain"],
@@ -285,6 +283,32 @@ def test_the_fit_equals_the_slow_twin(rng: np.random.Generator, weighted: bool) 
     assert np.isnan(errors[0, [0, 1, 10]]).all()
 
 
+def test_pixels_whose_errors_have_no_stand_in_are_counted(rng: np.random.Generator) -> None:
+    stacks, pixels = 6, 31
+    s = stack_moments(rng, stacks, pixels)
+    s["m2"][3, 20] = s["err2"][3, 20] = 0.0
+    s["n"][3, 20] = 4
+    zero = (s["n"] > 1) & (s["m2"] + s["err2"] == 0)
+    results = [np.empty((3, pixels)) for _ in range(3)] + [np.empty(pixels) for _ in range(3)]
+    moments = (s[name] for name in ("n", "mean", "m2", "err2", "flags"))
+    unknown = reference_fit(
+        0,
+        pixels,
+        s["gain"],
+        s["time"],
+        *moments,
+        np.full(stacks, 9.0),
+        np.full(stacks, np.nan),
+        True,
+        *results,
+        np.zeros(pixels, np.int16),
+        np.zeros(pixels, np.uint16),
+        np.ones(pixels, bool),
+        np.empty((stacks + 1, 3)),
+    )
+    assert unknown == zero.any(axis=0).sum() == 2
+
+
 def test_rank_of_designs() -> None:
     gain = np.array([1.0, 100.0, 1.0, 100.0])
     assert design_rank(gain, gain * np.array([1.0, 1.0, 90.0, 90.0]))
@@ -295,6 +319,16 @@ def test_rank_of_designs() -> None:
     assert not design_rank(gain, gain * np.where(gain == 1, 3.0, 8.0))
 
 
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+def test_rank_does_not_depend_on_the_unit_of_time(unit: float) -> None:
+    gain = np.array([1.0, 100.0, 1.0, 100.0, 30.0])
+    time = unit * np.array([1.0, 1.0, 90.0, 90.0, 7.0])
+    assert design_rank(gain, gain * time)
+    assert design_rank(gain[[1, 2, 3]], (gain * time)[[1, 2, 3]])
+    assert not design_rank(gain[[0, 2]], (gain * time)[[0, 2]])
+    assert not design_rank(gain, gain * unit)
+
+
 def test_smallest_variance_ignores_empty_pixels_and_zeros() -> None:
     n = np.array([[0, 2, 1, 4], [1, 2, 2, 0]], np.uint16)
     m2 = np.array([[0.0, 0.0, 0.0, 8.0], [0.0, 8.0, 0.0, 0.0]])
@@ -303,3 +337,23 @@ def test_smallest_variance_ignores_empty_pixels_and_zeros() -> None:
     np.testing.assert_array_equal(out, [0.5, 2.0])
     smallest_variance(0, 1, n, m2, None, single, out)
     np.testing.assert_array_equal(out, [np.inf, 7.0])
+
+
+@pytest.mark.parametrize("err", [True, False])
+def test_smallest_variance_of_many_pixels(rng: np.random.Generator, err: bool) -> None:
+    """err^2 = sum(s^2)/n + M2/n^2, a lone sample's stand-in for M2."""
+    lo, hi, pixels = 3, 600, 611
+    n = rng.integers(0, 5, (2, pixels)).astype(np.uint16)
+    m2, err2 = rng.uniform(5, 90, n.shape), rng.uniform(1, 9, n.shape)
+    m2[:, [100, 400]] = 0.0
+    m2[:, :lo] = m2[:, hi:] = err2[:, :lo] = err2[:, hi:] = 1e-9
+    single, out = np.array([30.0, 0.7]), np.empty(2)
+    smallest_variance(lo, hi, n, m2, err2 if err else None, single, out)
+    for i in range(2):
+        found = []
+        for p in range(lo, hi):
+            k = float(n[i, p])
+            if k > 0:
+                own = single[i] if k == 1 else m2[i, p]
+                found.append((err2[i, p] / k if err else 0.0) + own / k**2)
+        assert out[i] == pytest.approx(min(x for x in found if x > 0), rel=1e-14)

@@ -106,7 +106,7 @@ def _followed(mean: Array, m2: Array, n: Array, pool: float) -> Array:
     gate = np.clip((np.sqrt(spread) / v - GATE[0]) / (GATE[1] - GATE[0]), 0.0, 1.0)
     V = v + np.where(two, gate * spread / (spread + q), 0.0) * (s2 - v)
     if hot.any():
-        base = mean[use].mean()
+        base = mean[use].mean() if use.any() else np.median(mean[n > 0])
         V = np.where(hot, v + IDEAL_KAPPA * np.maximum(mean - base, 0.0), V)
     width = np.sqrt(_relative_variance(V, n))
     low = s2 / (1 + np.where(hot, ODD_HOT, ODD) * width)

@@ -219,7 +219,9 @@ def _left_out(
     weight = np.where(error2 > 0, 1 / np.where(error2 > 0, error2, 1), n)
     counts = np.bincount(member, minlength=groups)
     weights = np.bincount(member, weight, minlength=groups)
-    keeps = [np.ones(groups, dtype=bool), *~np.eye(groups, dtype=bool)]
+    keeps = [np.ones(groups, dtype=bool)]
+    if groups > 1:  # without the only one there is nothing
+        keeps += list(~np.eye(groups, dtype=bool))
     with np.errstate(invalid="ignore"):
         means = [weights[keep].sum() / counts[keep].sum() for keep in keeps]
     return np.array([_medians_of(residual, member, counts, keeps), means])

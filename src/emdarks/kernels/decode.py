@@ -145,7 +145,8 @@ def _load_integers(stored: Array, swap: bool, flip: Any, out: Array) -> bool:
         word = _word(stored[p])
         bits = swapped(word) if swap else word
         out[p] = kind(bits ^ _word(kind(flip)))
-    return True
+    # Only 8 bytes hold whole numbers that no camera counts.
+    return bool(stored.itemsize < 8)
 
 
 def load_values(stored: Array, swap: bool, flip: Any, out: Array) -> bool:
@@ -165,7 +166,7 @@ def load_values(stored: Array, swap: bool, flip: Any, out: Array) -> bool:
     Returns
     -------
     bool
-        Whether all of them are finite.
+        Whether all of them are known to be finite, and none is too large to be true.
     """
     raise NotImplementedError("only compiled code calls this")
 

@@ -495,8 +495,8 @@ def _error_variances(
     """Row X: error variance of C (k = 1) or D with the variances V."""
     a, b, c = _columns(k)
     clear(rows, X_, X_)
-    for at in range(0, V.size, ROW):
-        g_i, h_i = g[at // ROW], h[at // ROW]
+    for i in range(g.size):
+        at, g_i, h_i = i * ROW, g[i], h[i]
         for j in range(m):
             G = w[at + j] * (rows[a + j] + rows[b + j] * g_i + rows[c + j] * h_i)
             rows[X_ + j] += G * G * (V[at + j] * q[at + j] + s[at + j])

@@ -98,7 +98,7 @@ def screen(
     """
     kept = top.shape[1]
     for p in range(n.size):
-        if n[p] == 0:
+        if n[p] < 2:  # a lone sample is all there is
             continue
         own = charge + _UNTRIM * max(trimmed[p] - level, 0.0) / gain
         ceiling = level + 5.0 * read_noise + gain * (own + 5.0 * np.sqrt(2.0 * own) + 9.2)

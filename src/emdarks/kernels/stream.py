@@ -189,11 +189,13 @@ def _prepare_row(
     sums: OpenSums,
     base: int,
     columns: Array,
+    row: int,
     figures: Array,
 ) -> bool:
     """Load a row of frame f and add everything but the samples themselves.
 
-    ``base`` is the row's first pixel in the sums. Returns whether any error is not 0.
+    ``base`` is the row's first pixel in the sums, ``row`` its index among the frame's
+    figures. Returns whether any error is not 0.
     """
     cols, values, scale = scratch.bad.size, scratch.values[g], frames.scales[f]
     flags, n = sums.flags[base : base + cols], sums.n[base : base + cols]
@@ -205,7 +207,8 @@ def _prepare_row(
         if (seen & np.uint64(SATURATED)) != 0:
             area = scratch.dq[g, at + columns[0] : at + columns[1]]
             saturated = count_saturated(area, frames.swaps[2], frames.flips[2])
-        row_figures(values, scale, columns, saturated, content, not_finite, scratch.lanes, figures)
+        out = figures[row]
+        row_figures(values, scale, columns, saturated, content, not_finite, scratch.lanes, out)
     if sums.top.shape[0] > 0:
         add_top(values, scale, sums.top[base : base + cols])
     return has_errors
@@ -247,11 +250,10 @@ def _add_run(
             if not _read_frame(frames, f, lo, hi, scratch, f - first):
                 return f, False
         for at in range(0, hi - lo, cols):
-            row = (lo + at) // cols if columns[1] > 0 else 0
+            row = (lo + at) // cols
             for f in range(first, last):
-                out = figures[f, row]
                 has_errors |= _prepare_row(
-                    frames, f, scratch, f - first, at, sums, base + at, columns, out
+                    frames, f, scratch, f - first, at, sums, base + at, columns, row, figures[f]
                 )
             _add_rows(frames, first, last, scratch, sums, base + at)
     return -1, has_errors
