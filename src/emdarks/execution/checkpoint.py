@@ -149,7 +149,8 @@ class KeptBlocks(Blocks):
             return cls(path, _marked(path))
         except OSError as error:
             raise InputError(
-                f"{folder}: cannot be used as a checkpoint ({error.strerror or error})"
+                f"{folder}: cannot be used as a checkpoint ({error.strerror or error}); "
+                "name another folder"
             ) from None
 
     # Cutting

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import pickle  # nosec B403
+import resource
 import threading
 import time
 import uuid
@@ -48,6 +49,9 @@ ATTEMPTS = 3
 _BLOCKS_PER_SLOT = 2
 # Seconds: to connect; between looks at the cluster; without scheduler; without a worker.
 _CONNECT, _LOOK, _PATIENCE, _LONELY = 10.0, 1.0, 10.0, 15.0
+
+# Open files of the client: its own, and those for every process that it starts.
+_OPEN, _OPEN_EACH = 40, 8
 
 _own = threading.local()
 
@@ -97,6 +101,7 @@ class Dask(Executor):
         for name in ("distributed", "distributed.client", "distributed.comm"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         if address == "local":
+            _check_descriptors(self._threads.threads)
             self._cluster = distributed.LocalCluster(
                 n_workers=self._threads.threads,
                 threads_per_worker=1,
@@ -157,6 +162,16 @@ class Dask(Executor):
                 yield finish(replace(sums, moments=room), cut)
         finally:
             run.stop()
+
+
+def _check_descriptors(workers: int) -> None:
+    """Refuse to start processes with so few open files that Dask would wait for ever."""
+    need, allowed = _OPEN + _OPEN_EACH * workers, resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if 0 <= allowed < need:
+        raise ClusterError(
+            f"local: {workers} processes need {need} open files, and {allowed} are allowed; raise "
+            "the limit (ulimit -n), give fewer --threads, or leave out --dask"
+        )
 
 
 class _Run:

@@ -248,7 +248,29 @@ def _shape(cards: Cards) -> tuple[int, ...]:
     return tuple(int(cards[f"NAXIS{i}"]) for i in range(int(cards.get("NAXIS", 0)), 0, -1))
 
 
+def _check_tiles(index: int, hdu: Any, stream: Any, path: str) -> None:
+    """Refuse a compressed image whose tiles are not those of its shape.
+
+    The decompression trusts them: with others it writes beyond its memory.
+    """
+    info = hdu.fileinfo()
+    stream.seek(info["hdrLoc"])
+    cards = Cards.from_bytes(stream.read(info["datLoc"] - info["hdrLoc"]))
+    sizes = [int(cards[f"ZNAXIS{i}"]) for i in range(1, int(cards["ZNAXIS"]) + 1)]
+    # By default, a tile is a row.
+    usual = [sizes[0], *[1] * (len(sizes) - 1)]
+    tiles = [int(cards.get(f"ZTILE{i}", one)) for i, one in enumerate(usual, 1)]
+    rows = int(cards["NAXIS2"])
+    if min(tiles) < 1 or math.prod(-(-n // t) for n, t in zip(sizes, tiles, strict=True)) != rows:
+        raise InputError(
+            f"{path}: HDU {index} has {rows} compressed tiles, which do not make an image of its "
+            f"shape; {_AGAIN}"
+        )
+
+
 def _plane(index: int, hdu: Any, stream: Any, path: str) -> PlaneLayout:
+    if isinstance(hdu, fits.CompImageHDU):
+        _check_tiles(index, hdu, stream, path)
     cards = _header_cards(hdu, stream)
     blank = cards.get("BLANK")
     try:
