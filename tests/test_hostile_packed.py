@@ -124,14 +124,24 @@ def test_a_damaged_compressed_frame(
     assert same_planes(left_out.product, others.product)
 
 
-def test_tiles_that_would_be_written_beyond_the_memory(good: list[Path], tmp_path: Path) -> None:
-    # The decompression of this kind ends the process.
+def test_tiles_that_do_not_make_the_image(good: list[Path], tmp_path: Path) -> None:
+    frames = folder_of(good[:20] + good[21:], tmp_path / "frames")
+    bad = frames / "frame_20.fits.fz"
+    compressed(good[20], bad, "GZIP_1")
+    card(bad, "ZTILE1", "20")
+    outcome = noise_maps(frames, good)
+    assert outcome.message.startswith(f"error: {bad}: HDU 1 has 23 compressed tiles, which do not")
+
+
+def test_a_compression_that_may_end_the_process_is_refused(
+    good: list[Path], tmp_path: Path
+) -> None:
+    """Random bytes in a tile of HCOMPRESS_1 let the decompression write beyond its memory."""
     frames = folder_of(good[:20] + good[21:], tmp_path / "frames")
     bad = frames / "frame_20.fits.fz"
     compressed(good[20], bad, "HCOMPRESS_1")
-    card(bad, "ZTILE1", "20")
     outcome = noise_maps(frames, good)
-    assert outcome.message.startswith(f"error: {bad}: HDU 1 has 1 compressed tiles, which do not")
+    assert outcome.message.startswith(f"error: {bad}: HDU 1 is compressed by HCOMPRESS_1, which")
 
 
 # ---------------------------------------------------------------------------------- cubes

@@ -248,6 +248,10 @@ def _shape(cards: Cards) -> tuple[int, ...]:
     return tuple(int(cards[f"NAXIS{i}"]) for i in range(int(cards.get("NAXIS", 0)), 0, -1))
 
 
+#: Astropy's decompression writes beyond its memory where the bytes of a tile are damaged.
+_UNSAFE = ("HCOMPRESS_1",)
+
+
 def _check_tiles(index: int, hdu: Any, stream: Any, path: str) -> None:
     """Refuse a compressed image whose tiles are not those of its shape.
 
@@ -256,6 +260,11 @@ def _check_tiles(index: int, hdu: Any, stream: Any, path: str) -> None:
     info = hdu.fileinfo()
     stream.seek(info["hdrLoc"])
     cards = Cards.from_bytes(stream.read(info["datLoc"] - info["hdrLoc"]))
+    if cards.get("ZCMPTYPE") in _UNSAFE:
+        raise InputError(
+            f"{path}: HDU {index} is compressed by {cards['ZCMPTYPE']}, which is not read: where a "
+            "file is damaged it ends the process; unpack the file (funpack), or leave it out"
+        )
     sizes = [int(cards[f"ZNAXIS{i}"]) for i in range(1, int(cards["ZNAXIS"]) + 1)]
     # By default, a tile is a row.
     usual = [sizes[0], *[1] * (len(sizes) - 1)]
