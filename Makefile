@@ -59,11 +59,11 @@ audit: $(VENV)/.installed
 	$(BIN)/python -m pip freeze --exclude-editable > $(VENV)/frozen.txt
 	$(BIN)/python -m pip_audit --strict --disable-pip --no-deps -r $(VENV)/frozen.txt
 
-FUZZ_SECONDS ?= 600
+FUZZ_ARGS ?= --seconds 600 --page
 
 fuzz: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
-	nice -n 19 $(BIN)/python -m validation.fuzz --page --seconds $(FUZZ_SECONDS)
+	nice -n 19 $(BIN)/python -m validation.fuzz $(FUZZ_ARGS)
 
 MUTANTS_ARGS ?= --seed 1 --mutants 400 --workers 2
 
