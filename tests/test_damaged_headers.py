@@ -109,3 +109,15 @@ def test_a_scaling_beyond_all_numbers_says_nothing_to_numpy(tmp_path: Path) -> N
         values = Dataset([path]).frames[0].data
     assert np.isinf(values).sum() == ROWS * COLS - 2
     assert values[0, :2].tolist() == [0.0, 1e308]
+
+
+def test_a_signalling_nan_says_nothing_to_numpy(tmp_path: Path) -> None:
+    words = np.full((ROWS, COLS), 0x42C80000, ">u4")  # 100.0
+    words[2, 3] = 0x7F800001
+    path = tmp_path / "f.fits"
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(words.view(">f4"))]).writeto(path)
+    assert path.read_bytes().count(b"\x7f\x80\x00\x01") == 1
+    with np.errstate(all="raise"):
+        values = Dataset([path]).frames[0].data
+    assert np.isnan(values[2, 3])
+    assert (values == 100.0).sum() == ROWS * COLS - 1

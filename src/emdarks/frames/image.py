@@ -477,7 +477,7 @@ def _stored(array: Array) -> Array:
     """
     if array.dtype.kind != "f":
         return np.asarray(array)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         return array.astype(IMAGE_DTYPE)
 
 

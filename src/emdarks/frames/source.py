@@ -320,8 +320,8 @@ class _Stored:
         native = words.view(self.dtype.newbyteorder("="))
         if self.is_plain:
             return native
-        values = native.astype(np.float64)
         with np.errstate(all="ignore"):  # what overflows counts as masked, like all such
+            values = native.astype(np.float64)
             values *= self.bscale
             values += self.bzero
         if self.blank is not None and native.dtype.kind != "f":
@@ -535,7 +535,8 @@ def read_array(layout: FileLayout, name: str, frame: int | None = None) -> Array
             array = _physical(read_plane(hdus, plane), layout, plane, frame, name == "dq")
     else:
         array = _read_plain(layout, plane, frame, name == "dq")
-    return np.array(array, dtype=np.float64 if array.dtype.kind == "f" else array.dtype)
+    with np.errstate(invalid="ignore"):  # a signalling NaN is one like all others
+        return np.array(array, dtype=np.float64 if array.dtype.kind == "f" else array.dtype)
 
 
 def _read_plain(layout: FileLayout, plane: PlaneLayout, frame: int | None, is_flags: bool) -> Array:
