@@ -8,6 +8,7 @@ calling thread; positioned reads need no shared offset.
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -61,11 +62,7 @@ def available_cores() -> int:
 
 
 def _files_at_a_time() -> int:
-    """Half of the files that this process may have open, where the system says."""
-    try:
-        import resource
-    except ImportError:
-        return BLOCK_FRAMES
+    """Half of the files that this process may have open."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return BLOCK_FRAMES if limit == resource.RLIM_INFINITY else max(1, limit // 2)
 
