@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 EXTRAS := test,lint,docs
 PYTEST_ARGS ?= -n auto
 
-.PHONY: demo test test-oldest lint types docs cli-page screenshots validate bench fuzz \
+.PHONY: demo test test-oldest lint types docs cli-page checks-page screenshots validate bench fuzz \
     mutants audit clean help
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make bench   measure speed and memory, write docs/benchmarks.md (a quarter of an hour)"
 	@echo "make docs    build the documentation; warnings are errors"
 	@echo "make cli-page  run every command and write docs/command_line.md"
+	@echo "make checks-page  read every check off the source and write docs/checks.md"
 	@echo "make screenshots  pictures of reports for the documentation (needs Chromium)"
 	@echo "make fuzz    look for crashes of the FITS reading, write docs/validation_fuzz.md (10 minutes)"
 	@echo "make mutants  change lines, tests must notice; writes docs/validation_mutants.md (half an hour)"
@@ -77,6 +78,9 @@ docs: $(VENV)/.installed
 
 cli-page: $(VENV)/.installed
 	$(BIN)/python docs/make_cli_page.py
+
+checks-page: $(VENV)/.installed
+	$(BIN)/python docs/make_checks_page.py
 
 screenshots: $(VENV)/.installed
 	$(BIN)/python docs/screenshots.py

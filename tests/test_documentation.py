@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -148,3 +150,10 @@ def test_names_of_the_package_are_in_the_reference() -> None:
     hub = (DOCS / "reference.md").read_text()
     starred = set(re.findall(r"~emdarks\.[\w.]*?(\w+)`\\\*", hub))
     assert starred == set(emdarks.__all__) - {"__version__"}
+
+
+def test_page_of_checks_is_up_to_date() -> None:
+    done = subprocess.run(
+        [sys.executable, DOCS / "make_checks_page.py", "--check"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
