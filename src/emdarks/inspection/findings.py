@@ -22,6 +22,7 @@ from emdarks.inspection.coverage import (
     short_stacks,
 )
 from emdarks.inspection.facts import Facts
+from emdarks.inspection.files import unread_images
 from emdarks.inspection.sequence import drift
 from emdarks.inspection.single_frames import (
     bad_frames,
@@ -373,6 +374,7 @@ def _temperature(facts: Facts) -> Iterator[Finding]:
 #: In the order of their findings, among those of one severity.
 CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     _unusable,
+    unread_images,
     _odd_shapes,
     _geometry,
     _readout,
