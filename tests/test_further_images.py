@@ -156,7 +156,7 @@ def test_images_that_are_not_read_are_said(tmp_path: Path) -> None:
         hdus[0].header.update({"EXPTIME": 2.0, "EMGAIN_C": 10.0, "KGAINPAR": 8.7, "BUNIT": "DN"})
         paths.append(written(tmp_path / f"f{i}.fits", *hdus))
     summary = inspect_campaign(Dataset(paths), camera="excam")
-    (found,) = (finding for finding in summary.findings if finding.kind == "file")
+    (found,) = (finding for finding in summary.findings if finding.topic == "file")
     assert found.severity == "warning"
     assert found.text.startswith("2 files hold further images that are not read")
     assert found.text.endswith("f0.fits: HDU 1 (PREVIEW)")  # BIAS is a known companion
