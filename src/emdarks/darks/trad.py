@@ -230,8 +230,7 @@ def _product(planes: tuple[Array, ...], job: Setting, stack: Stack, kgain: float
     ext["IS_SYNTH"] = 0
     ext["CAMERA"] = (ascii_text(job.camera.name), "camera by which headers were read")
     ext.update({**product_cards(stack, job.camera), **k_gain_card([stack], kgain)})
-    names = input_names(job.inputs)
-    name_inputs(ext, names, len(job.inputs))
+    name_inputs(ext, input_names(job.inputs), len(job.inputs), len(job.inputs))
     stamp(ext)
     data, err, dq = planes
     dark = Dark(data, headers["pri"], ext, None, err, dq, headers["err"], headers["dq"])

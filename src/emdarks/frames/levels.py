@@ -124,7 +124,8 @@ class LevelledSource:
         reader = self.inner.open()
         try:
             stored, err, dq = reader.pixels(0, rows * cols, scratch)
-            # Fresh memory is expensive: numbers that were made from a file are nobody else's.
+            # Fresh memory is expensive: numbers that were made from a file are this frame's
+            # own, unless they are read-only, as those of a packed cube, which its frames share.
             own = isinstance(self.inner, FileSource) and stored.dtype == np.float64
             data = stored if own and stored.flags.writeable else np.empty(stored.size)
             flags = np.empty(stored.size, np.uint16)

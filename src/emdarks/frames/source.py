@@ -39,6 +39,7 @@ __all__ = [
     "Reader",
     "Run",
     "Scratch",
+    "let_go_of_cubes",
     "read_array",
 ]
 
@@ -479,11 +480,23 @@ class _Unpacked:
     def __init__(self, layout: FileLayout, planes: Sequence[PlaneLayout | None]):
         with _opened(layout) as hdus:
             self.planes = [None if plane is None else read_plane(hdus, plane) for plane in planes]
+        if layout.n_frames > 1:
+            # Readers of other frames, in other threads, have views of the same memory.
+            for plane in self.planes:
+                if plane is not None:
+                    plane.flags.writeable = False
 
 
-# While a frame of a cube is open, the others need not unpack the file again.
+# While a frame of a cube is open, the others need not unpack the file again; nor need they
+# while the frames of the cube are opened one after the other.
 _unpacked: WeakValueDictionary[Any, _Unpacked] = WeakValueDictionary()
+_latest: list[_Unpacked] = []
 _unpacking = Lock()
+
+
+def let_go_of_cubes() -> None:
+    """Free the packed cube that was unpacked last, once no frame of it is open."""
+    _latest.clear()
 
 
 def _unpacked_file(layout: FileLayout, planes: Sequence[PlaneLayout | None]) -> _Unpacked:
@@ -493,7 +506,10 @@ def _unpacked_file(layout: FileLayout, planes: Sequence[PlaneLayout | None]) -> 
     with _unpacking:
         known = _unpacked.get(key)
         if known is None:
+            # Before the next one needs memory.
+            _latest.clear()
             known = _unpacked[key] = _Unpacked(layout, planes)
+            _latest.append(known)
     return known
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from emdarks.check import ENOUGH_FRAMES as ENOUGH_FOR_ERRORS
 from emdarks.check import SIGNIFICANT, CheckReport
+from emdarks.products.provenance import frames_combined
 from emdarks.report.checking import check_advice
 from emdarks.report.numbers import count, number, percent, signed
 from emdarks.report.page import Advice
@@ -333,7 +334,7 @@ def _dark_matches(view: DarkView) -> Iterator[Advice]:
 
 
 def _dark_frames(view: DarkView) -> Iterator[Advice]:
-    frames = view.number_in("DRPNFILE")
+    frames = frames_combined(view.product.ext_hdr)
     if view.synthesised or not np.isfinite(frames):
         return
     if frames < ENOUGH_FOR_ERRORS:
