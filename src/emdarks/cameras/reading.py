@@ -33,6 +33,9 @@ OWN_UNITS = {
     "photoelectron": Unit.ELECTRON,
 }
 _DAY = 86400.0
+#: Temperatures of detectors, degrees Celsius. Other numbers are marks such as -999, a signed
+#: number read as an unsigned one, or kelvin.
+_COLDEST, _WARMEST = -200.0, 60.0
 #: Relative difference up to which two cards of one keyword agree: one may be rounded.
 _EQUAL = 1e-6
 _PLAIN = Value()
@@ -152,8 +155,19 @@ class Reading:
         return self._required(self._camera.keywords.exposure_time)
 
     def temperature(self) -> _Found:
-        """Degrees Celsius, NaN where unknown."""
-        return self._optional(self._camera.keywords.temperature)
+        """Degrees Celsius, NaN where unknown or impossible."""
+        keywords = [key for key in self._camera.keywords.temperature if not self._impossible(key)]
+        return self._optional(keywords)
+
+    def odd_temperature(self) -> str:
+        """The card of a temperature that no detector has; empty where there is none."""
+        keywords = self._camera.keywords.temperature
+        odd = next((key for key in keywords if self._impossible(key)), "")
+        return _card(odd, self.find(odd)) if odd else ""
+
+    def _impossible(self, keyword: str) -> bool:
+        number = self._meaning(keyword).number(self.find(keyword))
+        return not (math.isnan(number) or _COLDEST <= number <= _WARMEST)
 
     def start(self, plane: int | None = None) -> float:
         """Start of the exposure, MJD; NaN where unknown."""
@@ -236,11 +250,11 @@ class Reading:
 
     def _setting(self, keyword: str) -> Any:
         raw, meaning = self.find(keyword), self._meaning(keyword)
+        if raw is None:
+            return meaning.absent
         if meaning.is_unknown(raw):
             return None
-        if not meaning.unit and not meaning.decimal_comma:
-            return raw
-        number = meaning.number(raw)
+        number = meaning.number(raw) if meaning.unit or meaning.decimal_comma else math.nan
         return raw if math.isnan(number) else number
 
     def setting(self) -> tuple[tuple[str, str], ...]:
@@ -369,6 +383,7 @@ class Reading:
             unit_text=unit_text,
             start=self.start(plane),
             temperature=self.temperature().value,
+            odd_temperature=self.odd_temperature(),
             setting=self.setting(),
             mode="" if self.mode is None else self.mode.name,
             bias=self.bias() if in_dn else 0.0,
@@ -406,7 +421,7 @@ class Reading:
         yield "unit", self._tell_unit
         yield "bias", self._tell_bias
         yield "saturation", self._tell_saturation
-        yield "temperature", lambda: _with_unit(self.temperature(), "deg C")
+        yield "temperature", self._tell_temperature
         yield "start", lambda: _with_unit(self._optional(camera.keywords.start), "MJD")
 
     def _tell_kind(self) -> tuple[str, str]:
@@ -428,7 +443,8 @@ class Reading:
     def _tell_setting(self, keywords: Sequence[str]) -> tuple[str, str]:
         value = self._first_known(keywords)
         key = next((key for key in keywords if self.find(key) is not None), None)
-        source = f"no {' or '.join(keywords)}" if key is None else _card(key, self.find(key))
+        missing = f"no {' or '.join(keywords)}" + ("" if value is None else ", so the usual")
+        source = missing if key is None else _card(key, self.find(key))
         return "unknown" if value is None else text_of(value), source
 
     def _tell_mode(self) -> tuple[str, str]:
@@ -452,6 +468,11 @@ class Reading:
         if not by_mode and bias is None:
             return "nothing is subtracted", "the camera file has no level for it"
         return f"{level:g} DN", "the mode" if by_mode else "the camera file"
+
+    def _tell_temperature(self) -> tuple[str, str]:
+        value, source = _with_unit(self.temperature(), "deg C")
+        odd = self.odd_temperature()
+        return value, f"{odd}, which no detector has" if odd and value == "unknown" else source
 
     def _tell_saturation(self) -> tuple[str, str]:
         level = self.saturation()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import weakref
 from pathlib import Path
@@ -366,7 +365,9 @@ class Image(Plotted):
 
     def copy(self, copy_data: bool = True) -> Self:
         """An independent copy; without ``copy_data`` it shares the arrays, not the headers."""
-        twin = copy.copy(self)
+        # copy.copy would pickle the further HDUs, which are copied below.
+        twin = type(self).__new__(type(self))
+        twin.__dict__.update(self.__dict__)
         twin._headers = {name: header.copy() for name, header in self._headers.items()}
         twin._hdu_list = (
             None if self._hdu_list is None else HDUList([hdu.copy() for hdu in self._hdu_list])

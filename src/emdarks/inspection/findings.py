@@ -23,6 +23,7 @@ from emdarks.inspection.coverage import (
 )
 from emdarks.inspection.facts import Facts
 from emdarks.inspection.files import unread_images
+from emdarks.inspection.headers import impossible_temperatures, unknown_settings
 from emdarks.inspection.sequence import drift
 from emdarks.inspection.single_frames import (
     bad_frames,
@@ -378,6 +379,8 @@ CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     _odd_shapes,
     _geometry,
     _readout,
+    unknown_settings,
+    impossible_temperatures,
     can_be_fitted,
     _single_frames,
     _gains,

@@ -59,6 +59,7 @@ def merge_headers(
         input files of the frame are left out.
     """
     ordered = _in_time_order(inputs)
+    impossible = [item.record.odd_temperature.partition(" = ")[0] for item in ordered]
     unwanted = frozenset(invalid)
     merged = {}
     for name in _NAMES:
@@ -66,8 +67,10 @@ def merge_headers(
         header = _base(all_cards[-1])
         _take(header, all_cards[:1], rules.first, lambda values: values[0])
         if name == "ext":
-            averaged = [key for key in rules.averaged if key not in unwanted]
-            _take(header, all_cards, averaged, _mean)
+            for key in (key for key in rules.averaged if key not in unwanted):
+                pairs = zip(all_cards, impossible, strict=True)
+                known = [cards for cards, odd in pairs if odd != key]
+                _take(header, known or all_cards, (key,), _mean if known else _not_supplied)
         for keyword in set(rules.deleted) & set(header):
             del header[keyword]
         for keyword in unwanted & set(header):
@@ -100,8 +103,16 @@ def _take(
 
 
 def _mean(values: list[Any]) -> Any:
+    """Mean of the numbers that are known; the last value where not all are numbers."""
     numbers = [v for v in values if isinstance(v, (int, float)) and not isinstance(v, bool)]
-    return float(np.mean(numbers)) if len(numbers) == len(values) else values[-1]
+    if len(numbers) < len(values):
+        return values[-1]
+    known = [number for number in numbers if number != NOT_SUPPLIED]
+    return float(np.mean(known)) if known else NOT_SUPPLIED
+
+
+def _not_supplied(_: list[Any]) -> float:
+    return NOT_SUPPLIED
 
 
 def _invalid(value: Any) -> int | float | str:

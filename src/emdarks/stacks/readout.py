@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from emdarks.cameras import Camera
+from emdarks.cameras.values import same
 from emdarks.errors import EmdarksWarning, InputError
 from emdarks.fitsio import ascii_text
 from emdarks.frames import FrameInput
@@ -247,10 +248,31 @@ def _compare_settings(theirs: Any, mine: str, frame: str, product: str) -> None:
             EmdarksWarning,
             stacklevel=4,
         )
-    elif theirs != mine:
-        known = set(str(theirs).split("; "))
-        differing = ", ".join(word for word in mine.split("; ") if word not in known)
+        return
+    known, here = _settings_in(theirs), _settings_in(mine)
+    differing = [word for word in mine.split("; ") if _differs(word, known)]
+    gone = [name for name in known if name not in here]
+    if differing or gone:
         raise InputError(
-            f"{frame}: has {differing or mine}, but {product} is made of frames with {theirs}; "
-            "use a product of the same readout setting"
+            f"{frame}: has {', '.join(differing) or mine}, but {product} is made of frames with "
+            f"{theirs}; use a product of the same readout setting"
         )
+    untold = ", ".join(word for word in mine.split("; ") if word.partition("=")[0] not in known)
+    if untold:
+        # A product from before the camera file had these settings.
+        warnings.warn(
+            f"{product}: does not say these readout settings of its frames; {frame} has {untold}",
+            EmdarksWarning,
+            stacklevel=4,
+        )
+
+
+def _settings_in(text: Any) -> dict[str, str]:
+    """Names and values of the settings that a product keeps."""
+    words = (word.partition("=") for word in str(text).split("; "))
+    return {name: value for name, _, value in words}
+
+
+def _differs(word: str, known: dict[str, str]) -> bool:
+    name, _, value = word.partition("=")
+    return name in known and not same(known[name], value, tolerance=1e-3)
