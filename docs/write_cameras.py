@@ -24,13 +24,6 @@ _QUANTITIES = {
 }
 
 
-_LAYOUTS = {
-    "single": "one frame a file",
-    "cube": "cubes",
-    "extensions": "a frame in each image extension",
-}
-
-
 def section() -> str:
     """All built-in cameras."""
     return "\n".join(_camera(load_camera(name)) for name in BUILTIN)
@@ -38,7 +31,7 @@ def section() -> str:
 
 def _camera(camera: Camera) -> str:
     rows, cols = frame_shape(camera.arrtype, camera.regions)
-    files = _LAYOUTS[camera.frames.layout]
+    files = "one frame a file" if camera.frames.layout == "single" else "cubes"
     planes = "with ERR and DQ" if camera.frames.err_and_dq else "without ERR and DQ"
     facts = {
         "frame": f"{rows} x {cols} pixels" + (", or windows" if camera.frames.windows else ""),

@@ -248,11 +248,8 @@ class FrameFiles:
 
     Attributes
     ----------
-    layout : {"single", "cube", "extensions"}
-        One frame a file, many as the planes of a cube, or one in each image extension.
-        Single frames and cubes are told by their shape, whatever stands here.
-    companions : tuple of str
-        Names (EXTNAME) of further images in a file that are known and are no frames.
+    layout : {"single", "cube"}
+        One frame a file, or many.
     err_and_dq : bool
         Whether files have ERR and DQ planes.
     dtype : {"float32", "uint16"}
@@ -267,8 +264,7 @@ class FrameFiles:
         without prescan and overscan, of whatever size the files have.
     """
 
-    layout: Literal["single", "cube", "extensions"] = "single"
-    companions: tuple[str, ...] = ()
+    layout: Literal["single", "cube"] = "single"
     err_and_dq: bool = True
     dtype: Literal["float32", "uint16"] = "float32"
     bit_depth: int | None = None

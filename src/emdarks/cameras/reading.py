@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emdarks.cameras.parts import Mode, Rule
 from emdarks.cameras.record import FrameRecord, Unit
-from emdarks.cameras.values import Value, same, text_of
+from emdarks.cameras.values import Value, text_of
 from emdarks.errors import EmdarksError, InputError, MissingKeywordError
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ _DAY = 86400.0
 #: Temperatures of detectors, degrees Celsius. Other numbers are marks such as -999, a signed
 #: number read as an unsigned one, or kelvin.
 _COLDEST, _WARMEST = -200.0, 60.0
-#: Relative difference up to which two cards of one keyword agree: one may be rounded.
-_EQUAL = 1e-6
 _PLAIN = Value()
 
 
@@ -94,22 +92,11 @@ class Reading:
         self._headers = headers
 
     def find(self, keyword: str) -> Any:
-        """Value of a card, or None where it is missing or empty.
-
-        Raises
-        ------
-        InputError
-            The headers contradict each other, or one itself.
-        """
-        found = [value for header in self._headers for value in _values(header, keyword)]
-        known = [value for value in found if not self._meaning(keyword).is_unknown(value)]
-        for value in known[1:]:
-            if not same(value, known[0], tolerance=_EQUAL):
-                raise InputError(
-                    f"{self._name}: {keyword} stands in its headers more than once, as "
-                    f"{known[0]!r} and as {value!r}; correct the wrong one, or leave the frame out"
-                )
-        return next(iter(known or [value for value in found if value is not None]), None)
+        """Value of a card, or None where it is missing or empty."""
+        for header in self._headers:
+            if keyword in header:
+                return header[keyword]
+        return None
 
     def _meaning(self, keyword: str) -> Value:
         return self._camera.values.get(keyword, _PLAIN)
@@ -480,15 +467,6 @@ class Reading:
         if math.isinf(level):
             return "not flagged here", "the camera file has no level for it"
         return f"{level:g} DN", "the mode" if by_mode else "the camera file"
-
-
-def _values(header: Mapping[str, Any], keyword: str) -> Sequence[Any]:
-    """Values of a keyword; several where a header of a file repeats its card."""
-    every = getattr(header, "values_of", None)
-    if every is not None:
-        found: Sequence[Any] = every(keyword)
-        return found
-    return [header[keyword]] if keyword in header else []
 
 
 def _card(keyword: str, raw: Any) -> str:

@@ -93,15 +93,6 @@ def _positions(keywords: tuple[str, ...]) -> dict[str, int]:
     return {keyword: i for i, keyword in reversed(list(enumerate(keywords)))}
 
 
-@lru_cache(maxsize=256)
-def _repeated(keywords: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
-    """Every position of the keywords that stand in a header more than once."""
-    places: dict[str, list[int]] = {}
-    for i, keyword in enumerate(keywords):
-        places.setdefault(keyword, []).append(i)
-    return {keyword: tuple(found) for keyword, found in places.items() if len(found) > 1}
-
-
 class Cards(Mapping[str, Any]):
     """A read-only header: a tuple of card texts.
 
@@ -111,13 +102,11 @@ class Cards(Mapping[str, Any]):
         Cards of 80 characters; a long string's CONTINUE cards belong to one text.
     """
 
-    __slots__ = ("_index", "_more", "texts")
+    __slots__ = ("_index", "texts")
 
     def __init__(self, texts: tuple[str, ...]):
         self.texts = tuple(sys.intern(text) for text in texts)
-        keywords = tuple(sys.intern(_keyword(text)) for text in self.texts)
-        self._index = _positions(keywords)
-        self._more = _repeated(keywords)
+        self._index = _positions(tuple(sys.intern(_keyword(text)) for text in self.texts))
 
     @classmethod
     def from_bytes(cls, block: bytes) -> Cards:
@@ -169,14 +158,6 @@ class Cards(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
-
-    def values_of(self, keyword: str) -> tuple[Any, ...]:
-        """Every value that a keyword has here: several where its card is repeated."""
-        key = keyword.upper()
-        if key not in self._index:
-            return ()
-        places = self._more.get(key, (self._index[key],))
-        return tuple(_value(self.texts[i]) for i in places)
 
     @property
     def keywords(self) -> tuple[str, ...]:

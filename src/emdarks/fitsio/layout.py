@@ -15,7 +15,6 @@ import os
 import re
 import stat
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -36,11 +35,10 @@ from emdarks.fitsio.remote import (
     is_url,
     local_path,
     look_up,
-    read_ranges,
     read_whole,
 )
 
-__all__ = ["FileLayout", "PlaneLayout", "read_plane", "scan_extensions", "scan_file"]
+__all__ = ["FileLayout", "PlaneLayout", "read_plane", "scan_file"]
 
 _DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _GZIP = b"\x1f\x8b"
@@ -171,10 +169,6 @@ class FileLayout:
         First and last-plus-one byte of each HDU's header.
     remote : RemoteFile or None
         Where the file is, if at a URL; ``path`` is then what can be shown of it.
-    unread : tuple of str
-        Further images of the file, in words: they are no planes of this frame.
-    extension : int or None
-        HDU of the frame, where each image extension of the file is one.
     """
 
     path: str
@@ -188,8 +182,6 @@ class FileLayout:
     packed: bool
     blocks: tuple[tuple[int, int], ...]
     remote: RemoteFile | None = None
-    unread: tuple[str, ...] = ()
-    extension: int | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -317,66 +309,26 @@ def _is_image(hdu: Any) -> bool:
     return bool(hdu.is_image) and hdu.header.get("NAXIS", 0) >= 2
 
 
-#: Names of images that belong to another one. UNCERT and MASK are those of astropy's CCDData.
-_ERRORS, _FLAGS = ("ERR", "UNCERT"), ("DQ", "MASK")
-_SCIENCE = "SCI"
-
-
 def _pick_planes(hdus: fits.HDUList, path: str) -> tuple[int, int | None, int | None]:
-    """Indices of image, errors and flags.
-
-    The image is the HDU named SCI, else the primary where that has an image, else HDU 1.
-    """
+    """Indices of image, ERR and DQ: the image is HDU 1, or the primary where that has one."""
     names = [hdu.name.upper() for hdu in hdus]
-    for name in (_SCIENCE, *_ERRORS, *_FLAGS):
+    for name in ("ERR", "DQ"):
         if names.count(name) > 1:
             raise InputError(
                 f"{path}: has more than one HDU named {name}; remove one or leave the file out"
             )
     if len(hdus) == 1 and not hdus[0].fileinfo()["datSpan"]:
         raise InputError(f"{path}: has no image, nor anything else; {_AGAIN}")
-    image = _pick_image(hdus, names)
-    err, dq = (
-        next((names.index(name) for name in known if name in names), None)
-        for known in (_ERRORS, _FLAGS)
-    )
-    if not _is_image(hdus[image]) and not (err is None and dq is None):
+    image = 1 if len(hdus) > 1 and _is_image(hdus[1]) and names[1] not in ("ERR", "DQ") else 0
+    if not _is_image(hdus[image]) and ("ERR" in names or "DQ" in names):
         raise InputError(
             f"{path}: has ERR or DQ, but no image in its first or second HDU; put the image "
             "there or leave the file out"
         )
     if not _is_image(hdus[image]):
         raise NoImageError(f"{path}: has no image in its first or second HDU; is it a frame?")
-    if err is not None and names[err] == "UNCERT":
-        _check_uncertainty(hdus[err], path)
+    err, dq = (names.index(name) if name in names else None for name in ("ERR", "DQ"))
     return image, err, dq
-
-
-def _pick_image(hdus: fits.HDUList, names: list[str]) -> int:
-    if _SCIENCE in names and _is_image(hdus[names.index(_SCIENCE)]):
-        return names.index(_SCIENCE)
-    if _is_image(hdus[0]) or len(hdus) == 1:
-        return 0
-    return 1 if _is_image(hdus[1]) and names[1] not in (*_ERRORS, *_FLAGS) else 0
-
-
-def _check_uncertainty(hdu: Any, path: str) -> None:
-    """Refuse uncertainties other than standard deviations; CCDData says which in UTYPE."""
-    kind = str(hdu.header.get("UTYPE", "STD")).strip().upper()
-    if kind not in ("STD", "STDDEVUNCERTAINTY"):
-        raise InputError(
-            f"{path}: UNCERT has the type {kind} (UTYPE), and standard deviations (STD) are "
-            "needed; convert it (CCDData.uncertainty.represent_as), or remove the HDU"
-        )
-
-
-def _unread(hdus: fits.HDUList, chosen: set[int]) -> tuple[str, ...]:
-    """Images that are no planes of the frame, in words."""
-    return tuple(
-        f"HDU {i}" + (f" ({hdu.name})" if hdu.name not in ("", "PRIMARY") else "")
-        for i, hdu in enumerate(hdus)
-        if i not in chosen and _is_image(hdu)
-    )
 
 
 def _check_shapes(layout: FileLayout) -> None:
@@ -504,104 +456,14 @@ def scan_file(path: str | os.PathLike[str] | RemoteFile) -> FileLayout:
     except InputError:
         raise
     except OSError as error:
-        words = f"cannot be read as FITS ({_reason(error)}); {_AGAIN}"
-        raise InputError(f"{name}: {_other_format(file) or words}") from None
+        raise InputError(f"{name}: cannot be read as FITS ({_reason(error)}); {_AGAIN}") from None
     except Exception as error:  # a damaged header can fail anywhere inside astropy
-        words = f"cannot be read as FITS ({type(error).__name__}: {_reason(error)}); {_AGAIN}"
-        raise InputError(f"{name}: {_other_format(file) or words}") from None
+        raise InputError(
+            f"{name}: cannot be read as FITS ({type(error).__name__}: {_reason(error)}); {_AGAIN}"
+        ) from None
     _check_shapes(layout)
     _check_length(layout)
     return layout
-
-
-#: First bytes of files that are taken for FITS, and what they are.
-_FORMATS = (
-    (b"II*\0", "a TIFF image"),
-    (b"MM\0*", "a TIFF image"),
-    (b"PK\x03\x04", "a zip archive"),
-    (b"\x89HDF\r\n", "an HDF5 file"),
-    (b"\x89PNG", "a PNG image"),
-    (b"\xff\xd8\xff", "a JPEG image"),
-    (b"Andor Technology", "an Andor SIF file"),
-    (b"\x93NUMPY", "a NumPy array"),
-    (b"%PDF", "a PDF document"),
-    (b"BZh", "a bzip2 file"),
-    (b"\xfd7zXZ", "an xz file"),
-    (b"7z\xbc\xaf", "a 7-Zip archive"),
-    (b"<", "a web page or another text with marks"),
-)
-_POINTER = b"version https://git-lfs"
-
-
-def _other_format(file: str | RemoteFile) -> str:
-    """What a file is that is no FITS, and what to do; empty where its first bytes say nothing."""
-    if isinstance(file, RemoteFile):
-        head = b"".join(read_ranges(file, [(0, min(64, file.size))], check=False))
-    else:
-        try:
-            with Path(file).open("rb") as opened:
-                head = opened.read(64)
-            if head.startswith(_GZIP):
-                with gzip.open(file) as opened_gzip:
-                    head = opened_gzip.read(64)
-        except (OSError, EOFError, zlib.error):
-            return ""
-    if not head:
-        return f"is empty, no FITS; {_AGAIN}"
-    if head.startswith(_POINTER):
-        return "is a pointer of Git LFS, no FITS: fetch the file itself (git lfs pull)"
-    kind = next((name for start, name in _FORMATS if head.lstrip().startswith(start)), None)
-    if kind is None:
-        return ""
-    return f"is {kind}, no FITS; convert or unpack it, or leave it out"
-
-
-def scan_extensions(path: str | os.PathLike[str] | RemoteFile) -> list[FileLayout]:
-    """Read the headers of a file of which each image extension is a frame.
-
-    Parameters
-    ----------
-    path : str, path-like or RemoteFile
-        As for `scan_file`.
-
-    Returns
-    -------
-    list of FileLayout
-        One a frame, in file order; a file without such extensions is one frame, as
-        `scan_file` has it. Extensions named as errors or flags are no frames.
-
-    Raises
-    ------
-    InputError
-        As for `scan_file`.
-    """
-    whole = scan_file(path)
-    with _opened(found(path)) as (stream, _), _open(stream) as hdus:
-        frames = [
-            i
-            for i, hdu in enumerate(hdus)
-            if i > 0 and _is_image(hdu) and hdu.name.upper() not in (*_ERRORS, *_FLAGS)
-        ]
-        if _is_image(hdus[0]) or len(frames) < 2:
-            return [whole]
-        packed = isinstance(stream, _Gzipped)
-        layouts = [
-            replace(
-                whole,
-                image=_plane(i, hdus[i], stream, whole.path),
-                err=None,
-                dq=None,
-                others=(),
-                packed=packed or isinstance(hdus[i], fits.CompImageHDU),
-                unread=(),
-                extension=i,
-            )
-            for i in frames
-        ]
-    for layout in layouts:
-        _check_shapes(layout)
-        _check_length(layout)
-    return layouts
 
 
 def found(path: str | os.PathLike[str] | RemoteFile) -> str | RemoteFile:
@@ -648,7 +510,6 @@ def _layout(
         packed=gzipped or any(isinstance(hdus[i], fits.CompImageHDU) for i in chosen),
         blocks=tuple((info["hdrLoc"], info["datLoc"]) for info in (h.fileinfo() for h in hdus)),
         remote=remote,
-        unread=_unread(hdus, chosen),
     )
 
 

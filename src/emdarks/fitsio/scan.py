@@ -19,19 +19,13 @@ from pathlib import Path
 
 from emdarks.errors import InputError
 from emdarks.fitsio.cards import Cards
-from emdarks.fitsio.layout import (
-    FileLayout,
-    PlaneLayout,
-    found,
-    scan_extensions,
-    scan_file,
-)
+from emdarks.fitsio.layout import FileLayout, PlaneLayout, found, scan_file
 from emdarks.fitsio.remote import RemoteFile, is_url, read_ranges
 
 __all__ = ["Scanner"]
 
 _STRUCTURE = re.compile(
-    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|GROUPS|EXTEND|EXTNAME|BSCALE|BZERO|BLANK|UTYPE|"
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|GROUPS|EXTEND|EXTNAME|BSCALE|BZERO|BLANK|"
     r"THEAP|TFIELDS|Z[A-Z]+\d*"
 )
 _KEPT = 8
@@ -101,32 +95,18 @@ def _read(file: str | RemoteFile, blocks: Ranges) -> tuple[Cards, ...] | None:
 
 
 class Scanner:
-    """Scan files one after the other, learning from those before.
+    """Scan files one after the other, learning from those before."""
 
-    Parameters
-    ----------
-    extensions : bool
-        Each image extension of a file is a frame.
-    """
-
-    def __init__(self, extensions: bool = False) -> None:
+    def __init__(self) -> None:
         self._templates: dict[int, _Template] = {}
-        self._extensions = extensions
 
     def scan(self, path: File) -> FileLayout:
         """Layout of a file; see `emdarks.fitsio.scan_file`."""
         file = found(path)
         return self._like_earlier(file) or self._from_scratch(file)
 
-    def frames(self, path: File) -> list[FileLayout]:
-        """Layouts of the frames of a file: one, or one for each image extension."""
-        return scan_extensions(path) if self._extensions else [self.scan(path)]
-
-    def scan_all(self, paths: Iterable[File]) -> Iterator[list[FileLayout] | InputError]:
-        """Layouts of the frames of files, in order, or why there are none.
-
-        Files at URLs are scanned side by side.
-        """
+    def scan_all(self, paths: Iterable[File]) -> Iterator[FileLayout | InputError]:
+        """Layouts of files, in order, or why there is none; those at URLs side by side."""
         left = iter(paths)
         with ThreadPoolExecutor(_FETCHES) as pool:
             while chunk := list(islice(left, _CHUNK)):
@@ -136,9 +116,9 @@ class Scanner:
                 else:
                     yield from map(self._attempt, chunk)
 
-    def _attempt(self, path: File) -> list[FileLayout] | InputError:
+    def _attempt(self, path: File) -> FileLayout | InputError:
         try:
-            return self.frames(path)
+            return self.scan(path)
         except InputError as error:
             return error
 
@@ -192,5 +172,4 @@ def _with_cards(
         packed=False,
         blocks=layout.blocks,
         remote=file if isinstance(file, RemoteFile) else None,
-        unread=layout.unread,
     )

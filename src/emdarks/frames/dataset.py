@@ -31,9 +31,6 @@ class Dataset(Shown):
         as they are. A file that holds a cube of N frames counts as N frames.
     skip_bad_frames : bool
         Leave out files that cannot be read.
-    extensions : bool
-        Each image extension of a file is a frame (``layout = "extensions"`` of a camera
-        file).
 
     Attributes
     ----------
@@ -66,13 +63,7 @@ class Dataset(Shown):
     4
     """
 
-    def __init__(
-        self,
-        frames_or_filepaths: Iterable[Any],
-        *,
-        skip_bad_frames: bool = False,
-        extensions: bool = False,
-    ):
+    def __init__(self, frames_or_filepaths: Iterable[Any], *, skip_bad_frames: bool = False):
         if isinstance(frames_or_filepaths, (str, os.PathLike)):
             raise InputError(f"{frames_or_filepaths}: give a list of files, not one file name")
         if not isinstance(frames_or_filepaths, Iterable):
@@ -88,7 +79,7 @@ class Dataset(Shown):
         if any(names) and not all(names):
             raise InputError("a dataset is made of files or of frames, not of both; open the files")
         if names[0]:
-            self.frames, self.skipped = _opened(items, skip_bad_frames, extensions)
+            self.frames, self.skipped = _opened(items, skip_bad_frames)
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -212,29 +203,27 @@ class Dataset(Shown):
 
 
 def _opened(
-    paths: Sequence[str | os.PathLike[str]], skip: bool, extensions: bool
+    paths: Sequence[str | os.PathLike[str]], skip: bool
 ) -> tuple[list[Any], tuple[BadFrame, ...]]:
     frames: list[Any] = []
     skipped: list[BadFrame] = []
-    for path, layouts in zip(paths, Scanner(extensions).scan_all(paths), strict=True):
-        if not isinstance(layouts, InputError):
-            frames += frames_in(layouts)
+    for path, layout in zip(paths, Scanner().scan_all(paths), strict=True):
+        if not isinstance(layout, InputError):
+            frames += frames_in(layout)
         elif skip:
-            skipped.append(BadFrame.of(shown(path), layouts))
+            skipped.append(BadFrame.of(shown(path), layout))
         else:
-            raise layouts
+            raise layout
     if not frames:
         raise InputError(f"no file can be read; the first: {skipped[0].path}: {skipped[0].reason}")
     return frames, tuple(skipped)
 
 
-def frames_in(layouts: Iterable[FileLayout]) -> list[Image]:
-    """Frames of a file, lazily: one, the planes of a cube, or its extensions."""
-    return [
-        Image.lazy(layout, frame)
-        for layout in layouts
-        for frame in ([None] if len(layout.image.shape) == 2 else range(layout.n_frames))
-    ]
+def frames_in(layout: FileLayout) -> list[Image]:
+    """Frames of a file, lazily: one, or the planes of a cube."""
+    if len(layout.image.shape) == 2:
+        return [Image.lazy(layout)]
+    return [Image.lazy(layout, frame) for frame in range(layout.n_frames)]
 
 
 def _value(frame: Any, header: str, keyword: str) -> Any:

@@ -308,11 +308,6 @@ class Image(Plotted):
         """Plane of the cube that the frame is, or None."""
         return self._frame
 
-    @property
-    def extension(self) -> int | None:
-        """HDU that the frame is, of a file whose extensions are frames; None of others."""
-        return None if self._layout is None else self._layout.extension
-
     def save(
         self, filedir: str | os.PathLike[str] | None = None, filename: str | None = None
     ) -> None:
@@ -339,11 +334,8 @@ class Image(Plotted):
         target = join(directory, name)
         layout = self._layout
         in_place = layout is not None and _same_file(layout, target)
-        of_many = layout is not None and (
-            self.extension is not None or (self._frame is not None and layout.n_frames > 1)
-        )
-        if in_place and of_many:
-            raise InputError(f"{target}: holds other frames beside this one; give another name")
+        if layout and in_place and self._frame is not None and layout.n_frames > 1:
+            raise InputError(f"{target}: is the cube that holds this frame; give another name")
         self.pri_hdr["FILENAME"] = ascii_text(name)
         write_whole(self.hdus(), target)
         self.filedir, self.filename = directory, name

@@ -50,7 +50,7 @@ class Provenance:
     datasum : str
         Stored DATASUM of the image, or empty.
     frame : int or None
-        Plane of a cube, or HDU of a file whose extensions are frames.
+        Plane of a cube.
     """
 
     name: str
@@ -132,9 +132,8 @@ def _integers(dq: Any, frame: Any) -> Any:
 
 def _name_of(frame: Any) -> str:
     path = getattr(frame, "filepath", None) or getattr(frame, "filename", None) or "a frame"
-    index, extension = getattr(frame, "frame", None), getattr(frame, "extension", None)
-    place = "" if extension is None else f"[HDU {extension}]"
-    return os.fspath(path) + place + ("" if index is None else f"[{index}]")
+    index = getattr(frame, "frame", None)
+    return os.fspath(path) if index is None else f"{path}[{index}]"
 
 
 def _cards_of(frame: Any, name: str) -> Cards:
@@ -152,7 +151,7 @@ def _provenance(frame: Any, source: Source, headers: dict[str, Cards]) -> Proven
         size=layout.size if layout else 0,
         mtime_ns=layout.mtime_ns if layout else 0,
         datasum=str(headers["ext"].get("DATASUM", "")),
-        frame=getattr(frame, "extension", None) or getattr(frame, "frame", None),
+        frame=getattr(frame, "frame", None),
     )
 
 

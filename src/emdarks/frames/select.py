@@ -66,10 +66,9 @@ def select_frames(
         earlier, only_found = files.get(key, (path, True))
         files[key] = (path if only_found else earlier), in_folder and only_found
     seen = _Seen(chosen_camera, skip_bad_frames)
-    extensions = chosen_camera is not None and chosen_camera.frames.layout == "extensions"
-    scanned = Scanner(extensions).scan_all(path for path, _ in files.values())
-    for (path, in_folder), layouts in zip(files.values(), scanned, strict=True):
-        seen.take(path, in_folder, layouts)
+    layouts = Scanner().scan_all(path for path, _ in files.values())
+    for (path, in_folder), layout in zip(files.values(), layouts, strict=True):
+        seen.take(path, in_folder, layout)
     frames, skipped, passed = seen.frames, seen.skipped, seen.passed
     if not frames:
         why = f"; {skipped[0].path}: {skipped[0].reason}" if skipped else ""
@@ -102,20 +101,20 @@ class _Seen:
         self._skip = skip
 
     def take(
-        self, path: Path | RemoteFile, in_folder: bool, layouts: list[FileLayout] | InputError
+        self, path: Path | RemoteFile, in_folder: bool, layout: FileLayout | InputError
     ) -> None:
-        """Sort one file: of frames, of none, or a bad one."""
+        """Sort one file: a frame, none, or a bad one."""
         name = str(path) if isinstance(path, Path) else path.name
-        if not isinstance(layouts, InputError) and not in_folder and _kind(layouts[0]):
-            layouts = InputError(
-                f"{name}: is no frame but a product ({_kind(layouts[0])}); leave it out"
+        if not isinstance(layout, InputError) and not in_folder and _kind(layout):
+            layout = InputError(
+                f"{name}: is no frame but a product ({_kind(layout)}); leave it out"
             )
-        if isinstance(layouts, InputError):
-            self._refuse(name, in_folder, layouts)
+        if isinstance(layout, InputError):
+            self._refuse(name, in_folder, layout)
             return
-        why_not = _why_not_wanted(layouts[0], self._camera) if in_folder else None
+        why_not = _why_not_wanted(layout, self._camera) if in_folder else None
         if why_not is None:
-            self.frames += frames_in(layouts)
+            self.frames += frames_in(layout)
         elif why_not:
             self.others.append(why_not)
 

@@ -621,7 +621,7 @@ class FileSource:
         layout = self.layout
         etag = layout.remote.etag if layout.remote else ""
         version = layout.size, layout.mtime_ns, etag
-        return layout.absolute, *version, layout.image.hdu, self.frame, self.data_plane
+        return layout.absolute, *version, self.frame, self.data_plane
 
     def for_sending(self) -> FileSource:
         """The same frame by its absolute path; a block's headers would be megabytes."""

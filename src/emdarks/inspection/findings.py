@@ -22,7 +22,6 @@ from emdarks.inspection.coverage import (
     short_stacks,
 )
 from emdarks.inspection.facts import Facts
-from emdarks.inspection.files import unread_images
 from emdarks.inspection.headers import impossible_temperatures, unknown_settings
 from emdarks.inspection.sequence import drift
 from emdarks.inspection.single_frames import (
@@ -375,7 +374,6 @@ def _temperature(facts: Facts) -> Iterator[Finding]:
 #: In the order of their findings, among those of one severity.
 CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     _unusable,
-    unread_images,
     _odd_shapes,
     _geometry,
     _readout,

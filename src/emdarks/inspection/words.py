@@ -8,7 +8,7 @@ from emdarks.inspection.summary import StackSummary
 
 __all__ = ["and_more", "in_stacks", "named", "several"]
 
-_SINGULAR = {"have": "has", "are": "is", "differ": "differs", "hold": "holds"}
+_SINGULAR = {"have": "has", "are": "is", "differ": "differs"}
 
 
 def several(count: int, noun: str, verb: str = "") -> str:

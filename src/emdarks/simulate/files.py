@@ -61,7 +61,7 @@ def file_names(camera: Camera) -> FileNames:
     """How frames of a camera are put into files."""
     if camera.frames.err_and_dq:
         return FileNames("l2a", 1)
-    if camera.frames.layout != "cube":
+    if camera.frames.layout == "single":
         return FileNames("single", 1)
     return FileNames("cube", camera.simulation.frames_per_file)
 
