@@ -12,6 +12,7 @@ from dataclasses import fields
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from emdarks.cameras.contradictions import refuse_contradictions
 from emdarks.cameras.parts import Mode, Rule
 from emdarks.cameras.record import FrameRecord, Unit
 from emdarks.cameras.values import Value, text_of
@@ -89,7 +90,14 @@ class Reading:
         self._headers = headers
 
     def find(self, keyword: str) -> Any:
-        """Value of a card, or None where it is missing or empty."""
+        """Value of a card, or None where it is missing or empty.
+
+        Raises
+        ------
+        InputError
+            The headers have several that contradict each other.
+        """
+        refuse_contradictions(self._name, self._headers, keyword, self._meaning(keyword))
         for header in self._headers:
             if keyword in header:
                 return header[keyword]

@@ -29,6 +29,7 @@ from emdarks.fitsio.layout import FileLayout, read_others, scan_file
 from emdarks.frames.display import Plotted
 from emdarks.frames.planes import flags_plane, number_plane
 from emdarks.frames.source import FileSource, read_array
+from emdarks.frames.unread import UnreadImages
 from emdarks.kernels.decode import unsigned
 
 __all__ = ["Image"]
@@ -100,8 +101,12 @@ class Image(Plotted):
     ):
         self._begin()
         if isinstance(data_or_filepath, (str, os.PathLike)):
-            self._attach(scan_file(data_or_filepath), None)
+            layout = scan_file(data_or_filepath)
+            self._attach(layout, None)
             self._load()
+            unread = UnreadImages()
+            unread.note(layout)
+            unread.tell()
         else:
             if pri_hdr is None or ext_hdr is None:
                 raise InputError("an image made of pixels needs pri_hdr and ext_hdr")
@@ -309,6 +314,13 @@ class Image(Plotted):
         """Plane of the cube that the frame is, or None."""
         return self._frame
 
+    @property
+    def part(self) -> str:
+        """Which frame of its file it is, such as ``[3]`` or ``[FRAME3]``; empty for the only one."""
+        extension = self._layout.extension if self._layout else ""
+        parts = (extension, "" if self._frame is None else str(self._frame))
+        return "".join(f"[{part}]" for part in parts if part)
+
     def save(
         self, filedir: str | os.PathLike[str] | None = None, filename: str | None = None
     ) -> None:
@@ -337,6 +349,10 @@ class Image(Plotted):
         in_place = layout is not None and _same_file(layout, target)
         if layout and in_place and self._frame is not None and layout.n_frames > 1:
             raise InputError(f"{target}: is the cube that holds this frame; give another name")
+        if layout and in_place and layout.extension:
+            raise InputError(
+                f"{target}: is the file that holds this frame and others; give another name"
+            )
         self.pri_hdr["FILENAME"] = ascii_text(name)
         write_whole(self.hdus(), target)
         self.filedir, self.filename = directory, name

@@ -51,6 +51,8 @@ class Provenance:
         Stored DATASUM of the image, or empty.
     frame : int or None
         Plane of a cube.
+    hdu : int or None
+        Index of its HDU, where every image of the file is a frame.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Provenance:
     mtime_ns: int
     datasum: str
     frame: int | None
+    hdu: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +135,8 @@ def _integers(dq: Any, frame: Any) -> Any:
 
 def _name_of(frame: Any) -> str:
     path = getattr(frame, "filepath", None) or getattr(frame, "filename", None) or "a frame"
+    if isinstance(frame, Image):
+        return f"{os.fspath(path)}{frame.part}"
     index = getattr(frame, "frame", None)
     return os.fspath(path) if index is None else f"{path}[{index}]"
 
@@ -152,6 +157,7 @@ def _provenance(frame: Any, source: Source, headers: dict[str, Cards]) -> Proven
         mtime_ns=layout.mtime_ns if layout else 0,
         datasum=str(headers["ext"].get("DATASUM", "")),
         frame=getattr(frame, "frame", None),
+        hdu=layout.image.hdu if layout and layout.extension else None,
     )
 
 

@@ -16,12 +16,11 @@ from emdarks.fitsio import FileLayout, RemoteFile, Scanner, is_url, list_files, 
 from emdarks.frames.dataset import Dataset, frames_in
 from emdarks.frames.inputs import camera_named_in, frame_settings
 from emdarks.frames.skipping import BadFrame
+from emdarks.frames.unread import UnreadImages, kind_of_product
 
 __all__ = ["frames_where", "select_frames", "select_products"]
 
 _ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz")
-# What DATATYPE says in files that are no frames.
-_PRODUCTS = frozenset({"Dark", "DetectorNoiseMaps", "DetectorParams", "BadPixelMap", "Truth"})
 
 
 def select_frames(
@@ -66,9 +65,9 @@ def select_frames(
         earlier, only_found = files.get(key, (path, True))
         files[key] = (path if only_found else earlier), in_folder and only_found
     seen = _Seen(chosen_camera, skip_bad_frames)
-    layouts = Scanner().scan_all(path for path, _ in files.values())
-    for (path, in_folder), layout in zip(files.values(), layouts, strict=True):
-        seen.take(path, in_folder, layout)
+    scanned = Scanner().scan_each((path for path, _ in files.values()), seen.extensions)
+    for (path, in_folder), layouts in zip(files.values(), scanned, strict=True):
+        seen.take(path, in_folder, layouts)
     frames, skipped, passed = seen.frames, seen.skipped, seen.passed
     if not frames:
         why = f"; {skipped[0].path}: {skipped[0].reason}" if skipped else ""
@@ -82,6 +81,7 @@ def select_frames(
             EmdarksWarning,
             stacklevel=2,
         )
+    seen.unread.tell()
     dataset = Dataset(frames)
     dataset.skipped = tuple(skipped)
     return (
@@ -97,26 +97,36 @@ class _Seen:
         self.skipped: list[BadFrame] = []
         self.passed: list[str] = []
         self.others: list[str] = []
+        self.extensions = camera is not None and camera.frames.layout == "extensions"
+        self.unread = UnreadImages(self.extensions)
         self._camera = camera
         self._skip = skip
 
     def take(
-        self, path: Path | RemoteFile, in_folder: bool, layout: FileLayout | InputError
+        self,
+        path: Path | RemoteFile,
+        in_folder: bool,
+        layouts: tuple[FileLayout, ...] | InputError,
     ) -> None:
-        """Sort one file: a frame, none, or a bad one."""
+        """Sort one file: frames, none, or a bad one."""
         name = str(path) if isinstance(path, Path) else path.name
-        if not isinstance(layout, InputError) and not in_folder and _kind(layout):
-            layout = InputError(
-                f"{name}: is no frame but a product ({_kind(layout)}); leave it out"
-            )
-        if isinstance(layout, InputError):
-            self._refuse(name, in_folder, layout)
+        if not isinstance(layouts, InputError) and not in_folder:
+            kind = kind_of_product(layouts[0])
+            if kind:
+                layouts = InputError(f"{name}: is no frame but a product ({kind}); leave it out")
+        if isinstance(layouts, InputError):
+            self._refuse(name, in_folder, layouts)
             return
-        why_not = _why_not_wanted(layout, self._camera) if in_folder else None
-        if why_not is None:
-            self.frames += frames_in(layout)
-        elif why_not:
-            self.others.append(why_not)
+        wanted = []
+        for layout in layouts:
+            why_not = _why_not_wanted(layout, self._camera) if in_folder else None
+            if why_not is None:
+                wanted.append(layout)
+            elif why_not:
+                self.others.append(why_not)
+        self.frames += frames_in(wanted)
+        if wanted:
+            self.unread.note(wanted[0])
 
     def _refuse(self, name: str, in_folder: bool, error: InputError) -> None:
         if in_folder and isinstance(error, NoImageError):
@@ -259,7 +269,7 @@ def _why_not_wanted(layout: FileLayout, camera: Camera | None) -> str | None:
 
     The card that says that it is no dark, or empty for a product.
     """
-    if _kind(layout):
+    if kind_of_product(layout):
         return ""
     headers = layout.image.cards, layout.primary
     return (None if camera is None else camera.why_no_dark(headers)) or None
@@ -272,12 +282,6 @@ def _left_out(reasons: list[str]) -> str:
     verb = "file is no dark and was" if len(reasons) == 1 else "files are no darks and were"
     kinds = ", ".join(dict.fromkeys(reasons))
     return f"; {len(reasons)} {verb} left out ({kinds}); name them one by one or by a pattern"
-
-
-def _kind(layout: FileLayout) -> str:
-    """What DATATYPE says where it says that the file is a product."""
-    kinds = (layout.image.cards.get("DATATYPE"), layout.primary.get("DATATYPE"))
-    return next((str(kind) for kind in kinds if str(kind) in _PRODUCTS), "")
 
 
 def _expand(

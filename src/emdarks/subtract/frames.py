@@ -256,10 +256,11 @@ def _result_name(item: FrameInput) -> str:
     """Name of the result: that of the frame, unpacked, with the plane where it is a cube's."""
     name = re.sub(r"\.(gz|fz)$", "", item.provenance.name)
     layout, index = item.layout, item.provenance.frame
+    parts = [] if item.provenance.hdu is None else [f"hdu{item.provenance.hdu:02d}"]
     if layout is not None and layout.n_frames > 1 and index is not None:
-        stem, ending = os.path.splitext(name)  # noqa: PTH122  a name, not a path
-        return f"{stem}_{index:04d}{ending}"
-    return name
+        parts.append(f"{index:04d}")
+    stem, ending = os.path.splitext(name)  # noqa: PTH122  a name, not a path
+    return "_".join((stem, *parts)) + ending
 
 
 def _shift_reference_pixel(header: Header, sections: Sections) -> None:
