@@ -89,6 +89,12 @@ class Reading:
         self._name = name
         self._headers = headers
 
+    @property
+    def _undecisive(self) -> tuple[str, ...]:
+        """Keywords that decide no number: a file and its images may have starts of their own."""
+        keywords = self._camera.keywords
+        return (*keywords.start, *keywords.cycle_time, *keywords.camera)
+
     def find(self, keyword: str) -> Any:
         """Value of a card, or None where it is missing or empty.
 
@@ -97,7 +103,8 @@ class Reading:
         InputError
             The headers have several that contradict each other.
         """
-        refuse_contradictions(self._name, self._headers, keyword, self._meaning(keyword))
+        if keyword not in self._undecisive:
+            refuse_contradictions(self._name, self._headers, keyword, self._meaning(keyword))
         for header in self._headers:
             if keyword in header:
                 return header[keyword]

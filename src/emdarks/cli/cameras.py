@@ -98,9 +98,9 @@ def _read(camera: Camera, path: str) -> tuple[list[Explained], tuple[int, int]]:
     """What the camera makes of the first frame of a file, and its shape."""
     from emdarks.cameras import Explained
     from emdarks.detector import frame_shape
-    from emdarks.frames import Dataset
+    from emdarks.frames import Dataset, reads_extensions
 
-    frames = Dataset([path], extensions=camera.frames.layout == "extensions")
+    frames = Dataset([path], extensions=reads_extensions(camera))
     first = frames[0]
     layout = first.layout
     headers = first.cards("ext"), first.cards("pri")

@@ -27,8 +27,11 @@ _UNCERTAINTIES = {
     "": "",
     "NONE": "",
     "STD": "",
+    "STDDEVUNCERTAINTY": "",
     "VAR": "variance",
+    "VARIANCEUNCERTAINTY": "variance",
     "IVAR": "inverse variance",
+    "INVERSEVARIANCE": "inverse variance",
 }
 
 

@@ -104,9 +104,10 @@ class Image(Plotted):
             layout = scan_file(data_or_filepath)
             self._attach(layout, None)
             self._load()
-            unread = UnreadImages()
-            unread.note(layout)
-            unread.tell()
+            if any(image.like_frame for image in layout.unread):  # others are in `hdu_list`
+                unread = UnreadImages()
+                unread.note(layout)
+                unread.tell()
         else:
             if pri_hdr is None or ext_hdr is None:
                 raise InputError("an image made of pixels needs pri_hdr and ext_hdr")
@@ -362,10 +363,13 @@ class Image(Plotted):
 
     def hdus(self) -> list[Any]:
         """The image as HDUs, in the types and the order of the file."""
+        err_hdr = self.err_hdr.copy()
+        # Errors were read as standard deviations, whatever the file had.
+        err_hdr.remove("UTYPE", ignore_missing=True)
         return [
             PrimaryHDU(header=self.pri_hdr.copy()),
             image_hdu(_stored(self.data), self.ext_hdr),
-            image_hdu(_stored(self.err), self.err_hdr, "ERR"),
+            image_hdu(_stored(self.err), err_hdr, "ERR"),
             image_hdu(_stored_flags(self.dq), self.dq_hdr, "DQ"),
             *(_stored_hdu(hdu) for hdu in self.hdu_list if not _is_filler(hdu)),
         ]

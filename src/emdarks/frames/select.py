@@ -18,7 +18,7 @@ from emdarks.frames.inputs import camera_named_in, frame_settings
 from emdarks.frames.skipping import BadFrame
 from emdarks.frames.unread import UnreadImages, kind_of_product
 
-__all__ = ["frames_where", "select_frames", "select_products"]
+__all__ = ["frames_where", "reads_extensions", "select_frames", "select_products"]
 
 _ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz")
 
@@ -29,6 +29,7 @@ def select_frames(
     where: Mapping[str, Any] | None = None,
     *,
     skip_bad_frames: bool = False,
+    extensions: bool | None = None,
 ) -> Dataset:
     """Open the frames that arguments name; reads headers only.
 
@@ -45,6 +46,8 @@ def select_frames(
         Only frames of these readout settings, as in `frames_where`.
     skip_bad_frames : bool
         Leave out files that cannot be read.
+    extensions : bool, optional
+        Every image of a file is a frame; by default where the camera has that layout.
 
     Returns
     -------
@@ -55,6 +58,11 @@ def select_frames(
     ------
     InputError
         An argument names nothing or a product, or a file cannot be read.
+
+    Warns
+    -----
+    EmdarksWarning
+        Files have no image, or images that are not read.
     """
     arguments = list(arguments)
     chosen_camera = None if camera is None else load_camera(camera)
@@ -64,8 +72,10 @@ def select_frames(
         key = os.path.realpath(path) if isinstance(path, Path) else path.url
         earlier, only_found = files.get(key, (path, True))
         files[key] = (path if only_found else earlier), in_folder and only_found
-    seen = _Seen(chosen_camera, skip_bad_frames)
-    scanned = Scanner().scan_each((path for path, _ in files.values()), seen.extensions)
+    if extensions is None:
+        extensions = reads_extensions(chosen_camera)
+    seen = _Seen(chosen_camera, skip_bad_frames, extensions)
+    scanned = Scanner().scan_each((path for path, _ in files.values()), extensions)
     for (path, in_folder), layouts in zip(files.values(), scanned, strict=True):
         seen.take(path, in_folder, layouts)
     frames, skipped, passed = seen.frames, seen.skipped, seen.passed
@@ -89,16 +99,20 @@ def select_frames(
     )
 
 
+def reads_extensions(camera: str | Camera | None) -> bool:
+    """Whether every image of a file is a frame of this camera."""
+    return camera is not None and load_camera(camera).frames.layout == "extensions"
+
+
 class _Seen:
     """What becomes of the files that arguments name."""
 
-    def __init__(self, camera: Camera | None, skip: bool):
+    def __init__(self, camera: Camera | None, skip: bool, extensions: bool):
         self.frames: list[Any] = []
         self.skipped: list[BadFrame] = []
         self.passed: list[str] = []
         self.others: list[str] = []
-        self.extensions = camera is not None and camera.frames.layout == "extensions"
-        self.unread = UnreadImages(self.extensions)
+        self.unread = UnreadImages(extensions)
         self._camera = camera
         self._skip = skip
 

@@ -171,6 +171,9 @@ class SubtractedFrame(Image):
             header.remove(keyword, ignore_missing=True)
         if name == "ext":
             self._describe(header)
+        elif name == "pri" and self._step.unit_keyword in header:
+            # The header of a file's only HDU: the image gets one of its own.
+            header[self._step.unit_keyword] = SUBTRACTED_UNIT
         elif name == "err":
             self._describe_errors(header)
         return header
