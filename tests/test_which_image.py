@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from emdarks import build_trad_dark, calibrate_darks_lsq, load_camera, subtract_dark
 from emdarks.cameras import Camera
-from emdarks.cli import app
+from emdarks.cli.app import app
 from emdarks.data import Dark, Dataset, Image
 from emdarks.errors import EmdarksWarning, InputError, MissingKeywordError
 from emdarks.fitsio import Scanner, scan_file
@@ -231,9 +231,7 @@ def test_errors_of_an_unknown_kind_are_named_and_not_read(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", ["", "PREVIEW", "BIAS", "MASKED", "FRAME2"])
 @pytest.mark.parametrize("packed", [False, True])
-def test_the_image_of_the_primary_hdu_is_the_frame(
-    tmp_path: Path, name: str, packed: bool
-) -> None:
+def test_the_image_of_the_primary_hdu_is_the_frame(tmp_path: Path, name: str, packed: bool) -> None:
     paths = []
     for i in range(3):
         hdus = [primary(pixels(i)), fits.ImageHDU(pixels(i + 10), name=name or None)]
@@ -318,7 +316,7 @@ def test_what_subtract_writes_back_is_read_the_same(tmp_path: Path, lab: Camera)
     assert np.allclose(back[0].err[0], np.hypot(2 * sigma_of(2), dark.err[0]), rtol=1e-5)
     assert np.array_equal(back[0].dq & 1, mask_of(2) | (dark.dq & 1))
     assert "UTYPE" not in back[0].err_hdr
-    assert frame_inputs(back, lab)[0].record.unit_text == "detected electron"
+    assert frame_inputs(back, lab)[0].record.unit_text == "photoelectron"
 
 
 def test_cameras_and_inspect_say_which_image_it_is(tmp_path: Path) -> None:
@@ -385,6 +383,14 @@ def test_frames_in_extensions_are_frames_with_that_layout(tmp_path: Path, how: s
     expected = 2 * np.mean([pixels(i) for i in range(12)], axis=0, dtype=float)
     assert np.allclose(dark.data, expected, rtol=1e-6)
     assert dark.ext_hdr["DRPNFILE"] == 4
+
+
+def test_functions_refuse_one_frame_of_a_file_of_many(tmp_path: Path) -> None:
+    camera = load_camera(str(camera_file(tmp_path, "extensions")))
+    with pytest.warns(EmdarksWarning, match="2 images of a file not read"):
+        frames = Dataset([many(tmp_path / "a.fits", 1)])
+    with pytest.raises(InputError, match=r"a\.fits: holds more frames.*extensions=True"):
+        build_trad_dark(frames, None, camera=camera)
 
 
 def test_frames_of_one_file_keep_apart_in_subtraction_and_maps(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ import numpy.typing as npt
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 
-from emdarks.errors import InputError, NoImageError
+from emdarks.errors import InputError
 from emdarks.fitsio.cards import Cards
 from emdarks.fitsio.nofits import refuse_other_formats
 from emdarks.fitsio.remote import (
@@ -353,20 +353,20 @@ def _check_shapes(layout: FileLayout) -> None:
     # ERR has its layers before the axes of the image, or none.
     if layout.err is not None and layout.err.shape[-len(image) :] != image:
         raise InputError(
-            f"{layout.path}: {_name(layout.err, 'ERR')} has shape {layout.err.shape}, the image {image}; mend the file "
-            "or leave it out"
+            f"{layout.path}: {_name(layout.err, 'ERR')} has shape {layout.err.shape}, the image "
+            f"{image}; mend the file or leave it out"
         )
     if layout.dq is not None:
         name = _name(layout.dq, "DQ")
         if layout.dq.shape != image:
             raise InputError(
-                f"{layout.path}: {name} has shape {layout.dq.shape}, the image {image}; mend the file "
-                "or leave it out"
+                f"{layout.path}: {name} has shape {layout.dq.shape}, the image {image}; mend the "
+                "file or leave it out"
             )
         if np.dtype(layout.dq.dtype).kind == "f":
             raise InputError(
-                f"{layout.path}: {name} holds floating-point numbers, not bit flags; store integers "
-                "or leave the file out"
+                f"{layout.path}: {name} holds floating-point numbers, not bit flags; store "
+                "integers or leave the file out"
             )
         if layout.dq.bscale != 1.0 or layout.dq.bzero not in (0.0, layout.dq.offset_of_integers):
             raise InputError(

@@ -20,7 +20,8 @@ _FLAGS, _ERRORS = ("DQ", "MASK"), ("ERR", "UNCERT")
 _PLANES = (*_FLAGS, *_ERRORS)
 #: Images that are no frames by their names, wherever they stand.
 _NO_FRAMES = frozenset(
-    "BIAS FLAT PREVIEW THUMBNAIL QUICKLOOK BACKGROUND BKG VAR VARIANCE IVAR WEIGHT PSFIMAGE".split()
+    {"BIAS", "FLAT", "BACKGROUND", "BKG", "PREVIEW", "THUMBNAIL", "QUICKLOOK"}
+    | {"VAR", "VARIANCE", "IVAR", "WEIGHT", "PSFIMAGE"}
 )
 #: What UNCERT holds, by the card UTYPE; without one, standard deviations.
 _UNCERTAINTIES = {
@@ -98,7 +99,9 @@ def roles_of(hdus: Sequence[Found], path: str) -> Roles:
     """
     names = [hdu.name for hdu in hdus]
     # Of MASK and UNCERT only images are meant: other programs give tables such names.
-    known = [n if n in ("ERR", "DQ") or hdu.shape else "" for n, hdu in zip(names, hdus, strict=True)]
+    known = [
+        n if n in ("ERR", "DQ") or hdu.shape else "" for n, hdu in zip(names, hdus, strict=True)
+    ]
     for name in _PLANES:
         if known.count(name) > 1:
             raise InputError(

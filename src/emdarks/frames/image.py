@@ -317,7 +317,7 @@ class Image(Plotted):
 
     @property
     def part(self) -> str:
-        """Which frame of its file it is, such as ``[3]`` or ``[FRAME3]``; empty for the only one."""
+        """Which frame of its file it is, like ``[3]`` or ``[FRAME3]``; empty for the only one."""
         extension = self._layout.extension if self._layout else ""
         parts = (extension, "" if self._frame is None else str(self._frame))
         return "".join(f"[{part}]" for part in parts if part)

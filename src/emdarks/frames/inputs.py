@@ -209,6 +209,7 @@ def frame_inputs(dataset: Any, camera: Camera, kgain: float | None = None) -> li
 
 def _prepare(frame: Any, camera: Camera, kgain: float | None) -> FrameInput:
     source = _source_of(frame)
+    _check_extensions(frame, source, camera)
     headers = {name: _cards_of(frame, name) for name in HEADERS}
     record = camera.record(
         _name_of(frame),
@@ -219,6 +220,18 @@ def _prepare(frame: Any, camera: Camera, kgain: float | None) -> FrameInput:
     )
     provenance = _provenance(frame, source, headers)
     return FrameInput(record, levelled(source, record, camera), headers, provenance)
+
+
+def _check_extensions(frame: Any, source: Source, camera: Camera) -> None:
+    """Refuse one frame of a file all of whose images are frames of this camera."""
+    if camera.frames.layout != "extensions" or not isinstance(source, FileSource):
+        return
+    layout = source.layout
+    if not layout.extension and any(image.like_frame for image in layout.unread):
+        raise InputError(
+            f"{_name_of(frame)}: holds more frames, which were not read; open the files of camera "
+            f"{camera.name} with Dataset(..., extensions=True)"
+        )
 
 
 def frame_settings(frame: Any, camera: Camera) -> dict[str, Any]:

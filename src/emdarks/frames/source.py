@@ -324,9 +324,7 @@ class _Stored:
         Masks become flags, variances become standard deviations.
         """
         if self.meaning == "mask":
-            return np.asarray(words != 0).astype(words.dtype) * words.dtype.type(
-                DQ.BAD_UNSPECIFIED
-            )
+            return np.asarray(words != 0).astype(words.dtype) * words.dtype.type(DQ.BAD_UNSPECIFIED)
         if self.meaning:
             return _deviations(replace(self, meaning="").physical(words), self.meaning)
         if self.is_flags or self.flip:
@@ -349,8 +347,10 @@ def _deviations(values: Array, meaning: str) -> Array:
     A negative variance, and an infinite one, are no error: the pixel counts as masked.
     """
     with np.errstate(all="ignore"):
-        variances = values.astype(np.float64)
-        return np.sqrt(variances if meaning == "variance" else 1.0 / variances)
+        variances: Array = values.astype(np.float64)
+        if meaning == "inverse variance":
+            variances = 1.0 / variances
+        return np.asarray(np.sqrt(variances))
 
 
 class PlainReader:

@@ -13,7 +13,7 @@ __all__ = ["NO_FRAMES", "UnreadImages", "kind_of_product"]
 NO_FRAMES = frozenset({"Dark", "DetectorNoiseMaps", "DetectorParams", "BadPixelMap", "Truth"})
 _NAMED = 4
 _REMEDY = (
-    "where they are frames, say so in the camera file, [frames] layout = \"extensions\" "
+    'where they are frames, say so in the camera file, [frames] layout = "extensions" '
     "(Dataset(..., extensions=True))"
 )
 
