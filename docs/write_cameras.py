@@ -24,6 +24,13 @@ _QUANTITIES = {
 }
 
 
+_LAYOUTS = {
+    "single": "one frame a file",
+    "cube": "cubes",
+    "extensions": "a frame in each image of a file",
+}
+
+
 def section() -> str:
     """All built-in cameras."""
     return "\n".join(_camera(load_camera(name)) for name in BUILTIN)
@@ -31,7 +38,7 @@ def section() -> str:
 
 def _camera(camera: Camera) -> str:
     rows, cols = frame_shape(camera.arrtype, camera.regions)
-    files = "one frame a file" if camera.frames.layout == "single" else "cubes"
+    files = _LAYOUTS[camera.frames.layout]
     planes = "with ERR and DQ" if camera.frames.err_and_dq else "without ERR and DQ"
     facts = {
         "frame": f"{rows} x {cols} pixels" + (", or windows" if camera.frames.windows else ""),

@@ -198,7 +198,7 @@ class Camera:
 
     def temperature(self, headers: Headers) -> float:
         """Detector temperature that headers tell, degrees Celsius; NaN where unknown."""
-        return Reading(self, "", headers).temperature().value
+        return Reading(self, "a header", headers).temperature().value
 
     def why_no_dark(self, headers: Headers) -> str:
         """The card that says that a frame is no dark; empty where it is one, or none does."""

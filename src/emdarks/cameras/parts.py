@@ -248,8 +248,8 @@ class FrameFiles:
 
     Attributes
     ----------
-    layout : {"single", "cube"}
-        One frame a file, or many.
+    layout : {"single", "cube", "extensions"}
+        One frame a file; many, as planes of a cube; or one in each image of the file.
     err_and_dq : bool
         Whether files have ERR and DQ planes.
     dtype : {"float32", "uint16"}
@@ -264,7 +264,7 @@ class FrameFiles:
         without prescan and overscan, of whatever size the files have.
     """
 
-    layout: Literal["single", "cube"] = "single"
+    layout: Literal["single", "cube", "extensions"] = "single"
     err_and_dq: bool = True
     dtype: Literal["float32", "uint16"] = "float32"
     bit_depth: int | None = None

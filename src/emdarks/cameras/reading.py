@@ -12,6 +12,7 @@ from dataclasses import fields
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from emdarks.cameras.contradictions import refuse_contradictions
 from emdarks.cameras.parts import Mode, Rule
 from emdarks.cameras.record import FrameRecord, Unit
 from emdarks.cameras.values import Value, text_of
@@ -91,8 +92,22 @@ class Reading:
         self._name = name
         self._headers = headers
 
+    @property
+    def _undecisive(self) -> tuple[str, ...]:
+        """Keywords that decide no number: a file and its images may have starts of their own."""
+        keywords = self._camera.keywords
+        return (*keywords.start, *keywords.cycle_time, *keywords.camera)
+
     def find(self, keyword: str) -> Any:
-        """Value of a card, or None where it is missing or empty."""
+        """Value of a card, or None where it is missing or empty.
+
+        Raises
+        ------
+        InputError
+            The headers have several that contradict each other.
+        """
+        if keyword not in self._undecisive:
+            refuse_contradictions(self._name, self._headers, keyword, self._meaning(keyword))
         for header in self._headers:
             if keyword in header:
                 return header[keyword]

@@ -98,9 +98,9 @@ def _read(camera: Camera, path: str) -> tuple[list[Explained], tuple[int, int]]:
     """What the camera makes of the first frame of a file, and its shape."""
     from emdarks.cameras import Explained
     from emdarks.detector import frame_shape
-    from emdarks.frames import Dataset
+    from emdarks.frames import Dataset, reads_extensions
 
-    frames = Dataset([path])
+    frames = Dataset([path], extensions=reads_extensions(camera))
     first = frames[0]
     layout = first.layout
     headers = first.cards("ext"), first.cards("pri")
@@ -119,9 +119,20 @@ def _read(camera: Camera, path: str) -> tuple[list[Explained], tuple[int, int]]:
 def _layout_line(count: int, layout: Any) -> Explained:
     from emdarks.cameras import Explained
 
-    planes = [name for name in ("err", "dq") if getattr(layout, name) is not None]
+    planes = [
+        str(plane.cards.get("EXTNAME", usual)).strip()
+        for plane, usual in ((layout.err, "ERR"), (layout.dq, "DQ"))
+        if plane is not None
+    ]
     files = "one frame" if count == 1 else f"a cube of {count} frames"
-    return Explained("file", files, f"with {' and '.join(planes).upper()}" if planes else "")
+    if layout.extension:
+        files = f"{count} {'frame' if count == 1 else 'frames'} in extensions"
+    number = layout.image.hdu
+    facts = [f"HDU {number}" if number else "the primary HDU"]
+    facts += [f"with {' and '.join(planes)}"] if planes else []
+    if layout.unread:
+        facts.append(f"not read: {', '.join(str(image) for image in layout.unread)}")
+    return Explained("file", files, ", ".join(facts))
 
 
 def _summary(camera: Camera) -> dict[str, Any]:

@@ -271,7 +271,7 @@ def synthesize(
         from emdarks.data import DetectorNoiseMaps
         from emdarks.detector import frame_shape, region_slices
         from emdarks.errors import InputError
-        from emdarks.frames import select_frames
+        from emdarks.frames import reads_extensions, select_frames
         from emdarks.products.header import product_name
 
         product = DetectorNoiseMaps(maps)
@@ -279,7 +279,7 @@ def synthesize(
         talk.spare_files(path, (maps, like, camera))
         if like is not None:
             made = build_synthesized_dark(
-                select_frames([like]),
+                select_frames([like], extensions=reads_extensions(camera)),
                 product,
                 full_frame=full_frame,
                 use_signed=not clipped,

@@ -59,7 +59,7 @@ def subtract(
     with talk.spoken():
         from emdarks.errors import InputError
         from emdarks.fitsio import is_url, local_path
-        from emdarks.frames import select_frames
+        from emdarks.frames import reads_extensions, select_frames
         from emdarks.subtract import save_subtracted, subtract_dark
 
         if is_url(output) and local_path(output) is None:
@@ -69,7 +69,7 @@ def subtract(
             raise InputError(f"{folder}: is a file; name a folder for the results")
         less = subtract_dark(
             # Without the camera: its rule for darks would leave out what darks are taken off.
-            select_frames(frames),
+            select_frames(frames, extensions=reads_extensions(camera)),
             dark,
             detector_params(params),
             use_signed=not clipped,

@@ -93,6 +93,16 @@ def _positions(keywords: tuple[str, ...]) -> dict[str, int]:
     return {keyword: i for i, keyword in reversed(list(enumerate(keywords)))}
 
 
+@lru_cache(maxsize=256)
+def _repeated(keywords: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+    """Positions of the keywords that stand there more than once, commentary apart."""
+    places: dict[str, list[int]] = {}
+    for i, keyword in enumerate(keywords):
+        if keyword not in _COMMENTARY:
+            places.setdefault(keyword, []).append(i)
+    return {keyword: tuple(found) for keyword, found in places.items() if len(found) > 1}
+
+
 class Cards(Mapping[str, Any]):
     """A read-only header: a tuple of card texts.
 
@@ -102,11 +112,12 @@ class Cards(Mapping[str, Any]):
         Cards of 80 characters; a long string's CONTINUE cards belong to one text.
     """
 
-    __slots__ = ("_index", "texts")
+    __slots__ = ("_index", "_repeats", "texts")
 
     def __init__(self, texts: tuple[str, ...]):
         self.texts = tuple(sys.intern(text) for text in texts)
-        self._index = _positions(tuple(sys.intern(_keyword(text)) for text in self.texts))
+        keywords = tuple(sys.intern(_keyword(text)) for text in self.texts)
+        self._index, self._repeats = _positions(keywords), _repeated(keywords)
 
     @classmethod
     def from_bytes(cls, block: bytes) -> Cards:
@@ -167,6 +178,13 @@ class Cards(Mapping[str, Any]):
     def same_keywords(self, other: Cards) -> bool:
         """Whether another header has the same keywords in the same order."""
         return self._index is other._index or self.keywords == other.keywords
+
+    def values_of(self, keyword: str) -> list[Any]:
+        """Values of all cards of a keyword, in order; mostly one."""
+        places = self._repeats.get(keyword.upper())
+        if places is None:
+            return [self[keyword]] if keyword in self else []
+        return [_value(self.texts[i]) for i in places]
 
     def text(self, keyword: str) -> str:
         """Card text of a keyword."""

@@ -15,7 +15,7 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
@@ -27,8 +27,9 @@ import numpy.typing as npt
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 
-from emdarks.errors import InputError, NoImageError
+from emdarks.errors import InputError
 from emdarks.fitsio.cards import Cards
+from emdarks.fitsio.nofits import refuse_other_formats
 from emdarks.fitsio.remote import (
     RangeFile,
     RemoteFile,
@@ -37,8 +38,9 @@ from emdarks.fitsio.remote import (
     look_up,
     read_whole,
 )
+from emdarks.fitsio.roles import Found, Roles, UnreadImage, frames_and_planes, roles_of
 
-__all__ = ["FileLayout", "PlaneLayout", "read_plane", "scan_file"]
+__all__ = ["FileLayout", "PlaneLayout", "read_plane", "scan_extensions", "scan_file"]
 
 _DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _GZIP = b"\x1f\x8b"
@@ -118,6 +120,9 @@ class PlaneLayout:
         Stored integer that means "no value".
     cards : Cards
         The header.
+    meaning : {"", "mask", "variance", "inverse variance"}
+        What the numbers are, where they are no flags, or no standard deviations: not 0 for a
+        masked pixel, or errors to be converted.
     """
 
     hdu: int
@@ -128,6 +133,7 @@ class PlaneLayout:
     bzero: float
     blank: int | None
     cards: Cards
+    meaning: str = ""
 
     @property
     def offset_of_integers(self) -> int:
@@ -169,6 +175,11 @@ class FileLayout:
         First and last-plus-one byte of each HDU's header.
     remote : RemoteFile or None
         Where the file is, if at a URL; ``path`` is then what can be shown of it.
+    unread : tuple of UnreadImage
+        Further images, which are not read.
+    extension : str
+        Which image of the file the frame is, where each is a frame (`scan_extensions`): its
+        EXTNAME or the number of its HDU. Empty where the file has one frame, or one cube.
     """
 
     path: str
@@ -182,6 +193,8 @@ class FileLayout:
     packed: bool
     blocks: tuple[tuple[int, int], ...]
     remote: RemoteFile | None = None
+    unread: tuple[UnreadImage, ...] = ()
+    extension: str = ""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -277,10 +290,22 @@ def _check_tiles(index: int, hdu: Any, stream: Any, path: str) -> None:
         )
 
 
+def _check_scaling(cards: Cards, index: int, path: str) -> None:
+    """Refuse a header that says two things of what the stored numbers are."""
+    for keyword in ("BITPIX", "BSCALE", "BZERO", "BLANK"):
+        values = cards.values_of(keyword)
+        if len(set(map(str, values))) > 1:
+            raise InputError(
+                f"{path}: {keyword} is {values[0]!r} and {values[1]!r} in the header of HDU "
+                f"{index}, which has it twice; remove one of them"
+            )
+
+
 def _plane(index: int, hdu: Any, stream: Any, path: str) -> PlaneLayout:
     if isinstance(hdu, fits.CompImageHDU):
         _check_tiles(index, hdu, stream, path)
     cards = _header_cards(hdu, stream)
+    _check_scaling(cards, index, path)
     blank = cards.get("BLANK")
     try:
         plane = PlaneLayout(
@@ -305,30 +330,17 @@ def _plane(index: int, hdu: Any, stream: Any, path: str) -> PlaneLayout:
     return plane
 
 
-def _is_image(hdu: Any) -> bool:
-    return bool(hdu.is_image) and hdu.header.get("NAXIS", 0) >= 2
+def _found(hdu: Any) -> Found:
+    """What tells the role of an HDU."""
+    header = hdu.header
+    shape = tuple(getattr(hdu, "shape", ())) if hdu.is_image else ()
+    uncertainty = str(header.get("UTYPE", "")).strip().upper()
+    return Found(hdu.name.upper(), int(hdu.ver), shape, uncertainty)
 
 
-def _pick_planes(hdus: fits.HDUList, path: str) -> tuple[int, int | None, int | None]:
-    """Indices of image, ERR and DQ: the image is HDU 1, or the primary where that has one."""
-    names = [hdu.name.upper() for hdu in hdus]
-    for name in ("ERR", "DQ"):
-        if names.count(name) > 1:
-            raise InputError(
-                f"{path}: has more than one HDU named {name}; remove one or leave the file out"
-            )
+def _check_anything(hdus: fits.HDUList, path: str) -> None:
     if len(hdus) == 1 and not hdus[0].fileinfo()["datSpan"]:
         raise InputError(f"{path}: has no image, nor anything else; {_AGAIN}")
-    image = 1 if len(hdus) > 1 and _is_image(hdus[1]) and names[1] not in ("ERR", "DQ") else 0
-    if not _is_image(hdus[image]) and ("ERR" in names or "DQ" in names):
-        raise InputError(
-            f"{path}: has ERR or DQ, but no image in its first or second HDU; put the image "
-            "there or leave the file out"
-        )
-    if not _is_image(hdus[image]):
-        raise NoImageError(f"{path}: has no image in its first or second HDU; is it a frame?")
-    err, dq = (names.index(name) if name in names else None for name in ("ERR", "DQ"))
-    return image, err, dq
 
 
 def _check_shapes(layout: FileLayout) -> None:
@@ -341,25 +353,30 @@ def _check_shapes(layout: FileLayout) -> None:
     # ERR has its layers before the axes of the image, or none.
     if layout.err is not None and layout.err.shape[-len(image) :] != image:
         raise InputError(
-            f"{layout.path}: ERR has shape {layout.err.shape}, the image {image}; mend the file "
-            "or leave it out"
+            f"{layout.path}: {_name(layout.err, 'ERR')} has shape {layout.err.shape}, the image "
+            f"{image}; mend the file or leave it out"
         )
     if layout.dq is not None:
+        name = _name(layout.dq, "DQ")
         if layout.dq.shape != image:
             raise InputError(
-                f"{layout.path}: DQ has shape {layout.dq.shape}, the image {image}; mend the file "
-                "or leave it out"
+                f"{layout.path}: {name} has shape {layout.dq.shape}, the image {image}; mend the "
+                "file or leave it out"
             )
         if np.dtype(layout.dq.dtype).kind == "f":
             raise InputError(
-                f"{layout.path}: DQ holds floating-point numbers, not bit flags; store integers "
-                "or leave the file out"
+                f"{layout.path}: {name} holds floating-point numbers, not bit flags; store "
+                "integers or leave the file out"
             )
         if layout.dq.bscale != 1.0 or layout.dq.bzero not in (0.0, layout.dq.offset_of_integers):
             raise InputError(
-                f"{layout.path}: DQ is scaled (BSCALE, BZERO), so it holds no bit flags; store "
+                f"{layout.path}: {name} is scaled (BSCALE, BZERO), so it holds no bit flags; store "
                 "integers or leave the file out"
             )
+
+
+def _name(plane: PlaneLayout, usual: str) -> str:
+    return str(plane.cards.get("EXTNAME", usual)).strip().upper()
 
 
 def _check_length(layout: FileLayout) -> None:
@@ -446,13 +463,49 @@ def scan_file(path: str | os.PathLike[str] | RemoteFile) -> FileLayout:
     InputError
         The file cannot be read, is no FITS file, or is no frame.
     """
+    (layout,) = _scan(path, _only_frame)
+    return layout
+
+
+def scan_extensions(path: str | os.PathLike[str] | RemoteFile) -> tuple[FileLayout, ...]:
+    """Read the headers of a file each of whose images is a frame (or a cube).
+
+    Parameters
+    ----------
+    path : str, path-like or RemoteFile
+        As for `scan_file`.
+
+    Returns
+    -------
+    tuple of FileLayout
+        One for each image, in the order of the file.
+
+    Raises
+    ------
+    InputError
+        As `scan_file`; or errors or flags belong to no single frame.
+    """
+    return _scan(path, frames_and_planes)
+
+
+def _only_frame(hdus: Sequence[Found], path: str) -> Iterator[tuple[str, Roles]]:
+    yield "", roles_of(hdus, path)
+
+
+def _scan(
+    path: str | os.PathLike[str] | RemoteFile,
+    choose: Callable[[Sequence[Found], str], Iterator[tuple[str, Roles]]],
+) -> tuple[FileLayout, ...]:
+    """Layouts of the frames that ``choose`` finds in a file."""
     file = found(path)
     name = file if isinstance(file, str) else file.name
     try:
-        with _opened(file) as (stream, status), _open(stream) as hdus:
-            _check_end(hdus, stream, name)
-            gzipped = isinstance(stream, _Gzipped)
-            layout = _layout(name, status, hdus, stream, gzipped)
+        with _opened(file) as (stream, status):
+            refuse_other_formats(stream, name)
+            with _open(stream) as hdus:
+                _check_end(hdus, stream, name)
+                _check_anything(hdus, name)
+                layouts = _layouts(name, status, hdus, stream, choose)
     except InputError:
         raise
     except OSError as error:
@@ -461,9 +514,10 @@ def scan_file(path: str | os.PathLike[str] | RemoteFile) -> FileLayout:
         raise InputError(
             f"{name}: cannot be read as FITS ({type(error).__name__}: {_reason(error)}); {_AGAIN}"
         ) from None
-    _check_shapes(layout)
-    _check_length(layout)
-    return layout
+    for layout in layouts:
+        _check_shapes(layout)
+        _check_length(layout)
+    return layouts
 
 
 def found(path: str | os.PathLike[str] | RemoteFile) -> str | RemoteFile:
@@ -482,12 +536,29 @@ def _reason(error: Exception) -> str:
     return re.split(r"\.? If this is really a FITS file", text)[0]
 
 
+def _layouts(
+    path: str,
+    status: os.stat_result | RemoteFile,
+    hdus: fits.HDUList,
+    stream: Any,
+    choose: Callable[[Sequence[Found], str], Iterator[tuple[str, Roles]]],
+) -> tuple[FileLayout, ...]:
+    chosen = list(choose([_found(hdu) for hdu in hdus], path))
+    # What belongs to one frame is none of the further HDUs of another.
+    read = {i for _, roles in chosen for i in (roles.image, roles.err, roles.dq) if i is not None}
+    others = tuple(i for i in range(1, len(hdus)) if i not in read)
+    return tuple(
+        replace(_layout(path, status, hdus, stream, roles), extension=label, others=others)
+        for label, roles in chosen
+    )
+
+
 def _layout(
     path: str,
     status: os.stat_result | RemoteFile,
     hdus: fits.HDUList,
     stream: Any,
-    gzipped: bool,
+    roles: Roles,
 ) -> FileLayout:
     remote = status if isinstance(status, RemoteFile) else None
     size, mtime_ns = (
@@ -495,9 +566,13 @@ def _layout(
         if isinstance(status, RemoteFile)
         else (status.st_size, status.st_mtime_ns)
     )
-    image, err, dq = _pick_planes(hdus, path)
+    image, err, dq = roles.image, roles.err, roles.dq
     chosen = {i for i in (image, err, dq) if i is not None}
-    planes = {i: _plane(i, hdus[i], stream, path) for i in chosen}
+    planes = {
+        i: replace(_plane(i, hdus[i], stream, path), meaning=roles.meanings.get(i, ""))
+        for i in chosen
+    }
+    packed = isinstance(stream, _Gzipped)
     return FileLayout(
         path=path,
         size=size,
@@ -506,10 +581,11 @@ def _layout(
         image=planes[image],
         err=None if err is None else planes[err],
         dq=None if dq is None else planes[dq],
-        others=tuple(i for i in range(1, len(hdus)) if i not in chosen),
-        packed=gzipped or any(isinstance(hdus[i], fits.CompImageHDU) for i in chosen),
+        others=(),
+        packed=packed or any(isinstance(hdus[i], fits.CompImageHDU) for i in chosen),
         blocks=tuple((info["hdrLoc"], info["datLoc"]) for info in (h.fileinfo() for h in hdus)),
         remote=remote,
+        unread=roles.unread,
     )
 
 

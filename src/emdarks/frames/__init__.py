@@ -15,7 +15,12 @@ from emdarks.frames.inputs import (
     frame_sources,
     frames_of,
 )
-from emdarks.frames.select import frames_where, select_frames, select_products
+from emdarks.frames.select import (
+    frames_where,
+    reads_extensions,
+    select_frames,
+    select_products,
+)
 from emdarks.frames.skipping import BadFrame
 
 __all__ = [
@@ -29,6 +34,7 @@ __all__ = [
     "frame_sources",
     "frames_of",
     "frames_where",
+    "reads_extensions",
     "select_frames",
     "select_products",
 ]

@@ -15,6 +15,7 @@ from emdarks.fitsio import FileLayout, Scanner, shown
 from emdarks.frames.display import Shown
 from emdarks.frames.image import Image
 from emdarks.frames.skipping import BadFrame
+from emdarks.frames.unread import UnreadImages
 
 __all__ = ["Dataset"]
 
@@ -31,6 +32,9 @@ class Dataset(Shown):
         as they are. A file that holds a cube of N frames counts as N frames.
     skip_bad_frames : bool
         Leave out files that cannot be read.
+    extensions : bool
+        Every image of a file is a frame (or a cube), as ``layout = "extensions"`` of a camera
+        file says; its header is that of the primary HDU and of its own.
 
     Attributes
     ----------
@@ -44,6 +48,11 @@ class Dataset(Shown):
     InputError
         There are no frames, or a file cannot be read (with ``skip_bad_frames``: none can);
         the message names it.
+
+    Warns
+    -----
+    EmdarksWarning
+        Files hold images that are not read: how many, and which.
 
     Notes
     -----
@@ -63,7 +72,13 @@ class Dataset(Shown):
     4
     """
 
-    def __init__(self, frames_or_filepaths: Iterable[Any], *, skip_bad_frames: bool = False):
+    def __init__(
+        self,
+        frames_or_filepaths: Iterable[Any],
+        *,
+        skip_bad_frames: bool = False,
+        extensions: bool = False,
+    ):
         if isinstance(frames_or_filepaths, (str, os.PathLike)):
             raise InputError(f"{frames_or_filepaths}: give a list of files, not one file name")
         if not isinstance(frames_or_filepaths, Iterable):
@@ -79,7 +94,7 @@ class Dataset(Shown):
         if any(names) and not all(names):
             raise InputError("a dataset is made of files or of frames, not of both; open the files")
         if names[0]:
-            self.frames, self.skipped = _opened(items, skip_bad_frames)
+            self.frames, self.skipped = _opened(items, skip_bad_frames, extensions)
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -203,27 +218,32 @@ class Dataset(Shown):
 
 
 def _opened(
-    paths: Sequence[str | os.PathLike[str]], skip: bool
+    paths: Sequence[str | os.PathLike[str]], skip: bool, extensions: bool
 ) -> tuple[list[Any], tuple[BadFrame, ...]]:
     frames: list[Any] = []
     skipped: list[BadFrame] = []
-    for path, layout in zip(paths, Scanner().scan_all(paths), strict=True):
-        if not isinstance(layout, InputError):
-            frames += frames_in(layout)
+    unread = UnreadImages(extensions)
+    for path, layouts in zip(paths, Scanner().scan_each(paths, extensions), strict=True):
+        if not isinstance(layouts, InputError):
+            frames += frames_in(layouts)
+            unread.note(layouts[0])
         elif skip:
-            skipped.append(BadFrame.of(shown(path), layout))
+            skipped.append(BadFrame.of(shown(path), layouts))
         else:
-            raise layout
+            raise layouts
     if not frames:
         raise InputError(f"no file can be read; the first: {skipped[0].path}: {skipped[0].reason}")
+    unread.tell(stacklevel=4)
     return frames, tuple(skipped)
 
 
-def frames_in(layout: FileLayout) -> list[Image]:
-    """Frames of a file, lazily: one, or the planes of a cube."""
-    if len(layout.image.shape) == 2:
-        return [Image.lazy(layout)]
-    return [Image.lazy(layout, frame) for frame in range(layout.n_frames)]
+def frames_in(layouts: Sequence[FileLayout]) -> list[Image]:
+    """Frames of a file, lazily: one, or the planes of a cube, for each image that is read."""
+    return [
+        Image.lazy(layout, frame)
+        for layout in layouts
+        for frame in ([None] if len(layout.image.shape) == 2 else range(layout.n_frames))
+    ]
 
 
 def _value(frame: Any, header: str, keyword: str) -> Any:

@@ -28,6 +28,7 @@ from emdarks.fitsio.layout import FileLayout, read_others, scan_file
 from emdarks.frames.display import Plotted
 from emdarks.frames.planes import flags_plane, number_plane
 from emdarks.frames.source import FileSource, read_array
+from emdarks.frames.unread import UnreadImages
 from emdarks.kernels.decode import unsigned
 
 __all__ = ["Image"]
@@ -99,8 +100,13 @@ class Image(Plotted):
     ):
         self._begin()
         if isinstance(data_or_filepath, (str, os.PathLike)):
-            self._attach(scan_file(data_or_filepath), None)
+            layout = scan_file(data_or_filepath)
+            self._attach(layout, None)
             self._load()
+            if any(image.like_frame for image in layout.unread):  # others are in `hdu_list`
+                unread = UnreadImages()
+                unread.note(layout)
+                unread.tell()
         else:
             if pri_hdr is None or ext_hdr is None:
                 raise InputError("an image made of pixels needs pri_hdr and ext_hdr")
@@ -308,6 +314,13 @@ class Image(Plotted):
         """Plane of the cube that the frame is, or None."""
         return self._frame
 
+    @property
+    def part(self) -> str:
+        """Which frame of its file it is, like ``[3]`` or ``[FRAME3]``; empty for the only one."""
+        extension = self._layout.extension if self._layout else ""
+        parts = (extension, "" if self._frame is None else str(self._frame))
+        return "".join(f"[{part}]" for part in parts if part)
+
     def save(
         self, filedir: str | os.PathLike[str] | None = None, filename: str | None = None
     ) -> None:
@@ -336,6 +349,10 @@ class Image(Plotted):
         in_place = layout is not None and _same_file(layout, target)
         if layout and in_place and self._frame is not None and layout.n_frames > 1:
             raise InputError(f"{target}: is the cube that holds this frame; give another name")
+        if layout and in_place and layout.extension:
+            raise InputError(
+                f"{target}: is the file that holds this frame and others; give another name"
+            )
         self.pri_hdr["FILENAME"] = ascii_text(name)
         write_whole(self.hdus(), target)
         self.filedir, self.filename = directory, name
@@ -345,10 +362,13 @@ class Image(Plotted):
 
     def hdus(self) -> list[Any]:
         """The image as HDUs, in the types and the order of the file."""
+        err_hdr = self.err_hdr.copy()
+        # Errors were read as standard deviations, whatever the file had.
+        err_hdr.remove("UTYPE", ignore_missing=True)
         return [
             PrimaryHDU(header=self.pri_hdr.copy()),
             image_hdu(_stored(self.data), self.ext_hdr),
-            image_hdu(_stored(self.err), self.err_hdr, "ERR"),
+            image_hdu(_stored(self.err), err_hdr, "ERR"),
             image_hdu(_stored_flags(self.dq), self.dq_hdr, "DQ"),
             *(_stored_hdu(hdu) for hdu in self.hdu_list if not _is_filler(hdu)),
         ]

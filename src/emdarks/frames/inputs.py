@@ -51,6 +51,8 @@ class Provenance:
         Stored DATASUM of the image, or empty.
     frame : int or None
         Plane of a cube.
+    hdu : int or None
+        Index of its HDU, where every image of the file is a frame.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Provenance:
     mtime_ns: int
     datasum: str
     frame: int | None
+    hdu: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +135,8 @@ def _integers(dq: Any, frame: Any) -> Any:
 
 def _name_of(frame: Any) -> str:
     path = getattr(frame, "filepath", None) or getattr(frame, "filename", None) or "a frame"
+    if isinstance(frame, Image):
+        return f"{os.fspath(path)}{frame.part}"
     index = getattr(frame, "frame", None)
     return os.fspath(path) if index is None else f"{path}[{index}]"
 
@@ -152,6 +157,7 @@ def _provenance(frame: Any, source: Source, headers: dict[str, Cards]) -> Proven
         mtime_ns=layout.mtime_ns if layout else 0,
         datasum=str(headers["ext"].get("DATASUM", "")),
         frame=getattr(frame, "frame", None),
+        hdu=layout.image.hdu if layout and layout.extension else None,
     )
 
 
@@ -203,6 +209,7 @@ def frame_inputs(dataset: Any, camera: Camera, kgain: float | None = None) -> li
 
 def _prepare(frame: Any, camera: Camera, kgain: float | None) -> FrameInput:
     source = _source_of(frame)
+    _check_extensions(frame, source, camera)
     headers = {name: _cards_of(frame, name) for name in HEADERS}
     record = camera.record(
         _name_of(frame),
@@ -213,6 +220,18 @@ def _prepare(frame: Any, camera: Camera, kgain: float | None) -> FrameInput:
     )
     provenance = _provenance(frame, source, headers)
     return FrameInput(record, levelled(source, record, camera), headers, provenance)
+
+
+def _check_extensions(frame: Any, source: Source, camera: Camera) -> None:
+    """Refuse one frame of a file all of whose images are frames of this camera."""
+    if camera.frames.layout != "extensions" or not isinstance(source, FileSource):
+        return
+    layout = source.layout
+    if not layout.extension and any(image.like_frame for image in layout.unread):
+        raise InputError(
+            f"{_name_of(frame)}: holds more frames, which were not read; open the files of camera "
+            f"{camera.name} with Dataset(..., extensions=True)"
+        )
 
 
 def frame_settings(frame: Any, camera: Camera) -> dict[str, Any]:

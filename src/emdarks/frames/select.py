@@ -16,12 +16,11 @@ from emdarks.fitsio import FileLayout, RemoteFile, Scanner, is_url, list_files, 
 from emdarks.frames.dataset import Dataset, frames_in
 from emdarks.frames.inputs import camera_named_in, frame_settings
 from emdarks.frames.skipping import BadFrame
+from emdarks.frames.unread import UnreadImages, kind_of_product
 
-__all__ = ["frames_where", "select_frames", "select_products"]
+__all__ = ["frames_where", "reads_extensions", "select_frames", "select_products"]
 
 _ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz")
-# What DATATYPE says in files that are no frames.
-_PRODUCTS = frozenset({"Dark", "DetectorNoiseMaps", "DetectorParams", "BadPixelMap", "Truth"})
 
 
 def select_frames(
@@ -30,6 +29,7 @@ def select_frames(
     where: Mapping[str, Any] | None = None,
     *,
     skip_bad_frames: bool = False,
+    extensions: bool | None = None,
 ) -> Dataset:
     """Open the frames that arguments name; reads headers only.
 
@@ -46,6 +46,8 @@ def select_frames(
         Only frames of these readout settings, as in `frames_where`.
     skip_bad_frames : bool
         Leave out files that cannot be read.
+    extensions : bool, optional
+        Every image of a file is a frame; by default where the camera has that layout.
 
     Returns
     -------
@@ -56,6 +58,11 @@ def select_frames(
     ------
     InputError
         An argument names nothing or a product, or a file cannot be read.
+
+    Warns
+    -----
+    EmdarksWarning
+        Files have no image, or images that are not read.
     """
     arguments = list(arguments)
     chosen_camera = None if camera is None else load_camera(camera)
@@ -65,10 +72,12 @@ def select_frames(
         key = os.path.realpath(path) if isinstance(path, Path) else path.url
         earlier, only_found = files.get(key, (path, True))
         files[key] = (path if only_found else earlier), in_folder and only_found
-    seen = _Seen(chosen_camera, skip_bad_frames)
-    layouts = Scanner().scan_all(path for path, _ in files.values())
-    for (path, in_folder), layout in zip(files.values(), layouts, strict=True):
-        seen.take(path, in_folder, layout)
+    if extensions is None:
+        extensions = reads_extensions(chosen_camera)
+    seen = _Seen(chosen_camera, skip_bad_frames, extensions)
+    scanned = Scanner().scan_each((path for path, _ in files.values()), extensions)
+    for (path, in_folder), layouts in zip(files.values(), scanned, strict=True):
+        seen.take(path, in_folder, layouts)
     frames, skipped, passed = seen.frames, seen.skipped, seen.passed
     if not frames:
         why = f"; {skipped[0].path}: {skipped[0].reason}" if skipped else ""
@@ -82,6 +91,7 @@ def select_frames(
             EmdarksWarning,
             stacklevel=2,
         )
+    seen.unread.tell()
     dataset = Dataset(frames)
     dataset.skipped = tuple(skipped)
     return (
@@ -89,34 +99,48 @@ def select_frames(
     )
 
 
+def reads_extensions(camera: str | Camera | None) -> bool:
+    """Whether every image of a file is a frame of this camera."""
+    return camera is not None and load_camera(camera).frames.layout == "extensions"
+
+
 class _Seen:
     """What becomes of the files that arguments name."""
 
-    def __init__(self, camera: Camera | None, skip: bool):
+    def __init__(self, camera: Camera | None, skip: bool, extensions: bool):
         self.frames: list[Any] = []
         self.skipped: list[BadFrame] = []
         self.passed: list[str] = []
         self.others: list[str] = []
+        self.unread = UnreadImages(extensions)
         self._camera = camera
         self._skip = skip
 
     def take(
-        self, path: Path | RemoteFile, in_folder: bool, layout: FileLayout | InputError
+        self,
+        path: Path | RemoteFile,
+        in_folder: bool,
+        layouts: tuple[FileLayout, ...] | InputError,
     ) -> None:
-        """Sort one file: a frame, none, or a bad one."""
+        """Sort one file: frames, none, or a bad one."""
         name = str(path) if isinstance(path, Path) else path.name
-        if not isinstance(layout, InputError) and not in_folder and _kind(layout):
-            layout = InputError(
-                f"{name}: is no frame but a product ({_kind(layout)}); leave it out"
-            )
-        if isinstance(layout, InputError):
-            self._refuse(name, in_folder, layout)
+        if not isinstance(layouts, InputError) and not in_folder:
+            kind = kind_of_product(layouts[0])
+            if kind:
+                layouts = InputError(f"{name}: is no frame but a product ({kind}); leave it out")
+        if isinstance(layouts, InputError):
+            self._refuse(name, in_folder, layouts)
             return
-        why_not = _why_not_wanted(layout, self._camera) if in_folder else None
-        if why_not is None:
-            self.frames += frames_in(layout)
-        elif why_not:
-            self.others.append(why_not)
+        wanted = []
+        for layout in layouts:
+            why_not = _why_not_wanted(layout, self._camera) if in_folder else None
+            if why_not is None:
+                wanted.append(layout)
+            elif why_not:
+                self.others.append(why_not)
+        self.frames += frames_in(wanted)
+        if wanted:
+            self.unread.note(wanted[0])
 
     def _refuse(self, name: str, in_folder: bool, error: InputError) -> None:
         if in_folder and isinstance(error, NoImageError):
@@ -259,7 +283,7 @@ def _why_not_wanted(layout: FileLayout, camera: Camera | None) -> str | None:
 
     The card that says that it is no dark, or empty for a product.
     """
-    if _kind(layout):
+    if kind_of_product(layout):
         return ""
     headers = layout.image.cards, layout.primary
     return (None if camera is None else camera.why_no_dark(headers)) or None
@@ -272,12 +296,6 @@ def _left_out(reasons: list[str]) -> str:
     verb = "file is no dark and was" if len(reasons) == 1 else "files are no darks and were"
     kinds = ", ".join(dict.fromkeys(reasons))
     return f"; {len(reasons)} {verb} left out ({kinds}); name them one by one or by a pattern"
-
-
-def _kind(layout: FileLayout) -> str:
-    """What DATATYPE says where it says that the file is a product."""
-    kinds = (layout.image.cards.get("DATATYPE"), layout.primary.get("DATATYPE"))
-    return next((str(kind) for kind in kinds if str(kind) in _PRODUCTS), "")
 
 
 def _expand(

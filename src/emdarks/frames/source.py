@@ -28,6 +28,7 @@ import numpy.typing as npt
 from emdarks.errors import InputError, UnreadableFrameError
 from emdarks.fitsio.layout import FileLayout, PlaneLayout, open_whole, read_plane
 from emdarks.fitsio.remote import read_ranges
+from emdarks.flags import DQ
 from emdarks.kernels.decode import to_native, unsigned
 from emdarks.kernels.stream import IN_MEMORY
 
@@ -269,6 +270,7 @@ class _Stored:
     blank: int | None
     is_flags: bool
     integers: int
+    meaning: str
 
     @classmethod
     def of(cls, plane: PlaneLayout, frame: int, pixels: int, is_flags: bool) -> _Stored:
@@ -281,6 +283,7 @@ class _Stored:
             blank=plane.blank,
             is_flags=is_flags,
             integers=plane.offset_of_integers,
+            meaning=plane.meaning,
         )
 
     @property
@@ -297,6 +300,8 @@ class _Stored:
     @property
     def is_plain(self) -> bool:
         """Whether stored numbers are the physical ones but for the order of bytes, and a flip."""
+        if self.meaning:
+            return False
         if self.is_flags or self.flip:
             return True
         whole = self.dtype.kind == "f" or self.blank is None
@@ -315,7 +320,14 @@ class _Stored:
         return self.physical(words)
 
     def physical(self, words: Array) -> Array:
-        """Physical numbers from native words: unscaled ones as they are, others as float64."""
+        """Physical numbers from native words: unscaled ones as they are, others as float64.
+
+        Masks become flags, variances become standard deviations.
+        """
+        if self.meaning == "mask":
+            return np.asarray(words != 0).astype(words.dtype) * words.dtype.type(DQ.BAD_UNSPECIFIED)
+        if self.meaning:
+            return _deviations(replace(self, meaning="").physical(words), self.meaning)
         if self.is_flags or self.flip:
             return words
         native = words.view(self.dtype.newbyteorder("="))
@@ -328,6 +340,18 @@ class _Stored:
         if self.blank is not None and native.dtype.kind != "f":
             values[native == self.blank] = np.nan
         return values
+
+
+def _deviations(values: Array, meaning: str) -> Array:
+    """Standard deviations from variances or their inverses.
+
+    A negative variance, and an infinite one, are no error: the pixel counts as masked.
+    """
+    with np.errstate(all="ignore"):
+        variances: Array = values.astype(np.float64)
+        if meaning == "inverse variance":
+            variances = 1.0 / variances
+        return np.asarray(np.sqrt(variances))
 
 
 class PlainReader:
@@ -621,7 +645,9 @@ class FileSource:
         layout = self.layout
         etag = layout.remote.etag if layout.remote else ""
         version = layout.size, layout.mtime_ns, etag
-        return layout.absolute, *version, self.frame, self.data_plane
+        # Where a file holds several images, which is which depends on the camera.
+        planes = tuple(plane and plane.hdu for plane in (layout.image, layout.err, layout.dq))
+        return layout.absolute, *version, planes, self.frame, self.data_plane
 
     def for_sending(self) -> FileSource:
         """The same frame by its absolute path; a block's headers would be megabytes."""

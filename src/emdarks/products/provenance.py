@@ -79,11 +79,14 @@ def _time(mtime_ns: int) -> str:
 def inputs_hdu(inputs: Iterable[FrameInput], stacks: Sequence[int]) -> Any:
     """Table ``INPUTS``: every frame's file, size, time, stored DATASUM, and stack."""
     rows = [item.provenance for item in inputs]
+    extensions = [-1 if row.hdu is None else row.hdu for row in rows]
+    several = {"HDU": (extensions, "")} if max(extensions, default=-1) >= 0 else {}
     return table_hdu(
         "INPUTS",
         {
             "FILENAME": ([row.name for row in rows], ""),
             "FRAME": ([-1 if row.frame is None else row.frame for row in rows], ""),
+            **several,
             "STACK": (list(stacks), ""),
             "SIZE": ([row.size for row in rows], "byte"),
             "MTIME": ([_time(row.mtime_ns) for row in rows], ""),
