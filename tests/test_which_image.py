@@ -609,3 +609,16 @@ def test_a_simulated_camera_of_that_layout_is_read_back(tmp_path: Path) -> None:
     frames = select_frames([folder], camera)
     assert len(frames) == 6 * 7
     assert len({frame.filename for frame in frames}) == 6 * 2
+
+
+def test_the_subtracted_bias_of_a_level_2a_frame_needs_no_word(tmp_path: Path) -> None:
+    planes = [
+        fits.ImageHDU(np.ones((5, 7))),
+        fits.ImageHDU(np.ones((1, 5, 7)), name="ERR"),
+        fits.ImageHDU(np.zeros((5, 7), "u2"), name="DQ"),
+        fits.ImageHDU(np.ones(5 * 7).reshape(5, 7), name="BIAS"),
+    ]
+    fits.HDUList([fits.PrimaryHDU(), *planes]).writeto(tmp_path / "f.fits")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(Dataset([tmp_path / "f.fits"])) == 1

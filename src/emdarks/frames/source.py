@@ -325,7 +325,8 @@ class _Stored:
         Masks become flags, variances become standard deviations.
         """
         if self.meaning == "mask":
-            return np.asarray(words != 0).astype(words.dtype) * words.dtype.type(DQ.BAD_UNSPECIFIED)
+            flags: Array = (words != 0).astype(words.dtype)
+            return flags * words.dtype.type(DQ.BAD_UNSPECIFIED)
         if self.meaning:
             return _deviations(replace(self, meaning="").physical(words), self.meaning)
         if self.is_flags or self.flip:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 
 from emdarks.errors import EmdarksWarning
-from emdarks.fitsio import FileLayout
+from emdarks.fitsio import FileLayout, UnreadImage
 
 __all__ = ["NO_FRAMES", "UnreadImages", "kind_of_product"]
 
@@ -40,9 +40,10 @@ class UnreadImages:
 
     def note(self, layout: FileLayout) -> None:
         """Remember what a file holds beside its frame; the planes of products are known."""
-        if layout.unread and not kind_of_product(layout):
+        images = [image for image in layout.unread if not _is_documented(layout, image)]
+        if images and not kind_of_product(layout):
             self._files.append(layout)
-            self._images += len(layout.unread)
+            self._images += len(images)
 
     def tell(self, stacklevel: int = 3) -> None:
         """Warn where there is anything that is not read: how much, where first, what to do."""
@@ -61,6 +62,11 @@ class UnreadImages:
             EmdarksWarning,
             stacklevel=stacklevel,
         )
+
+
+def _is_documented(layout: FileLayout, image: UnreadImage) -> bool:
+    """Whether it is the BIAS of a level 2a frame: what was subtracted from each row."""
+    return image.name == "BIAS" and layout.err is not None and layout.dq is not None
 
 
 def _place(layout: FileLayout) -> str:
