@@ -603,8 +603,8 @@ class FileSource:
     def identity(self) -> tuple[Any, ...]:
         """The file as it was found, and which of its frames and planes this is."""
         layout = self.layout
-        etag = layout.remote.etag if layout.remote else ""
-        version = layout.size, layout.mtime_ns, etag
+        other = layout.remote.version if layout.remote else ""
+        version = layout.size, layout.mtime_ns, other
         return layout.absolute, *version, layout.image.hdu, self.frame, self.data_plane
 
     def for_sending(self) -> FileSource:
