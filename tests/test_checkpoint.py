@@ -20,7 +20,15 @@ from campaigns import COLS, REGIONS, ROWS, Campaign, params, quirky_campaign
 from emdarks.darks import build_trad_dark, calibrate_darks_lsq, mean_combine
 from emdarks.data import Dataset
 from emdarks.errors import EmdarksWarning, InputError
-from emdarks.execution import Checkpoint, Sample, StackJob, Threads, blocks, checkpoint, sums_version
+from emdarks.execution import (
+    Checkpoint,
+    Sample,
+    StackJob,
+    Threads,
+    blocks,
+    checkpoint,
+    sums_version,
+)
 from emdarks.execution.blocks import FigureArea
 from emdarks.fitsio import PART, scan_file
 from emdarks.frames.source import FileSource

@@ -34,6 +34,7 @@ from emdarks.stacks import (
     check_frames,
     check_shape,
     common_slope,
+    drop_lost,
     figure_area,
     group_stacks,
     jobs_of,
@@ -221,7 +222,12 @@ def check_darks(
         skip_share=skip_share,
     )
     telemetry = job.telemetry(detector_params)
-    job, planned, halves = stream(job, lambda job: _plan(job, kgain, telemetry), _accumulate)
+    job, planned, halves = stream(
+        job,
+        lambda job: _plan(job, kgain, telemetry),
+        _accumulate,
+        lambda halves: [drop_lost(*half) for half in halves],
+    )
     job.skipping.tell(job.frames)
     stacks = planned.stacks
     frame = FramePixels.of(job, stacks[0].frames[0].record.shape, telemetry)

@@ -39,7 +39,7 @@ from emdarks.execution.blocks import (
     StackSums,
     in_blocks,
 )
-from emdarks.execution.executor import Executor
+from emdarks.execution.executor import Count, Executor
 from emdarks.execution.sums_version import sums_version
 from emdarks.execution.threads import Threads
 from emdarks.fitsio import PART, whole_file
@@ -102,9 +102,10 @@ class Checkpoint(Executor):
         jobs: Sequence[StackJob],
         into: Sequence[Moments] | None = None,
         blocks: Blocks | None = None,
+        count: Count | None = None,
     ) -> Iterator[StackSums]:
         """See `Executor`; ``blocks`` is not used."""
-        return self._executor.stacks(jobs, into, self._blocks)
+        return self._executor.stacks(jobs, into, self._blocks, count)
 
     def release(self, moments: Moments) -> None:
         """See `Executor`."""

@@ -175,10 +175,11 @@ class Threads(Executor):
         jobs: Sequence[StackJob],
         into: Sequence[Moments] | None = None,
         blocks: Blocks | None = None,
+        count: Count | None = None,
     ) -> Iterator[StackSums]:
         """See `Executor`."""
         blocks = blocks or Blocks()
-        count = Count(self.progress, jobs)
+        count = Count.of(count, self.progress, jobs)
         for index, job in enumerate(jobs):
             cut = blocks.cut(job)
             room = [] if into is None else [into[index]]
