@@ -118,3 +118,15 @@ def test_a_stack_without_a_good_pixel_is_named(truth: Any) -> None:
     assert len(report.stacks) == len(STACKS) - 1
     assert all(np.isfinite(stack.sigmas) for stack in report.stacks)
     assert any("disagrees with the others" in text for text in report.words)
+
+
+@pytest.mark.parametrize("flagged", ["all frames", "the odd ones"])
+def test_no_pixel_to_compare_is_one_error(truth: Any, flagged: str) -> None:
+    dataset = campaign(truth, 4)
+    for number, frame in enumerate(dataset):
+        if flagged == "all frames" or number % 2:
+            dq = frame.dq.copy()
+            dq[truth.imaging_area] |= np.uint16(1)
+            frame.dq = dq
+    with pytest.raises(InputError, match="no pixel of the imaging area can be fitted in both"):
+        check_darks(dataset)

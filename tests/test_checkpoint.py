@@ -20,7 +20,15 @@ from campaigns import COLS, REGIONS, ROWS, Campaign, params, quirky_campaign
 from emdarks.darks import build_trad_dark, calibrate_darks_lsq, mean_combine
 from emdarks.data import Dataset
 from emdarks.errors import EmdarksWarning, InputError
-from emdarks.execution import Checkpoint, Sample, StackJob, Threads, blocks
+from emdarks.execution import (
+    Checkpoint,
+    Sample,
+    StackJob,
+    Threads,
+    blocks,
+    checkpoint,
+    sums_version,
+)
 from emdarks.execution.blocks import FigureArea
 from emdarks.fitsio import PART, scan_file
 from emdarks.frames.source import FileSource
@@ -299,6 +307,45 @@ def _damage(victim: Path, other: Path, damage: str) -> None:
         arrays["spec"] = np.frombuffer(json.dumps(spec).encode(), np.uint8)
         with victim.open("wb") as file:
             np.savez(file, **arrays)
+
+
+def test_sums_that_other_code_has_made_are_not_taken(
+    campaign: Campaign, tmp_path: Path, opened: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key follows the code that makes the sums; old blocks are told of once."""
+    folder = tmp_path / "kept"
+    expected = maps(campaign.files(), Checkpoint(None, folder))
+    old = stored(folder)
+    opened.clear()
+    monkeypatch.setattr(checkpoint, "sums_version", lambda: "other")
+    with pytest.warns(EmdarksWarning) as caught:
+        found = calibrate_darks_lsq(
+            campaign.files(), params(), True, REGIONS, executor=Checkpoint(None, folder)
+        )
+    told = [str(w.message) for w in caught if "another version" in str(w.message)]
+    assert told == [
+        f"{folder}: holds {len(old)} blocks that another version of emdarks has made; they are "
+        "not used, and can be removed"
+    ]
+    assert_same_product(found, expected)
+    assert opened == dict.fromkeys(names(campaign.paths), 1)
+    assert len(stored(folder)) == 2 * len(old)
+
+
+def test_the_version_of_the_sums_is_that_of_their_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = sums_version.sums_version()
+    original = sums_version.inspect.getsource
+    for changed in sums_version.MADE_BY:
+        sums_version.sums_version.cache_clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                sums_version.inspect,
+                "getsource",
+                lambda module, name=changed: original(module) + "#" * (module.__name__ == name),
+            )
+            assert sums_version.sums_version() != usual, changed
+    sums_version.sums_version.cache_clear()
+    assert sums_version.sums_version() == usual
 
 
 def test_a_block_without_its_frames_is_of_no_use(campaign: Campaign, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from emdarks.stacks import (
     check_frames,
     check_shape,
     common_slope,
+    drop_lost,
     figure_area,
     group_stacks,
     jobs_of,
@@ -221,7 +222,12 @@ def check_darks(
         skip_share=skip_share,
     )
     telemetry = job.telemetry(detector_params)
-    job, planned, halves = stream(job, lambda job: _plan(job, kgain, telemetry), _accumulate)
+    job, planned, halves = stream(
+        job,
+        lambda job: _plan(job, kgain, telemetry),
+        _accumulate,
+        lambda halves: [drop_lost(*half) for half in halves],
+    )
     job.skipping.tell(job.frames)
     stacks = planned.stacks
     frame = FramePixels.of(job, stacks[0].frames[0].record.shape, telemetry)
@@ -234,11 +240,13 @@ def check_darks(
     both = [one + other for one, other in zip(*figures, strict=True)]
     warn_ceiling(stacks, both, [kgain or stack.k_gain for stack in stacks])
     pixels = np.flatnonzero(frame.imaging & frame.signal & fits[0].fitted & fits[1].fitted)
+    _check_pixels(pixels)
     pulls = _pulls(fits[0], fits[1], pixels)
 
     stores[0].merge(stores[1], job.executor)
     fit, noise = fit_pooled(stores[0], stacks, True, frame.imaging, frame.skip, job.executor)
     pixels = pixels[fit.fitted[pixels]]
+    _check_pixels(pixels)
     seen = [i for i in range(len(stacks)) if (stores[0].n[i, pixels] > 0).any()]
     means = _image_means(fit, noise, stores[0], stacks, pixels, seen)
     shown = [stacks[i] for i in seen]
@@ -296,6 +304,16 @@ def _accumulate(planned: _Plan, executor: Executor) -> list[tuple[StackStore, li
     ]
 
 
+def _check_pixels(pixels: Array) -> None:
+    """Refuse frames that leave nothing to compare."""
+    if not pixels.size:
+        raise InputError(
+            "no pixel of the imaging area can be fitted in both halves of the frames: it needs a "
+            "good sample in four stacks of each; look at the flags (emdarks inspect), or choose "
+            "which of them mark a sample as bad (mask_bits, --mask-bits)"
+        )
+
+
 def _half(job: StackJob, parity: int) -> StackJob:
     return replace(job, samples=job.samples[parity::2])
 
@@ -332,7 +350,7 @@ def _image_means(
 ) -> _Means:
     gain, gain_time = design(stacks)
     X = np.column_stack([np.ones_like(gain), gain, gain_time])
-    assert noise.imaging is not None
+    assert noise.imaging is not None  # it is where a pixel was fitted
     rows = []
     for i in seen:
         n = store.n[i, pixels].astype(np.float64)

@@ -6,6 +6,8 @@ promises, so that callers may catch either.
 
 from __future__ import annotations
 
+import re
+
 __all__ = [
     "CalDarksLSQException",
     "ClusterError",
@@ -17,11 +19,55 @@ __all__ = [
     "MissingKeywordError",
     "NoImageError",
     "UnreadableFrameError",
+    "without_secrets",
 ]
+
+# A path object turns two slashes into one.
+_URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]+:)(//?)([^\s'\"<>]+)")
+_HOST = re.compile(r"[^:\[\]]*(:\d*)?|\[[^\]]*\](:\d*)?")
+
+
+def without_secrets(text: str) -> str:
+    """Text whose URLs have lost what may be secret.
+
+    That is a user's name and password, and the query of a signed URL; a question mark in the
+    URL of a store may be part of a pattern.
+    """
+    return _URL.sub(_without_secrets, text) if ":/" in text else text
+
+
+def _without_secrets(found: re.Match[str]) -> str:
+    scheme, slashes, rest = found.groups()
+    host, slash, path = rest.partition("/")
+    if len(slashes) == 1 and ":" not in host.partition("@")[0]:
+        return found[0]  # a file of this machine after a word and a colon
+    if "@" in host:
+        rest = host.rpartition("@")[2] + slash + path
+    elif not _HOST.fullmatch(host.partition("?")[0]):  # what looks like a port is a password
+        rest = rest.rpartition("@")[2]
+    web = scheme.lower() in ("http:", "https:")
+    shown, mark, query = rest.partition("?")
+    if web:
+        shown = shown.partition("#")[0]
+    if mark and not web and "=" not in query:
+        shown = rest
+    # Marks of the sentence around the URL stay.
+    end = re.search(r"[:;,.)\]]*$", rest)
+    return scheme + slashes + shown + ("" if shown == rest or end is None else end[0])
+
+
+def _plain(args: tuple[object, ...]) -> tuple[object, ...]:
+    return tuple(without_secrets(arg) if isinstance(arg, str) else arg for arg in args)
 
 
 class EmdarksError(Exception):
-    """Base of every error that emdarks raises on purpose: the input is at fault."""
+    """Base of every error that emdarks raises on purpose: the input is at fault.
+
+    Whatever a message is made of, no secret of a URL is shown.
+    """
+
+    def __init__(self, *args: object):
+        super().__init__(*_plain(args))
 
 
 class InputError(EmdarksError, ValueError):
@@ -77,3 +123,6 @@ class CalDarksLSQException(EmdarksError):  # noqa: N818  the documented name
 
 class EmdarksWarning(UserWarning):
     """Something a user can act on; the product is still what it says it is."""
+
+    def __init__(self, *args: object):
+        super().__init__(*_plain(args))

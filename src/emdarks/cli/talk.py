@@ -31,7 +31,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from emdarks.errors import EmdarksError, EmdarksWarning, InputError
+from emdarks.errors import EmdarksError, EmdarksWarning, InputError, without_secrets
 
 if TYPE_CHECKING:  # what is heavy is imported when a command runs
     from emdarks.execution import Executor
@@ -72,10 +72,11 @@ def one_line(text: object) -> str:
     r"""Text that does nothing to a terminal and stays on its line.
 
     Names of files and cameras may hold any character: what is not printable becomes an
-    escape, like \x1b.
+    escape, like \x1b. What is secret in a URL is not shown.
     """
     return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text)
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii")
+        for c in without_secrets(str(text))
     )
 
 
@@ -460,13 +461,13 @@ def spare_files(target: Target, files: Iterable[str | Path | None]) -> None:
     InputError
         The output is one of them, by whatever way it is named.
     """
-    from emdarks.fitsio import is_url, local_path
+    from emdarks.fitsio import is_url, local_path, shown
 
     named = str(target)
     for file in files:
         name = "" if file is None else local_path(str(file)) or str(file)
         if is_url(named) or is_url(name):
-            taken = named == name
+            taken = shown(named) == shown(name)
         else:
             path, other = Path(named), Path(name)
             taken = path.exists() and bool(name) and other.exists() and path.samefile(other)
@@ -482,12 +483,12 @@ def spare_inputs(target: Target, frames: Iterable[Any]) -> None:
     InputError
         The file is one of the frames, by whatever way it is named.
     """
-    from emdarks.fitsio import is_url
+    from emdarks.fitsio import is_url, shown
 
     named = str(target)
     files = [str(frame.filepath) for frame in frames if frame.filename]
     if is_url(named):
-        taken = named in files
+        taken = shown(named) in map(shown, files)
     else:
         path = Path(named)
         taken = path.exists() and any(not is_url(f) and path.samefile(f) for f in files)

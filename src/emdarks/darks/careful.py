@@ -9,7 +9,8 @@ from typing import Protocol, TypeVar
 from emdarks.darks.options import Setting
 from emdarks.errors import EmdarksWarning
 from emdarks.execution import Executor, Sample, StackJob
-from emdarks.execution.careful import Careful, StackLostError
+from emdarks.execution.careful import Careful, Known, key_of
+from emdarks.execution.executor import Count
 
 __all__ = ["stream"]
 
@@ -26,13 +27,16 @@ R = TypeVar("R")
 
 
 def stream(
-    job: Setting, plan: Callable[[Setting], P], accumulate: Callable[[P, Executor], R]
+    job: Setting,
+    plan: Callable[[Setting], P],
+    accumulate: Callable[[P, Executor], R],
+    without_lost: Callable[[R], R] | None = None,
 ) -> tuple[Setting, P, R]:
     """Stream what a plan says.
 
     Where frames turn out bad, they are left out (or refused, as ``job.skipping`` says), and
-    the plan is made again without them. Sums that this changes are made again, too: the
-    result is that of a campaign without these frames.
+    the plan is made again without them. Sums that this changes are made again, too, and no
+    others: the result is that of a campaign without these frames.
 
     Parameters
     ----------
@@ -42,6 +46,9 @@ def stream(
         From the frames to a plan with its ``jobs``.
     accumulate : callable
         From a plan and an executor to sums.
+    without_lost : callable, optional
+        From sums to those without the stacks of which no frame is left; for plans of several
+        stacks.
 
     Returns
     -------
@@ -51,18 +58,23 @@ def stream(
         Of these frames.
     """
     planned = plan(job)
+    count, known = Count(None, 0, several=True), Known()
     while True:
-        careful = Careful(job.executor, job.inputs, job.skipping)
-        try:
-            sums = accumulate(planned, careful)
-        except StackLostError:
-            job, planned = _again(job, plan, careful)
-            continue
+        careful = Careful(job.executor, job.inputs, job.skipping, planned.jobs, count, known)
+        sums = accumulate(planned, careful)
         if not careful.bad:
-            return job, planned, sums
+            break
         job, planned = _again(job, plan, careful)
-        if _same(careful.sampled, [each.samples for each in planned.jobs]):
-            return job, planned, sums
+        left = [samples for samples in careful.sampled if samples]
+        if _same(left, [each.samples for each in planned.jobs]):
+            if without_lost is not None:
+                sums = without_lost(sums)
+            break
+        # Screening changes sums in place, so they serve only once.
+        screened = any(each.kept for each in planned.jobs)
+        known = Known() if screened else careful.found
+    count.end()
+    return job, planned, sums
 
 
 def _again(job: Setting, plan: Callable[[Setting], P], careful: Careful) -> tuple[Setting, P]:
@@ -74,7 +86,4 @@ def _again(job: Setting, plan: Callable[[Setting], P], careful: Careful) -> tupl
 
 
 def _same(done: Sequence[Sequence[Sample]], planned: Sequence[Sequence[Sample]]) -> bool:
-    def plain(stacks: Sequence[Sequence[Sample]]) -> list[list[tuple[int, float]]]:
-        return [[(id(sample.source), sample.scale) for sample in stack] for stack in stacks]
-
-    return plain(done) == plain(planned)
+    return [key_of(stack) for stack in done] == [key_of(stack) for stack in planned]

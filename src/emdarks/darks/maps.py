@@ -42,6 +42,7 @@ from emdarks.stacks import (
     bias_history,
     check_frames,
     check_shape,
+    drop_lost,
     figure_area,
     group_stacks,
     jobs_of,
@@ -182,7 +183,10 @@ def calibrate_darks_lsq(
         return _Plan.of(job, stacks, kgain, telemetry, screen)
 
     job, planned, (store, sums) = stream(
-        job, plan, lambda made, executor: accumulate_stacks(made.jobs, executor, made.screenings)
+        job,
+        plan,
+        lambda made, executor: accumulate_stacks(made.jobs, executor, made.screenings),
+        lambda found: drop_lost(*found),
     )
     stacks = planned.stacks
     steps = [kgain or stack.k_gain for stack in stacks]

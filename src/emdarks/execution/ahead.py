@@ -41,6 +41,11 @@ class ReadAhead:
         elif threads > 1 and any(sample.source.held_bytes for sample in samples):
             self._pool = ThreadPoolExecutor(threads)
 
+    @property
+    def opens_ahead(self) -> bool:
+        """Whether the next batch is opened while one is added."""
+        return self._pool is not None
+
     @contextmanager
     def opened(self, number: int) -> Iterator[list[Reader]]:
         """Readers of a batch; those of the next are opened meanwhile."""

@@ -244,12 +244,15 @@ class StackSums:
         Bytes of pixels.
     warnings : tuple of str
         What a user should hear of.
+    lost : bool
+        No frame was left: the moments mean nothing.
     """
 
     moments: Moments
     figures: tuple[FrameFigures, ...]
     bytes_read: int
     warnings: tuple[str, ...] = ()
+    lost: bool = False
 
 
 def in_blocks(frames: Sequence[int]) -> list[Sequence[int]]:

@@ -13,19 +13,24 @@ from typing import Any, TypeVar
 
 from emdarks.errors import InputError, UnreadableFrameError
 from emdarks.execution.blocks import Blocks, FrameFigures, Sample, StackJob, StackSums
-from emdarks.execution.executor import Executor
+from emdarks.execution.executor import Count, Executor, frames_of
 from emdarks.frames import FrameInput
 from emdarks.frames.skipping import BadFrame, Skipping
 from emdarks.kernels.moments import Moments
 
-__all__ = ["Careful", "StackLostError"]
+__all__ = ["Careful", "Known", "key_of"]
 
 A = TypeVar("A")
 B = TypeVar("B")
 
 
-class StackLostError(Exception):
-    """Every frame of a stack is bad: the campaign is another one without it."""
+#: Samples of a stack, and their sums.
+Known = dict[tuple[tuple[int, float], ...], StackSums]
+
+
+def key_of(samples: Sequence[Sample]) -> tuple[tuple[int, float], ...]:
+    """What tells the samples of a stack from others in this process."""
+    return tuple((id(sample.source), sample.scale) for sample in samples)
 
 
 class Careful(Executor):
@@ -39,18 +44,39 @@ class Careful(Executor):
         All frames.
     skipping : Skipping
         Whether bad frames are left out.
+    jobs : sequence of StackJob
+        All stacks that will be asked for, in one call or several.
+    count : Count
+        Counts frames over all calls.
+    known : dict, optional
+        Sums from an earlier attempt: these stacks are not read again.
 
     Attributes
     ----------
     bad : list of FrameInput
         Those found by their pixels.
     sampled : list of tuple
-        For each stack that was summed the samples that it really has.
+        For each stack that was summed the samples that it really has; none of a lost one.
+    found : dict
+        The sums themselves.
     """
 
-    def __init__(self, executor: Executor, inputs: Sequence[FrameInput], skipping: Skipping):
+    def __init__(
+        self,
+        executor: Executor,
+        inputs: Sequence[FrameInput],
+        skipping: Skipping,
+        jobs: Sequence[StackJob],
+        count: Count,
+        known: Known | None = None,
+    ):
         self.bad: list[FrameInput] = []
         self.sampled: list[tuple[Sample, ...]] = []
+        self.found: Known = {}
+        self._known = known or {}
+        self._count = count
+        self._coming = self._unread(jobs)
+        count.expect(self._coming)
         self._executor = executor
         self._skipping = skipping
         self._frames = len(inputs) + len(skipping.bad)
@@ -70,25 +96,59 @@ class Careful(Executor):
         jobs: Sequence[StackJob],
         into: Sequence[Moments] | None = None,
         blocks: Blocks | None = None,
+        count: Count | None = None,
     ) -> Iterator[StackSums]:
-        """See `Executor`; without the bad frames of the stacks.
+        """See `Executor`; without the bad frames of the stacks. ``count`` is not used.
 
         All stacks go to the executor at once. Where a file cannot be read, its frames are
         taken out and the stacks that were not finished are begun again; where the pixels of
-        a finished stack say that frames are bad, that stack alone is.
+        a finished stack say that frames are bad, that stack alone is. A stack of which no frame
+        is left is lost, which the others need not know.
         """
         left, done = list(jobs), 0
+        self._coming -= self._unread(left)
         while done < len(left):
             rooms = None if into is None else into[done:]
             try:
-                for sums in self._executor.stacks(left[done:], rooms, blocks):
+                for sums in self._in_order(left[done:], rooms, blocks):
                     room = None if into is None else into[done]
                     yield self._settled(left, done, sums, room, blocks)
                     done += 1
             except UnreadableFrameError as error:
                 left[done:] = self._readable(left[done:], error)
+                self._count.expect(self._coming + self._unread(left[done:]))
                 if into is not None:
                     _wipe(into[done])
+
+    def _unread(self, jobs: Sequence[StackJob]) -> int:
+        """Frames that have to be read."""
+        return frames_of(job for job in jobs if key_of(job.samples) not in self._known)
+
+    def _in_order(
+        self, jobs: Sequence[StackJob], into: Sequence[Moments] | None, blocks: Blocks | None
+    ) -> Iterator[StackSums]:
+        """Sums of stacks: known ones, those that the executor computes, and lost ones."""
+        read = [
+            index
+            for index, job in enumerate(jobs)
+            if job.samples and key_of(job.samples) not in self._known
+        ]
+        rooms = None if into is None else [into[index] for index in read]
+        computed: Iterator[StackSums] = iter(())
+        if read:
+            wanted = [jobs[index] for index in read]
+            computed = self._executor.stacks(wanted, rooms, blocks, self._count)
+        for index, job in enumerate(jobs):
+            if index in read:
+                yield next(computed)
+            elif not job.samples:
+                yield _lost(job, None if into is None else into[index])
+            else:
+                known = self._known[key_of(job.samples)]
+                if into is not None:
+                    into[index].take(known.moments)
+                    known = replace(known, moments=into[index])
+                yield known
 
     def _settled(
         self,
@@ -103,10 +163,16 @@ class Careful(Executor):
         while found := self._suspects(left[index], sums.figures):
             for sample, reason in found:
                 left[index] = self._without(left[index], [sample], reason)
+            if not left[index].samples:
+                sums = _lost(left[index], into)
+                break
             if into is not None:
                 _wipe(into)
-            (sums,) = self._executor.stacks([left[index]], rooms, blocks)
+            self._count.add(frames_of([left[index]]))
+            (sums,) = self._executor.stacks([left[index]], rooms, blocks, self._count)
         self.sampled.append(left[index].samples)
+        if not sums.lost:
+            self.found[key_of(left[index].samples)] = sums
         return sums
 
     def _item(self, sample: Sample) -> FrameInput:
@@ -128,10 +194,7 @@ class Careful(Executor):
         self._skipping.leave_out(found, self._frames)
         self.bad += items
         gone = {id(sample) for sample in bad}
-        left = tuple(sample for sample in job.samples if id(sample) not in gone)
-        if not left:
-            raise StackLostError
-        return replace(job, samples=left)
+        return replace(job, samples=tuple(s for s in job.samples if id(s) not in gone))
 
     def _suspects(self, job: StackJob, figures: Sequence[FrameFigures]) -> list[tuple[Sample, str]]:
         """Frames without noise, and copies; nothing where no figures were taken."""
@@ -175,6 +238,10 @@ class Careful(Executor):
             f"has the same pixels as {twin.record.name}; keep one of them (--skip-bad-frames "
             "leaves the copies out)"
         )
+
+
+def _lost(job: StackJob, into: Moments | None) -> StackSums:
+    return StackSums(job.kind.empty() if into is None else into, (), 0, lost=True)
 
 
 def _wipe(moments: Moments) -> None:

@@ -39,7 +39,8 @@ from emdarks.execution.blocks import (
     StackSums,
     in_blocks,
 )
-from emdarks.execution.executor import Executor
+from emdarks.execution.executor import Count, Executor
+from emdarks.execution.sums_version import sums_version
 from emdarks.execution.threads import Threads
 from emdarks.fitsio import PART, whole_file
 from emdarks.kernels.moments import SUMS, Moments
@@ -52,12 +53,14 @@ B = TypeVar("B")
 Spec = dict[str, Any]
 _Signature = tuple[str, int, int]
 
-#: Version of the files; those of another are not understood.
-FORMAT = 2
+#: Version of the layout of the files.
+FORMAT = 3
 #: Figures of a frame that are numbers.
 _NUMBERS = tuple(field.name for field in fields(FrameFigures) if field.name != "content")
 _ENDING = ".block.npz"
 _MARK = "emdarks-checkpoint"
+# What the sums of a block depend on besides, where other code has made them.
+_OLD = "old"
 # Nobody writes one file for so long, s.
 _ABANDONED = 3600.0
 
@@ -99,9 +102,10 @@ class Checkpoint(Executor):
         jobs: Sequence[StackJob],
         into: Sequence[Moments] | None = None,
         blocks: Blocks | None = None,
+        count: Count | None = None,
     ) -> Iterator[StackSums]:
         """See `Executor`; ``blocks`` is not used."""
-        return self._executor.stacks(jobs, into, self._blocks)
+        return self._executor.stacks(jobs, into, self._blocks, count)
 
     def release(self, moments: Moments) -> None:
         """See `Executor`."""
@@ -132,10 +136,11 @@ class KeptBlocks(Blocks):
         self.mark = mark
         # By name, size and time of the files; None for those that are useless.
         self._known: dict[_Signature, _Stored | None] = {}
+        self._told = False
 
     def __getstate__(self) -> dict[str, Any]:
         useless = {signature: None for signature, known in self._known.items() if known is None}
-        return {"folder": self.folder, "mark": self.mark, "_known": useless}
+        return {"folder": self.folder, "mark": self.mark, "_known": useless, "_told": True}
 
     @classmethod
     def prepared(cls, folder: str | os.PathLike[str]) -> KeptBlocks:
@@ -172,7 +177,7 @@ class KeptBlocks(Blocks):
 
     def _stored(self) -> dict[str, _Stored]:
         """Blocks in the folder, by their keys."""
-        found = {}
+        found, old = {}, 0
         for path in self.folder.glob(f"*{_ENDING}"):
             signature = _signature(path)
             if signature is None:
@@ -180,8 +185,18 @@ class KeptBlocks(Blocks):
             if signature not in self._known:
                 self._known[signature] = _look_at(path)
             stored = self._known[signature]
-            if stored is not None:
+            if stored is not None and stored.rest == _OLD:
+                old += 1
+            elif stored is not None:
                 found[path.name.removesuffix(_ENDING)] = stored
+        if old and not self._told:
+            self._told = True
+            warnings.warn(
+                f"{self.folder}: holds {old} blocks that another version of emdarks has made; they "
+                "are not used, and can be removed",
+                EmdarksWarning,
+                stacklevel=2,
+            )
         return found
 
     # Taking and keeping
@@ -264,6 +279,7 @@ def _spec(block: Block) -> Spec | None:
         return None
     return {
         "format": FORMAT,
+        "sums": sums_version(),
         "shape": list(job.shape),
         "mask": job.mask,
         "area": None if job.area is None else asdict(job.area),
@@ -337,8 +353,10 @@ def _look_at(path: Path) -> _Stored | None:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             spec = _read_spec(stored)
-        if path.name != f"{_key(spec)}{_ENDING}" or spec["format"] != FORMAT:
+        if path.name != f"{_key(spec)}{_ENDING}":
             raise ValueError("its content does not belong to its name")
+        if (spec["format"], spec.get("sums")) != (FORMAT, sums_version()):
+            return _Stored((), _OLD)
         return _Stored(tuple(spec["frames"]), _rest(spec))
     except Exception as error:  # damaged bytes can fail anywhere
         warnings.warn(_useless(path, error), EmdarksWarning, stacklevel=2)

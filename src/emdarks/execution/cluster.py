@@ -145,16 +145,18 @@ class Dask(Executor):
         jobs: Sequence[StackJob],
         into: Sequence[Moments] | None = None,
         blocks: Blocks | None = None,
+        count: Count | None = None,
     ) -> Iterator[StackSums]:
         """See `Executor`."""
         blocks = blocks or Blocks()
-        run = _Run(self._client, self.address, jobs, blocks, Count(self.progress, jobs))
+        count = Count.of(count, self.progress, jobs)
+        run = _Run(self._client, self.address, jobs, blocks, count)
         try:
             for index, job in enumerate(jobs):
                 room = None if into is None else into[index]
                 if _in_memory(job):
-                    (sums,) = self._threads.stacks([job], None if room is None else [room], blocks)
-                    yield sums
+                    rooms = None if room is None else [room]
+                    yield from self._threads.stacks([job], rooms, blocks, count)
                     continue
                 sums, cut = run.stack(index)
                 room = self._threads.room(job.kind) if room is None else room

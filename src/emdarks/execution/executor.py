@@ -9,12 +9,17 @@ from typing import TypeVar
 from emdarks.execution.blocks import Block, Blocks, StackJob, StackSums
 from emdarks.kernels.moments import Moments
 
-__all__ = ["Count", "Executor", "Progress"]
+__all__ = ["Count", "Executor", "Progress", "frames_of"]
 
 A = TypeVar("A")
 B = TypeVar("B")
 #: Told the numbers of frames done and of all.
 Progress = Callable[[int, int], None]
+
+
+def frames_of(jobs: Iterable[StackJob]) -> int:
+    """Number of frames of some stacks."""
+    return sum(len(job.samples) for job in jobs)
 
 
 class Executor(ABC):
@@ -30,6 +35,7 @@ class Executor(ABC):
         jobs: Sequence[StackJob],
         into: Sequence[Moments] | None = None,
         blocks: Blocks | None = None,
+        count: Count | None = None,
     ) -> Iterator[StackSums]:
         """Accumulate and merge the blocks of stacks; gives their sums in order.
 
@@ -42,6 +48,8 @@ class Executor(ABC):
             stack's turn has come, so stacks may share memory that is read in between.
         blocks : Blocks, optional
             How stacks are cut, and where the sums of blocks come from.
+        count : Count, optional
+            Counts the frames of a run of several calls.
         """
 
     def sums(self, job: StackJob, into: Moments | None = None) -> StackSums:
@@ -54,18 +62,55 @@ class Executor(ABC):
 
 
 class Count:
-    """Counts frames and tells of them."""
+    """Counts frames and tells of them.
 
-    def __init__(self, progress: Progress | None, jobs: Sequence[StackJob]):
+    Parameters
+    ----------
+    progress : callable or None
+        Who is told.
+    frames : int
+        How many there will be.
+    several : bool
+        Whether more frames may come than that, as in a run of several calls: then only `end`
+        tells that all are done.
+    """
+
+    def __init__(self, progress: Progress | None, frames: int, several: bool = False):
         self._progress = progress
+        self._several = several
         self._done = 0
-        self._all = sum(len(job.samples) for job in jobs)
+        self._all = frames
+
+    @classmethod
+    def of(cls, count: Count | None, progress: Progress | None, jobs: Sequence[StackJob]) -> Count:
+        """The count of a run, which this executor's progress hears of; or a new one."""
+        if count is None:
+            return cls(progress, frames_of(jobs))
+        count._progress = progress or count._progress
+        return count
+
+    def expect(self, frames: int) -> None:
+        """So many are still to be read."""
+        self._all = self._done + frames
+
+    def add(self, frames: int) -> None:
+        """So many more are to be read."""
+        self._all += frames
+
+    def end(self) -> None:
+        """All are done."""
+        self._several = False
+        self._all = self._done
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._progress is not None and not (self._several and self._done >= self._all):
+            self._progress(self._done, self._all)
 
     def block(self, block: Block) -> None:
         """One more block is finished."""
         self._done += len(block.indices)
-        if self._progress is not None:
-            self._progress(self._done, self._all)
+        self._tell()
 
     def after(self, block: Block, sums: StackSums) -> StackSums:
         """The sums of a block, counted."""

@@ -8,7 +8,6 @@ calling thread; positioned reads need no shared offset.
 from __future__ import annotations
 
 import os
-import resource
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from emdarks.execution.blocks import (
     merge_tree,
 )
 from emdarks.execution.executor import Count, Executor, Progress
+from emdarks.execution.open_files import OPEN_FILES, files_allowed, files_open
 from emdarks.frames.source import RawFrame, Reader, let_go_of_cubes
 from emdarks.kernels.figures import COLUMNS
 from emdarks.kernels.moments import Moments, OpenSums, counts_dtype, merge
@@ -59,12 +59,6 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _files_at_a_time() -> int:
-    """Half of the files that this process may have open."""
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return BLOCK_FRAMES if limit == resource.RLIM_INFINITY else max(1, limit // 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +155,7 @@ class Threads(Executor):
         self.progress = progress
         self.threads = threads or available_cores()
         self._run_pixels = run_pixels
-        self._batch_files = min(batch_files, _files_at_a_time())
+        self._batch_files = min(batch_files, files_allowed())
         self._spare: list[Moments] = []
         # Memory that was touched once is used again: rooms of threads, and open sums.
         self._rooms: dict[Any, list[tuple[Scratch, OpenSums]]] = {}
@@ -181,10 +175,11 @@ class Threads(Executor):
         jobs: Sequence[StackJob],
         into: Sequence[Moments] | None = None,
         blocks: Blocks | None = None,
+        count: Count | None = None,
     ) -> Iterator[StackSums]:
         """See `Executor`."""
         blocks = blocks or Blocks()
-        count = Count(self.progress, jobs)
+        count = Count.of(count, self.progress, jobs)
         try:
             for index, job in enumerate(jobs):
                 cut = blocks.cut(job)
@@ -227,11 +222,22 @@ class Threads(Executor):
 
     def _accumulate(self, block: StackJob, moments: Moments) -> tuple[Array, int]:
         """Sums of one block; its row figures (frame, row, figure), and bytes read."""
+        batches = list(self._batches(block.samples))
+        ahead = ReadAhead([batch for _, batch in batches], self.threads)
+        # Other executors of this process may be reading, too.
+        with OPEN_FILES.taken(files_open([batch for _, batch in batches], ahead.opens_ahead)):
+            return self._accumulate_batches(block, moments, batches, ahead)
+
+    def _accumulate_batches(
+        self,
+        block: StackJob,
+        moments: Moments,
+        batches: Sequence[tuple[int, Sequence[Sample]]],
+        ahead: ReadAhead,
+    ) -> tuple[Array, int]:
         rows = block.shape[0] if block.area is not None else 0
         figures = np.empty((len(block.samples), rows, len(COLUMNS)))
         pixels, counted = moments.n.size, 0
-        batches = list(self._batches(block.samples))
-        ahead = ReadAhead([batch for _, batch in batches], self.threads)
         for number, (first, batch) in enumerate(batches):
             with ahead.opened(number) as readers:
                 counted += sum(reader.bytes_unpacked for reader in readers)
@@ -321,10 +327,12 @@ class Threads(Executor):
 
     def _batches(self, samples: Sequence[Sample]) -> Iterator[tuple[int, Sequence[Sample]]]:
         """Frames to be open together, with the index of the first."""
-        start, held = 0, 0
+        start, held, most = 0, 0, self._batch_files
+        if any(sample.source.held_bytes for sample in samples):
+            most = min(most, max(1, files_allowed() // 2))  # two batches are open at a time
         for i, sample in enumerate(samples):
             cost = sample.source.held_bytes
-            if i > start and (i - start == self._batch_files or held + cost > BATCH_BYTES):
+            if i > start and (i - start == most or held + cost > BATCH_BYTES):
                 yield start, samples[start:i]
                 start, held = i, 0
             held += cost

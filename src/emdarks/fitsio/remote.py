@@ -9,20 +9,21 @@ Reads that fail are tried again a few times; then one error names the object.
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import io
 import os
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
-from emdarks.errors import InputError
+from emdarks.errors import InputError, without_secrets
 
 __all__ = [
     "PART",
@@ -67,7 +68,7 @@ class RemoteFile:
         The server's word for this version of it, empty where there is none.
     """
 
-    url: str
+    url: str = field(repr=False)
     size: int
     mtime_ns: int
     etag: str
@@ -75,7 +76,16 @@ class RemoteFile:
     @property
     def name(self) -> str:
         """The URL without what may be secret."""
-        return _shown(self.url)
+        return without_secrets(self.url)
+
+    @property
+    def version(self) -> str:
+        """What tells it from others of its name, size and time, as a text without secrets."""
+        query = urlsplit(self.url).query
+        if not query:
+            return self.etag
+        # Some servers tell their files apart by the query alone.
+        return f"{self.etag}?{hashlib.blake2b(query.encode(), digest_size=8).hexdigest()}"
 
 
 def is_url(path: object) -> bool:
@@ -97,14 +107,7 @@ def join(folder: str | os.PathLike[str], name: str) -> str:
 def shown(path: str | os.PathLike[str]) -> str:
     """A path or URL as messages name it: without what may be secret."""
     text = os.fspath(path)
-    return local_path(text) or (_shown(text) if is_url(text) else text)
-
-
-def _shown(url: str) -> str:
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    query = "" if parts.scheme in ("http", "https") else parts.query
-    return urlunsplit((parts.scheme, host, parts.path, query, ""))
+    return local_path(text) or without_secrets(text)
 
 
 @lru_cache(maxsize=64)
@@ -117,8 +120,8 @@ def _made(root: str, process: int) -> Any:
         return fsspec.core.url_to_fs(root)[0]
     except ImportError as error:
         raise InputError(f"{root}: needs another package ({error})") from None
-    except ValueError as error:
-        raise InputError(f"{root}: cannot be read ({error})") from None
+    except Exception as error:  # some connect at once, and fail in many ways
+        raise InputError(f"{root}: cannot be read ({_reason(error, root)})") from None
 
 
 def _filesystem(url: str) -> tuple[Any, str]:
@@ -130,7 +133,7 @@ def _filesystem(url: str) -> tuple[Any, str]:
 
 def _tried(url: str, verb: str, call: Callable[[], T]) -> T:
     """Result of a call that may fail a few times."""
-    name = _shown(url)
+    name = without_secrets(url)
     for attempt in range(TRIES):
         try:
             return call()
@@ -153,8 +156,11 @@ def _tried(url: str, verb: str, call: Callable[[], T]) -> T:
 
 def _reason(error: Exception, url: str) -> str:
     """What went wrong, without what may be secret."""
-    text = str(error).replace(url, _shown(url)) or type(error).__name__
-    return re.sub(r"\?\S+", "?...", text.splitlines()[0])
+    text = str(error).replace(url, without_secrets(url)) or type(error).__name__
+    parts = urlsplit(url)
+    for secret in (parts.password, parts.username):
+        text = text.replace(secret, "...") if secret else text
+    return re.sub(r"\?\S+", "?...", without_secrets(text.splitlines()[0]))
 
 
 def look_up(url: str) -> RemoteFile:
@@ -174,7 +180,7 @@ def look_up(url: str) -> RemoteFile:
 
 def _found(url: str, info: dict[str, Any]) -> RemoteFile:
     if info.get("type") == "directory" or info.get("size") is None:
-        raise InputError(f"{_shown(url)}: is no file of known size")
+        raise InputError(f"{without_secrets(url)}: is no file of known size")
     etag = next((info[key] for key in ("ETag", "etag", "md5Hash") if info.get(key)), "")
     when = next(
         (info[key] for key in ("LastModified", "last_modified", "mtime", "created") if key in info),
@@ -224,7 +230,7 @@ def list_files(url: str, endings: tuple[str, ...]) -> tuple[list[RemoteFile], bo
             if info.get("type") != "directory" and str(info["name"]).lower().endswith(endings)
         ]
     if not files:
-        raise InputError(f"{_shown(url)}: no file there, and no file matches it")
+        raise InputError(f"{without_secrets(url)}: no file there, and no file matches it")
     ordered = sorted(files, key=lambda info: str(info["name"]))
     return [_listed(system, info) for info in ordered], not special
 

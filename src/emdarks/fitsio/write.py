@@ -13,6 +13,7 @@ import io
 import os
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -96,12 +97,11 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     target = Path(local_path(os.fspath(path)) or path)
     try:
         _clean(target.parent.resolve())
-        handle, part = tempfile.mkstemp(
-            # Names near the limit of the file system leave no room for more.
-            prefix=f".{target.name[:40]}.",
-            suffix=PART,
-            dir=target.parent,
-        )
+        # Names near the limit of the file system leave no room for more.
+        part = target.parent / f".{target.name[:40]}.{uuid.uuid4().hex[:12]}{PART}"
+        # The system takes the process's mask off the mode; to ask for the mask would change
+        # it for all threads.
+        handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
     except OSError as error:
         raise InputError(f"{target}: cannot be written ({error.strerror})") from None
     try:
@@ -110,14 +110,13 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        Path(part).chmod(0o666 & ~_umask())
-        Path(part).replace(target)
+        part.replace(target)
     except OSError as error:
         reason = error.strerror or f"disk full? {error}"
         raise InputError(f"{target}: cannot be written ({reason})") from None
     finally:
         with suppress(OSError):
-            Path(part).unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
 
 
 def _lock(handle: int) -> bool:
@@ -145,13 +144,6 @@ def _clean(folder: Path) -> None:
                     part.unlink()
             finally:
                 os.close(handle)
-
-
-def _umask() -> int:
-    # The mask can only be read by setting it.
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
 
 
 def image_hdu(

@@ -21,6 +21,7 @@ from emdarks.fitsio import (
     image_hdu,
     is_url,
     join,
+    shown,
     to_bytes,
     write_whole,
 )
@@ -487,7 +488,7 @@ class Image(Plotted):
 
 def _same_file(layout: FileLayout, target: str) -> bool:
     if layout.remote or is_url(target):
-        return layout.path == target
+        return layout.path == shown(target)
     return Path(layout.path).absolute() == Path(target).absolute()
 
 

@@ -326,7 +326,8 @@ class _Stored:
         """
         if self.meaning == "mask":
             flags: Array = (words != 0).astype(words.dtype)
-            return flags * words.dtype.type(DQ.BAD_UNSPECIFIED)
+            flags *= words.dtype.type(DQ.BAD_UNSPECIFIED)
+            return flags
         if self.meaning:
             return _deviations(replace(self, meaning="").physical(words), self.meaning)
         if self.is_flags or self.flip:
@@ -644,8 +645,8 @@ class FileSource:
     def identity(self) -> tuple[Any, ...]:
         """The file as it was found, and which of its frames and planes this is."""
         layout = self.layout
-        etag = layout.remote.etag if layout.remote else ""
-        version = layout.size, layout.mtime_ns, etag
+        other = layout.remote.version if layout.remote else ""
+        version = layout.size, layout.mtime_ns, other
         # Where a file holds several images, which is which depends on the camera.
         planes = tuple(plane and plane.hdu for plane in (layout.image, layout.err, layout.dq))
         return layout.absolute, *version, planes, self.frame, self.data_plane

@@ -18,6 +18,7 @@ from emdarks.detector import frame_shape
 from emdarks.errors import UnreadableFrameError
 from emdarks.execution import Executor, FrameFigures, StackJob, StackSums, Threads
 from emdarks.execution.blocks import FigureArea
+from emdarks.execution.executor import Count, frames_of
 from emdarks.flags import DQ
 from emdarks.frames import FrameInput, camera_named_in
 from emdarks.inspection.facts import Facts
@@ -163,13 +164,16 @@ class _Look:
         """
         found: list[StackSummary] = []
         left = list(zip(campaign.stacks, jobs, strict=True))
+        count = Count(None, 0, several=True)
         while left:
+            count.expect(frames_of(job for _, job in left))
             try:
-                for sums in self._executor.stacks([job for _, job in left]):
+                for sums in self._executor.stacks([job for _, job in left], count=count):
                     stack, job = left.pop(0)
                     found.append(self.at(stack, job, sums))
             except UnreadableFrameError as error:
                 left = _without(left, error, campaign)
+        count.end()
         return found
 
     def at(self, stack: Stack, job: StackJob, sums: StackSums) -> StackSummary:

@@ -25,6 +25,10 @@ _STRUCTURE = re.compile(
     r"CHECKSUM|DATASUM|FILE\d+|DRPNFILE|NFRAMES|Z(IMAGE|TENSION|BITPIX|NAXIS\d*|CMPTYPE|TILE\d+|QUANTIZ|"
     r"DITHER0|PCOUNT|GCOUNT|SCALE|ZERO|BLANK)"
 )
+# Of a FITS file, packed or not.
+_ENDING = re.compile(r"\.fits|\.(?:fit|fts)(?=\.|$)", re.IGNORECASE)
+# A level between underscores, or at the end: _l1_, _l2a, _l2; no number such as _l10.
+_LEVEL = re.compile(r"_l\d[a-z]?_?$|_l\d[a-z]?(?=_)")
 
 
 def _in_time_order(inputs: Sequence[FrameInput]) -> list[FrameInput]:
@@ -129,7 +133,7 @@ def stamp(header: Header) -> None:
 
 
 def product_name(frame_name: str, suffix: str) -> str:
-    """File name of a product: that of its last frame, level marks replaced by a suffix.
+    """File name of a product: that of its last frame, its level replaced by a suffix.
 
     Parameters
     ----------
@@ -138,10 +142,10 @@ def product_name(frame_name: str, suffix: str) -> str:
     suffix : str
         Such as ``_dnm_cal``.
     """
-    stem = frame_name.split(".fits")[0]
+    stem = _LEVEL.sub("", _ENDING.split(frame_name)[0])
     if not stem:
         return f"{suffix.lstrip('_')}.fits"
-    name = re.sub(r"_l\d.", "", f"{stem}{suffix}.fits")
+    name = f"{stem}{suffix}.fits"
     return re.sub(r"(_dnm_cal|_drk_cal)+(?=_(drk|bpm)_cal)", "", name)
 
 

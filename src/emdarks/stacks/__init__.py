@@ -22,7 +22,7 @@ from emdarks.stacks.readout import (
     product_cards,
     refuse_subtracted,
 )
-from emdarks.stacks.store import Screening, StackStore, accumulate_stacks, jobs_of
+from emdarks.stacks.store import Screening, StackStore, accumulate_stacks, drop_lost, jobs_of
 from emdarks.stacks.units import to_detected_electrons, to_em_electrons
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "check_shape",
     "check_stack",
     "common_slope",
+    "drop_lost",
     "figure_area",
     "group_stacks",
     "jobs_of",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,14 @@ from emdarks.kernels.moments import Moments, counts_dtype, merge
 from emdarks.kernels.screen import screen, trimmed_means
 from emdarks.stacks.group import Stack
 
-__all__ = ["Screening", "StackStore", "accumulate_stacks", "jobs_of", "screen_stack"]
+__all__ = [
+    "Screening",
+    "StackStore",
+    "accumulate_stacks",
+    "drop_lost",
+    "jobs_of",
+    "screen_stack",
+]
 
 Array = npt.NDArray[Any]
 
@@ -74,6 +81,19 @@ class StackStore:
     def keep(self, stack: int, moments: Moments) -> None:
         """Take note of what was written to the moments of a stack."""
         self._has_errors[stack] = moments.has_errors
+
+    def drop(self, lost: Collection[int]) -> None:
+        """Forget some stacks; the others move up in the same memory."""
+        kept = [index for index in range(len(self.n)) if index not in lost]
+        for name in ("n", "mean", "m2", "flags", "_err2"):
+            planes = getattr(self, name)
+            if planes is None:
+                continue
+            for index, old in enumerate(kept):
+                if index != old:
+                    planes[index] = planes[old]
+            setattr(self, name, planes[: len(kept)])
+        self._has_errors = [self._has_errors[index] for index in kept]
 
     def merge(self, other: StackStore, executor: Executor) -> None:
         """Join the moments of other frames of the same stacks into these."""
@@ -167,7 +187,8 @@ def accumulate_stacks(
     store : StackStore
         Moments.
     sums : list of StackSums
-        Figures and bytes read, stack by stack; their moments are those in the store.
+        Figures and bytes read, stack by stack; their moments are those in the store. Those of
+        stacks that were lost mean nothing; `drop_lost` takes them out.
     """
     store = StackStore(jobs)
     if screenings is not None:
@@ -178,12 +199,21 @@ def accumulate_stacks(
         moments.top = tops
     finished = []
     for index, sums in enumerate(executor.stacks(jobs, into)):
+        finished.append(sums)
+        if sums.lost:
+            continue
         if screenings is not None:
             assert store.rejected is not None
             screen_stack(into[index], screenings[index], store.rejected, executor)
         store.keep(index, into[index])
-        finished.append(sums)
     return store, finished
+
+
+def drop_lost(store: StackStore, sums: Sequence[StackSums]) -> tuple[StackStore, list[StackSums]]:
+    """What `accumulate_stacks` gave, without the stacks that no frame was left of."""
+    store.drop({index for index, stack in enumerate(sums) if stack.lost})
+    kept = [stack for stack in sums if not stack.lost]
+    return store, [replace(s, moments=store.moments(index)) for index, s in enumerate(kept)]
 
 
 def jobs_of(
