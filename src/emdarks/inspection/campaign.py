@@ -114,8 +114,7 @@ def inspect_campaign(
 def _in_mode_of(campaign: SortedFrames, camera: Camera) -> Camera:
     """The camera with the noise of the mode that most frames have."""
     modes = Counter(item.record.mode for item in campaign.inputs)
-    noise = camera.noise_in(modes.most_common(1)[0][0]) if modes else camera.noise
-    return replace(camera, noise=noise)
+    return camera.with_noise_in(modes.most_common(1)[0][0]) if modes else camera
 
 
 def _area(job: Setting, campaign: SortedFrames, detector_params: Any) -> FigureArea:
