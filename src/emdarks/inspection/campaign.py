@@ -27,6 +27,7 @@ from emdarks.inspection.sorting import SortedFrames, sort_frames
 from emdarks.inspection.summary import CampaignSummary, FrameSummary, PixelCounts, StackSummary
 from emdarks.kernels.moments import Moments
 from emdarks.stacks import Stack, figure_area, jobs_of, samples_at_ceiling
+from emdarks.stacks.advice import cosmic_rays_sought
 
 __all__ = ["inspect_campaign"]
 
@@ -181,6 +182,8 @@ class _Look:
         counts = {
             "k_gain": self._kgain or stack.k_gain,
             "noise": _noise(n, pixels["m2"]),
+            "typical_noise": _typical_noise(n, pixels["m2"]),
+            "cosmic_rays": cosmic_rays_sought(sums.figures, pixels["flags"], job.mask),
             "kurtosis": _kurtosis(pixels["mean"][n > 0]),
             "most_good": int(n.max()),
             "lost_pixels": int((n == 0).sum()),
@@ -221,6 +224,17 @@ def _noise(n: Array, m2: Array) -> float:
     twice = n > 1
     freedom = int(n[twice].sum()) - int(twice.sum())
     return math.sqrt(float(m2[twice].sum()) / freedom) if freedom else math.nan
+
+
+def _typical_noise(n: Array, m2: Array) -> float:
+    """The same of the median pixel: few pixels cannot move it."""
+    twice = n > 1
+    if not twice.any():
+        return math.nan
+    freedom = n[twice].astype(float) - 1
+    # Median of chi-square over its mean (Wilson and Hilferty); exact to 3 % from 1 on.
+    variance = m2[twice] / (freedom * (1 - 2 / (9 * freedom)) ** 3)
+    return math.sqrt(float(np.median(variance)))
 
 
 def _kurtosis(values: Array) -> float:
