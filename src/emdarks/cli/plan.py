@@ -128,6 +128,9 @@ def plan(
             raise InputError(
                 f"camera {chosen.name} gives {lacking[0]} by mode; choose one (--mode): {modes}"
             )
+        simulated = chosen.simulation.mode
+        if mode is None and simulated and len(given) < len(figures) and not as_json:
+            talk.say(f"noise of mode {simulated!r} of camera {chosen.name}; --mode names another")
         readout = Readout(kappa, stages, *lost_shares)
         darks: Any = wanted
         if budget is None:

@@ -9,8 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import numpy as np
+
 from emdarks.cameras import NoiseFigures
 from emdarks.inspection.facts import Facts
+from emdarks.inspection.levels import median_of_variance
 from emdarks.inspection.summary import Finding, StackSummary
 from emdarks.inspection.words import named, several
 from emdarks.stacks.unfit import bias_inside, bias_words, is_thresholded, steps_of
@@ -62,12 +65,13 @@ def noise_of_another(facts: Facts) -> Iterator[Finding]:
         return  # no figure for these frames
     far = [(ratio, stack) for stack in facts.stacks if (ratio := _far(stack, noise))]
     if far:
-        ratio, stack = max(far, key=lambda each: abs(math.log(each[0])))
+        ratio = max((each for each, _ in far), key=lambda each: abs(math.log(each)))
+        measured = ratio * noise.read_noise
         yield Finding(
             "problem",
             "noise",
             f"the noise of {several(len(far), 'stack')} is far from the camera's, "
-            f"{named(each for _, each in far)}: {stack.typical_noise:.3g} EM electrons a sample, "
+            f"{named(each for _, each in far)}: {measured:.3g} EM electrons a sample, "
             f"{_times(ratio)} the read noise of {noise.read_noise:g} that camera "
             f"{facts.camera.name} states" + _likely(ratio),
             remedy="look whether this is the camera and the readout mode of these frames, whether "
@@ -82,16 +86,29 @@ def _far(stack: StackSummary, noise: NoiseFigures) -> float:
     Below: read noise alone is a bound that every sample exceeds. Above: amplified charge adds
     to it, so that only stacks in which even much charge adds little can tell.
     """
-    measured = stack.typical_noise
-    if not measured > 0:
-        return 0.0
-    ratio = measured / noise.read_noise
-    if ratio < 1 / FAR:
-        return ratio
+    least, most = _measured(stack) / noise.read_noise, stack.typical_noise / noise.read_noise
+    if 0 < most < 1 / FAR:
+        return most
     charge = noise.clock_induced_charge + noise.dark_current * stack.exposure_time
     amplified = EXCESS * stack.em_gain**2 * MUCH_CHARGE * charge
-    low = amplified < noise.read_noise**2
-    return ratio if low and ratio > FAR else 0.0
+    return least if least > FAR and amplified < noise.read_noise**2 else 0.0
+
+
+def _measured(stack: StackSummary) -> float:
+    """Noise of the bulk of the pixels in the bulk of the frames, EM electrons.
+
+    A frame that is off in all pixels alike raises the scatter about their means: what the levels
+    of the frames scatter is taken off. A fixed pattern raises the scatter within every frame.
+    Each alone is too much, the lesser is nearer to the noise.
+    """
+    figures = [frame.figures for frame in stack.frame_summaries]
+    levels = np.array([each.level for each in figures if math.isfinite(each.level)])
+    if levels.size < 2 or not stack.typical_noise > 0:
+        return 0.0
+    freedom = np.array([levels.size - 1.0])
+    shifts = float(levels.var(ddof=1) / median_of_variance(freedom)[0])
+    rest = math.sqrt(max(stack.typical_noise**2 - shifts, 0.0))
+    return min(rest, float(np.nanmedian([each.scatter for each in figures])))
 
 
 def _times(ratio: float) -> str:

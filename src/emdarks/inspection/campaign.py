@@ -22,7 +22,12 @@ from emdarks.flags import DQ
 from emdarks.frames import FrameInput, camera_named_in
 from emdarks.inspection.facts import Facts
 from emdarks.inspection.findings import find
-from emdarks.inspection.levels import departures, frame_errors, full_well
+from emdarks.inspection.levels import (
+    departures,
+    frame_errors,
+    full_well,
+    median_of_variance,
+)
 from emdarks.inspection.sorting import SortedFrames, sort_frames
 from emdarks.inspection.summary import CampaignSummary, FrameSummary, PixelCounts, StackSummary
 from emdarks.kernels.moments import Moments
@@ -232,9 +237,7 @@ def _typical_noise(n: Array, m2: Array) -> float:
     if not twice.any():
         return math.nan
     freedom = n[twice].astype(float) - 1
-    # Median of chi-square over its mean (Wilson and Hilferty); exact to 3 % from 1 on.
-    variance = m2[twice] / (freedom * (1 - 2 / (9 * freedom)) ** 3)
-    return math.sqrt(float(np.median(variance)))
+    return math.sqrt(float(np.median(m2[twice] / (freedom * median_of_variance(freedom)))))
 
 
 def _kurtosis(values: Array) -> float:

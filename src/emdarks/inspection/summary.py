@@ -11,8 +11,8 @@ from emdarks.execution import FrameFigures
 
 __all__ = ["CampaignSummary", "Finding", "FrameSummary", "PixelCounts", "Severity", "StackSummary"]
 
-#: "problem": noise maps are refused; "warning": something should be looked at before they
-#: are made; "note": true, and no reason to wait; "fine": what can be done.
+#: "problem": noise maps are refused, or would be wrong; "warning": something should be looked at
+#: before they are made; "note": true, and no reason to wait; "fine": what can be done.
 Severity = Literal["problem", "warning", "note", "fine"]
 
 
@@ -23,7 +23,7 @@ class Finding:
     Attributes
     ----------
     severity : {"problem", "warning", "note", "fine"}
-        Problems make `emdarks.darks.calibrate_darks_lsq` refuse the campaign.
+        Problems make `emdarks.darks.calibrate_darks_lsq` refuse the campaign, or its maps wrong.
     topic : str
         What it is about, in one word, for programs.
     text : str

@@ -129,9 +129,7 @@ def warn_unflagged(
     if nowhere and any(frame.masked > 0 for frames in figures for frame in frames):
         what = "no sample is flagged as a cosmic ray (128), though others have flags"
     for name in names:
-        warnings.warn(
-            f"{name}: {what}; were cosmic rays looked for?", EmdarksWarning, stacklevel=3
-        )
+        warnings.warn(f"{name}: {what}; were cosmic rays looked for?", EmdarksWarning, stacklevel=3)
 
 
 def _pairs(stacks: Sequence[Stack], figures: _Figures) -> list[tuple[str, FrameFigures]]:
