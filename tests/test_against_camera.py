@@ -157,6 +157,15 @@ def test_screening_with_the_right_noise_keeps_clean_samples(tmp_path: Path) -> N
     assert "--screen" in found(look(paths), "flags")[0].remedy
 
 
+def test_screening_is_refused_with_a_noise_that_frames_do_not_have(tmp_path: Path) -> None:
+    paths = frames(tmp_path, noise=118.0)
+    words = (
+        r"EM gain 2, .*: its noise is 11\d EM electrons.*read noise of 39.5: clean samples would"
+    )
+    with pytest.raises(InputError, match=words):
+        quiet(calibrate_darks_lsq, Dataset(paths), None, camera="sparc4", screen=True)
+
+
 # ---------------------------------------------------------------- noise against the camera's
 
 

@@ -330,7 +330,7 @@ def _screening(stack: Stack, camera: Camera) -> Screening:
             "or do without screening (screen, --screen)"
         )
     charge = noise.clock_induced_charge + stack.exposure_time * noise.dark_current
-    return Screening(stack.em_gain, noise.read_noise, charge)
+    return Screening(stack.em_gain, noise.read_noise, charge, str(stack))
 
 
 def _content(

@@ -9,23 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-import numpy as np
-
 from emdarks.cameras import NoiseFigures
 from emdarks.inspection.facts import Facts
-from emdarks.inspection.levels import median_of_variance
 from emdarks.inspection.summary import Finding, StackSummary
 from emdarks.inspection.words import named, several
+from emdarks.stacks.noise import FAR, bulk_noise, shows_read_noise
 from emdarks.stacks.unfit import bias_inside, bias_words, is_thresholded, steps_of
 
 __all__ = ["bias_not_subtracted", "noise_of_another", "photon_counted"]
-
-#: Factor between measured and stated noise from which on one of them is wrong.
-FAR = 2.0
-#: How many times the stated charge a good detector may have.
-MUCH_CHARGE = 10.0
-#: Excess noise of the register.
-EXCESS = 2.0
 
 
 def photon_counted(facts: Facts) -> Iterator[Finding]:
@@ -86,29 +77,14 @@ def _far(stack: StackSummary, noise: NoiseFigures) -> float:
     Below: read noise alone is a bound that every sample exceeds. Above: amplified charge adds
     to it, so that only stacks in which even much charge adds little can tell.
     """
-    least, most = _measured(stack) / noise.read_noise, stack.typical_noise / noise.read_noise
+    figures = [frame.figures for frame in stack.frame_summaries]
+    least = bulk_noise(stack.typical_noise, figures) / noise.read_noise
+    most = stack.typical_noise / noise.read_noise
     if 0 < most < 1 / FAR:
         return most
     charge = noise.clock_induced_charge + noise.dark_current * stack.exposure_time
-    amplified = EXCESS * stack.em_gain**2 * MUCH_CHARGE * charge
-    return least if least > FAR and amplified < noise.read_noise**2 else 0.0
-
-
-def _measured(stack: StackSummary) -> float:
-    """Noise of the bulk of the pixels in the bulk of the frames, EM electrons.
-
-    A frame that is off in all pixels alike raises the scatter about their means: what the levels
-    of the frames scatter is taken off. A fixed pattern raises the scatter within every frame.
-    Each alone is too much, the lesser is nearer to the noise.
-    """
-    figures = [frame.figures for frame in stack.frame_summaries]
-    levels = np.array([each.level for each in figures if math.isfinite(each.level)])
-    if levels.size < 2 or not stack.typical_noise > 0:
-        return 0.0
-    freedom = np.array([levels.size - 1.0])
-    shifts = float(levels.var(ddof=1) / median_of_variance(freedom)[0])
-    rest = math.sqrt(max(stack.typical_noise**2 - shifts, 0.0))
-    return min(rest, float(np.nanmedian([each.scatter for each in figures])))
+    low = shows_read_noise(stack.em_gain, charge, noise.read_noise)
+    return least if least > FAR and low else 0.0
 
 
 def _times(ratio: float) -> str:

@@ -22,17 +22,13 @@ from emdarks.flags import DQ
 from emdarks.frames import FrameInput, camera_named_in
 from emdarks.inspection.facts import Facts
 from emdarks.inspection.findings import find
-from emdarks.inspection.levels import (
-    departures,
-    frame_errors,
-    full_well,
-    median_of_variance,
-)
+from emdarks.inspection.levels import departures, frame_errors, full_well
 from emdarks.inspection.sorting import SortedFrames, sort_frames
 from emdarks.inspection.summary import CampaignSummary, FrameSummary, PixelCounts, StackSummary
 from emdarks.kernels.moments import Moments
 from emdarks.stacks import Stack, figure_area, jobs_of, samples_at_ceiling
 from emdarks.stacks.advice import cosmic_rays_sought
+from emdarks.stacks.noise import typical_noise
 
 __all__ = ["inspect_campaign"]
 
@@ -187,7 +183,7 @@ class _Look:
         counts = {
             "k_gain": self._kgain or stack.k_gain,
             "noise": _noise(n, pixels["m2"]),
-            "typical_noise": _typical_noise(n, pixels["m2"]),
+            "typical_noise": typical_noise(n, pixels["m2"]),
             "cosmic_rays": cosmic_rays_sought(sums.figures, pixels["flags"], job.mask),
             "kurtosis": _kurtosis(pixels["mean"][n > 0]),
             "most_good": int(n.max()),
@@ -229,15 +225,6 @@ def _noise(n: Array, m2: Array) -> float:
     twice = n > 1
     freedom = int(n[twice].sum()) - int(twice.sum())
     return math.sqrt(float(m2[twice].sum()) / freedom) if freedom else math.nan
-
-
-def _typical_noise(n: Array, m2: Array) -> float:
-    """The same of the median pixel: few pixels cannot move it."""
-    twice = n > 1
-    if not twice.any():
-        return math.nan
-    freedom = n[twice].astype(float) - 1
-    return math.sqrt(float(np.median(m2[twice] / (freedom * median_of_variance(freedom)))))
 
 
 def _kurtosis(values: Array) -> float:

@@ -24,7 +24,6 @@ __all__ = [
     "frame_errors",
     "full_well",
     "jitter",
-    "median_of_variance",
     "scatter_errors",
     "step_jitter",
 ]
@@ -42,15 +41,6 @@ MANY_STEPS = 7
 def full_well(noise: NoiseFigures, em_gain: float) -> float:
     """Largest signal at an EM gain, EM electrons: that of the well that overflows first."""
     return min(noise.full_well_register, noise.full_well_image * max(em_gain, 1.0))
-
-
-def median_of_variance(freedom: Array) -> Array:
-    """Median of variances estimated with so many degrees of freedom, true variance 1.
-
-    Wilson and Hilferty's approximation to the median of chi-square; within 4 % from 1 on.
-    """
-    ratio: Array = (1 - 2 / (9 * freedom)) ** 3
-    return ratio
 
 
 def frame_errors(stack: StackSummary, pixels: int) -> Array:
