@@ -97,7 +97,8 @@ class Camera:
     frames: FrameFiles = field(default_factory=FrameFiles)
     simulation: Simulation = field(default_factory=Simulation)
     headers: HeaderRules = field(default_factory=HeaderRules)
-    noise_of_no_mode: NoiseFigures | None = None
+    # NaN is not equal to itself; what it is made of is compared.
+    noise_of_no_mode: NoiseFigures | None = field(default=None, compare=False)
 
     @property
     def regions(self) -> Regions:

@@ -119,7 +119,7 @@ def warn_unflagged(
     bare = [
         stack
         for stack, frames in zip(stacks, figures, strict=True)
-        if frames and (nowhere or all(frame.masked == 0 for frame in frames))
+        if frames and all(frame.masked == 0 or (nowhere and frame.masked < 1) for frame in frames)
     ]
     # Frames without DQ are so in every stack: one word is enough.
     names = [str(stack) for stack in bare]
