@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import zip_longest
 from typing import Any, Self
 
 import numpy as np
@@ -42,6 +43,7 @@ from emdarks.stacks import (
     to_em_electrons,
 )
 from emdarks.stacks.advice import warn_ceiling
+from emdarks.stacks.unfit import refuse_unfit
 from emdarks.stacks.units import warn_unknown_unit
 
 __all__ = ["CheckReport", "StackVerdict", "check_darks"]
@@ -230,6 +232,8 @@ def check_darks(
     )
     job.skipping.tell(job.frames)
     stacks = planned.stacks
+    ordered = [_interleaved(*two) for two in zip(*(sums for _, sums in halves), strict=True)]
+    refuse_unfit(stacks, ordered, [1.0] * len(stacks), job.camera, kgain)
     frame = FramePixels.of(job, stacks[0].frames[0].record.shape, telemetry)
     fits, stores, figures = [], [], []
     for store, sums in halves:
@@ -237,8 +241,7 @@ def check_darks(
         fits.append(fit)
         stores.append(store)
         figures.append([stack.figures for stack in sums])
-    both = [one + other for one, other in zip(*figures, strict=True)]
-    warn_ceiling(stacks, both, [kgain or stack.k_gain for stack in stacks])
+    warn_ceiling(stacks, ordered, [kgain or stack.k_gain for stack in stacks])
     pixels = np.flatnonzero(frame.imaging & frame.signal & fits[0].fitted & fits[1].fitted)
     _check_pixels(pixels)
     pulls = _pulls(fits[0], fits[1], pixels)
@@ -312,6 +315,12 @@ def _check_pixels(pixels: Array) -> None:
             "good sample in four stacks of each; look at the flags (emdarks inspect), or choose "
             "which of them mark a sample as bad (mask_bits, --mask-bits)"
         )
+
+
+def _interleaved(even: StackSums, odd: StackSums) -> tuple[FrameFigures, ...]:
+    """Figures of the frames of both halves of a stack, in the order of the frames."""
+    pairs = zip_longest(even.figures, odd.figures)
+    return tuple(figures for pair in pairs for figures in pair if figures is not None)
 
 
 def _half(job: StackJob, parity: int) -> StackJob:

@@ -50,7 +50,13 @@ from emdarks.stacks import (
     product_cards,
     to_em_electrons,
 )
-from emdarks.stacks.advice import warn_few_frames, warn_headers, warn_pixels
+from emdarks.stacks.advice import (
+    cosmic_rays_sought,
+    warn_few_frames,
+    warn_headers,
+    warn_pixels,
+)
+from emdarks.stacks.unfit import refuse_unfit
 
 __all__ = ["FramePixels", "calibrate_darks_lsq"]
 
@@ -189,8 +195,14 @@ def calibrate_darks_lsq(
         lambda found: drop_lost(*found),
     )
     stacks = planned.stacks
+    figures = [stack.figures for stack in sums]
+    refuse_unfit(stacks, figures, [1.0] * len(stacks), job.camera, kgain)
     steps = [kgain or stack.k_gain for stack in stacks]
-    warn_pixels(stacks, [stack.figures for stack in sums], steps)
+    sought = [
+        cosmic_rays_sought(frames, flags, job.mask)
+        for frames, flags in zip(figures, store.flags, strict=True)
+    ]
+    warn_pixels(stacks, figures, steps, sought)
     job.skipping.tell(job.frames)
 
     frame = FramePixels.of(job, stacks[0].frames[0].record.shape, telemetry)
@@ -322,7 +334,7 @@ def _screening(stack: Stack, camera: Camera) -> Screening:
             "or do without screening (screen, --screen)"
         )
     charge = noise.clock_induced_charge + stack.exposure_time * noise.dark_current
-    return Screening(stack.em_gain, noise.read_noise, charge)
+    return Screening(stack.em_gain, noise.read_noise, charge, str(stack))
 
 
 def _content(

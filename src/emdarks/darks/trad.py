@@ -34,7 +34,8 @@ from emdarks.stacks import (
     product_cards,
     to_detected_electrons,
 )
-from emdarks.stacks.advice import warn_headers, warn_pixels
+from emdarks.stacks.advice import cosmic_rays_sought, warn_headers, warn_pixels
+from emdarks.stacks.unfit import refuse_unfit
 
 __all__ = ["build_trad_dark"]
 
@@ -143,7 +144,9 @@ def build_trad_dark(
 
     job, planned, sums = stream(job, plan, lambda made, executor: executor.sums(made.jobs[0]))
     stack = planned.stack
-    warn_pixels([stack], [sums.figures], [(kgain or stack.k_gain) / stack.em_gain])
+    refuse_unfit([stack], [sums.figures], [stack.em_gain], job.camera, kgain)
+    sought = cosmic_rays_sought(sums.figures, sums.moments.flags, job.mask)
+    warn_pixels([stack], [sums.figures], [(kgain or stack.k_gain) / stack.em_gain], [sought])
     job.skipping.tell(job.frames)
 
     err = _errors(sums.moments, stack, job, telemetry, estimator)

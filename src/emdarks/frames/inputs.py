@@ -8,7 +8,7 @@ of `FrameInput`: a record, headers, and a source of pixels.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,14 @@ __all__ = [
     "frame_settings",
     "frame_sources",
     "frames_of",
+    "is_raw",
+    "level_of",
 ]
 
 Source = ArraySource | FileSource
 HEADERS = ("pri", "ext", "err", "dq")
+#: Card with the processing level, and the levels at which frames are raw.
+_LEVEL, _RAW = "DATALVL", frozenset({"L0", "L1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +222,7 @@ def _prepare(frame: Any, camera: Camera, kgain: float | None) -> FrameInput:
         plane=getattr(frame, "frame", None),
         k_gain=kgain,
     )
+    _refuse_raw(record, headers, camera)
     provenance = _provenance(frame, source, headers)
     return FrameInput(record, levelled(source, record, camera), headers, provenance)
 
@@ -231,6 +236,30 @@ def _check_extensions(frame: Any, source: Source, camera: Camera) -> None:
         raise InputError(
             f"{_name_of(frame)}: holds more frames, which were not read; open the files of camera "
             f"{camera.name} with Dataset(..., extensions=True)"
+        )
+
+
+def level_of(headers: Mapping[str, Cards]) -> str:
+    """Processing level of a frame, such as "L2a", as its header says; empty where it does not."""
+    for name in ("ext", "pri"):
+        if _LEVEL in headers[name]:
+            return str(headers[name][_LEVEL]).strip()
+    return ""
+
+
+def is_raw(level: str) -> bool:
+    """Whether frames of a processing level hold their bias still."""
+    return level.upper() in _RAW
+
+
+def _refuse_raw(record: FrameRecord, headers: Mapping[str, Cards], camera: Camera) -> None:
+    """Refuse frames with their bias inside, unless the camera says how to take it off."""
+    level = level_of(headers)
+    if is_raw(level) and camera.bias is None and not record.bias:
+        raise InputError(
+            f"{record.name}: is a raw frame ({_LEVEL} is {level!r}), with its bias level inside; "
+            "give frames of level L2a, whose bias is subtracted, or a camera file that says how "
+            "to subtract it ([bias])"
         )
 
 

@@ -28,6 +28,8 @@ from emdarks.inspection.sorting import SortedFrames, sort_frames
 from emdarks.inspection.summary import CampaignSummary, FrameSummary, PixelCounts, StackSummary
 from emdarks.kernels.moments import Moments
 from emdarks.stacks import Stack, figure_area, jobs_of, samples_at_ceiling
+from emdarks.stacks.advice import cosmic_rays_sought
+from emdarks.stacks.noise import typical_noise
 
 __all__ = ["inspect_campaign"]
 
@@ -115,8 +117,7 @@ def inspect_campaign(
 def _in_mode_of(campaign: SortedFrames, camera: Camera) -> Camera:
     """The camera with the noise of the mode that most frames have."""
     modes = Counter(item.record.mode for item in campaign.inputs)
-    noise = camera.noise_in(modes.most_common(1)[0][0]) if modes else camera.noise
-    return replace(camera, noise=noise)
+    return camera.with_noise_in(modes.most_common(1)[0][0]) if modes else camera
 
 
 def _area(job: Setting, campaign: SortedFrames, detector_params: Any) -> FigureArea:
@@ -186,6 +187,8 @@ class _Look:
         counts = {
             "k_gain": self._kgain or stack.k_gain,
             "noise": _noise(n, pixels["m2"]),
+            "typical_noise": typical_noise(n, pixels["m2"]),
+            "cosmic_rays": cosmic_rays_sought(sums.figures, pixels["flags"], job.mask),
             "kurtosis": _kurtosis(pixels["mean"][n > 0]),
             "most_good": int(n.max()),
             "lost_pixels": int((n == 0).sum()),

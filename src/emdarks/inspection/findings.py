@@ -15,6 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 from emdarks.cameras import Unit
 from emdarks.detector import frame_shape
 from emdarks.errors import InputError
+from emdarks.inspection.against_camera import (
+    bias_not_subtracted,
+    noise_of_another,
+    photon_counted,
+)
 from emdarks.inspection.coverage import (
     can_be_fitted,
     ill_conditioned,
@@ -251,14 +256,19 @@ def _few_frames(facts: Facts) -> Iterator[Finding]:
 
 
 def _unflagged(facts: Facts) -> Iterator[Finding]:
-    bare = [stack for stack in facts.stacks if stack.masked == 0]
+    nowhere = not any(stack.cosmic_rays for stack in facts.stacks)
+    bare = [stack for stack in facts.stacks if nowhere or stack.masked == 0]
     if bare:
+        what = f"no pixel of any frame is flagged in {several(len(bare), 'stack')}, {named(bare)}"
+        if any(stack.masked > 0 for stack in bare):
+            what = "no sample is flagged as a cosmic ray (128), though others have flags"
+        # Screening needs to know the noise of the frames' mode.
+        known = not math.isnan(facts.camera.noise.read_noise)
         yield Finding(
             "warning",
             "flags",
-            f"no pixel of any frame is flagged in {several(len(bare), 'stack')}, {named(bare)}; "
-            "were cosmic rays looked for?",
-            remedy="flag them, or give --screen to emdarks noisemaps",
+            f"{what}; were cosmic rays looked for?",
+            remedy="flag them" + (", or give --screen to emdarks noisemaps" if known else ""),
         )
 
 
@@ -386,6 +396,9 @@ CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     _divided,
     _unknown_unit,
     _mixed_units,
+    photon_counted,
+    bias_not_subtracted,
+    noise_of_another,
     bad_frames,
     excursions,
     drift,

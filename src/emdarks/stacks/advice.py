@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from emdarks.errors import EmdarksWarning
 from emdarks.execution import FrameFigures
+from emdarks.flags import DQ
 from emdarks.stacks.ceiling import samples_at_ceiling
 from emdarks.stacks.group import Stack
 from emdarks.stacks.suspects import warn_nearly_equal_times
 from emdarks.stacks.units import warn_unknown_unit
 
 __all__ = [
+    "cosmic_rays_sought",
     "warn_ceiling",
     "warn_few_frames",
     "warn_headers",
@@ -23,6 +27,7 @@ __all__ = [
     "warn_unflagged",
 ]
 
+Array = npt.NDArray[Any]
 _Figures = Sequence[tuple[FrameFigures, ...]]
 
 ENOUGH_FRAMES = 1176
@@ -38,9 +43,15 @@ def warn_headers(stacks: Sequence[Stack], assumed_unit: str) -> None:
     warn_nearly_equal_times(stacks)
 
 
-def warn_pixels(stacks: Sequence[Stack], figures: _Figures, steps: Sequence[float]) -> None:
-    """Warn of what pixels tell; ``steps`` is one DN of each stack in the unit of the figures."""
-    warn_unflagged(stacks, figures)
+def warn_pixels(
+    stacks: Sequence[Stack], figures: _Figures, steps: Sequence[float], sought: Sequence[bool]
+) -> None:
+    """Warn of what pixels tell.
+
+    ``steps`` is one DN of each stack in the unit of the figures; ``sought`` says in which stacks
+    cosmic rays were looked for.
+    """
+    warn_unflagged(stacks, figures, sought)
     warn_blind(stacks, figures)
     warn_not_finite(stacks, figures)
     warn_ceiling(stacks, figures, steps)
@@ -71,23 +82,54 @@ def warn_few_frames(stacks: Sequence[Stack]) -> None:
         )
 
 
-def warn_unflagged(stacks: Sequence[Stack], figures: _Figures) -> None:
-    """Warn of stacks without a masked sample: perhaps nobody looked for cosmic rays."""
+def cosmic_rays_sought(frames: Sequence[FrameFigures], flags: Array, mask: int) -> bool:
+    """Whether somebody looked for cosmic rays in the frames of a stack.
+
+    Flags of saturated or blank samples come from reading, those of defects are the same in
+    every frame: they are no sign of it. The flag of cosmic rays is, and so are masks of one's
+    own that differ from frame to frame.
+
+    Parameters
+    ----------
+    frames : sequence of FrameFigures
+        The frames.
+    flags : ndarray of unsigned integers
+        OR of the flags of all frames, pixel by pixel.
+    mask : int
+        Flag bits that exclude a sample.
+    """
+    if (flags & flags.dtype.type(mask & DQ.COSMIC_RAY)).any():
+        return True
+    # Samples without a number are counted beyond the imaging area, too.
+    own = {
+        max(0, round((frame.masked - frame.saturated) * frame.pixels) - frame.not_finite)
+        for frame in frames
+    }
+    return len(own) > 1
+
+
+def warn_unflagged(
+    stacks: Sequence[Stack], figures: _Figures, sought: Sequence[bool] | None = None
+) -> None:
+    """Warn of stacks without a masked sample: perhaps nobody looked for cosmic rays.
+
+    Where none is masked for its cosmic rays in the whole campaign, other flags do not help.
+    """
+    nowhere = sought is not None and not any(sought)
     bare = [
         stack
         for stack, frames in zip(stacks, figures, strict=True)
-        if frames and all(frame.masked == 0 for frame in frames)
+        if frames and all(frame.masked == 0 or (nowhere and frame.masked < 1) for frame in frames)
     ]
     # Frames without DQ are so in every stack: one word is enough.
     names = [str(stack) for stack in bare]
     if 1 < len(bare) == len(stacks):
         names = [f"all {len(bare)} stacks"]
+    what = "no pixel of any frame is flagged"
+    if nowhere and any(frame.masked > 0 for frames in figures for frame in frames):
+        what = "no sample is flagged as a cosmic ray (128), though others have flags"
     for name in names:
-        warnings.warn(
-            f"{name}: no pixel of any frame is flagged; were cosmic rays looked for?",
-            EmdarksWarning,
-            stacklevel=3,
-        )
+        warnings.warn(f"{name}: {what}; were cosmic rays looked for?", EmdarksWarning, stacklevel=3)
 
 
 def _pairs(stacks: Sequence[Stack], figures: _Figures) -> list[tuple[str, FrameFigures]]:

@@ -16,6 +16,7 @@ from emdarks.cameras.values import same
 from emdarks.errors import EmdarksWarning, InputError
 from emdarks.fitsio import ascii_text
 from emdarks.frames import FrameInput
+from emdarks.frames.inputs import is_raw, level_of
 from emdarks.frames.levels import bias_frame
 from emdarks.stacks.group import Stack
 
@@ -38,6 +39,8 @@ SUBTRACTED_UNIT = "photoelectron"
 
 #: Cards in which products keep the readout setting of their frames, their bias, their k-gain.
 _READOUT, _BIAS, _K_GAIN = "READOUT", "BIASSUB", "KGAINUSE"
+#: Card with the processing level of the frames of a product.
+_LEVEL = "FRAMELVL"
 #: What the latter holds where there were several.
 _SEVERAL = -999.0
 _SAME_K_GAIN = 1e-6
@@ -137,7 +140,11 @@ def _digest(path: str, shape: tuple[int, int]) -> str:
 def product_cards(stack: Stack, camera: Camera) -> dict[str, str]:
     """Cards of a product that say how its frames were read; none where there is no choice."""
     # Without comments: texts may be longer than a card, and comments are cut off then.
-    cards = {_READOUT: readout_text(stack.setting), _BIAS: bias_text(stack, camera) or ""}
+    cards = {
+        _READOUT: readout_text(stack.setting),
+        _BIAS: bias_text(stack, camera) or "",
+        _LEVEL: level_of(stack.frames[0].headers),
+    }
     return {keyword: ascii_text(text) for keyword, text in cards.items() if text}
 
 
@@ -184,11 +191,21 @@ def check_product(
     if _READOUT in mine:
         _compare_settings(header.get(_READOUT), mine[_READOUT], frame, name)
     _compare_k_gains(product, name, stack, k_gain)
+    _compare_levels(header.get(_LEVEL), name, mine.get(_LEVEL), frame)
     theirs = header.get(_BIAS)
     if _BIAS in mine and theirs is not None and theirs != mine[_BIAS]:
         raise InputError(
             f"{frame}: the bias subtracted is: {mine[_BIAS]}; from the frames of {name}: "
             f"{theirs}; read both with the same camera file"
+        )
+
+
+def _compare_levels(theirs: Any, product: str, mine: str | None, frame: str) -> None:
+    """Refuse raw frames with a product of others, or others with one of raw frames."""
+    if theirs is not None and mine is not None and is_raw(str(theirs)) != is_raw(mine):
+        raise InputError(
+            f"{product}: is made of frames of level {theirs}, {frame} is of level {mine}; raw "
+            "frames and others do not go together: give a product of such frames"
         )
 
 
