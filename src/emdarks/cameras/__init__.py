@@ -6,6 +6,7 @@ file, ``values`` what single values mean, ``reading`` reads headers by them.
 """
 
 from emdarks.cameras.camera import Camera
+from emdarks.cameras.fitting import Fit, cameras_that_fit
 from emdarks.cameras.load import BUILTIN, camera_of_product, camera_text, load_camera
 from emdarks.cameras.parts import (
     Bias,
@@ -28,6 +29,7 @@ __all__ = [
     "Camera",
     "ConventionalRule",
     "Explained",
+    "Fit",
     "FrameFiles",
     "FrameRecord",
     "HeaderRules",
@@ -40,5 +42,6 @@ __all__ = [
     "Value",
     "camera_of_product",
     "camera_text",
+    "cameras_that_fit",
     "load_camera",
 ]

@@ -15,7 +15,7 @@ from emdarks.frames.inputs import (
     frame_sources,
     frames_of,
 )
-from emdarks.frames.select import frames_where, select_frames, select_products
+from emdarks.frames.select import first_file, frames_where, select_frames, select_products
 from emdarks.frames.skipping import BadFrame
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Image",
     "Provenance",
     "camera_named_in",
+    "first_file",
     "frame_inputs",
     "frame_sources",
     "frames_of",
