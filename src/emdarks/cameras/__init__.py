@@ -8,6 +8,7 @@ file, ``values`` what single values mean, ``reading`` reads headers by them.
 from emdarks.cameras.camera import Camera
 from emdarks.cameras.fitting import Fit, cameras_that_fit
 from emdarks.cameras.load import BUILTIN, camera_of_product, camera_text, load_camera
+from emdarks.cameras.new import MARK, NewFrame, new_camera_text
 from emdarks.cameras.parts import (
     Bias,
     ConventionalRule,
@@ -25,6 +26,7 @@ from emdarks.cameras.values import Value
 
 __all__ = [
     "BUILTIN",
+    "MARK",
     "Bias",
     "Camera",
     "ConventionalRule",
@@ -35,6 +37,7 @@ __all__ = [
     "HeaderRules",
     "Keywords",
     "Mode",
+    "NewFrame",
     "NoiseFigures",
     "Rule",
     "Simulation",
@@ -44,4 +47,5 @@ __all__ = [
     "camera_text",
     "cameras_that_fit",
     "load_camera",
+    "new_camera_text",
 ]

@@ -17,7 +17,16 @@ from emdarks.errors import InputError
 __all__ = ["BUILTIN", "camera_of_product", "camera_text", "load_camera"]
 
 #: Cameras that come with the package.
-BUILTIN = ("excam", "excam-small", "excam-sample", "sparc4", "shoc", "ixon-solis", "ixon-897")
+BUILTIN = (
+    "excam",
+    "excam-small",
+    "excam-sample",
+    "sparc4",
+    "shoc",
+    "ixon-solis",
+    "ixon-897",
+    "nuvu",
+)
 
 #: Figures of a mode that stand for those of the camera when it is simulated.
 _FIGURES = ("k_gain", "read_noise", "clock_induced_charge", "dark_current")

@@ -118,7 +118,7 @@ class _Defaults(dict[str, Any]):
             camera = _camera_of_all(self._command, frames or _named(given, _PRODUCTS))
             if camera:
                 self["camera"] = camera
-                told.append(f"camera {camera}, by {VARIABLE}")
+                told.append(f"from {VARIABLE}: camera {camera}")
         self._ctx.meta[_TOLD] = told
 
 
@@ -334,9 +334,15 @@ def _telling(
 ) -> list[str]:
     """What of the file counts for this command: what the command line does not give."""
     words = [
-        f"{key} {' '.join(map(str, found)) if type(found) is list else found}"
+        f"{key} {_word(found)}"
         for key, option in _options(command).items()
         if option.name not in given
         and (found := values.get(option.name)) is not None
     ]
     return [f"from {path}: {', '.join(words)}"] if words else []
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return " ".join(map(str, value)) if type(value) is list else str(value)
