@@ -133,7 +133,7 @@ def _top(name: str, frame: NewFrame) -> Iterator[str]:
     yield f"name = {_text(name)}"
     yield f'description = "a new camera"  # {MARK}: one line'
     yield 'arrtype = "FULL"'
-    yield "# Electrons per DN: from the header, or noise.k_gain below (then: \"fixed\")."
+    yield '# Electrons per DN: from the header, or noise.k_gain below (then: "fixed").'
     yield 'sensitivity = "header"'
     yield ""
 
@@ -212,7 +212,9 @@ def _gains(frame: NewFrame) -> tuple[_Choice, _Choice]:
     if gain.keyword != NONE and sensitivity.keyword == NONE:
         return gain, _Choice(NONE, f"{MARK}: {note}")
     if gain.keyword == NONE and frame.find(_SOLIS) is not None:
-        return _Choice(_EITHER, f"{either!r} in this frame; {_SOLIS} is of Andor Solis"), sensitivity
+        return _Choice(
+            _EITHER, f"{either!r} in this frame; {_SOLIS} is of Andor Solis"
+        ), sensitivity
     if gain.keyword == NONE:
         return _Choice(NONE, f"{MARK}: {note}"), sensitivity
     return gain, sensitivity
@@ -268,7 +270,7 @@ def _figures() -> Iterator[str]:
     yield "# Typical of EMCCD cameras, not of yours. For screening, planning, simulation and the"
     yield "# advice of emdarks inspect; they enter no fit."
     yield "[noise]"
-    yield f"# k_gain = 5.0  # {MARK}: electrons per DN, for sensitivity = \"fixed\""
+    yield f'# k_gain = 5.0  # {MARK}: electrons per DN, for sensitivity = "fixed"'
     yield f"read_noise = 50.0  # {MARK}: electrons, after the gain register"
     yield f"clock_induced_charge = 0.01  # {MARK}: electrons per pixel and frame"
     yield f"dark_current = 0.001  # {MARK}: electrons per pixel and second"

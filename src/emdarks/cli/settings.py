@@ -336,8 +336,7 @@ def _telling(
     words = [
         f"{key} {_word(found)}"
         for key, option in _options(command).items()
-        if option.name not in given
-        and (found := values.get(option.name)) is not None
+        if option.name not in given and (found := values.get(option.name)) is not None
     ]
     return [f"from {path}: {', '.join(words)}"] if words else []
 
