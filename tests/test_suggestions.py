@@ -12,7 +12,10 @@ from astropy.io import fits
 from typer.testing import CliRunner
 
 from emdarks import build_trad_dark, calibrate_darks_lsq, check_darks, inspect_campaign
-from emdarks.cameras import BUILTIN, NewFrame, cameras_that_fit, load_camera, new_camera_text
+from emdarks.cameras import BUILTIN, load_camera
+from emdarks.cameras.fitting import cameras_that_fit
+from emdarks.cameras.load import _parse
+from emdarks.cameras.new import NewFrame, new_camera_text
 from emdarks.cli.app import app
 from emdarks.data import Dataset, Image
 from emdarks.errors import MissingKeywordError
@@ -251,8 +254,6 @@ def test_texts_of_headers_and_names_cannot_break_the_file() -> None:
     frame = NewFrame('x"\ny.fits', SHAPE, False, False, False, (cards,))
     name = 'q"\\\x1b\udc80'
     text = new_camera_text(name, frame)
-    from emdarks.cameras.load import _parse
-
     camera = _parse(text, "new", Path())
     assert camera.name == 'q"\\\x1b?'
     assert camera.noise.read_noise == 50.0

@@ -6,9 +6,7 @@ file, ``values`` what single values mean, ``reading`` reads headers by them.
 """
 
 from emdarks.cameras.camera import Camera
-from emdarks.cameras.fitting import Fit, cameras_that_fit
 from emdarks.cameras.load import BUILTIN, camera_of_product, camera_text, load_camera
-from emdarks.cameras.new import MARK, NewFrame, new_camera_text
 from emdarks.cameras.parts import (
     Bias,
     ConventionalRule,
@@ -26,18 +24,15 @@ from emdarks.cameras.values import Value
 
 __all__ = [
     "BUILTIN",
-    "MARK",
     "Bias",
     "Camera",
     "ConventionalRule",
     "Explained",
-    "Fit",
     "FrameFiles",
     "FrameRecord",
     "HeaderRules",
     "Keywords",
     "Mode",
-    "NewFrame",
     "NoiseFigures",
     "Rule",
     "Simulation",
@@ -45,7 +40,5 @@ __all__ = [
     "Value",
     "camera_of_product",
     "camera_text",
-    "cameras_that_fit",
     "load_camera",
-    "new_camera_text",
 ]

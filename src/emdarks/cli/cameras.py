@@ -93,7 +93,8 @@ def _show(name: str, as_json: bool) -> None:
 
 def _new(name: str, frame: str, as_json: bool) -> None:
     """Write a camera file to start from; one that is there is never replaced."""
-    from emdarks.cameras import BUILTIN, MARK, NewFrame, load_camera, new_camera_text
+    from emdarks.cameras import BUILTIN, load_camera
+    from emdarks.cameras.new import MARK, NewFrame, new_camera_text
     from emdarks.errors import InputError
     from emdarks.fitsio import whole_file
     from emdarks.frames import Dataset

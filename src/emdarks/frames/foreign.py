@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from emdarks.cameras import cameras_that_fit, load_camera
+from emdarks.cameras import load_camera
+from emdarks.cameras.fitting import cameras_that_fit
 from emdarks.errors import MissingKeywordError
 
 __all__ = ["foreign_frames", "has_keywords_of"]
