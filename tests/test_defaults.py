@@ -6,7 +6,7 @@ import json
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from emdarks import build_trad_dark
 from emdarks.cli.app import app
-from emdarks.cli.settings import FILE, VARIABLE, allowed_keys
+from emdarks.cli.settings import FILE, VARIABLE, _one, _option, allowed_keys
 from emdarks.data import Dark, Dataset
 from emdarks.errors import MissingKeywordError
 
@@ -286,6 +286,24 @@ def test_no_key_writes(night: Path) -> None:
     found = {key for key, option in keys.items() if writers.search(option.info.help or "")}
     assert found <= harmless, found
     assert {"camera", "kgain", "params", "mask-bits", "threads", "where", "dark"} <= set(keys)
+
+
+@pytest.mark.parametrize(
+    ("metavar", "value", "found"),
+    [
+        ("FILE|NUMBER", 5.25, "5.25"),
+        ("FILE|NUMBER", "5.25", "5.25"),
+        ("FILE|NUMBER", "k.fits", "night/k.fits"),
+        ("FRAMES", "d1*.fits", "night/d1*.fits"),
+        ("FRAMES", "@bad.txt", "@night/bad.txt"),
+        ("FRAMES", "s3://store/d1.fits", "s3://store/d1.fits"),
+        ("FILE", "/elsewhere/k.fits", "/elsewhere/k.fits"),
+        ("KEY=VALUE", "rate=10", "rate=10"),
+    ],
+)
+def test_paths_are_relative_to_the_file(metavar: str, value: Any, found: str) -> None:
+    option = _option("x", Annotated[str | None, typer.Option("--x", metavar=metavar)])
+    assert _one(Path("night") / FILE, "x", option, value) == found
 
 
 def test_the_example_of_the_page_is_taken(night: Path) -> None:

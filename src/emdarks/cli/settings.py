@@ -312,11 +312,15 @@ def _one(path: Path, key: str, option: _Option, value: Any) -> Any:
 
 
 def _names_file(key: str, option: _Option) -> bool:
-    return key == "camera" or option.kind is Path or "FILE" in (option.info.metavar or "")
+    metavar = option.info.metavar or ""
+    return key == "camera" or option.kind is Path or "FILE" in metavar or "FRAMES" in metavar
 
 
 def _located(folder: Path, key: str, value: str) -> str:
-    """A path relative to the file; names of built-in cameras, URLs and numbers as they are."""
+    """A path relative to the file; names of built-in cameras, URLs and numbers as they are.
+
+    A list of frames keeps its ``@``.
+    """
     from emdarks.cameras import BUILTIN
     from emdarks.fitsio import is_url
 
@@ -325,7 +329,8 @@ def _located(folder: Path, key: str, value: str) -> str:
     try:
         float(value)
     except ValueError:
-        return str(folder / value)
+        mark = "@" if value.startswith("@") else ""
+        return mark + str(folder / value.removeprefix(mark))
     return value
 
 
