@@ -20,6 +20,8 @@ from emdarks.cli.app import app
 from emdarks.data import Dataset, Image
 from emdarks.errors import MissingKeywordError
 from emdarks.frames import frames_where
+from emdarks.simulate import Campaign, Effects, StackPlan
+from emdarks.simulate.headers import plain_header
 
 SHAPE = (24, 33)
 #: Cards as Andor Solis exports them, and as an invented camera of a laboratory writes them.
@@ -285,3 +287,14 @@ def test_the_nuvu_camera_refuses_frames_without_electrons_per_dn() -> None:
     record = camera.record("a", SHAPE, (cards | {"EGAIN": 6.2}, {}))
     assert (record.em_gain, record.k_gain, record.temperature) == (3000.0, 6.2, -85.0)
     assert camera.noise.clock_induced_charge == 0.0015
+
+
+@pytest.mark.parametrize("name", [name for name in BUILTIN if not name.startswith("excam")])
+def test_the_camera_of_a_simulated_frame_is_suggested_first(name: str) -> None:
+    camera = load_camera(name)
+    camera = camera.in_mode(camera.modes[0].name) if camera.modes else camera
+    campaign = Campaign((StackPlan(27.0, 4.25, 1),), camera, 0, "DN", Effects.none())
+    header = plain_header(next(campaign.facts()), camera)
+    best, *others = cameras_that_fit((header, {}), (31, 47))
+    assert best.name == name
+    assert all(best.found / best.known > other.found / other.known for other in others)
