@@ -124,6 +124,17 @@ def test_frames_that_no_built_in_camera_fits(tmp_path: Path) -> None:
     assert f"no built-in camera fits it: emdarks cameras --new NAME {darks}/d0.fits" in done.output
 
 
+def test_a_wrong_camera_does_not_make_frames_of_no_pixels(tmp_path: Path) -> None:
+    darks = folder(tmp_path / "night", LAB)
+    done = run("inspect", darks, "--camera", "shoc")
+    assert done.exit_code == 1
+    assert "3 frames, none of them usable, camera shoc, 0 stacks" in done.output
+    page = tmp_path / "page.html"
+    assert run("report", darks, "--camera", "shoc", "-o", page).exit_code == 0
+    assert "3 frames, none usable" in page.read_text()
+    assert "0 × 0" not in page.read_text()
+
+
 @pytest.mark.parametrize("use", [calibrate_darks_lsq, build_trad_dark])
 def test_functions_that_take_parameters_say_the_same(use: Any, tmp_path: Path) -> None:
     frames = Dataset(sorted(folder(tmp_path / "night", SOLIS).iterdir()))
