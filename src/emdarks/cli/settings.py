@@ -135,10 +135,12 @@ def _named(given: Mapping[str, Any], names: Iterable[str]) -> list[str]:
 
 def _file_beside(frames: list[str]) -> Path | None:
     """The file of defaults in the folder of the first frame; none for a URL."""
+    if not frames:  # as for --help, which loads nothing
+        return None
     from emdarks.fitsio import is_url, local_path
     from emdarks.frames import first_file
 
-    if not frames or (is_url(frames[0]) and not local_path(frames[0])):
+    if is_url(frames[0]) and not local_path(frames[0]):
         return None
     first = first_file(frames[:1])
     path = first.parent / FILE if isinstance(first, Path) else None
