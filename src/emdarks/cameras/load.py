@@ -17,7 +17,16 @@ from emdarks.errors import InputError
 __all__ = ["BUILTIN", "camera_of_product", "camera_text", "load_camera"]
 
 #: Cameras that come with the package.
-BUILTIN = ("excam", "excam-small", "excam-sample", "sparc4", "shoc", "ixon-solis", "ixon-897")
+BUILTIN = (
+    "excam",
+    "excam-small",
+    "excam-sample",
+    "sparc4",
+    "shoc",
+    "ixon-solis",
+    "ixon-897",
+    "nuvu",
+)
 
 #: What loading makes of the other keys; no camera file has it.
 _MADE = "noise_of_no_mode"

@@ -187,9 +187,10 @@ def _show(summary: CampaignSummary) -> None:
     from emdarks.cli.tables import campaign_table
 
     rows, cols = summary.shape
+    size = f" of {rows} x {cols} pixels" if summary.stacks else ", none of them usable"
     k_gains = {stack.k_gain for stack in summary.stacks}
     talk.say(
-        f"{summary.frames} frames of {rows} x {cols} pixels, camera {summary.camera}, "
+        f"{summary.frames} frames{size}, camera {summary.camera}, "
         f"{len(summary.stacks)} {'stack' if len(summary.stacks) == 1 else 'stacks'}"
         + (f", k-gain {k_gains.pop():g}" if len(k_gains) == 1 else "")
     )

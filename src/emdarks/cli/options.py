@@ -68,7 +68,8 @@ CameraName = Annotated[
     str | None,
     typer.Option(
         "--camera",
-        help="Built-in camera or camera file; default: the frames' CAMERA card, else excam.",
+        help="Built-in camera or camera file; default: emdarks.toml beside the frames, their "
+        "CAMERA card, EMDARKS_CAMERA, else excam.",
     ),
 ]
 Params = Annotated[

@@ -16,6 +16,7 @@ from emdarks.frames.inputs import (
     frames_of,
 )
 from emdarks.frames.select import (
+    first_file,
     frames_where,
     reads_extensions,
     select_frames,
@@ -30,6 +31,7 @@ __all__ = [
     "Image",
     "Provenance",
     "camera_named_in",
+    "first_file",
     "frame_inputs",
     "frame_sources",
     "frames_of",

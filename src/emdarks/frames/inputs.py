@@ -8,14 +8,17 @@ of `FrameInput`: a record, headers, and a source of pixels.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from emdarks.cameras import BUILTIN, Camera, FrameRecord
 from emdarks.errors import InputError
 from emdarks.fitsio import Cards, FileLayout, scan_file
+from emdarks.frames.foreign import foreign_frames, has_keywords_of
 from emdarks.frames.image import Image
 from emdarks.frames.levels import LevelledSource, levelled
 from emdarks.frames.planes import flags_plane, number_plane
@@ -180,10 +183,40 @@ def frames_of(dataset: Any) -> Sequence[Any]:
 
 
 def camera_named_in(dataset: Any) -> str:
-    """Built-in camera that the first frame's CAMERA card names, else ``excam``."""
-    frame = frames_of(dataset)[0]
-    names = (_cards_of(frame, header).get("CAMERA") for header in ("ext", "pri"))
-    return next((name for name in names if name in BUILTIN), BUILTIN[0])
+    """Built-in camera that the first frame's CAMERA card names, else ``excam``.
+
+    Raises
+    ------
+    MissingKeywordError
+        There is no such card, and no frame has the keywords of ``excam``: the message names
+        the cameras that fit.
+    """
+    frames = frames_of(dataset)
+    named = next((card for card in _both(frames[0], "CAMERA") if card in BUILTIN), None)
+    if named is not None:
+        return str(named)
+    default = BUILTIN[0]
+    if not any(has_keywords_of(default, _headers_of(frame)) for frame in frames):
+        first = frames[0]
+        path = getattr(first, "filepath", None) or getattr(first, "filename", None) or ""
+        raise foreign_frames(
+            default, len(frames), os.fspath(path), _headers_of(first), _shape_of(first)
+        )
+    return default
+
+
+def _headers_of(frame: Any) -> tuple[Cards, Cards]:
+    return _cards_of(frame, "ext"), _cards_of(frame, "pri")
+
+
+def _both(frame: Any, keyword: str) -> Iterator[Any]:
+    """Values of a keyword in the two headers of a frame."""
+    return (cards.get(keyword) for cards in _headers_of(frame))
+
+
+def _shape_of(frame: Any) -> tuple[int, int] | None:
+    shape = frame.shape if isinstance(frame, Image) else np.shape(getattr(frame, "data", ()))
+    return (int(shape[0]), int(shape[1])) if len(shape) == 2 else None
 
 
 def frame_inputs(dataset: Any, camera: Camera, kgain: float | None = None) -> list[FrameInput]:

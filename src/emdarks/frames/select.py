@@ -18,7 +18,7 @@ from emdarks.frames.inputs import camera_named_in, frame_settings
 from emdarks.frames.skipping import BadFrame
 from emdarks.frames.unread import UnreadImages, kind_of_product
 
-__all__ = ["frames_where", "reads_extensions", "select_frames", "select_products"]
+__all__ = ["first_file", "frames_where", "reads_extensions", "select_frames", "select_products"]
 
 _ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz")
 
@@ -276,6 +276,25 @@ def select_products(arguments: Iterable[str]) -> tuple[list[Path], list[str]]:
             elif not in_folder:
                 products.setdefault(str(path.absolute()), path)
     return list(products.values()), frames
+
+
+def first_file(arguments: Iterable[str]) -> Path | RemoteFile | None:
+    """The first file that arguments name, whatever it is; none is opened.
+
+    Parameters
+    ----------
+    arguments : iterable of str
+        As for `select_frames`.
+
+    Returns
+    -------
+    Path, RemoteFile or None
+        None where nothing is named, which `select_frames` refuses with the reason.
+    """
+    try:
+        return next((path for path, _ in _expand(arguments)), None)
+    except (InputError, OSError):
+        return None
 
 
 def _why_not_wanted(layout: FileLayout, camera: Camera | None) -> str | None:
