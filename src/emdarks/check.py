@@ -16,11 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.cameras import Camera
-from emdarks.darks.campaign import check_campaign, design
 from emdarks.darks.careful import stream
 from emdarks.darks.fitting import Fit
 from emdarks.darks.maps import FramePixels
-from emdarks.darks.options import Setting, setting
 from emdarks.darks.pooled import PooledNoise, fit_pooled
 from emdarks.detector import Regions
 from emdarks.errors import InputError
@@ -41,6 +39,8 @@ from emdarks.stacks import (
     to_em_electrons,
 )
 from emdarks.stacks.advice import warn_ceiling
+from emdarks.stacks.campaign import check_campaign, design
+from emdarks.stacks.options import Setting, setting
 from emdarks.stacks.units import warn_unknown_unit
 
 __all__ = ["CheckReport", "StackVerdict", "check_darks"]

@@ -6,10 +6,10 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
-from emdarks.darks.options import Setting
 from emdarks.errors import EmdarksWarning
 from emdarks.execution import Executor, Sample, StackJob
 from emdarks.execution.careful import Careful, StackLostError
+from emdarks.stacks.options import Setting
 
 __all__ = ["stream"]
 

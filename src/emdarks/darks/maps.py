@@ -11,10 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.cameras import Camera
-from emdarks.darks.campaign import check_campaign, design
 from emdarks.darks.careful import stream
 from emdarks.darks.fitting import Fit, bands, fit_reference
-from emdarks.darks.options import Setting, choose, setting
 from emdarks.darks.pooled import PooledNoise, fit_pooled
 from emdarks.darks.population import Group
 from emdarks.darks.statistics import (
@@ -50,6 +48,8 @@ from emdarks.stacks import (
     to_em_electrons,
 )
 from emdarks.stacks.advice import warn_few_frames, warn_headers, warn_pixels
+from emdarks.stacks.campaign import check_campaign, design
+from emdarks.stacks.options import Setting, choose, setting
 
 __all__ = ["FramePixels", "calibrate_darks_lsq"]
 

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from emdarks.cameras import Camera
 from emdarks.darks.careful import stream
 from emdarks.darks.mean_errors import ESTIMATORS, mean_errors
-from emdarks.darks.options import Setting, choose, setting
 from emdarks.detector import Regions, imaging_area_geom, region_slices
 from emdarks.errors import InputError
 from emdarks.execution import Executor, StackJob
@@ -35,6 +34,7 @@ from emdarks.stacks import (
     to_detected_electrons,
 )
 from emdarks.stacks.advice import warn_headers, warn_pixels
+from emdarks.stacks.options import Setting, choose, setting
 
 __all__ = ["build_trad_dark"]
 

@@ -12,8 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.cameras import Camera, Unit, load_camera
-from emdarks.darks.campaign import MIN_STACKS
-from emdarks.darks.options import Setting, check_k_gain, mask_of
 from emdarks.detector import frame_shape
 from emdarks.errors import UnreadableFrameError
 from emdarks.execution import Executor, FrameFigures, StackJob, StackSums, Threads
@@ -27,6 +25,8 @@ from emdarks.inspection.sorting import SortedFrames, sort_frames
 from emdarks.inspection.summary import CampaignSummary, FrameSummary, PixelCounts, StackSummary
 from emdarks.kernels.moments import Moments
 from emdarks.stacks import Stack, figure_area, jobs_of, samples_at_ceiling
+from emdarks.stacks.campaign import MIN_STACKS
+from emdarks.stacks.options import Setting, check_k_gain, mask_of
 
 __all__ = ["inspect_campaign"]
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from emdarks.cameras import NoiseFigures
-from emdarks.darks.campaign import MIN_STACKS, check_campaign
 from emdarks.errors import CalDarksLSQException
 from emdarks.inspection.facts import Facts
 from emdarks.inspection.summary import Finding, StackSummary
 from emdarks.inspection.words import and_more, named, several
+from emdarks.stacks.campaign import MIN_STACKS, check_campaign
 
 __all__ = ["can_be_fitted", "ill_conditioned", "incomplete_grid", "short_stacks"]
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from emdarks.cameras import Camera
-from emdarks.darks.options import Setting, setting
 from emdarks.detector import Regions, frame_shape
 from emdarks.errors import InputError
 from emdarks.frames import Dataset, FrameInput
@@ -21,6 +20,7 @@ from emdarks.stacks import (
     refuse_subtracted,
     to_detected_electrons,
 )
+from emdarks.stacks.options import Setting, setting
 from emdarks.stacks.units import warn_unknown_unit
 from emdarks.subtract.frames import StackStep, SubtractedFrame
 from emdarks.subtract.match import DarkSource, dark_source, find_sections

@@ -14,7 +14,7 @@ from emdarks.execution import Executor, Threads
 from emdarks.flags import ALL_BITS
 from emdarks.frames import FrameInput, camera_named_in, frame_inputs, frames_of
 from emdarks.frames.skipping import SKIP_SHARE, BadFrame, Skipping
-from emdarks.stacks import telemetry_slice
+from emdarks.stacks.area import telemetry_slice
 from emdarks.stacks.suspects import misfits, unlike
 
 __all__ = ["Setting", "check_k_gain", "choose", "mask_of", "setting"]
