@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.cameras import Camera
-from emdarks.darks.careful import stream
+from emdarks.darks.careful import Streamed, check_kinds, judged
 from emdarks.darks.fitting import Fit, bands, fit_reference
 from emdarks.darks.pooled import PooledNoise, fit_pooled
 from emdarks.darks.population import Group
@@ -26,6 +26,7 @@ from emdarks.errors import GeometryError, InputError
 from emdarks.execution import Executor, StackJob
 from emdarks.fitsio import ascii_text
 from emdarks.frames.skipping import SKIP_SHARE
+from emdarks.inspection.products import ProductLook
 from emdarks.kernels.screen import KEPT
 from emdarks.kernels.statistics import remove_dark_current, stack_sums
 from emdarks.products import DetectorNoiseMaps
@@ -47,7 +48,6 @@ from emdarks.stacks import (
     product_cards,
     to_em_electrons,
 )
-from emdarks.stacks.advice import warn_few_frames, warn_headers, warn_pixels
 from emdarks.stacks.campaign import check_campaign, design
 from emdarks.stacks.options import Setting, choose, setting
 
@@ -73,6 +73,7 @@ def calibrate_darks_lsq(
     gain_error: float = 0.0,
     screen: bool = False,
     skip_bad_frames: bool = False,
+    skip: Sequence[str] = (),
     skip_share: float = SKIP_SHARE,
     executor: Executor | None = None,
 ) -> DetectorNoiseMaps:
@@ -121,6 +122,10 @@ def calibrate_darks_lsq(
         Leave out frames that make the product wrong or cannot be read, also where that turns
         out while their pixels are read; the product is that of the other frames, and lists
         them in its HDU ``SKIPPED``. By default the first of them is an error.
+    skip : sequence of str
+        Leave out the frames that `emdarks.inspection.inspect_campaign` names in a problem or
+        warning of these kinds, too: "saturated", "empty", "flags", "light", "cosmic",
+        "bias", "level", "noise", "masked", "temperature". Frames are then read twice.
     skip_share : float
         Share of all frames that may be left out.
     executor : Executor, optional
@@ -162,6 +167,7 @@ def calibrate_darks_lsq(
         raise InputError("gain_error adds to the errors of the pooled estimator only")
     for name in nonnegative:
         choose("nonnegative", name, PLANES)
+    check_kinds(skip)
     job = setting(
         dataset,
         camera,
@@ -176,17 +182,23 @@ def calibrate_darks_lsq(
     telemetry = job.telemetry(detector_params)
 
     def plan(job: Setting) -> _Plan:
-        stacks = group_stacks(job.inputs, gain_tolerance)
+        stacks = group_stacks(job.inputs, gain_tolerance, tell=False)
         check_frames(stacks)
         check_campaign(stacks, kgain, min_frames=2 if estimator == "reference" else 1)
         return _Plan.of(job, stacks, kgain, telemetry, screen)
 
-    job, planned, (store, sums) = stream(
-        job, plan, lambda made, executor: accumulate_stacks(made.jobs, executor, made.screenings)
-    )
+    def accumulate(made: _Plan, executor: Executor) -> Streamed[StackStore]:
+        look = ProductLook(job, telemetry, kgain, fit=True)
+        store, sums = accumulate_stacks(
+            made.jobs,
+            executor,
+            made.screenings,
+            lambda i, moments: look.at(made.stacks[i], moments),
+        )
+        return Streamed(store, look, [stack.figures for stack in sums])
+
+    job, planned, store = judged(job, plan, accumulate, skip)
     stacks = planned.stacks
-    steps = [kgain or stack.k_gain for stack in stacks]
-    warn_pixels(stacks, [stack.figures for stack in sums], steps)
     job.skipping.tell(job.frames)
 
     frame = FramePixels.of(job, stacks[0].frames[0].record.shape, telemetry)
@@ -240,8 +252,6 @@ class _Plan:
         check_shape(stacks, job.arrtype, job.regions)
         area = figure_area(job.arrtype, job.regions, telemetry)
         scales = [to_em_electrons(stack, kgain) for stack in stacks]
-        warn_headers(stacks, "EM electrons")
-        warn_few_frames(stacks)
         jobs = jobs_of(stacks, scales, job.mask, area, KEPT if screen else 0)
         screenings = [_screening(stack, job.camera) for stack in stacks] if screen else None
         return cls(stacks, jobs, screenings)

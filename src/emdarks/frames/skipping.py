@@ -92,6 +92,17 @@ class Skipping:
         self.bad += new
         self.check(frames)
 
+    def skip(self, found: Iterable[BadFrame], frames: int) -> None:
+        """Remember frames that are left out by their kind, whatever becomes of bad ones.
+
+        Raises
+        ------
+        InputError
+            These are too many.
+        """
+        self.bad += found
+        self.check(frames)
+
     def check(self, frames: int) -> None:
         """Refuse a campaign of which too much is bad.
 

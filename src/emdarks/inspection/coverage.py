@@ -28,7 +28,7 @@ def can_be_fitted(facts: Facts) -> Iterator[Finding]:
     """What the fit itself refuses, in its own words, and which stacks to add."""
     try:
         # Stacks of one frame have a finding of their own.
-        check_campaign(facts.campaign.stacks, None, min_frames=1)
+        check_campaign(facts.campaign.stacks, facts.k_gain, min_frames=1)
     except CalDarksLSQException as error:
         lacking = _lacking(facts.stacks, facts.camera.noise)
         yield Finding(

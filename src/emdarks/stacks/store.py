@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,6 +150,7 @@ def accumulate_stacks(
     jobs: Sequence[StackJob],
     executor: Executor,
     screenings: Sequence[Screening] | None = None,
+    look: Callable[[int, Moments], None] | None = None,
 ) -> tuple[StackStore, list[StackSums]]:
     """Stream all stacks and keep their moments.
 
@@ -161,6 +162,8 @@ def accumulate_stacks(
         Who computes.
     screenings : sequence of Screening, optional
         Screen each stack when it is finished.
+    look : callable, optional
+        Called with the index and the sums of each finished stack, before it is screened.
 
     Returns
     -------
@@ -178,6 +181,8 @@ def accumulate_stacks(
         moments.top = tops
     finished = []
     for index, sums in enumerate(executor.stacks(jobs, into)):
+        if look is not None:
+            look(index, into[index])
         if screenings is not None:
             assert store.rejected is not None
             screen_stack(into[index], screenings[index], store.rejected, executor)
