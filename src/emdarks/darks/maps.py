@@ -188,7 +188,7 @@ def calibrate_darks_lsq(
         return _Plan.of(job, stacks, kgain, telemetry, screen)
 
     def accumulate(made: _Plan, executor: Executor) -> Streamed[StackStore]:
-        look = ProductLook(job, telemetry, kgain, fit=True)
+        look = ProductLook(job, telemetry, kgain, fit=True, screened=screen)
         store, sums = accumulate_stacks(
             made.jobs,
             executor,

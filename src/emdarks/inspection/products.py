@@ -57,12 +57,23 @@ class ProductLook:
         K-gain that overrides the headers', if any.
     fit : bool
         Whether F, C and D are fitted.
+    screened : bool
+        Whether unflagged cosmic rays are taken out: then they are no reason to warn.
     """
 
-    def __init__(self, job: Setting, telemetry: slice, kgain: float | None, fit: bool):
+    def __init__(
+        self,
+        job: Setting,
+        telemetry: slice,
+        kgain: float | None,
+        *,
+        fit: bool,
+        screened: bool = False,
+    ):
         self._camera = _camera_of(job)
         self._kgain = kgain
         self._fit = fit
+        self._mended = ("cosmic",) if screened else ()
         area: FigureArea = figure_area(job.arrtype, job.regions, telemetry)
         self._pixels = PixelLook(area, self._camera.noise)
         self._counts: list[dict[str, Any]] = []
@@ -116,7 +127,8 @@ class ProductLook:
         shape = job.inputs[0].record.shape
         campaign = SortedFrames(len(job.inputs), shape, job.inputs, list(stacks), [], [])
         facts = Facts(self._camera, campaign, summaries, pixels, self._kgain)
-        return find_in_product(facts, self._fit)
+        found = find_in_product(facts, self._fit)
+        return [finding for finding in found if finding.topic not in self._mended]
 
 
 def _camera_of(job: Setting) -> Camera:

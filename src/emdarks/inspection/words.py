@@ -40,7 +40,7 @@ def in_stacks(stacks: Iterable[StackSummary]) -> str:
 
 def in_words(finding: Finding) -> str:
     """A finding in one line: what was found, the first few files, what to do."""
-    names = [name for name in finding.frames if name and name not in finding.text]
-    files = f" ({and_more([Path(name).name for name in names])})" if names else ""
+    names = [Path(name).name for name in finding.frames if name not in finding.text]
+    files = f" ({and_more(names)})" if any(names) else ""
     remedy = f"; {finding.remedy}" if finding.remedy else ""
     return f"{finding.text}{files}{remedy}"
