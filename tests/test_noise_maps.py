@@ -277,7 +277,8 @@ def test_the_mean_gain_of_a_stack_is_used_and_a_spread_warns() -> None:
         frame.ext_hdr["EMGAIN_M"] = frame.ext_hdr["EMGAIN_C"] * (1 + 0.01 * (i % 3))
     with pytest.warns(EmdarksWarning, match=r"the gains of its frames spread by 1\.98%") as caught:
         maps = fit(dataset)
-    assert len({str(w.message) for w in caught}) == len(caught) == len(GAINS)  # a stack, a line
+    spreads = [str(w.message) for w in caught if "gains" in str(w.message)]
+    assert len(set(spreads)) == len(spreads) == len(GAINS)  # a stack, a line
     assert gains_in(maps) == pytest.approx(sorted(1.01 * GAINS))
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.cameras import Camera
-from emdarks.darks.careful import stream
+from emdarks.darks.careful import check_kinds, kinds_of, stream
 from emdarks.darks.fitting import Fit
 from emdarks.darks.maps import FramePixels
 from emdarks.darks.pooled import PooledNoise, fit_pooled
@@ -177,6 +177,7 @@ def check_darks(
     kgain: float | None = None,
     mask_bits: int | None = None,
     skip_bad_frames: bool = False,
+    skip: Sequence[str] = (),
     skip_share: float = SKIP_SHARE,
     executor: Executor | None = None,
 ) -> CheckReport:
@@ -185,7 +186,7 @@ def check_darks(
     Parameters
     ----------
     dataset, detector_params, detector_regions, camera, kgain, mask_bits, skip_bad_frames, \
-    skip_share, executor
+    skip, skip_share, executor
         As in `emdarks.darks.calibrate_darks_lsq`. Every stack needs four frames at least.
 
     Returns
@@ -210,6 +211,7 @@ def check_darks(
     >>> report.believable, report.disagreeing
     (True, ())
     """
+    check_kinds(skip)
     job = setting(
         dataset,
         camera,
@@ -221,8 +223,17 @@ def check_darks(
         skip_share=skip_share,
     )
     telemetry = job.telemetry(detector_params)
+    frames = job.frames
+    report = _checked(job, kgain, telemetry, skip)
+    job.skipping.tell(frames)
+    return report
+
+
+def _checked(
+    job: Setting, kgain: float | None, telemetry: slice, skip: Sequence[str]
+) -> CheckReport:
+    """Stream and compare; once more without the frames to skip, where there are any."""
     job, planned, halves = stream(job, lambda job: _plan(job, kgain, telemetry), _accumulate)
-    job.skipping.tell(job.frames)
     stacks = planned.stacks
     frame = FramePixels.of(job, stacks[0].frames[0].record.shape, telemetry)
     fits, stores, figures = [], [], []
@@ -237,6 +248,9 @@ def check_darks(
     pulls = _pulls(fits[0], fits[1], pixels)
 
     stores[0].merge(stores[1], job.executor)
+    if skip and (found := _to_skip(job, stacks, stores[0], figures, kgain, telemetry, skip)):
+        job.skipping.skip([bad for _, bad in found], job.frames)
+        return _checked(job.without(item for item, _ in found), kgain, telemetry, ())
     fit, noise = fit_pooled(stores[0], stacks, True, frame.imaging, frame.skip, job.executor)
     pixels = pixels[fit.fitted[pixels]]
     seen = [i for i in range(len(stacks)) if (stores[0].n[i, pixels] > 0).any()]
@@ -259,6 +273,27 @@ def check_darks(
         words=words
         or ("The errors can be believed: nothing in these frames speaks against them.",),
     )
+
+
+def _to_skip(
+    job: Setting,
+    stacks: Sequence[Stack],
+    store: StackStore,
+    figures: Sequence[Sequence[tuple[FrameFigures, ...]]],
+    kgain: float | None,
+    telemetry: slice,
+    skip: Sequence[str],
+) -> list[tuple[FrameInput, BadFrame]]:
+    """Frames that an inspection names for one of the reasons to skip."""
+    look = ProductLook(job, telemetry, kgain, fit=True)
+    for i, stack in enumerate(stacks):
+        look.at(stack, store.moments(i))
+    # First the even, then the odd frames, as they were streamed.
+    both = [
+        [half[j % 2][j // 2] for j in range(len(stack.frames))]
+        for stack, half in zip(stacks, zip(*figures, strict=True), strict=True)
+    ]
+    return named_in(look.findings(job, stacks, both), kinds_of(skip), job.inputs)
 
 
 @dataclass(frozen=True, slots=True)

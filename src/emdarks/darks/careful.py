@@ -14,7 +14,7 @@ from emdarks.inspection.products import KINDS, ProductLook, named_in, tell
 from emdarks.stacks import Stack
 from emdarks.stacks.options import Setting, choose
 
-__all__ = ["Streamed", "check_kinds", "judged", "stream"]
+__all__ = ["Streamed", "check_kinds", "judged", "kinds_of", "stream"]
 
 
 class Plan(Protocol):
@@ -66,8 +66,13 @@ def check_kinds(skip: Sequence[str]) -> None:
     InputError
         One is not among `KINDS`.
     """
-    for kind in (skip,) if isinstance(skip, str) else skip:
+    for kind in kinds_of(skip):
         choose("skip", kind, KINDS)
+
+
+def kinds_of(skip: Sequence[str]) -> tuple[str, ...]:
+    """Kinds of frames to skip; one may be given by itself."""
+    return (skip,) if isinstance(skip, str) else tuple(skip)
 
 
 def judged(
@@ -96,7 +101,7 @@ def judged(
         As in `stream`.
     """
     job, planned, made = stream(job, plan, accumulate)
-    kinds = (skip,) if isinstance(skip, str) else tuple(skip)
+    kinds = kinds_of(skip)
     findings = made.look.findings(job, planned.stacks, made.figures, made.scales)
     found = named_in(findings, kinds, job.inputs) if kinds else []
     if found:

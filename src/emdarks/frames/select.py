@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ def select_frames(
     camera: str | Camera | None = None,
     where: Mapping[str, Any] | None = None,
     *,
+    exclude: Iterable[str] = (),
     skip_bad_frames: bool = False,
 ) -> Dataset:
     """Open the frames that arguments name; reads headers only.
@@ -44,13 +46,16 @@ def select_frames(
         Files of a folder that are no darks by its rule are left out, too.
     where : mapping, optional
         Only frames of these readout settings, as in `frames_where`.
+    exclude : iterable of str
+        Files not to take, named in the same ways; one that names none of the files is said.
     skip_bad_frames : bool
         Leave out files that cannot be read.
 
     Returns
     -------
     Dataset
-        Its ``skipped`` names the files that were left out for that.
+        Its ``skipped`` names the files that were left out for that, ``left_out`` those of
+        folders that are no darks, or products; a warning says how many are no darks, and why.
 
     Raises
     ------
@@ -62,9 +67,10 @@ def select_frames(
     files: dict[str, tuple[Path | RemoteFile, bool]] = {}
     for path, in_folder in _expand(arguments):
         # A frame counts once, by whatever way it is named; what is named is taken as it is.
-        key = os.path.realpath(path) if isinstance(path, Path) else path.url
+        key = _key(path)
         earlier, only_found = files.get(key, (path, True))
         files[key] = (path if only_found else earlier), in_folder and only_found
+    _exclude(files, exclude)
     seen = _Seen(chosen_camera, skip_bad_frames)
     layouts = Scanner().scan_all(path for path, _ in files.values())
     for (path, in_folder), layout in zip(files.values(), layouts, strict=True):
@@ -73,7 +79,9 @@ def select_frames(
     if not frames:
         why = f"; {skipped[0].path}: {skipped[0].reason}" if skipped else ""
         raise InputError(
-            f"no frames found in {', '.join(arguments) or 'nothing'}{_left_out(seen.others)}{why}"
+            f"no frames found in {', '.join(arguments) or 'nothing'}"
+            + (f"; {out}" if (out := _left_out(seen.others)) else "")
+            + why
         )
     if passed:
         warnings.warn(
@@ -82,11 +90,51 @@ def select_frames(
             EmdarksWarning,
             stacklevel=2,
         )
+    if out := _left_out(seen.others):
+        warnings.warn(f"{out} to use them", EmdarksWarning, stacklevel=2)
     dataset = Dataset(frames)
-    dataset.skipped = tuple(skipped)
+    dataset.skipped, dataset.left_out = tuple(skipped), tuple(seen.others)
     return (
         frames_where(dataset, where, camera, skip_bad_frames=skip_bad_frames) if where else dataset
     )
+
+
+def _key(path: Path | RemoteFile) -> str:
+    """What tells one file from another, by whatever way it is named."""
+    return os.path.realpath(path) if isinstance(path, Path) else path.url
+
+
+def _exclude(files: dict[str, Any], exclude: Iterable[str]) -> None:
+    """Take out the files that are not wanted.
+
+    Raises
+    ------
+    InputError
+        None is left.
+    """
+    names = list(exclude)
+    before = dict(files)
+    idle = []
+    for name in names:
+        try:
+            unwanted = {_key(path) for path, _ in _expand([name])}
+        except InputError:
+            if name.startswith("@"):
+                raise  # a list that cannot be read
+            unwanted = set()
+        if not unwanted & before.keys():
+            idle.append(name)
+        for key in unwanted:
+            files.pop(key, None)
+    if idle:
+        warnings.warn(
+            f"{', '.join(idle)}: to be excluded, but none of the {len(before)} files is so named; "
+            "look at the spelling",
+            EmdarksWarning,
+            stacklevel=3,
+        )
+    if names and not files:
+        raise InputError(f"all {len(before)} files are excluded ({', '.join(names)})")
 
 
 class _Seen:
@@ -96,7 +144,7 @@ class _Seen:
         self.frames: list[Any] = []
         self.skipped: list[BadFrame] = []
         self.passed: list[str] = []
-        self.others: list[str] = []
+        self.others: list[BadFrame] = []
         self._camera = camera
         self._skip = skip
 
@@ -115,8 +163,8 @@ class _Seen:
         why_not = _why_not_wanted(layout, self._camera) if in_folder else None
         if why_not is None:
             self.frames += frames_in(layout)
-        elif why_not:
-            self.others.append(why_not)
+        else:
+            self.others.append(BadFrame(name, why_not or f"a product ({_kind(layout)})"))
 
     def _refuse(self, name: str, in_folder: bool, error: InputError) -> None:
         if in_folder and isinstance(error, NoImageError):
@@ -265,13 +313,17 @@ def _why_not_wanted(layout: FileLayout, camera: Camera | None) -> str | None:
     return (None if camera is None else camera.why_no_dark(headers)) or None
 
 
-def _left_out(reasons: list[str]) -> str:
-    """What the camera's rule for darks has to do with there being no frames."""
+def _left_out(others: Sequence[BadFrame]) -> str:
+    """Files that the camera's rule for darks leaves out; empty where there are none."""
+    reasons = [other.reason for other in others if not other.reason.startswith("a product (")]
     if not reasons:
         return ""
     verb = "file is no dark and was" if len(reasons) == 1 else "files are no darks and were"
-    kinds = ", ".join(dict.fromkeys(reasons))
-    return f"; {len(reasons)} {verb} left out ({kinds}); name them one by one or by a pattern"
+    kinds = ", ".join(
+        f"{reason} in {count}" if count < len(reasons) else reason
+        for reason, count in Counter(reasons).most_common()
+    )
+    return f"{len(reasons)} {verb} left out ({kinds}); name them one by one or by a pattern"
 
 
 def _kind(layout: FileLayout) -> str:

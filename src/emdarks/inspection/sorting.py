@@ -11,6 +11,7 @@ from typing import Any
 from emdarks.cameras import Camera
 from emdarks.errors import EmdarksError, EmdarksWarning
 from emdarks.frames import BadFrame, FrameInput, frame_inputs
+from emdarks.frames.inputs import frame_name
 from emdarks.stacks import Stack, group_stacks
 
 __all__ = ["SortedFrames", "sort_frames"]
@@ -57,7 +58,7 @@ def sort_frames(dataset: Any, camera: Camera, kgain: float | None = None) -> Sor
         Electrons per DN of frames whose camera does not know them.
     """
     frames = list(dataset.frames) if hasattr(dataset, "frames") else list(dataset)
-    unread = [(frame.name, f"{frame.path}: {frame.reason}") for frame in _skipped(dataset)]
+    unread = [(frame.path, f"{frame.path}: {frame.reason}") for frame in _skipped(dataset)]
     usable, unusable = _prepare(frames, camera, kgain)
     unusable = unread + unusable
     shapes = Counter(item.record.shape for item in usable)
@@ -91,5 +92,5 @@ def _prepare(
         try:
             usable += frame_inputs([frame], camera, kgain)
         except EmdarksError as error:
-            unusable.append((str(getattr(frame, "filename", "") or "a frame"), str(error)))
+            unusable.append((frame_name(frame), str(error)))
     return usable, unusable

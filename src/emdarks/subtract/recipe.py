@@ -116,7 +116,11 @@ def subtract_dark(
     for origin, item in zip(_frames(dataset), job.inputs, strict=True):
         step, scale = steps[id(item)]
         frames.append(SubtractedFrame.of(origin, item, scale, step))
-    return Dataset(frames)
+    less = Dataset(frames)
+    # Files that were left out of the frames are missing here, too.
+    less.skipped = tuple(getattr(dataset, "skipped", ()))
+    less.left_out = tuple(getattr(dataset, "left_out", ()))
+    return less
 
 
 def _frames(dataset: Any) -> list[Any]:
