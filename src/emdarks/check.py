@@ -23,7 +23,9 @@ from emdarks.darks.pooled import PooledNoise, fit_pooled
 from emdarks.detector import Regions
 from emdarks.errors import InputError
 from emdarks.execution import Executor, FrameFigures, StackJob, StackSums
-from emdarks.frames.skipping import SKIP_SHARE
+from emdarks.frames import FrameInput
+from emdarks.frames.skipping import SKIP_SHARE, BadFrame
+from emdarks.inspection.products import ProductLook, named_in
 from emdarks.stacks import (
     Slope,
     Stack,

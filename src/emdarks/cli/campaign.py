@@ -224,8 +224,8 @@ def _list_good(dataset: Any, summary: CampaignSummary, path: Path) -> None:
     files, mixed = good_files(dataset, summary)
     if mixed:
         warnings.warn(
-            f"{path}: {talk.file_names(mixed)} not listed, since a list takes whole cubes, and some "
-            "of their frames are named; leave single frames out by --skip or --skip-bad-frames",
+            f"{path}: {talk.file_names(mixed)} not listed, since a list takes whole cubes, and "
+            "some of their frames are named; leave single frames out by --skip or --skip-bad-frames",
             EmdarksWarning,
             stacklevel=2,
         )

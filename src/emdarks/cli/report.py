@@ -145,7 +145,10 @@ def report(
                 _tell(page, path)
         if as_json:
             both = zip(pages, paths, strict=True)
-            talk.json_out({"reports": [_result(page, path) for page, path in both]})
+            opened = [each for each in (*subjects, checked) if hasattr(each, "left_out")]
+            unused = [file for each in opened for file in talk.left_out(each)["files_left_out"]]
+            made = [_result(page, path) for page, path in both]
+            talk.json_out({"reports": made, "files_left_out": unused})
 
 
 def _reportable(named: Sequence[Path], with_campaign: bool) -> list[Path]:

@@ -91,7 +91,7 @@ def select_frames(
             stacklevel=2,
         )
     if out := _left_out(seen.others):
-        warnings.warn(f"{out} to use them", EmdarksWarning, stacklevel=2)
+        warnings.warn(out, EmdarksWarning, stacklevel=2)
     dataset = Dataset(frames)
     dataset.skipped, dataset.left_out = tuple(skipped), tuple(seen.others)
     return (
@@ -323,7 +323,10 @@ def _left_out(others: Sequence[BadFrame]) -> str:
         f"{reason} in {count}" if count < len(reasons) else reason
         for reason, count in Counter(reasons).most_common()
     )
-    return f"{len(reasons)} {verb} left out ({kinds}); name them one by one or by a pattern"
+    return (
+        f"{len(reasons)} {verb} left out ({kinds}); if they are darks, mend their headers, or "
+        "[darks] in the camera file"
+    )
 
 
 def _kind(layout: FileLayout) -> str:

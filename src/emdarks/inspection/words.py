@@ -42,5 +42,7 @@ def in_words(finding: Finding) -> str:
     """A finding in one line: what was found, the first few files, what to do."""
     names = [Path(name).name for name in finding.frames if name not in finding.text]
     files = f" ({and_more(names)})" if any(names) else ""
-    remedy = f"; {finding.remedy}" if finding.remedy else ""
-    return f"{finding.text}{files}{remedy}"
+    text = f"{finding.text}{files}"
+    if not finding.remedy:
+        return text
+    return f"{text}{' ' if text.endswith('?') else '; '}{finding.remedy}"
