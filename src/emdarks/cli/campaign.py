@@ -225,7 +225,7 @@ def _list_good(dataset: Any, summary: CampaignSummary, path: Path) -> None:
     if mixed:
         warnings.warn(
             f"{path}: {talk.file_names(mixed)} not listed, since a list takes whole cubes, and "
-            "some of their frames are named; leave single frames out by --skip or --skip-bad-frames",
+            "some of their frames are named; leave those out by --skip or --skip-bad-frames",
             EmdarksWarning,
             stacklevel=2,
         )

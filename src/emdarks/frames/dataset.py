@@ -42,6 +42,9 @@ class Dataset(Shown):
     left_out : tuple of BadFrame
         Files of a folder that were not taken, since their headers say that they are no darks
         or a product (see `select_frames`), and why. Kept in the same way.
+    chosen_from : int
+        Frames of the largest dataset that these were chosen from, 0 where there is none: the
+        share of skipped files is one of these.
 
     Raises
     ------
@@ -80,6 +83,7 @@ class Dataset(Shown):
         self.frames: list[Any] = items
         self.skipped: tuple[BadFrame, ...] = ()
         self.left_out: tuple[BadFrame, ...] = ()
+        self.chosen_from = 0
         names = [isinstance(item, (str, os.PathLike)) for item in items]
         if any(names) and not all(names):
             raise InputError("a dataset is made of files or of frames, not of both; open the files")
@@ -117,6 +121,7 @@ class Dataset(Shown):
         """Some of the frames; what could not be read may have belonged to them."""
         some = type(self)(frames)
         some.skipped, some.left_out = self.skipped, self.left_out
+        some.chosen_from = max(self.chosen_from, len(self))
         return some
 
     def _stacked(self, plane: str) -> Array:
