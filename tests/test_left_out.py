@@ -177,7 +177,7 @@ def test_darks_and_checks_skip_by_kind(paths: list[Path]) -> None:
     with pytest.warns(EmdarksWarning, match="1 of 42 frames left out"):
         report = check_darks(Dataset(paths), camera=CAMERA, skip=("light",))
     assert report == check_darks(Dataset([*paths[:16], *paths[17:]]), camera=CAMERA)
-    with pytest.raises(InputError, match="more than the share of 1.0%"):
+    with pytest.raises(InputError, match=r"more than the share of 1\.0%"):
         calibrate_darks_lsq(Dataset(paths), None, camera=CAMERA, skip=["light"], skip_share=0.01)
 
 
@@ -266,6 +266,7 @@ def test_every_command_excludes(command: str, paths: list[Path], tmp_path: Path)
     first = Dataset([paths[14]])[0].ext_hdr
     frames: list[Any] = [folder, "--exclude", paths[BRIGHT], "--exclude", folder / paths[WARM].name]
     options: list[Any] = ["--camera", "excam-sample", "--json"]
+    stack = ["--gain", first["EMGAIN_C"], "--exptime", first["EXPTIME"]]
     maps = tmp_path / "maps.fits"
     if command in ("subtract", "page"):
         run("noisemaps", *frames, *options, "-o", maps)
@@ -273,8 +274,7 @@ def test_every_command_excludes(command: str, paths: list[Path], tmp_path: Path)
         "inspect": ["inspect", *frames],
         "noisemaps": ["noisemaps", *frames, "-o", maps],
         "check": ["check", *frames],
-        "dark": ["dark", *frames, "-o", maps, "--gain", first["EMGAIN_C"]]
-        + ["--exptime", first["EXPTIME"]],
+        "dark": ["dark", *frames, "-o", maps, *stack],
         "subtract": ["subtract", *frames, "--dark", maps, "-o", tmp_path / "less"],
         "report": ["report", *frames, "-o", tmp_path / "r.html"],
         "page": ["report", maps, "--frames", *frames, "-o", tmp_path / "r.html"],
@@ -352,3 +352,18 @@ def test_what_was_left_out_is_kept_by_every_dataset(
     assert len(made) == 11
     for dataset in made:
         assert (dataset.skipped, dataset.left_out) == (darks.skipped, darks.left_out)
+
+
+def test_the_share_of_skipped_files_is_that_of_all_frames(paths: list[Path]) -> None:
+    """Each of six stacks names the two files, which are less than a tenth of the campaign."""
+    for path in paths[7:9]:
+        path.write_bytes(b"no FITS")
+    darks = Dataset(paths, skip_bad_frames=True)
+    stacks, _ = darks.split_dataset(exthdr_keywords=["EMGAIN_C", "EXPTIME"])
+    (short,) = [stack for stack in stacks if len(stack) == 5]
+    assert short.chosen_from == 40
+    with pytest.warns(EmdarksWarning, match=r"2 of 7 frames left out"):
+        dark = build_trad_dark(short, None, camera=CAMERA)
+    assert [Path(name).name for name, _ in skipped(dark)] == [path.name for path in paths[7:9]]
+    with pytest.raises(InputError, match=r"2 of 42 frames cannot be used \(4\.8%\)"):
+        build_trad_dark(short, None, camera=CAMERA, skip_share=0.04)
