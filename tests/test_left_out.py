@@ -134,12 +134,10 @@ def test_the_recommended_number_is_that_of_a_camera(clean: tuple[Path, ...]) -> 
 
 
 def skipped(product: Any) -> list[tuple[str, str]]:
-    table = product.extra("SKIPPED")
-    return (
-        []
-        if table is None
-        else [tuple(x.decode() if isinstance(x, bytes) else x for x in row) for row in table]
-    )
+    if "SKIPPED" not in product.hdu_names:
+        return []
+    rows = product.hdu_list["SKIPPED"].data
+    return [tuple(x.decode() if isinstance(x, bytes) else x for x in row) for row in rows]
 
 
 @pytest.mark.parametrize(
