@@ -248,6 +248,12 @@ def test_excluded_files_are_not_read(paths: list[Path], tmp_path: Path) -> None:
     chosen = select_frames([str(folder)], exclude=exclude)
     names = [frame.filename for frame in chosen]
     assert names == [p.name for i, p in enumerate(paths) if i not in (0, 3, BRIGHT)]
+    by_name = select_frames([str(folder)], exclude=[paths[2].name, paths[9].name[:-12] + "*"])
+    gone = [i for i, p in enumerate(paths) if i == 2 or p.name.startswith(paths[9].name[:-12])]
+    assert len(gone) < 9
+    assert [frame.filename for frame in by_name] == [
+        p.name for i, p in enumerate(paths) if i not in gone
+    ]
     with pytest.warns(
         EmdarksWarning, match=r"nothing_\*\.fits: to be excluded, but none of the 42"
     ):

@@ -7,6 +7,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ def select_frames(
     where : mapping, optional
         Only frames of these readout settings, as in `frames_where`.
     exclude : iterable of str
-        Files not to take, named in the same ways; one that names none of the files is said.
+        Files not to take, named in the same ways, or by a name or pattern without a folder
+        wherever they lie; one that names none of the files is said.
     skip_bad_frames : bool
         Leave out files that cannot be read.
 
@@ -104,6 +106,11 @@ def _key(path: Path | RemoteFile) -> str:
     return os.path.realpath(path) if isinstance(path, Path) else path.url
 
 
+def _name(path: Path | RemoteFile) -> str:
+    """The file without its folder."""
+    return Path(path if isinstance(path, Path) else path.url).name
+
+
 def _exclude(files: dict[str, Any], exclude: Iterable[str]) -> None:
     """Take out the files that are not wanted.
 
@@ -116,12 +123,14 @@ def _exclude(files: dict[str, Any], exclude: Iterable[str]) -> None:
     before = dict(files)
     idle = []
     for name in names:
+        # A name without a folder is meant wherever the file lies.
+        anywhere = "" if "/" in name else name
+        unwanted = {k for k, (path, _) in before.items() if fnmatchcase(_name(path), anywhere)}
         try:
-            unwanted = {_key(path) for path, _ in _expand([name])}
+            unwanted |= {_key(path) for path, _ in _expand([name])}
         except InputError:
             if name.startswith("@"):
                 raise  # a list that cannot be read
-            unwanted = set()
         if not unwanted & before.keys():
             idle.append(name)
         for key in unwanted:

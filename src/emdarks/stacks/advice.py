@@ -14,8 +14,6 @@ __all__ = ["TEMPERATURE_SPREAD", "warn_ceiling"]
 
 _Figures = Sequence[tuple[FrameFigures, ...]]
 
-#: Frames of a stack that the Coronagraph recommends.
-ENOUGH_FRAMES = 1176
 TEMPERATURE_SPREAD = 1.0
 #: Share of the samples that may be cut off: hot pixels, as a rule.
 FEW_SAMPLES = 0.01
