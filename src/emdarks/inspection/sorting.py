@@ -58,7 +58,7 @@ def sort_frames(dataset: Any, camera: Camera, kgain: float | None = None) -> Sor
         Electrons per DN of frames whose camera does not know them.
     """
     frames = list(dataset.frames) if hasattr(dataset, "frames") else list(dataset)
-    unread = [(frame.path, f"{frame.path}: {frame.reason}") for frame in _skipped(dataset)]
+    unread = [(frame.name, f"{frame.path}: {frame.reason}") for frame in _skipped(dataset)]
     usable, unusable = _prepare(frames, camera, kgain)
     unusable = unread + unusable
     shapes = Counter(item.record.shape for item in usable)
