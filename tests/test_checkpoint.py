@@ -68,7 +68,8 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 def maps(dataset: Any, executor: Any, **options: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", ".*fewer than 1176 frames")
+        warnings.filterwarnings("ignore", ".*saturated in some frames of")
+        warnings.filterwarnings("ignore", "these stacks hardly tell")
         warnings.filterwarnings("ignore", ".*not finite, beyond 1e12")
         return calibrate_darks_lsq(dataset, params(), True, REGIONS, executor=executor, **options)
 

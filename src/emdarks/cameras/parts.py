@@ -262,6 +262,8 @@ class FrameFiles:
     windows : bool
         Frames may be windows of the detector, or binned: the geometry is that of a frame
         without prescan and overscan, of whatever size the files have.
+    recommended : int or None
+        Frames of each stack that the makers of the camera recommend for noise maps.
     """
 
     layout: Literal["single", "cube", "extensions"] = "single"
@@ -270,12 +272,15 @@ class FrameFiles:
     bit_depth: int | None = None
     saturation: float | None = None
     windows: bool = False
+    recommended: int | None = None
 
     def __post_init__(self) -> None:
         if self.bit_depth is not None and not 1 <= self.bit_depth <= 16:
             raise ValueError(f"bit_depth is {self.bit_depth}; give 1 to 16")
         if self.saturation is not None and not self.saturation > 0:
             raise ValueError(f"saturation is {self.saturation}; it must be positive")
+        if self.recommended is not None and self.recommended < 1:
+            raise ValueError(f"recommended is {self.recommended}; give 1 or more")
 
     @property
     def full_scale(self) -> float:

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.darks.options import mask_of
 from emdarks.errors import InputError, InputTypeError
 from emdarks.execution import Executor, Sample, StackJob, Threads
 from emdarks.frames import frame_sources
 from emdarks.frames.planes import flags_plane, number_plane
 from emdarks.frames.source import ArraySource, FrameSource
+from emdarks.stacks.options import mask_of
 
 __all__ = ["mean_combine"]
 

@@ -41,7 +41,14 @@ class Dataset(Shown):
     frames : list of Image
         The frames. Those of files are light: the pixels stay in the file.
     skipped : tuple of BadFrame
-        Files that were left out, and why; products made of these frames list them.
+        Files that cannot be read and were left out, and why; products made of these frames
+        list them. Kept by whatever makes a dataset of this one.
+    left_out : tuple of BadFrame
+        Files of a folder that were not taken, since their headers say that they are no darks
+        or a product (see `select_frames`), and why. Kept in the same way.
+    chosen_from : int
+        Frames of the largest dataset that these were chosen from, 0 where there is none: the
+        share of skipped files is one of these.
 
     Raises
     ------
@@ -90,6 +97,8 @@ class Dataset(Shown):
             raise InputError("a dataset needs at least one frame")
         self.frames: list[Any] = items
         self.skipped: tuple[BadFrame, ...] = ()
+        self.left_out: tuple[BadFrame, ...] = ()
+        self.chosen_from = 0
         names = [isinstance(item, (str, os.PathLike)) for item in items]
         if any(names) and not all(names):
             raise InputError("a dataset is made of files or of frames, not of both; open the files")
@@ -126,7 +135,8 @@ class Dataset(Shown):
     def _of(self, frames: list[Any]) -> Self:
         """Some of the frames; what could not be read may have belonged to them."""
         some = type(self)(frames)
-        some.skipped = self.skipped
+        some.skipped, some.left_out = self.skipped, self.left_out
+        some.chosen_from = max(self.chosen_from, len(self))
         return some
 
     def _stacked(self, plane: str) -> Array:
@@ -182,11 +192,11 @@ class Dataset(Shown):
             groups.setdefault(tuple(_value(frame, *key) for key in keys), []).append(frame)
         ordered = sorted(groups, key=_sortable)
         values = [value if len(keys) > 1 else value[0] for value in ordered]
-        return [type(self)(groups[value]) for value in ordered], values
+        return [self._of(groups[value]) for value in ordered], values
 
     def copy(self, copy_data: bool = True) -> Self:
         """An independent copy; without ``copy_data`` frames share arrays, not headers."""
-        return type(self)([frame.copy(copy_data=copy_data) for frame in self.frames])
+        return self._of([frame.copy(copy_data=copy_data) for frame in self.frames])
 
     def save(
         self, filedir: str | os.PathLike[str] | None = None, filenames: Sequence[str] | None = None

@@ -29,6 +29,7 @@ __all__ = [
     "Provenance",
     "camera_named_in",
     "frame_inputs",
+    "frame_name",
     "frame_settings",
     "frame_sources",
     "frames_of",
@@ -146,6 +147,11 @@ def _name_of(frame: Any) -> str:
         return f"{os.fspath(path)}{frame.part}"
     index = getattr(frame, "frame", None)
     return os.fspath(path) if index is None else f"{path}[{index}]"
+
+
+def frame_name(frame: Any) -> str:
+    """A frame by its file, with the plane of a cube, as messages and records name it."""
+    return _name_of(frame)
 
 
 def _cards_of(frame: Any, name: str) -> Cards:

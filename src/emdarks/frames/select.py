@@ -5,7 +5,9 @@ from __future__ import annotations
 import glob
 import os
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ def select_frames(
     camera: str | Camera | None = None,
     where: Mapping[str, Any] | None = None,
     *,
+    exclude: Iterable[str] = (),
     skip_bad_frames: bool = False,
     extensions: bool | None = None,
 ) -> Dataset:
@@ -44,6 +47,9 @@ def select_frames(
         Files of a folder that are no darks by its rule are left out, too.
     where : mapping, optional
         Only frames of these readout settings, as in `frames_where`.
+    exclude : iterable of str
+        Files not to take, named in the same ways, or by a name or pattern without a folder
+        wherever they lie; one that names none of the files is said.
     skip_bad_frames : bool
         Leave out files that cannot be read.
     extensions : bool, optional
@@ -52,7 +58,8 @@ def select_frames(
     Returns
     -------
     Dataset
-        Its ``skipped`` names the files that were left out for that.
+        Its ``skipped`` names the files that were left out for that, ``left_out`` those of
+        folders that are no darks, or products; a warning says how many are no darks, and why.
 
     Raises
     ------
@@ -69,9 +76,10 @@ def select_frames(
     files: dict[str, tuple[Path | RemoteFile, bool]] = {}
     for path, in_folder in _expand(arguments):
         # A frame counts once, by whatever way it is named; what is named is taken as it is.
-        key = os.path.realpath(path) if isinstance(path, Path) else path.url
+        key = _key(path)
         earlier, only_found = files.get(key, (path, True))
         files[key] = (path if only_found else earlier), in_folder and only_found
+    _exclude(files, exclude)
     if extensions is None:
         extensions = reads_extensions(chosen_camera)
     seen = _Seen(chosen_camera, skip_bad_frames, extensions)
@@ -82,7 +90,9 @@ def select_frames(
     if not frames:
         why = f"; {skipped[0].path}: {skipped[0].reason}" if skipped else ""
         raise InputError(
-            f"no frames found in {', '.join(arguments) or 'nothing'}{_left_out(seen.others)}{why}"
+            f"no frames found in {', '.join(arguments) or 'nothing'}"
+            + (f"; {out}" if (out := _left_out(seen.others)) else "")
+            + why
         )
     if passed:
         warnings.warn(
@@ -92,8 +102,10 @@ def select_frames(
             stacklevel=2,
         )
     seen.unread.tell()
+    if out := _left_out(seen.others):
+        warnings.warn(out, EmdarksWarning, stacklevel=2)
     dataset = Dataset(frames)
-    dataset.skipped = tuple(skipped)
+    dataset.skipped, dataset.left_out = tuple(skipped), tuple(seen.others)
     return (
         frames_where(dataset, where, camera, skip_bad_frames=skip_bad_frames) if where else dataset
     )
@@ -104,6 +116,51 @@ def reads_extensions(camera: str | Camera | None) -> bool:
     return camera is not None and load_camera(camera).frames.layout == "extensions"
 
 
+def _key(path: Path | RemoteFile) -> str:
+    """What tells one file from another, by whatever way it is named."""
+    return os.path.realpath(path) if isinstance(path, Path) else path.url
+
+
+def _name(path: Path | RemoteFile) -> str:
+    """The file without its folder."""
+    return Path(path if isinstance(path, Path) else path.url).name
+
+
+def _exclude(files: dict[str, Any], exclude: Iterable[str]) -> None:
+    """Take out the files that are not wanted.
+
+    Raises
+    ------
+    InputError
+        None is left.
+    """
+    names = list(exclude)
+    before = dict(files)
+    idle = []
+    for name in names:
+        # A name without a folder is meant wherever the file lies.
+        anywhere = "" if "/" in name else name
+        unwanted = {k for k, (path, _) in before.items() if fnmatchcase(_name(path), anywhere)}
+        try:
+            unwanted |= {_key(path) for path, _ in _expand([name])}
+        except InputError:
+            if name.startswith("@"):
+                raise  # a list that cannot be read
+        if not unwanted & before.keys():
+            idle.append(name)
+        for key in unwanted:
+            files.pop(key, None)
+    if idle:
+        warnings.warn(
+            f"{', '.join(idle)}: to be excluded, but none of the {len(before)} files is so named; "
+            "look at the spelling",
+            EmdarksWarning,
+            stacklevel=3,
+        )
+    if names and not files:
+        raise InputError(f"all {len(before)} files are excluded ({', '.join(names)})")
+
+
 class _Seen:
     """What becomes of the files that arguments name."""
 
@@ -111,7 +168,7 @@ class _Seen:
         self.frames: list[Any] = []
         self.skipped: list[BadFrame] = []
         self.passed: list[str] = []
-        self.others: list[str] = []
+        self.others: list[BadFrame] = []
         self.unread = UnreadImages(extensions)
         self._camera = camera
         self._skip = skip
@@ -136,8 +193,9 @@ class _Seen:
             why_not = _why_not_wanted(layout, self._camera) if in_folder else None
             if why_not is None:
                 wanted.append(layout)
-            elif why_not:
-                self.others.append(why_not)
+            else:
+                reason = why_not or f"a product ({kind_of_product(layout)})"
+                self.others.append(BadFrame(name, reason))
         self.frames += frames_in(wanted)
         if wanted:
             self.unread.note(wanted[0])
@@ -308,13 +366,20 @@ def _why_not_wanted(layout: FileLayout, camera: Camera | None) -> str | None:
     return (None if camera is None else camera.why_no_dark(headers)) or None
 
 
-def _left_out(reasons: list[str]) -> str:
-    """What the camera's rule for darks has to do with there being no frames."""
+def _left_out(others: Sequence[BadFrame]) -> str:
+    """Files that the camera's rule for darks leaves out; empty where there are none."""
+    reasons = [other.reason for other in others if not other.reason.startswith("a product (")]
     if not reasons:
         return ""
     verb = "file is no dark and was" if len(reasons) == 1 else "files are no darks and were"
-    kinds = ", ".join(dict.fromkeys(reasons))
-    return f"; {len(reasons)} {verb} left out ({kinds}); name them one by one or by a pattern"
+    kinds = ", ".join(
+        f"{reason} in {count}" if count < len(reasons) else reason
+        for reason, count in Counter(reasons).most_common()
+    )
+    return (
+        f"{len(reasons)} {verb} left out ({kinds}); if they are darks, mend their headers, or "
+        "[darks] in the camera file"
+    )
 
 
 def _expand(

@@ -28,6 +28,7 @@ from emdarks.inspection.coverage import (
 )
 from emdarks.inspection.facts import Facts
 from emdarks.inspection.headers import impossible_temperatures, unknown_settings
+from emdarks.inspection.samples import not_finite, split_stacks
 from emdarks.inspection.sequence import drift
 from emdarks.inspection.single_frames import (
     bad_frames,
@@ -38,11 +39,11 @@ from emdarks.inspection.single_frames import (
 from emdarks.inspection.summary import Finding, Severity, StackSummary
 from emdarks.inspection.words import named, several
 from emdarks.stacks import check_frames
-from emdarks.stacks.advice import ENOUGH_FRAMES, TEMPERATURE_SPREAD
+from emdarks.stacks.advice import TEMPERATURE_SPREAD
 from emdarks.stacks.group import GAIN_WARNING
 from emdarks.stacks.suspects import misfits, unlike
 
-__all__ = ["CHECKS", "Facts", "find"]
+__all__ = ["CHECKS", "Facts", "find", "find_in_product"]
 
 #: Relative spread of gains that a fit refuses by default.
 GAIN_TOLERANCE = 0.05
@@ -59,6 +60,35 @@ def find(facts: Facts) -> list[Finding]:
     found = [finding for check in CHECKS for finding in check(facts)]
     blocked = any(finding.severity == "problem" for finding in found)
     found += _possible(facts, blocked)
+    return sorted(found, key=lambda finding: _ORDER[finding.severity])
+
+
+def find_in_product(facts: Facts, fit: bool) -> list[Finding]:
+    """Problems and warnings about the frames that a product is being made of.
+
+    Parameters
+    ----------
+    facts : Facts
+        The frames, and what their sums tell.
+    fit : bool
+        Whether F, C and D are fitted; else the checks of the design are not made.
+
+    Returns
+    -------
+    list of Finding
+        As `find` gives them, without what the recipe refuses by itself: it has accepted these
+        frames. Copies and frames without noise that are left are arrays in memory, whose
+        maker knows it.
+    """
+    passed_over = OF_RECIPE if fit else (*OF_RECIPE, *OF_FIT)
+    found = [
+        finding
+        for check in CHECKS
+        if check not in passed_over
+        for finding in check(facts)
+        if finding.severity in ("problem", "warning")
+        and not (finding.severity == "problem" and finding.topic in ("copies", "empty"))
+    ]
     return sorted(found, key=lambda finding: _ORDER[finding.severity])
 
 
@@ -242,15 +272,17 @@ def _mixed_units(facts: Facts) -> Iterator[Finding]:
 
 
 def _few_frames(facts: Facts) -> Iterator[Finding]:
+    """Stacks of fewer frames than the makers of the camera recommend."""
+    enough = facts.camera.frames.recommended
     counts = [stack.frames for stack in facts.stacks]
-    few = sum(count < ENOUGH_FRAMES for count in counts)
+    few = sum(count < enough for count in counts) if enough is not None else 0
     if few:
         how = "all stacks have" if few == len(counts) else f"{few} of {len(counts)} stacks have"
         yield Finding(
             "note",
             "frames",
-            f"{how} fewer than the recommended {ENOUGH_FRAMES} frames (the smallest "
-            f"{min(counts)}); the maps will be noisier",
+            f"{how} fewer than the {enough} frames that are recommended for {facts.camera.name} "
+            f"(the smallest {min(counts)}); the maps will be noisier",
             remedy="emdarks plan predicts the errors",
         )
 
@@ -399,8 +431,10 @@ CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     photon_counted,
     bias_not_subtracted,
     noise_of_another,
+    split_stacks,
     bad_frames,
     excursions,
+    not_finite,
     drift,
     _temperature,
     ill_conditioned,
@@ -414,3 +448,8 @@ CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     _cut_off,
     _few_frames,
 )
+
+#: What every recipe refuses by itself, before it reads pixels.
+OF_RECIPE = (_unusable, _odd_shapes, _geometry, _readout, can_be_fitted, _divided)
+#: What matters where F, C and D are fitted.
+OF_FIT = (ill_conditioned, short_stacks, incomplete_grid, _unfittable)

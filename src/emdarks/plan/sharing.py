@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.cameras import NoiseFigures
-from emdarks.darks.campaign import MIN_STACKS
 from emdarks.errors import InputError
 from emdarks.kernels.fit import PIVOT, design_rank
 from emdarks.plan.design import (
@@ -31,6 +30,7 @@ from emdarks.plan.design import (
     information,
 )
 from emdarks.plan.prediction import Goal, Prediction, goal_name, goal_vector, predict
+from emdarks.stacks.campaign import MIN_STACKS
 
 __all__ = ["LEAST_FRAMES", "Suggestion", "share_budget"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -192,6 +192,7 @@ def accumulate_stacks(
     jobs: Sequence[StackJob],
     executor: Executor,
     screenings: Sequence[Screening] | None = None,
+    look: Callable[[int, Moments], None] | None = None,
 ) -> tuple[StackStore, list[StackSums]]:
     """Stream all stacks and keep their moments.
 
@@ -203,6 +204,8 @@ def accumulate_stacks(
         Who computes.
     screenings : sequence of Screening, optional
         Screen each stack when it is finished.
+    look : callable, optional
+        Called with the index and the sums of each finished stack, before it is screened.
 
     Returns
     -------
@@ -224,6 +227,8 @@ def accumulate_stacks(
         finished.append(sums)
         if sums.lost:
             continue
+        if look is not None:
+            look(index, into[index])
         if screenings is not None:
             assert store.rejected is not None
             screenings[index].check(into[index], sums.figures)

@@ -14,7 +14,7 @@ from emdarks.execution import Executor, Threads
 from emdarks.flags import ALL_BITS
 from emdarks.frames import FrameInput, camera_named_in, frame_inputs, frames_of
 from emdarks.frames.skipping import SKIP_SHARE, BadFrame, Skipping
-from emdarks.stacks import telemetry_slice
+from emdarks.stacks.area import telemetry_slice
 from emdarks.stacks.suspects import misfits, unlike
 
 __all__ = ["Setting", "check_k_gain", "choose", "mask_of", "setting"]
@@ -116,7 +116,9 @@ def setting(
     mask = mask_of(mask_bits)
     check_k_gain(kgain)
     chosen = load_camera(camera or camera_named_in(dataset))
-    skipping = Skipping(skip_bad_frames, skip_share, getattr(dataset, "skipped", ()))
+    skipping = Skipping(
+        skip_bad_frames, skip_share, getattr(dataset, "skipped", ()), _elsewhere(dataset)
+    )
     if skip_bad_frames:
         inputs = _usable(dataset, chosen, kgain, gain_tolerance, skipping)
     else:
@@ -127,6 +129,11 @@ def setting(
     chosen = chosen.fitted_to(inputs[0].record.shape)
     regions = chosen.regions if detector_regions is None else detector_regions
     return Setting(inputs, chosen, regions, executor or Threads(), mask, skipping)
+
+
+def _elsewhere(dataset: Any) -> int:
+    """Frames that these were chosen from and are not among them."""
+    return max(getattr(dataset, "chosen_from", 0) - len(frames_of(dataset)), 0)
 
 
 def _usable(
