@@ -442,3 +442,9 @@ def test_darks_beyond_the_maps_are_said(tmp_path: Path) -> None:
 def test_a_camera_keeps_its_noise_when_it_is_changed() -> None:
     camera: Camera = load_camera("sparc4")
     assert math.isnan(replace(camera, name="x").noise_in("").read_noise)
+    warm = replace(camera, noise=replace(camera.noise, dark_current=0.25))
+    fast = "9914, 30 MHz, Gain 1"
+    assert (warm.noise_in(fast).dark_current, warm.noise_in(fast).read_noise) == (0.25, 197.0)
+    assert warm.in_mode(fast).noise == warm.noise_in(fast)
+    assert math.isnan(warm.in_mode(fast).noise_in("").read_noise)
+    assert warm.in_mode(fast).noise_in("").dark_current == 0.25

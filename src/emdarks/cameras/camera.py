@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from emdarks.cameras.parts import (
@@ -221,17 +221,37 @@ class Camera:
 
         Those of frames in no mode are NaN where only modes have them: never another mode's.
         """
-        found, base = self.mode(mode), self.noise_of_no_mode or self.noise
+        base = self._base_noise()
+        return self._with_figures(base, mode)
+
+    def _with_figures(self, base: NoiseFigures, mode: str) -> NoiseFigures:
+        """Figures with a mode's own laid over them."""
+        found = self.mode(mode)
         if found is None:
             return base
         names = ("k_gain", "read_noise", "clock_induced_charge", "dark_current")
         own = {name: value for name in names if (value := getattr(found, name)) is not None}
         return replace(base, **own)
 
+    def _base_noise(self) -> NoiseFigures:
+        """Figures of no mode, with what a user changed in ``noise`` after loading."""
+        base = self.noise_of_no_mode
+        if base is None:
+            return self.noise
+        loaded = asdict(self._with_figures(base, self.simulation.mode))
+        now = asdict(self.noise).items()
+        changed = {name: x for name, x in now if x == x and x != loaded[name]}
+        return replace(base, **changed)
+
     def with_noise_in(self, mode: str) -> Camera:
         """The same camera, its noise that of frames in a mode; see `noise_in`."""
-        base = self.noise_of_no_mode or self.noise
-        return replace(self, noise=self.noise_in(mode), noise_of_no_mode=base)
+        base = self._base_noise()
+        return replace(
+            self,
+            noise=self._with_figures(base, mode),
+            noise_of_no_mode=base,
+            simulation=replace(self.simulation, mode=mode),
+        )
 
     def in_mode(self, mode: str) -> Camera:
         """The same camera, simulated and planned for in another mode.
@@ -244,8 +264,7 @@ class Camera:
         if self.mode(mode) is None:
             known = "; ".join(each.name for each in self.modes) or "none"
             raise InputError(f"camera {self.name} has no mode {mode!r}; it has: {known}")
-        simulation = replace(self.simulation, mode=mode)
-        return replace(self.with_noise_in(mode), simulation=simulation)
+        return self.with_noise_in(mode)
 
     def fitted_to(self, shape: tuple[int, int]) -> Camera:
         """The camera with the geometry of its windows of this shape.
