@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.cameras import Camera
-from emdarks.darks.campaign import check_campaign, design
+from emdarks.darks.campaign import design
 from emdarks.darks.careful import stream
 from emdarks.darks.fitting import Fit
 from emdarks.darks.maps import FramePixels
-from emdarks.darks.options import Setting, setting
+from emdarks.darks.model import MODELS, Model, model_of_stacks
+from emdarks.darks.options import Setting, choose, setting
 from emdarks.darks.pooled import PooledNoise, fit_pooled
 from emdarks.detector import Regions
 from emdarks.errors import InputError
@@ -173,6 +174,7 @@ def check_darks(
     detector_params: Any = None,
     detector_regions: Regions | None = None,
     *,
+    model: str = "full",
     camera: str | Camera | None = None,
     kgain: float | None = None,
     mask_bits: int | None = None,
@@ -184,7 +186,7 @@ def check_darks(
 
     Parameters
     ----------
-    dataset, detector_params, detector_regions, camera, kgain, mask_bits, skip_bad_frames, \
+    dataset, detector_params, detector_regions, model, camera, kgain, mask_bits, skip_bad_frames, \
     skip_share, executor
         As in `emdarks.darks.calibrate_darks_lsq`. Every stack needs four frames at least.
 
@@ -210,6 +212,7 @@ def check_darks(
     >>> report.believable, report.disagreeing
     (True, ())
     """
+    choose("model", model, MODELS)
     job = setting(
         dataset,
         camera,
@@ -221,26 +224,26 @@ def check_darks(
         skip_share=skip_share,
     )
     telemetry = job.telemetry(detector_params)
-    job, planned, halves = stream(job, lambda job: _plan(job, kgain, telemetry), _accumulate)
+    job, planned, halves = stream(job, lambda job: _plan(job, model, kgain, telemetry), _accumulate)
     job.skipping.tell(job.frames)
     stacks = planned.stacks
     frame = FramePixels.of(job, stacks[0].frames[0].record.shape, telemetry)
     fits, stores, figures = [], [], []
     for store, sums in halves:
-        fit, _ = fit_pooled(store, stacks, True, frame.imaging, frame.skip, job.executor)
+        fit, _ = _fit(store, planned, frame, job.executor)
         fits.append(fit)
         stores.append(store)
         figures.append([stack.figures for stack in sums])
     both = [one + other for one, other in zip(*figures, strict=True)]
     warn_ceiling(stacks, both, [kgain or stack.k_gain for stack in stacks])
     pixels = np.flatnonzero(frame.imaging & frame.signal & fits[0].fitted & fits[1].fitted)
-    pulls = _pulls(fits[0], fits[1], pixels)
+    pulls = _pulls(fits[0], fits[1], pixels, planned.model)
 
     stores[0].merge(stores[1], job.executor)
-    fit, noise = fit_pooled(stores[0], stacks, True, frame.imaging, frame.skip, job.executor)
+    fit, noise = _fit(stores[0], planned, frame, job.executor)
     pixels = pixels[fit.fitted[pixels]]
     seen = [i for i in range(len(stacks)) if (stores[0].n[i, pixels] > 0).any()]
-    means = _image_means(fit, noise, stores[0], stacks, pixels, seen)
+    means = _image_means(fit, noise, stores[0], stacks, pixels, seen, planned.model)
     shown = [stacks[i] for i in seen]
     verdicts = _verdicts(means, shown)
     disagreeing = _disagreeing(verdicts)
@@ -267,13 +270,22 @@ class _Plan:
 
     stacks: list[Stack]
     jobs: list[StackJob]
+    model: Model
 
 
-def _plan(job: Setting, kgain: float | None, telemetry: slice) -> _Plan:
+def _fit(
+    store: StackStore, planned: _Plan, frame: FramePixels, executor: Executor
+) -> tuple[Fit, PooledNoise]:
+    return fit_pooled(
+        store, planned.stacks, True, frame.imaging, frame.skip, executor, model=planned.model
+    )
+
+
+def _plan(job: Setting, model: str, kgain: float | None, telemetry: slice) -> _Plan:
     """What the headers decide."""
     stacks = group_stacks(job.inputs)
     check_frames(stacks)
-    check_campaign(stacks, kgain, min_frames=2)
+    fitted = model_of_stacks(stacks, model, kgain, min_frames=2)
     check_shape(stacks, job.arrtype, job.regions)
     warn_unknown_unit(stacks, "EM electrons")
     for stack in stacks:
@@ -285,7 +297,7 @@ def _plan(job: Setting, kgain: float | None, telemetry: slice) -> _Plan:
     area = figure_area(job.arrtype, job.regions, telemetry)
     scales = [to_em_electrons(stack, kgain) for stack in stacks]
     jobs = jobs_of(stacks, scales, job.mask, area)
-    return _Plan(stacks, [_half(each, parity) for parity in (0, 1) for each in jobs])
+    return _Plan(stacks, [_half(each, parity) for parity in (0, 1) for each in jobs], fitted)
 
 
 def _accumulate(planned: _Plan, executor: Executor) -> list[tuple[StackStore, list[StackSums]]]:
@@ -300,10 +312,10 @@ def _half(job: StackJob, parity: int) -> StackJob:
     return replace(job, samples=job.samples[parity::2])
 
 
-def _pulls(one: Fit, other: Fit, pixels: Array) -> dict[str, float]:
+def _pulls(one: Fit, other: Fit, pixels: Array, model: Model) -> dict[str, float]:
     """Scatter of the difference of two fits over its error."""
     found = {}
-    for k, name in enumerate(("F", "C", "D")):
+    for k, name in model.planes:
         difference = one.values[k, pixels] - other.values[k, pixels]
         error2 = one.errors[k, pixels] ** 2 + other.errors[k, pixels] ** 2
         use = error2 > 0
@@ -329,9 +341,10 @@ def _image_means(
     stacks: Sequence[Stack],
     pixels: Array,
     seen: Sequence[int],
+    model: Model,
 ) -> _Means:
     gain, gain_time = design(stacks)
-    X = np.column_stack([np.ones_like(gain), gain, gain_time])
+    X = np.column_stack([np.ones_like(gain), gain, gain_time]) * model.fitted
     assert noise.imaging is not None
     rows = []
     for i in seen:

@@ -10,7 +10,9 @@ from emdarks.cli.options import (
     DaskAddress,
     Frames,
     KGain,
+    MapsModel,
     MaskBits,
+    ModelName,
     Params,
     SkipBad,
     SkipShare,
@@ -25,6 +27,7 @@ __all__ = ["check"]
 
 def check(
     frames: Frames,
+    model: ModelName = MapsModel.full,
     where: Where = None,
     camera: CameraName = None,
     params: Params = None,
@@ -54,6 +57,7 @@ def check(
             report = check_darks(
                 dataset,
                 detector_params(params),
+                model=model.value,
                 camera=camera,
                 kgain=kgain,
                 mask_bits=mask_bits,

@@ -138,7 +138,7 @@ def product_name(frame_name: str, suffix: str) -> str:
 _OF_MAPS = (
     *("B_O", "B_O_ERR", "B_O_UNIT", "B_O_UP", "B_O_LO"),
     *("FPN_IMM", "CIC_IMM", "DC_IMM", "FPN_IMME", "FPN_VAR", "CIC_VAR", "DC_VAR"),
-    *("RN_EST", "NONNEG", "NAXIS3", "FMTVERS", "CHECKSUM", "DATASUM"),
+    *("RN_EST", "NONNEG", "MODEL", "MAPGAIN", "MAPTIME", "NAXIS3", "FMTVERS", "CHECKSUM", "DATASUM"),
 )
 
 
