@@ -32,8 +32,8 @@ from emdarks.flags import DQ
 from emdarks.kernels.decode import unsigned
 from emdarks.products import BadPixelMap, load_product
 from emdarks.products.dark import step_of_dark
-from emdarks.products.model import model_of
 from emdarks.products.header import drop_map_cards, stamp
+from emdarks.products.model import model_of
 
 __all__ = ["Neighbourhood", "build_bad_pixel_map", "neighbourhood"]
 

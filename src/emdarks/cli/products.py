@@ -143,10 +143,11 @@ def noisemaps(
                 "bias_offset_dn": header["B_O"] if has_prescan else math.nan,
                 **({} if rejected is None else {"rejected_samples": int(rejected.sum())}),
                 "unfittable_pixels": int(((maps.dq[0] != 0) & ~np.isnan(maps.data[0])).sum()),
-                **{"what_they_can_do": words for words in model_words(header)},
             },
             as_json,
         )
+        for words in () if as_json else model_words(header):
+            talk.say(words)
 
 
 def _means(header: Any) -> dict[str, float]:

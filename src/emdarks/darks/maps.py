@@ -33,7 +33,7 @@ from emdarks.frames.skipping import SKIP_SHARE
 from emdarks.kernels.screen import KEPT
 from emdarks.kernels.statistics import remove_dark_current, stack_sums
 from emdarks.products import DetectorNoiseMaps
-from emdarks.products.model import model_cards, model_words
+from emdarks.products.model import mean_comments, model_cards, model_words
 from emdarks.products.noisemaps import PLANES
 from emdarks.products.provenance import record_skipped
 from emdarks.products.writing import MapsContent, StackRow, noise_maps
@@ -234,6 +234,8 @@ def calibrate_darks_lsq(
     )
     cards = product_cards(stacks[0], job.camera)
     maps.ext_hdr.update({**cards, **k_gain_card(stacks, kgain)})
+    for keyword, comment in mean_comments(planned.model.name).items():
+        maps.ext_hdr[keyword] = (maps.ext_hdr[keyword], comment)
     lines = *bias_history(stacks[0], job.camera), *_offset_history(job, frame)
     for line in (*lines, *model_words(maps.ext_hdr)):
         maps.ext_hdr["HISTORY"] = line

@@ -181,9 +181,7 @@ def fit_pooled(
     v0, freedom0 = _survey(work, fit)
     # Planes of the result that are not yet needed hold what is needed on the way.
     scale, jump, free = fit.errors[1:], fit.correlations[1:], fit.chi2
-    work.sweep(
-        first_sweep, *work.design, store.n, store.mean, v0, imaging, fit.values, scale, jump
-    )
+    work.sweep(first_sweep, *work.design, store.n, store.mean, v0, imaging, fit.values, scale, jump)
     _mark_hot(work, v0, freedom0, fit.values[1:], scale, jump, free)
     regions = _noise(work, fit.values[1:], scale)
     hot, above = _above(work, regions, fit.values[1:])

@@ -623,7 +623,7 @@ def reference_fit(
         count_usable(p, m, n, stacks_used)
         for j in range(m):
             rows[USED + j] = float(stacks_used[p + j])
-        plain_inverse(p, m, True, g, h, n, stacks_used, plain, rows)
+        plain_inverse(p, m, True, True, g, h, n, stacks_used, plain, rows)
         to_errors(m, S_11, rows)
         for k in range(6):
             copy_row(m, rows, S_11 + k * ROW, Q_11 + k * ROW)

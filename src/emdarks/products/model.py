@@ -1,8 +1,8 @@
 """What noise maps can tell: three maps, or two where all stacks had one gain or one time.
 
-The card MODEL is "full", "one-gain" (the plane of F is the level L = F + g C, that of C is NaN)
-or "one-time" (the plane of C is C + t D, that of D is NaN); MAPGAIN and MAPTIME hold the gain
-and the time that such maps are of.
+The card MODEL of two maps is "one-gain" (the plane of F is the level L = F + g C, that of C is
+NaN) or "one-time" (the plane of C is C + t D, that of D is NaN); MAPGAIN and MAPTIME hold the
+gain and the time that such maps are of. Any other MODEL, or none, is that of three maps.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ __all__ = [
     "absent_planes",
     "check_model",
     "check_setting",
+    "mean_comments",
     "model_cards",
     "model_of",
     "model_words",
@@ -111,13 +112,34 @@ def model_cards(model: str, gain: float, time: float) -> dict[str, tuple[Any, st
     gain, time : float
         The one EM gain, the one exposure time (s), where there is one.
     """
-    cards: dict[str, tuple[Any, str]] = {
-        "MODEL": (model, "maps: full, one-gain (L, D) or one-time (F, C)")
+    if model == "full":
+        return {}
+    key = _FIXED[model][0]
+    maps = "L = F + g C in F, and D" if model == ONE_GAIN else "F, and C + t D in C"
+    return {
+        "MODEL": (model, f"two maps: {maps}"),
+        key: (gain if model == ONE_GAIN else time, _COMMENTS[key]),
     }
-    if model != "full":
-        key = _FIXED[model][0]
-        cards[key] = (gain if model == ONE_GAIN else time, _COMMENTS[key])
-    return cards
+
+
+def mean_comments(model: str) -> dict[str, str]:
+    """What image means and variances are of, where that is not F, C and D."""
+    if model == ONE_GAIN:
+        return {
+            "FPN_IMM": "e-, mean of L = F + g C; -999: none",
+            "FPN_IMME": "e-, median of L = F + g C; -999: none",
+            "FPN_VAR": "variance of L = F + g C, e-^2",
+            "CIC_IMM": "-999: one EM gain does not tell C",
+            "CIC_VAR": "-999: one EM gain does not tell C",
+        }
+    if model == ONE_TIME:
+        return {
+            "CIC_IMM": "e-, mean of C + t D; -999: none",
+            "CIC_VAR": "variance of C + t D, e-^2",
+            "DC_IMM": "-999: one exposure time does not tell D",
+            "DC_VAR": "-999: one exposure time does not tell D",
+        }
+    return {}
 
 
 def model_words(header: Any) -> list[str]:

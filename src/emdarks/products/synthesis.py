@@ -22,8 +22,8 @@ import numpy.typing as npt
 from emdarks.errors import InputError, InputTypeError
 from emdarks.fitsio import Header, ascii_text
 from emdarks.products.dark import Dark
-from emdarks.products.model import check_setting
 from emdarks.products.header import drop_map_cards, product_name, stamp
+from emdarks.products.model import check_setting
 from emdarks.products.provenance import name_inputs
 from emdarks.stacks.group import MOST_GAIN, MOST_TIME
 

@@ -260,9 +260,7 @@ def _image_section(
 
 def _check_models(new: ProductView, old: ProductView) -> None:
     """Refuse maps that do not hold the same, or not at the same gain or time."""
-    one, other = (
-        [view.number_in(key) for key in ("MAPGAIN", "MAPTIME")] for view in (new, old)
-    )
+    one, other = ([view.number_in(key) for key in ("MAPGAIN", "MAPTIME")] for view in (new, old))
     if not isinstance(new, MapsView):
         return
     same = model_of(new.header) == model_of(old.header)

@@ -265,8 +265,8 @@ def _histograms(view: MapsView) -> Section:
     shares = [f"{percent(view.statistics(plane).negative)} of {plane.key}" for plane in view.planes]
     charges = [plane.key for plane in view.planes[1:]]
     text = Text(
-        f"Negative are {', '.join(shares[:-1])} and {shares[-1]}. {' and '.join(charges)} cannot be "
-        "negative, but what is measured of a small value scatters to both sides of it. "
+        f"Negative are {', '.join(shares[:-1])} and {shares[-1]}. {' and '.join(charges)} "
+        "cannot be negative, but what is measured of a small value scatters to both sides of it. "
         + _about_clipping(view)
     )
     return Section("histograms", "How values and errors are distributed", [text, picture])

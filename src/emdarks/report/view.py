@@ -19,9 +19,9 @@ from emdarks.detector import frame_shape, imaging_area_geom
 from emdarks.errors import EmdarksWarning, InputTypeError
 from emdarks.plots import robust_scatter
 from emdarks.products.dark import step_of_dark
+from emdarks.products.model import absent_planes, model_of
 from emdarks.products.synthesis import Maps
 from emdarks.report.numbers import value_in
-from emdarks.products.model import absent_planes, model_of
 from emdarks.report.stacks import Stacks
 
 __all__ = ["DarkView", "MapsView", "Plane", "ProductView", "camera_of", "view_of"]
