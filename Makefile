@@ -89,6 +89,7 @@ validate: $(VENV)/.installed
 	$(BIN)/python -m validation.screening
 	$(BIN)/python -m validation.subtract
 	$(BIN)/python -m validation.badpixels
+	$(BIN)/python -m validation.level
 	$(BIN)/python -m validation.hostile
 	$(BIN)/python -m validation.validate $(VALIDATE_ARGS)
 

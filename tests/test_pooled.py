@@ -142,9 +142,9 @@ def test_pixels_outside_the_range_stay_untouched() -> None:
     scale, jump, sums = np.full((2, PIXELS), 7.0), np.full((2, PIXELS), 7.0), np.empty((2, 4, 2))
     lo, hi = 13, PIXELS - 1
     gain, time = stacks.gain, stacks.time
-    survey(lo, hi, gain, time, s.n, s.m2, s.flags, IMAGING, group, used, dq, sums)
+    survey(lo, hi, gain, time, True, True, s.n, s.m2, s.flags, IMAGING, group, used, dq, sums)
     v0 = sums[..., 0] / sums[..., 1]
-    first_sweep(lo, hi, gain, time, s.n, s.mean, v0, IMAGING, values, scale, jump)
+    first_sweep(lo, hi, gain, time, True, True, s.n, s.mean, v0, IMAGING, values, scale, jump)
     outside = np.r_[0:lo, hi]
     for plane in (group, used, dq, values, scale, jump):
         assert (plane[..., outside] == 7).all()

@@ -33,6 +33,7 @@ from emdarks.kernels.decode import unsigned
 from emdarks.products import BadPixelMap, load_product
 from emdarks.products.dark import step_of_dark
 from emdarks.products.header import drop_map_cards, stamp
+from emdarks.products.model import model_of
 
 __all__ = ["Neighbourhood", "build_bad_pixel_map", "neighbourhood"]
 
@@ -106,7 +107,8 @@ def build_bad_pixel_map(
     Parameters
     ----------
     maps_or_dark : DetectorNoiseMaps, Dark, an object like one, or the path of a file
-        Noise maps, whose dark current is judged, or a master dark.
+        Noise maps, whose dark current is judged (of maps of one exposure time the charge
+        C + t D, as if it were a dark), or a master dark.
     sigmas : float
         How far above its neighbourhood a pixel must lie, k of the formula in
         `emdarks.badpixels`.
@@ -190,9 +192,11 @@ def _judged(product: Any, use_signed: bool) -> _Judged:
     if kind == "DetectorNoiseMaps":
         planes, _ = planes_of(product, use_signed)
         known = getattr(product, "electron_step", None)
-        step = known((0.0, 0.0, 1.0)) if known is not None else None
+        # Maps of one exposure time have no dark current; C + t D is the charge of a dark.
+        k = 1 if model_of(header) == "one-time" else 2
+        step = known(np.eye(3)[k]) if known is not None else None
         flags = np.bitwise_or.reduce(_unsigned(planes.dq), axis=0)
-        return _Judged(planes.values[2], planes.errors[2], flags, step or 0.0, True)
+        return _Judged(planes.values[k], planes.errors[k], flags, step or 0.0, k == 2)
     if kind != "Dark":
         raise InputError(f"{_name(product)}: is neither noise maps nor a dark")
     data, err = np.asarray(product.data), np.asarray(product.err)

@@ -43,8 +43,9 @@ from emdarks.stacks import (
     to_em_electrons,
 )
 from emdarks.stacks.advice import warn_ceiling
-from emdarks.stacks.campaign import check_campaign, design
-from emdarks.stacks.options import Setting, setting
+from emdarks.stacks.campaign import design
+from emdarks.stacks.model import MODELS, Model, model_of_stacks
+from emdarks.stacks.options import Setting, choose, setting
 from emdarks.stacks.unfit import refuse_unfit
 from emdarks.stacks.units import warn_unknown_unit
 
@@ -178,6 +179,7 @@ def check_darks(
     detector_params: Any = None,
     detector_regions: Regions | None = None,
     *,
+    model: str = "full",
     camera: str | Camera | None = None,
     kgain: float | None = None,
     mask_bits: int | None = None,
@@ -190,7 +192,7 @@ def check_darks(
 
     Parameters
     ----------
-    dataset, detector_params, detector_regions, camera, kgain, mask_bits, skip_bad_frames, \
+    dataset, detector_params, detector_regions, model, camera, kgain, mask_bits, skip_bad_frames, \
     skip, skip_share, executor
         As in `emdarks.darks.calibrate_darks_lsq`. Every stack needs four frames at least.
 
@@ -217,6 +219,7 @@ def check_darks(
     (True, ())
     """
     check_kinds(skip)
+    choose("model", model, MODELS)
     job = setting(
         dataset,
         camera,
@@ -229,18 +232,18 @@ def check_darks(
     )
     telemetry = job.telemetry(detector_params)
     frames = job.frames
-    report = _checked(job, kgain, telemetry, skip)
+    report = _checked(job, model, kgain, telemetry, skip)
     job.skipping.tell(frames)
     return report
 
 
 def _checked(
-    job: Setting, kgain: float | None, telemetry: slice, skip: Sequence[str]
+    job: Setting, model: str, kgain: float | None, telemetry: slice, skip: Sequence[str]
 ) -> CheckReport:
     """Stream and compare; once more without the frames to skip, where there are any."""
     job, planned, halves = stream(
         job,
-        lambda job: _plan(job, kgain, telemetry),
+        lambda job: _plan(job, model, kgain, telemetry),
         _accumulate,
         lambda halves: [drop_lost(*half) for half in halves],
     )
@@ -250,24 +253,24 @@ def _checked(
     frame = FramePixels.of(job, stacks[0].frames[0].record.shape, telemetry)
     fits, stores, figures = [], [], []
     for store, sums in halves:
-        fit, _ = fit_pooled(store, stacks, True, frame.imaging, frame.skip, job.executor)
+        fit, _ = _fit(store, planned, frame, job.executor)
         fits.append(fit)
         stores.append(store)
         figures.append([stack.figures for stack in sums])
     warn_ceiling(stacks, ordered, [kgain or stack.k_gain for stack in stacks])
     pixels = np.flatnonzero(frame.imaging & frame.signal & fits[0].fitted & fits[1].fitted)
     _check_pixels(pixels)
-    pulls = _pulls(fits[0], fits[1], pixels)
+    pulls = _pulls(fits[0], fits[1], pixels, planned.model)
 
     stores[0].merge(stores[1], job.executor)
     if skip and (found := _to_skip(job, stacks, stores[0], figures, kgain, telemetry, skip)):
         job.skipping.skip([bad for _, bad in found], job.frames)
-        return _checked(job.without(item for item, _ in found), kgain, telemetry, ())
-    fit, noise = fit_pooled(stores[0], stacks, True, frame.imaging, frame.skip, job.executor)
+        return _checked(job.without(item for item, _ in found), model, kgain, telemetry, ())
+    fit, noise = _fit(stores[0], planned, frame, job.executor)
     pixels = pixels[fit.fitted[pixels]]
     _check_pixels(pixels)
     seen = [i for i in range(len(stacks)) if (stores[0].n[i, pixels] > 0).any()]
-    means = _image_means(fit, noise, stores[0], stacks, pixels, seen)
+    means = _image_means(fit, noise, stores[0], stacks, pixels, seen, planned.model)
     shown = [stacks[i] for i in seen]
     verdicts = _verdicts(means, shown)
     disagreeing = _disagreeing(verdicts)
@@ -315,13 +318,22 @@ class _Plan:
 
     stacks: list[Stack]
     jobs: list[StackJob]
+    model: Model
 
 
-def _plan(job: Setting, kgain: float | None, telemetry: slice) -> _Plan:
+def _fit(
+    store: StackStore, planned: _Plan, frame: FramePixels, executor: Executor
+) -> tuple[Fit, PooledNoise]:
+    return fit_pooled(
+        store, planned.stacks, True, frame.imaging, frame.skip, executor, model=planned.model
+    )
+
+
+def _plan(job: Setting, model: str, kgain: float | None, telemetry: slice) -> _Plan:
     """What the headers decide."""
     stacks = group_stacks(job.inputs)
     check_frames(stacks)
-    check_campaign(stacks, kgain, min_frames=2)
+    fitted = model_of_stacks(stacks, model, kgain, min_frames=2)
     check_shape(stacks, job.arrtype, job.regions)
     warn_unknown_unit(stacks, "EM electrons")
     for stack in stacks:
@@ -333,7 +345,7 @@ def _plan(job: Setting, kgain: float | None, telemetry: slice) -> _Plan:
     area = figure_area(job.arrtype, job.regions, telemetry)
     scales = [to_em_electrons(stack, kgain) for stack in stacks]
     jobs = jobs_of(stacks, scales, job.mask, area)
-    return _Plan(stacks, [_half(each, parity) for parity in (0, 1) for each in jobs])
+    return _Plan(stacks, [_half(each, parity) for parity in (0, 1) for each in jobs], fitted)
 
 
 def _accumulate(planned: _Plan, executor: Executor) -> list[tuple[StackStore, list[StackSums]]]:
@@ -364,10 +376,10 @@ def _half(job: StackJob, parity: int) -> StackJob:
     return replace(job, samples=job.samples[parity::2])
 
 
-def _pulls(one: Fit, other: Fit, pixels: Array) -> dict[str, float]:
+def _pulls(one: Fit, other: Fit, pixels: Array, model: Model) -> dict[str, float]:
     """Scatter of the difference of two fits over its error."""
     found = {}
-    for k, name in enumerate(("F", "C", "D")):
+    for k, name in model.planes:
         difference = one.values[k, pixels] - other.values[k, pixels]
         error2 = one.errors[k, pixels] ** 2 + other.errors[k, pixels] ** 2
         use = error2 > 0
@@ -393,9 +405,10 @@ def _image_means(
     stacks: Sequence[Stack],
     pixels: Array,
     seen: Sequence[int],
+    model: Model,
 ) -> _Means:
     gain, gain_time = design(stacks)
-    X = np.column_stack([np.ones_like(gain), gain, gain_time])
+    X = np.column_stack([np.ones_like(gain), gain, gain_time]) * model.fitted
     assert noise.imaging is not None  # it is where a pixel was fitted
     rows = []
     for i in seen:

@@ -11,7 +11,9 @@ from emdarks.cli.options import (
     Exclude,
     Frames,
     KGain,
+    MapsModel,
     MaskBits,
+    ModelName,
     Params,
     SkipBad,
     SkipKinds,
@@ -28,6 +30,7 @@ __all__ = ["check"]
 
 def check(
     frames: Frames,
+    model: ModelName = MapsModel.full,
     where: Where = None,
     exclude: Exclude = None,
     camera: CameraName = None,
@@ -61,6 +64,7 @@ def check(
             report = check_darks(
                 dataset,
                 detector_params(params),
+                model=model.value,
                 camera=camera,
                 kgain=kgain,
                 mask_bits=mask_bits,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,8 +18,10 @@ __all__ = [
     "Frames",
     "FullFrame",
     "KGain",
+    "MapsModel",
     "MaskBits",
     "ModeName",
+    "ModelName",
     "Output",
     "Overwrite",
     "Params",
@@ -46,6 +49,19 @@ def output_path(text: str) -> str:
     return text
 
 
+class MapsModel(StrEnum):
+    """What is fitted to the stacks of noise maps."""
+
+    full = "full"
+    level = "level"
+
+
+ModelName = Annotated[
+    MapsModel,
+    typer.Option(
+        "--model", help="level: two maps, from stacks of one EM gain or of one exposure time."
+    ),
+]
 Frames = Annotated[
     list[str],
     typer.Argument(

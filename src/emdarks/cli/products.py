@@ -18,7 +18,9 @@ from emdarks.cli.options import (
     Frames,
     FullFrame,
     KGain,
+    MapsModel,
     MaskBits,
+    ModelName,
     Output,
     Overwrite,
     Params,
@@ -62,6 +64,7 @@ def noisemaps(
     nonnegative: Annotated[
         str, typer.Option(help="Published planes in which negative values become 0.")
     ] = "CIC,DC",
+    model: ModelName = MapsModel.full,
     screen: Annotated[
         bool, typer.Option("--screen", help="Take out unflagged cosmic rays.")
     ] = False,
@@ -86,7 +89,9 @@ def noisemaps(
 ) -> None:
     """Fit fixed-pattern noise, clock-induced charge and dark current, pixel by pixel.
 
-    Frames of at least four pairs of EM gain and exposure time are needed.
+    Frames of at least four pairs of EM gain and exposure time are needed. With --model level,
+    three stacks of one gain and several times give the maps of darks of any time at that gain,
+    three stacks of one time and several gains those of darks of any gain at that time.
 
     Example: emdarks noisemaps darks/ -o maps.fits
     """
@@ -101,6 +106,7 @@ def noisemaps(
         from emdarks.darks import calibrate_darks_lsq
         from emdarks.frames import camera_named_in, select_frames
         from emdarks.products.header import product_name
+        from emdarks.products.model import model_of, model_words
 
         dataset = select_frames(
             frames, camera, wanted, exclude=exclude or (), skip_bad_frames=skip_bad_frames
@@ -116,6 +122,7 @@ def noisemaps(
                 detector_params(params),
                 weighting=not unweighted,
                 estimator=estimator.value,
+                model=model.value,
                 nonnegative=planes,
                 camera=camera,
                 kgain=kgain,
@@ -139,9 +146,8 @@ def noisemaps(
                 "skipped_frames": int(header.get("NSKIPPED", 0)),
                 "stacks": len(maps.hdu_list["STACKS"].data),
                 "estimator": estimator.value,
-                "mean_fpn_e": header["FPN_IMM"],
-                "mean_cic_e_per_frame": header["CIC_IMM"],
-                "mean_dc_e_per_s": header["DC_IMM"],
+                "model": model_of(header),
+                **_means(header),
                 "bias_offset_dn": header["B_O"] if has_prescan else math.nan,
                 **({} if rejected is None else {"rejected_samples": int(rejected.sum())}),
                 "unfittable_pixels": int(((maps.dq[0] != 0) & ~np.isnan(maps.data[0])).sum()),
@@ -149,6 +155,21 @@ def noisemaps(
             },
             as_json,
         )
+        for words in () if as_json else model_words(header):
+            talk.say(words)
+
+
+def _means(header: Any) -> dict[str, float]:
+    """Image means of the maps that there are; NaN for one that the stacks cannot tell."""
+    from emdarks.products.model import absent_planes
+
+    keys = ("FPN_IMM", "CIC_IMM", "DC_IMM")
+    names = ("mean_fpn_e", "mean_cic_e_per_frame", "mean_dc_e_per_s")
+    absent = absent_planes(header)
+    return {
+        name: math.nan if gone else header[key]
+        for name, key, gone in zip(names, keys, absent, strict=True)
+    }
 
 
 def dark(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from emdarks.darks.pooled import PooledNoise, fit_pooled
 from emdarks.darks.population import Group
 from emdarks.darks.statistics import (
     NO_OFFSET,
+    ImageStatistics,
     bias_offset,
     image_statistics,
     pooled_bias_offset,
@@ -30,6 +31,7 @@ from emdarks.inspection.products import ProductLook
 from emdarks.kernels.screen import KEPT
 from emdarks.kernels.statistics import remove_dark_current, stack_sums
 from emdarks.products import DetectorNoiseMaps
+from emdarks.products.model import mean_comments, model_cards, model_words
 from emdarks.products.noisemaps import PLANES
 from emdarks.products.provenance import record_skipped
 from emdarks.products.writing import MapsContent, StackRow, noise_maps
@@ -49,7 +51,8 @@ from emdarks.stacks import (
     product_cards,
     to_em_electrons,
 )
-from emdarks.stacks.campaign import check_campaign, design
+from emdarks.stacks.campaign import design
+from emdarks.stacks.model import FULL, MODELS, Model, model_of_stacks
 from emdarks.stacks.options import Setting, choose, setting
 
 __all__ = ["FramePixels", "calibrate_darks_lsq"]
@@ -66,6 +69,7 @@ def calibrate_darks_lsq(
     detector_regions: Regions | None = None,
     *,
     estimator: str = "pooled",
+    model: str = "full",
     nonnegative: Sequence[str] = ("CIC", "DC"),
     camera: str | Camera | None = None,
     kgain: float | None = None,
@@ -101,6 +105,12 @@ def calibrate_darks_lsq(
         C only. "reference": weights 1/err_i^2 with the error of each pixel's mean, sqrt(sum
         s_j^2 / n + S^2 / n), errors from unweighted residuals: what the reference
         implementation documents, its defects mended.
+    model : {"full", "level"}
+        "full": F, C and D. "level": two maps, from at least three stacks of one EM gain and
+        several times, or of one time and several gains ("pooled" only). One gain g: the level
+        L = F + g C in the place of F, C is NaN, D as ever; darks of any time at that gain. One
+        time t: F, and C + t D in the place of C, D is NaN; darks of any gain at that time. The
+        cards MODEL, MAPGAIN and MAPTIME say so, and other darks are refused.
     nonnegative : sequence of {"FPN", "CIC", "DC"}
         Published planes in which negative values become 0. The fit as it is stays
         in the HDU ``SIGNED``.
@@ -144,7 +154,8 @@ def calibrate_darks_lsq(
     Raises
     ------
     CalDarksLSQException
-        The stacks cannot be fitted: too few, a single gain or time, duplicates.
+        The stacks cannot be fitted: too few, a single gain or time, duplicates. Where they
+        have one gain or one time, the message says whether ``model="level"`` can.
     InputError, MissingKeywordError, GeometryError
         A frame or argument cannot be used. All are raised before pixels are read
         wherever headers can tell.
@@ -164,8 +175,10 @@ def calibrate_darks_lsq(
     choose("estimator", estimator, ESTIMATORS)
     if not 0 <= gain_error < 1:
         raise InputError(f"gain_error is {gain_error!r}; it is relative, from 0 to 1")
-    if gain_error and estimator == "reference":
-        raise InputError("gain_error adds to the errors of the pooled estimator only")
+    choose("model", model, MODELS)
+    if estimator == "reference" and (gain_error or model != "full"):
+        name = "gain_error" if gain_error else f"the model {model!r}"
+        raise InputError(f"{name} is for the pooled estimator only")
     for name in nonnegative:
         choose("nonnegative", name, PLANES)
     check_kinds(skip)
@@ -185,8 +198,8 @@ def calibrate_darks_lsq(
     def plan(job: Setting) -> _Plan:
         stacks = group_stacks(job.inputs, gain_tolerance, tell=False)
         check_frames(stacks)
-        check_campaign(stacks, kgain, min_frames=2 if estimator == "reference" else 1)
-        return _Plan.of(job, stacks, kgain, telemetry, screen)
+        fitted = _model(stacks, model, kgain, gain_error, 2 if estimator == "reference" else 1)
+        return _Plan.of(job, stacks, fitted, kgain, telemetry, screen)
 
     def accumulate(made: _Plan, executor: Executor) -> Streamed[_Found]:
         look = ProductLook(job, telemetry, kgain, fit=True, screened=screen)
@@ -214,9 +227,16 @@ def calibrate_darks_lsq(
         content = _content(fit, None, store, stacks, job, kgain, frame)
     else:
         fit, noise = fit_pooled(
-            store, stacks, weighting, frame.imaging, frame.skip, job.executor, gain_error
+            store,
+            stacks,
+            weighting,
+            frame.imaging,
+            frame.skip,
+            job.executor,
+            gain_error,
+            planned.model,
         )
-        content = _content(fit, noise, store, stacks, job, kgain, frame)
+        content = _content(fit, noise, store, stacks, job, kgain, frame, planned.model)
     maps = noise_maps(
         content,
         job.inputs,
@@ -228,11 +248,15 @@ def calibrate_darks_lsq(
             "NONNEG": (",".join(nonnegative), "negative values became 0"),
             "SCREEN": (screen, "unflagged cosmic rays screened"),
             "GAINERR": (gain_error, "relative gain error added to the errors"),
+            **model_cards(planned.model.name, planned.model.gain, planned.model.time),
         },
     )
     cards = product_cards(stacks[0], job.camera)
     maps.ext_hdr.update({**cards, **k_gain_card(stacks, kgain)})
-    for line in (*bias_history(stacks[0], job.camera), *_offset_history(job, frame)):
+    for keyword, comment in mean_comments(planned.model.name).items():
+        maps.ext_hdr[keyword] = (maps.ext_hdr[keyword], comment)
+    lines = *bias_history(stacks[0], job.camera), *_offset_history(job, frame)
+    for line in (*lines, *model_words(maps.ext_hdr)):
         maps.ext_hdr["HISTORY"] = line
     record_skipped(maps, job.skipping.bad)
     return maps
@@ -253,12 +277,14 @@ class _Plan:
     stacks: list[Stack]
     jobs: list[StackJob]
     screenings: list[Screening] | None
+    model: Model
 
     @classmethod
     def of(
         cls,
         job: Setting,
         stacks: list[Stack],
+        model: Model,
         kgain: float | None,
         telemetry: slice,
         screen: bool,
@@ -269,7 +295,20 @@ class _Plan:
         scales = [to_em_electrons(stack, kgain) for stack in stacks]
         jobs = jobs_of(stacks, scales, job.mask, area, KEPT if screen else 0)
         screenings = [_screening(stack, job.camera) for stack in stacks] if screen else None
-        return cls(stacks, jobs, screenings)
+        return cls(stacks, jobs, screenings, model)
+
+
+def _model(
+    stacks: list[Stack], model: str, kgain: float | None, gain_error: float, min_frames: int
+) -> Model:
+    """What is fitted to these stacks; refuses those that it cannot be fitted to."""
+    found = model_of_stacks(stacks, model, kgain, min_frames)
+    if gain_error and not found.has_c:
+        raise InputError(
+            "gain_error needs C, the charge that a gain multiplies, and stacks of one EM gain do "
+            "not tell it; leave it out"
+        )
+    return found
 
 
 def _offset_history(job: Setting, frame: FramePixels) -> list[str]:
@@ -354,6 +393,7 @@ def _content(
     job: Setting,
     kgain: float | None,
     frame: FramePixels,
+    model: Model = FULL,
 ) -> MapsContent:
     """What the product says, D taken out of everywhere but the imaging area."""
     k_gains = [kgain or stack.k_gain for stack in stacks]
@@ -368,13 +408,17 @@ def _content(
                 fit, store, stacks, k_gains, frame.reliable, v, cols, job.executor
             )
         region = noise.imaging or noise.outside
-        read_noise = float(np.sqrt(region.model.read_noise2)) if region else float("nan")
+        # With one gain, what is left at time 0 is read noise and the noise of C.
+        known = region is not None and model.has_c
+        read_noise = float(np.sqrt(region.model.read_noise2)) if known else float("nan")
     ranges = bands(frame.signal.size, frame.skip)
     inside = frame.imaging & frame.signal & fit.fitted
     image = Group(inside, True, ranges, job.executor)
     statistics = image_statistics(fit, store, stacks, image, read_noise)
     rows, unreliable = _stack_rows(fit, noise, store, stacks, k_gains, image)
     _remove_dark_current(fit, ~frame.imaging & frame.signal, ranges, job.executor)
+    if not model.fitted.all():
+        statistics, rows = _without_absent(fit, model, statistics, rows)
     frame_of = {id(item): i for i, stack in enumerate(stacks) for item in stack.frames}
     return MapsContent(
         shape=frame.shape,
@@ -386,6 +430,33 @@ def _content(
         stacks=rows,
         stack_of_input=[frame_of[id(item)] for item in job.inputs],
     )
+
+
+def _without_absent(
+    fit: Fit, model: Model, statistics: ImageStatistics, rows: list[StackRow]
+) -> tuple[ImageStatistics, list[StackRow]]:
+    """NaN for what the stacks cannot tell: a map, its correlations, numbers made of it."""
+    absent = ~model.fitted
+    fit.values[absent] = fit.errors[absent] = np.nan
+    # F-C, F-D, C-D
+    fit.correlations[[absent[1], absent[2], absent[1] or absent[2]]] = np.nan
+    means, variances = (
+        np.where(absent, np.nan, numbers) for numbers in (statistics.means, statistics.variances)
+    )
+    statistics = replace(
+        statistics, means=tuple(means.tolist()), variances=tuple(variances.tolist())
+    )
+    # How a gain moves the maps depends on the charge that it multiplies, C included.
+    derivatives = absent if model.has_c else np.ones(3, dtype=bool)
+    rows = [
+        replace(
+            row,
+            gain_derivatives=tuple(np.where(derivatives, np.nan, row.gain_derivatives).tolist()),
+            read_noise=row.read_noise if model.has_c else np.nan,
+        )
+        for row in rows
+    ]
+    return statistics, rows
 
 
 def _remove_dark_current(

@@ -34,6 +34,7 @@ from emdarks.kernels.pooled import (
 from emdarks.kernels.select import deviations, mark_hot
 from emdarks.stacks import Stack, StackStore
 from emdarks.stacks.campaign import design
+from emdarks.stacks.model import FULL, Model
 
 __all__ = ["PooledNoise", "fit_pooled"]
 
@@ -90,6 +91,16 @@ class _Work:
     ranges: list[tuple[int, int]]
     executor: Executor
     group: Array
+    model: Model = FULL
+
+    @property
+    def design(self) -> tuple[Array, Array, bool, bool]:
+        """What kernels need of the model."""
+        return self.gain, self.time, self.model.has_c, self.model.has_d
+
+    def parameters(self, region: int) -> list[int]:
+        """Which of C (0) and D (1) are fitted in a region."""
+        return [0] * self.model.has_c + [1] * (self.model.has_d and region == 1)
 
     def sweep(self, kernel: Callable[..., None], *arguments: Any) -> None:
         """Run a kernel over all bands of pixels."""
@@ -126,6 +137,7 @@ def fit_pooled(
     skip: tuple[int, int],
     executor: Executor,
     gain_error: float = 0.0,
+    model: Model = FULL,
 ) -> tuple[Fit, PooledNoise]:
     """Fit F, C and D with honest errors.
 
@@ -145,6 +157,8 @@ def fit_pooled(
         Who computes.
     gain_error : float
         Relative 1-sigma error of each stack's gain, added to the errors.
+    model : Model
+        Which of F, C and D are fitted; the others are 0.
 
     Returns
     -------
@@ -163,11 +177,11 @@ def fit_pooled(
     gain, _ = design(stacks)
     time = np.array([stack.exposure_time for stack in stacks], dtype=np.float64)
     group = np.full(pixels, UNFITTED, np.int8)
-    work = _Work(store, gain, time, imaging, bands(pixels, skip), executor, group)
+    work = _Work(store, gain, time, imaging, bands(pixels, skip), executor, group, model)
     v0, freedom0 = _survey(work, fit)
     # Planes of the result that are not yet needed hold what is needed on the way.
     scale, jump, free = fit.errors[1:], fit.correlations[1:], fit.chi2
-    work.sweep(first_sweep, gain, time, store.n, store.mean, v0, imaging, fit.values, scale, jump)
+    work.sweep(first_sweep, *work.design, store.n, store.mean, v0, imaging, fit.values, scale, jump)
     _mark_hot(work, v0, freedom0, fit.values[1:], scale, jump, free)
     regions = _noise(work, fit.values[1:], scale)
     hot, above = _above(work, regions, fit.values[1:])
@@ -190,8 +204,7 @@ def _survey(work: _Work, fit: Fit) -> tuple[Array, Array]:
     total = work.sums(
         (2, work.gain.size, 2),
         survey,
-        work.gain,
-        work.time,
+        *work.design,
         work.store.n,
         work.store.m2,
         work.store.flags,
@@ -222,8 +235,7 @@ def _second_fit(
     return work.sums(
         (2, 2),
         second_sweep,
-        work.gain,
-        work.time,
+        *work.design,
         work.store.n,
         work.store.mean,
         work.store.err2,
@@ -254,8 +266,7 @@ def _final(
         moved = np.empty((work.gain.size + 1, 3))
         final_sweep(
             *band,
-            work.gain,
-            work.time,
+            *work.design,
             store.n,
             store.mean,
             store.m2,
@@ -300,8 +311,9 @@ def _mark_hot(
         count, level = members.means(first)
         if count == 0:
             continue
+        level = _known(work, region, level)
         kappa = fit_noise(work.gain, work.charge(region, level), v0[region], freedom0[region]).kappa
-        for k in range(1 + region):
+        for k in work.parameters(region):
             middle = members.median(first[k])
             work.sweep(deviations, first[k], scale[k], middle, free)
             mad = 1.4826 * members.median(free)
@@ -324,14 +336,32 @@ def _noise(work: _Work, first: Array, scale: Array) -> list[Region | None]:
         # A region in which no pixel is good twice takes the variances of the other.
         source = region if (freedom[region] > 0).any() else 1 - region
         level = np.zeros(2)
-        for k in range(1 + region):
+        for k in work.parameters(region):
             level[k] = population(cold, first[k], scale[k]).level
         charge = work.charge(region, level)
         model = fit_noise(work.gain, charge, v[source], freedom[source])
         pooled = _with_model(work.gain, charge, v[source], freedom[source], model)
         noiseless = not (pooled > 0).any()
+        _charge_at_zero(work, model, level)
         regions.append(Region(pooled, freedom[region], model, COUNTS, noiseless, level))
     return regions
+
+
+def _known(work: _Work, region: int, level: Array) -> Array:
+    """C and D, 0 where they are not fitted."""
+    fitted = work.parameters(region)
+    return np.array([level[k] if k in fitted else 0.0 for k in (0, 1)])
+
+
+def _charge_at_zero(work: _Work, model: NoiseModel, level: Array) -> None:
+    """Charge of a frame of no exposure in the place of C, where all stacks have one gain.
+
+    What is left of the variance at time 0 is read noise and the noise of C, and nothing tells
+    them apart. As charge it has the longer tail: no tail is then taken for a noisy pixel, and
+    where it is read noise the tail is short beside it.
+    """
+    if not work.model.has_c and model.kappa > 0:
+        level[0] = model.read_noise2 / (model.kappa * work.gain[0] ** 2)
 
 
 def _with_model(gain: Array, charge: Array, v: Array, freedom: Array, model: NoiseModel) -> Array:
@@ -354,7 +384,7 @@ def _above(work: _Work, regions: Sequence[Region | None], first: Array) -> tuple
     above = np.zeros((2, hot.size))
     for index, region in enumerate(regions):
         at = np.flatnonzero(work.group[hot] == HOT + index)
-        for k in range(1 + index if region is not None else 0):
+        for k in work.parameters(index) if region is not None else []:
             assert region is not None
             above[k, at] = first[k, hot[at]] - region.level[k]
     return hot, above
@@ -376,7 +406,7 @@ def _spread(
 ) -> None:
     """How much C and D differ between pixels, beyond their errors, and whether to follow."""
     cold = work.members(index)
-    for k in range(1 + index):
+    for k in work.parameters(index):
         found = population(cold, values[k], own[k])
         region.level[k], region.spread[k] = found.level, spread(cold, values[k], own[k], found)
         if found.error2 > 0:

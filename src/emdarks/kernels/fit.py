@@ -37,7 +37,7 @@ __all__ = [
     "run_end",
     "smallest_variance",
     "to_errors",
-    "without_dark",
+    "without_absent",
 ]
 
 Array = npt.NDArray[Any]
@@ -186,7 +186,8 @@ def count_usable(p: int, m: int, n: Array, stacks_used: Array) -> None:
 def plain_inverse(
     p: int,
     m: int,
-    dark: bool,
+    has_c: bool,
+    has_d: bool,
     g: Array,
     h: Array,
     n: Array,
@@ -196,19 +197,19 @@ def plain_inverse(
 ) -> None:
     """Inverse of X'X over the usable stacks of each pixel, in rows S; its rank in row FULL.
 
-    Most pixels can use every stack, and one stands for all of them. ``dark`` says whether
-    there is a D to be fitted.
+    Most pixels can use every stack, and one stands for all of them. ``has_c`` and ``has_d``
+    say whether there are C and D to be fitted.
     """
     stacks, short = n.shape[0], 0
     for j in range(m):
         short += 1 if stacks_used[p + j] < stacks else 0
     if short > m // 4:
         mark_usable(p, 0, m, n, plain)
-        _invert_plain(0, m, dark, g, h, plain, rows)
+        _invert_plain(0, m, has_c, has_d, g, h, plain, rows)
         return
     for i in range(stacks):
         plain[i * ROW] = 1.0
-    _invert_plain(0, 1, dark, g, h, plain, rows)
+    _invert_plain(0, 1, has_c, has_d, g, h, plain, rows)
     for at in range(S_11, S_HH + ROW, ROW):
         rows[at : at + m] = rows[at]
     rows[FULL : FULL + m] = rows[FULL]
@@ -216,7 +217,7 @@ def plain_inverse(
         for j in range(m):
             if stacks_used[p + j] < stacks:
                 mark_usable(p, j, j + 1, n, plain)
-                _invert_plain(j, j + 1, dark, g, h, plain, rows)
+                _invert_plain(j, j + 1, has_c, has_d, g, h, plain, rows)
 
 
 @jit
@@ -229,7 +230,14 @@ def mark_usable(p: int, first: int, last: int, n: Array, plain: Array) -> None:
 
 @jit
 def _invert_plain(
-    first: int, last: int, dark: bool, g: Array, h: Array, plain: Array, rows: Array
+    first: int,
+    last: int,
+    has_c: bool,
+    has_d: bool,
+    g: Array,
+    h: Array,
+    plain: Array,
+    rows: Array,
 ) -> None:
     """Inverse of X'X of some pixels, by their marks."""
     for at in range(S_11, S_HH + ROW, ROW):
@@ -237,14 +245,17 @@ def _invert_plain(
             rows[at + j] = 0.0
     for i in range(0, g.size, 2):
         add_normal(first, last, i, g, h, plain, rows)
-    without_dark(first, last, dark, rows)
+    without_absent(first, last, has_c, has_d, rows)
     invert(first, last, rows)
 
 
 @jit
-def without_dark(first: int, last: int, dark: bool, rows: Array) -> None:
-    """Where there is no D, its place in the normal matrix is that of a unit matrix."""
-    if not dark:
+def without_absent(first: int, last: int, has_c: bool, has_d: bool, rows: Array) -> None:
+    """Where there is no C or D, its place in the normal matrix is that of a unit matrix."""
+    if not has_c:
+        for j in range(first, last):
+            rows[S_GG + j] = 1.0
+    if not has_d:
         for j in range(first, last):
             rows[S_HH + j] = 1.0
 
@@ -612,7 +623,7 @@ def reference_fit(
         count_usable(p, m, n, stacks_used)
         for j in range(m):
             rows[USED + j] = float(stacks_used[p + j])
-        plain_inverse(p, m, True, g, h, n, stacks_used, plain, rows)
+        plain_inverse(p, m, True, True, g, h, n, stacks_used, plain, rows)
         to_errors(m, S_11, rows)
         for k in range(6):
             copy_row(m, rows, S_11 + k * ROW, Q_11 + k * ROW)

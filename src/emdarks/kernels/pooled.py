@@ -1,7 +1,8 @@
 """Sweeps of the pooled estimator over the pixels.
 
 Model of the mean of stack i: y_i = F + g_i C + g_i t_i D inside the imaging area,
-F + g_i C outside it; variance of a sample rn^2 + kappa g^2 (C + t D). The steps and their
+F + g_i C outside it; variance of a sample rn^2 + kappa g^2 (C + t D). Stacks of one gain tell
+no C, those of one time no D (``has_c``, ``has_d``): its column counts as 0. The steps and their
 reasons stand on the method page of the documentation. Pixels are taken in runs, as in
 `emdarks.kernels.fit`; those of a run are all inside or all outside the imaging area, where
 g t counts as 0. G_ki is the linear map from means to parameters, beta_k = sum_i G_ki y_i.
@@ -64,7 +65,7 @@ from emdarks.kernels.fit import (
     row_sum,
     run_end,
     to_errors,
-    without_dark,
+    without_absent,
 )
 
 __all__ = ["HOT", "final_sweep", "first_sweep", "pool_sweep", "second_sweep", "survey"]
@@ -88,6 +89,17 @@ TOTAL, OFFSET_C, OFFSET_D, OWN = R_1, R_G, R_H, FULL
 
 
 @jit
+def _design(gain: Array, time: Array, has_c: bool, has_d: bool) -> tuple[Array, Array, Array]:
+    """Columns g and g t, 0 where nothing belongs to them; and a column of zeros."""
+    none = padded(0.0 * gain)
+    return (
+        padded(gain) if has_c else none,
+        padded(gain * time) if has_d else none,
+        none,
+    )
+
+
+@jit
 def _add_pools(p: int, m: int, n: Array, m2: Array, rows: Array, out: Array) -> None:
     """Add M2 and n - 1 of the pixels whose row Z is 1."""
     for i in range(n.shape[0]):
@@ -106,6 +118,8 @@ def survey(
     hi: int,
     gain: Array,
     time: Array,
+    has_c: bool,
+    has_d: bool,
     n: Array,
     m2: Array,
     flags: Array,
@@ -123,6 +137,8 @@ def survey(
         Range of pixels.
     gain, time : ndarray, shape (stacks,)
         EM gain and exposure time.
+    has_c, has_d : bool
+        Whether C and D are fitted, the latter in the imaging area only.
     n, m2, flags : ndarray, shape (stacks, pixels)
         Moments.
     imaging : ndarray of bool, shape (pixels,)
@@ -134,15 +150,17 @@ def survey(
         Receives, outside and inside the imaging area, sum of M2 and of n - 1.
     """
     out[:] = 0.0
-    g, h, none = padded(gain), padded(gain * time), padded(0.0 * gain)
+    g, h, none = _design(gain, time, has_c, has_d)
     rows, plain = np.empty(ROWS * ROW), np.zeros(g.size * ROW)
     p = lo
     while p < hi:
         m = run_end(p, hi, imaging) - p
         dark = imaging[p]
         count_usable(p, m, n, stacks_used)
-        plain_inverse(p, m, dark, g, h if dark else none, n, stacks_used, plain, rows)
-        _decide(p, m, dark, n, flags, group, stacks_used, dq, rows)
+        has_dark = dark and has_d
+        h_here = h if dark else none
+        plain_inverse(p, m, has_c, has_dark, g, h_here, n, stacks_used, plain, rows)
+        _decide(p, m, dark, 2 + has_c + has_dark, n, flags, group, stacks_used, dq, rows)
         _add_pools(p, m, n, m2, rows, out[int(dark)])
         p += m
 
@@ -152,6 +170,7 @@ def _decide(
     p: int,
     m: int,
     dark: bool,
+    least: int,
     n: Array,
     flags: Array,
     group: Array,
@@ -160,7 +179,7 @@ def _decide(
     rows: Array,
 ) -> None:
     """Groups and flags of a run; row Z: 1 where a fit is possible."""
-    least, member = (4, 1) if dark else (3, 0)
+    member = 1 if dark else 0
     unfitted = 0
     for j in range(m):
         fit = (rows[FULL + j] > 0.0) & (stacks_used[p + j] >= least)
@@ -212,6 +231,8 @@ def first_sweep(
     hi: int,
     gain: Array,
     time: Array,
+    has_c: bool,
+    has_d: bool,
     n: Array,
     mean: Array,
     v0: Array,
@@ -234,10 +255,10 @@ def first_sweep(
         Receives u^2 = sum_i G_ki^2 v0_i / n_i for C and D.
     jump : ndarray, shape (2, pixels)
         Receives max_i G_ki g_i / n_i, 0 at least.
-    lo, hi, gain, time, n, imaging
+    lo, hi, gain, time, has_c, has_d, n, imaging
         As in `survey`.
     """
-    g, h, none = padded(gain), padded(gain * time), padded(0.0 * gain)
+    g, h, none = _design(gain, time, has_c, has_d)
     rows, w = np.empty(ROWS * ROW), np.zeros(g.size * ROW)
     p = lo
     while p < hi:
@@ -252,12 +273,12 @@ def first_sweep(
         for i in range(0, g.size, 2):
             add_normal(0, m, i, g, h_here, w, rows)
             add_products(p, m, i, g, h_here, mean, w, rows)
-        without_dark(0, m, dark, rows)
+        without_absent(0, m, has_c, dark and has_d, rows)
         invert(0, m, rows)
         apply_inverse(m, rows)
         put_rows(p, m, rows, (F_, C_, D_), values)
         for k in range(2):
-            _reach(m, k + 1, g, h_here, v0[int(dark)], w, rows)
+            _reach(m, k + 1, gain, h_here, v0[int(dark)], w, rows)
             put_row(p, m, rows, X_, scale[k])
             put_row(p, m, rows, Y_, jump[k])
         p += m
@@ -270,12 +291,12 @@ def _columns(k: int) -> tuple[int, int, int]:
 
 
 @jit
-def _reach(m: int, k: int, g: Array, h: Array, v0: Array, w: Array, rows: Array) -> None:
+def _reach(m: int, k: int, gain: Array, h: Array, v0: Array, w: Array, rows: Array) -> None:
     """Rows X and Y: sum_i G_ki^2 v0_i / n_i and max_i G_ki g_i / n_i, with weights w = n."""
     a, b, c = _columns(k)
     clear(rows, X_, Y_)
     for i in range(v0.size):
-        at, g_i, h_i, v_i = i * ROW, g[i], h[i], v0[i]
+        at, g_i, h_i, v_i = i * ROW, gain[i], h[i], v0[i]
         for j in range(m):
             each = rows[a + j] + rows[b + j] * g_i + rows[c + j] * h_i
             rows[X_ + j] += each * each * w[at + j] * v_i
@@ -354,6 +375,8 @@ def second_sweep(
     hi: int,
     gain: Array,
     time: Array,
+    has_c: bool,
+    has_d: bool,
     n: Array,
     mean: Array,
     err2: Array | None,
@@ -385,11 +408,11 @@ def second_sweep(
     out : ndarray, shape (2, 2)
         Receives, by region, for C and D, the sum over pixels not hot of the derivative of
         ``own`` to the parameter.
-    lo, hi, gain, time, n, mean, imaging, group
+    lo, hi, gain, time, has_c, has_d, n, mean, imaging, group
         As in `first_sweep` and `pool_sweep`.
     """
     out[:] = 0.0
-    g, h, none = padded(gain), padded(gain * time), padded(0.0 * gain)
+    g, h, none = _design(gain, time, has_c, has_d)
     rows, w = np.empty(ROWS * ROW), np.zeros(g.size * ROW)
     q, s = np.zeros(w.size), np.zeros(w.size)
     p, next_hot = lo, int(np.searchsorted(hot, lo))
@@ -405,13 +428,13 @@ def second_sweep(
         for i in range(0, g.size, 2):
             add_normal(0, m, i, g, h_here, w, rows)
             add_residuals(p, m, i, g, h_here, mean, w, rows)
-        without_dark(0, m, dark, rows)
+        without_absent(0, m, has_c, dark and has_d, rows)
         invert(0, m, rows)
         apply_inverse(m, rows)
         _mark_cold(p, m, group, z, rows)
         put_rows(p, m, rows, (F_, C_, D_), values)
-        for k in range(1, 3 if dark else 2):
-            _own_errors(m, k, g, h_here, kappa[z], time, v[z], w, q, s, rows)
+        for k in range(1 if has_c else 2, 3 if dark and has_d else 2):
+            _own_errors(m, k, gain, h_here, kappa[z], time, v[z], w, q, s, rows)
             put_row(p, m, rows, X_, own[k - 1])
             out[z, k - 1] += row_sum(rows, Y_, m)
         p += m
@@ -432,7 +455,7 @@ def _load(p: int, m: int, values: Array, rows: Array) -> None:
 def _own_errors(
     m: int,
     k: int,
-    g: Array,
+    gain: Array,
     h: Array,
     kappa: float,
     time: Array,
@@ -446,7 +469,7 @@ def _own_errors(
     a, b, c = _columns(k)
     clear(rows, X_, Y_)
     for i in range(v.size):
-        at, g_i, h_i, v_i = i * ROW, g[i], h[i], v[i]
+        at, g_i, h_i, v_i = i * ROW, gain[i], h[i], v[i]
         slope = kappa * g_i * g_i * (1.0 if k == 1 else time[i])
         for j in range(m):
             G = w[at + j] * (rows[a + j] + rows[b + j] * g_i + rows[c + j] * h_i)
@@ -699,7 +722,8 @@ def _see_scatter(
 def _pixel_variances(
     p: int,
     m: int,
-    dark: bool,
+    has_c: bool,
+    has_d: bool,
     pooled: bool,
     n: Array,
     m2: Array,
@@ -725,7 +749,7 @@ def _pixel_variances(
     for i in range(gain.size):
         V[i * ROW : i * ROW + m] = v[i]
     if kappa > 0.0:
-        for k in range(2 if dark else 1, 0, -1):
+        for k in range(2 if has_d else 1, 0 if has_c else 1, -1):
             _follow_run(
                 p,
                 m,
@@ -793,7 +817,8 @@ def _sandwich(
 @jit
 def _covariances(
     m: int,
-    dark: bool,
+    has_c: bool,
+    has_d: bool,
     pooled: bool,
     g: Array,
     h: Array,
@@ -816,7 +841,9 @@ def _covariances(
         return
     for k in range(6):
         copy_row(m, rows, S_11 + k * ROW, Q_11 + k * ROW)
-    if not dark:
+    if not has_c:
+        clear(rows, Q_GG, Q_GG)
+    if not has_d:
         clear(rows, Q_HH, Q_HH)
     for j in range(m):
         if marks[j]:
@@ -877,6 +904,8 @@ def final_sweep(
     hi: int,
     gain: Array,
     time: Array,
+    has_c: bool,
+    has_d: bool,
     n: Array,
     mean: Array,
     m2: Array,
@@ -925,11 +954,11 @@ def final_sweep(
     derivatives : ndarray, shape (stacks + 1, 3)
         Receives the sums over the imaging area of d(F, C, D)/d(relative gain error), by
         stack, and in the last row the number of pixels.
-    lo, hi, gain, time, n, mean, err2, imaging, group, hot, above, v, kappa, kind
+    lo, hi, gain, time, has_c, has_d, n, mean, err2, imaging, group, hot, above, v, kappa, kind
         As in `second_sweep`.
     """
     derivatives[:, :] = 0.0
-    g, h, none = padded(gain), padded(gain * time), padded(0.0 * gain)
+    g, h, none = _design(gain, time, has_c, has_d)
     rows, w = np.empty(ROWS * ROW), np.zeros(g.size * ROW)
     q, s, V = np.zeros(w.size), np.zeros(w.size), np.zeros(w.size)
     marks = np.empty(CHUNK, np.bool_)
@@ -946,19 +975,22 @@ def final_sweep(
         for i in range(0, g.size, 2):
             add_normal(0, m, i, g, h_here, w, rows)
         copy_row(m, rows, S_11, TOTAL)
-        without_dark(0, m, dark, rows)
+        without_absent(0, m, has_c, dark and has_d, rows)
         invert(0, m, rows)
         if dark:
             add_derivatives(m, g, h, w, rows, derivatives)
             derivatives[gain.size, :] += fitted
-        _quality(p, m, 3 if dark else 2, kind[z], g, h_here, mean, stacks_used, v[z], w, q, s, rows)
+        has_dark = dark and has_d
+        many = 1 + has_c + has_dark
+        _quality(p, m, many, kind[z], g, h_here, mean, stacks_used, v[z], w, q, s, rows)
         put_row(p, m, rows, X_, chi2)
         put_row(p, m, rows, U_, r_squared)
         pooled = kind[z] == POOLED
         _pixel_variances(
             p,
             m,
-            dark,
+            has_c,
+            has_dark,
             pooled,
             n,
             m2,
@@ -980,7 +1012,9 @@ def final_sweep(
             marks,
         )
         pooled = pooled and gain_error == 0.0
-        _covariances(m, dark, pooled, g, h_here, time, gain_error, w, q, s, V, rows, marks)
+        _covariances(
+            m, has_c, has_dark, pooled, g, h_here, time, gain_error, w, q, s, V, rows, marks
+        )
         to_errors(m, Q_11, rows)
         put_rows(p, m, rows, (Q_11, Q_GG, Q_HH), errors)
         put_rows(p, m, rows, (Q_1G, Q_1H, Q_GH), correlations)

@@ -13,6 +13,7 @@ from emdarks._version import __version__
 from emdarks.cameras import HeaderRules
 from emdarks.fitsio import Cards, Header
 from emdarks.frames import FrameInput
+from emdarks.products.model import model_of
 
 __all__ = ["NOT_SUPPLIED", "drop_map_cards", "merge_headers", "product_name", "stamp"]
 
@@ -159,5 +160,7 @@ _OF_MAPS = (
 
 def drop_map_cards(header: Header) -> None:
     """Remove, in place, cards that speak of noise maps."""
-    for keyword in _OF_MAPS:
+    # MODEL of three maps is what the frames said of their camera.
+    of_two = ("MODEL", "MAPGAIN", "MAPTIME") if model_of(header) != "full" else ()
+    for keyword in (*_OF_MAPS, *of_two):
         header.remove(keyword, ignore_missing=True, remove_all=True)

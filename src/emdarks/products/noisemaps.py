@@ -15,6 +15,7 @@ from emdarks.fitsio import Header, ascii_text
 from emdarks.frames import Image
 from emdarks.products.dark import Dark
 from emdarks.products.header import NOT_SUPPLIED, product_name
+from emdarks.products.model import absent_planes, check_model, model_of, model_words
 from emdarks.products.provenance import name_inputs
 from emdarks.products.soundness import (
     check_electrons,
@@ -142,8 +143,13 @@ class DetectorNoiseMaps(Image):
             for name, planes in {**_IMAGES, "REJECTED": 0}.items()
         }
         check_extras(self, shapes)
+        check_model(self.ext_hdr, str(self.filepath))
         check_table(self, "STACKS", _STACK_COLUMNS)
-        flag_unusable(self, self.extra("CORR"))
+        present = ~absent_planes(self.ext_hdr)
+        corr = self.extra("CORR")
+        if corr is not None:
+            corr = corr[[present[a] & present[b] for a, b in ((0, 1), (0, 2), (1, 2))]]
+        flag_unusable(self, corr, present)
 
     def _check_format(self) -> None:
         """A file of this format that was cut short between two HDUs would look whole."""
@@ -230,13 +236,13 @@ class DetectorNoiseMaps(Image):
         signed = self.extra("SIGNED") if use_signed else None
         if signed is None:
             check_signs(self.data, self.filename)
-            return Maps(self.data, self.err[0], None, self.dq), "the published maps"
+            return self._complete(self.data, None), "the published maps"
         values = signed.astype(np.float64)
         clipped = clip_planes(values, self._nonnegative())
         corr = self.extra("CORR")
         own = ((clipped == self.data) | (np.isnan(clipped) & np.isnan(self.data))).all(axis=0)
         if own.all():
-            return Maps(values, self.err[0], corr, self.dq), "the signed maps"
+            return self._complete(values, corr), "the signed maps"
         check_signs(self.data[:, ~own], self.filename)
         warnings.warn(
             f"{self.filename}: in {np.count_nonzero(~own)} pixels the published maps are not those "
@@ -247,9 +253,21 @@ class DetectorNoiseMaps(Image):
         )
         corr = None if corr is None else np.where(own, corr, 0.0)
         return (
-            Maps(np.where(own, values, self.data), self.err[0], corr, self.dq),
+            self._complete(np.where(own, values, self.data), corr),
             "the signed maps (the published ones where they were edited)",
         )
+
+    def _complete(self, values: Array, corr: Array | None) -> Maps:
+        """Planes that darks are made from: of two maps, the third adds nothing."""
+        absent = absent_planes(self.ext_hdr)
+        if not absent.any():
+            return Maps(values, self.err[0], corr, self.dq)
+        values, errors, dq = values.copy(), self.err[0].copy(), self.dq.copy()
+        values[absent], errors[absent], dq[absent] = 0.0, 0.0, 0
+        if corr is not None:
+            corr = corr.copy()
+            corr[[absent[1], absent[2], absent[1] or absent[2]]] = 0.0
+        return Maps(values, errors, corr, dq)
 
     def synthesize(
         self,
@@ -283,7 +301,8 @@ class DetectorNoiseMaps(Image):
         Raises
         ------
         InputError
-            Gain or time is out of range.
+            Gain or time is out of range, or another one than that of all stacks of two maps
+            (``model="level"`` of `emdarks.calibrate_darks_lsq`).
 
         Examples
         --------
@@ -325,15 +344,22 @@ class DetectorNoiseMaps(Image):
         InputError
             The product has no such derivatives.
         """
+        if absent_planes(self.ext_hdr)[1]:
+            raise InputError(
+                f"{self.filepath}: how errors of the EM gain move a dark depends on C, which maps "
+                "of stacks of one gain do not tell"
+            )
         names = ("DFPN_DG", "DCIC_DG", "DDC_DG")
         if "STACKS" not in self.hdu_names or names[0] not in self.hdu_list["STACKS"].data.names:
             raise InputError(f"{self.filename}: has no derivatives to the EM gain")
         table = self.hdu_list["STACKS"].data
-        weights = np.array([1.0 / gain, 1.0, exptime])
-        means = np.array([self.ext_hdr[key] for key in ("FPN_IMM", "CIC_IMM", "DC_IMM")])
-        dark = float(weights @ means)
+        present = ~absent_planes(self.ext_hdr)
+        weights = np.array([1.0 / gain, 1.0, exptime])[present]
+        keys = np.array(["FPN_IMM", "CIC_IMM", "DC_IMM"])[present]
+        dark = float(weights @ np.array([self.ext_hdr[str(key)] for key in keys]))
+        moved = np.column_stack([np.asarray(table[name]) for name in names])
         return {
-            "stacks": np.column_stack([np.asarray(table[name]) for name in names]) @ weights,
+            "stacks": moved[:, present] @ weights,
             "all_gains": -dark,
             "k_gain": dark,
         }
@@ -367,6 +393,7 @@ class DetectorNoiseMaps(Image):
         known = bool((variance[usable] > 0).all())  # not where frames have no noise
         root = np.sqrt(good / variance if known else good)[usable]
         matrix = np.column_stack([np.ones_like(gain), gain, gain * time])[usable]
+        matrix[:, absent_planes(self.ext_hdr)] = 0.0
         to_fit = np.linalg.pinv(matrix * root[:, None]) * root
         steps = np.asarray(weights, dtype=np.float64) @ to_fit * (gain / good)[usable]
         return float(max(steps.max(), 0.0))
@@ -430,7 +457,8 @@ class DetectorNoiseMaps(Image):
         )
         ext = self.ext_hdr
         facts = [words.format(ext[key]) for key, words in means if ext[key] != NOT_SUPPLIED]
-        return [f"image means {' '.join(facts)}"] if facts else []
+        means = [f"image means {' '.join(facts)}"] if facts else []
+        return [f"model {model_of(ext)}", *means] if model_words(ext) else means
 
     def _nonnegative(self) -> tuple[str, ...]:
         names = str(self.ext_hdr.get("NONNEG", "CIC,DC"))

@@ -184,15 +184,19 @@ def check_table(product: Any, name: str, least: Mapping[str, float]) -> None:
             )
 
 
-def flag_unusable(product: Any, correlations: Array | None = None) -> None:
+def flag_unusable(
+    product: Any, correlations: Array | None = None, present: Array | None = None
+) -> None:
     """Make NaN of values and errors that are none, and flag their pixels with 1, in place.
 
     Parameters
     ----------
     product : Image
         Planes of shape (..., rows, columns).
-    correlations : ndarray, shape (3, rows, columns), optional
+    correlations : ndarray, shape (correlations, rows, columns), optional
         Of the planes; where one is none, no error of the pixel is.
+    present : ndarray of bool, shape (planes,), optional
+        Planes that should hold something; all by default.
 
     Raises
     ------
@@ -212,6 +216,8 @@ def flag_unusable(product: Any, correlations: Array | None = None) -> None:
         # A pixel without errors has no correlations either.
         no_error |= (wrong.any(axis=0) & ~no_error.any(axis=(0, 1)))[None, None]
     unusable = no_value | no_error[0]
+    if present is not None:
+        unusable[~present] = False
     if not unusable.any():
         return
     product.data = np.where(no_value, np.nan, data) if no_value.any() else data

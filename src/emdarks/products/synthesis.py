@@ -25,6 +25,7 @@ from emdarks.errors import EmdarksWarning, InputError, InputTypeError
 from emdarks.fitsio import Header, ascii_text
 from emdarks.products.dark import Dark
 from emdarks.products.header import drop_map_cards, product_name, stamp
+from emdarks.products.model import check_setting
 from emdarks.products.provenance import name_inputs
 from emdarks.stacks.group import MOST_GAIN, MOST_TIME
 
@@ -205,6 +206,8 @@ def dark_from_maps(noisemaps: Any, planes: Maps, setting: DarkSetting, which: st
     which : str
         Which planes these are, for the history.
     """
+    name = str(getattr(noisemaps, "filename", "") or "noise maps")
+    check_setting(noisemaps.ext_hdr, name, setting.gain, setting.exposure_time)
     data, err, dq = synthesize_arrays(planes, setting.gain, setting.exposure_time)
     dq = np.where(np.isnan(data), dq | 1, dq).astype(dq.dtype)
     headers = [

@@ -230,11 +230,11 @@ def _few_frames(view: MapsView) -> Iterator[Advice]:
 def stack_misfits(view: MapsView) -> Misfits:
     """How each stack agrees with the others, hot pixels counted with their own noise."""
     assert view.stacks is not None
-    above = []
-    for plane in view.planes[1:]:
+    above = np.zeros(2)
+    for k, plane in zip(np.flatnonzero(~view.absent[1:]), view.planes[1:], strict=True):
         s = view.statistics(plane)
-        above.append(s.mean - s.ordinary if np.isfinite(s.ordinary) else 0.0)
-    return view.stacks.misfits(int(view.good.sum()), (above[0], above[1]))
+        above[k] = s.mean - s.ordinary if np.isfinite(s.ordinary) else 0.0
+    return view.stacks.misfits(int(view.good.sum()), (float(above[0]), float(above[1])))
 
 
 def _misfit(view: MapsView) -> Iterator[Advice]:

@@ -16,6 +16,7 @@ from emdarks.check import SIGNIFICANT
 from emdarks.data import Dark, DetectorNoiseMaps
 from emdarks.detector import frame_shape, region_slices
 from emdarks.errors import InputError
+from emdarks.products.model import SAME_GAIN, model_of
 from emdarks.products.provenance import parent_names
 from emdarks.report.numbers import count, measured, number, percent, signed, value_in
 from emdarks.report.page import (
@@ -228,6 +229,7 @@ def matching_view(
         )
     if isinstance(new, DarkView) and isinstance(old, DarkView):
         _check_setting(new, old)
+    _check_models(new, old)
     return old
 
 
@@ -254,6 +256,25 @@ def _image_section(
         f"{maps.name}: has {maps.shape[0]} x {maps.shape[1]} pixels, {dark.name} {dark.shape[0]} x "
         f"{dark.shape[1]}; make the dark with --full-frame to compare it with these maps"
     )
+
+
+def _check_models(new: ProductView, old: ProductView) -> None:
+    """Refuse maps that do not hold the same, or not at the same gain or time."""
+    one, other = ([view.number_in(key) for key in ("MAPGAIN", "MAPTIME")] for view in (new, old))
+    if not isinstance(new, MapsView):
+        return
+    same = model_of(new.header) == model_of(old.header)
+    if not same or not np.allclose(one, other, rtol=SAME_GAIN, equal_nan=True):
+        raise InputError(
+            f"{old.name}: holds other maps than {new.name} ({_model(old)}, {_model(new)}); only "
+            "maps of one model, and of one gain or time where they have one, can be compared"
+        )
+
+
+def _model(view: ProductView) -> str:
+    model = model_of(view.header)
+    key, unit = ("MAPGAIN", "") if model == "one-gain" else ("MAPTIME", " s")
+    return model if model == "full" else f"{model} {view.number_in(key):g}{unit}"
 
 
 def _check_setting(new: DarkView, old: DarkView) -> None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from emdarks import plots
 from emdarks.check import CheckReport
+from emdarks.products.model import model_words
 from emdarks.products.synthesis import synthesize_arrays
 from emdarks.report.advice import advise_maps, chi2_values, stack_misfits
 from emdarks.report.checking import check_section
@@ -106,15 +107,22 @@ def _subtitle(view: MapsView) -> str:
 
 
 def _what(view: MapsView) -> str:
+    words = model_words(view.header)
+    if words:
+        return f"{words[0]}. {_from_stacks(view)}"
     text = (
         "Three maps of a detector in the dark: the fixed-pattern noise F, the clock-induced "
         "charge C and the dark current D of every pixel, each with its error"
     )
+    return f"{text}. {_from_stacks(view)}"
+
+
+def _from_stacks(view: MapsView) -> str:
     stacks = view.stacks
     if stacks is None:
-        return f"{text}. The file does not say which stacks of frames they were fitted to."
+        return "The file does not say which stacks of frames they were fitted to."
     return (
-        f"{text}. They were fitted to {count(stacks.frames.sum())} dark frames in {len(stacks)} "
+        "They were fitted to {count(stacks.frames.sum())} dark frames in {len(stacks)} "
         f"stacks, of EM gains {stacks.gain.min():,.6g} to {stacks.gain.max():,.6g} and exposure "
         f"times {stacks.time.min():g} to {stacks.time.max():g} s."
     )
@@ -127,7 +135,7 @@ def _steps(view: MapsView) -> list[str]:
         brightest = int(np.argmax(view.stacks.gain * view.stacks.time))
         setting = view.stacks.gain[brightest], view.stacks.time[brightest]
         steps.append(
-            "Make the dark that matches your frames, for any EM gain and time: "
+            f"Make the dark that matches your frames, for {_any_setting(view)}: "
             f"`emdarks synthesize {name} -o dark.fits --gain {setting[0]:g} "
             f"--exptime {setting[1]:g}`."
         )
@@ -137,6 +145,15 @@ def _steps(view: MapsView) -> list[str]:
         "has changed."
     )
     return steps
+
+
+def _any_setting(view: MapsView) -> str:
+    """Which darks the maps can make."""
+    if view.absent[1]:
+        return f"any time at EM gain {view.number_in('MAPGAIN'):g}"
+    if view.absent[2]:
+        return f"any EM gain at {view.number_in('MAPTIME'):g} s"
+    return "any EM gain and time"
 
 
 def glance_table(view: MapsView) -> Table:
@@ -195,19 +212,19 @@ def _glance(view: MapsView) -> list[tuple[str, str]]:
 
 def _maps(view: MapsView) -> Section:
     height = map_height(view, WIDTH / 2)
-    figure = plots.new_figure(WIDTH, 3 * height)
-    for plane, axes in zip(view.planes, figure.subplots(3, 2), strict=True):
+    figure = plots.new_figure(WIDTH, len(view.planes) * height)
+    for plane, axes in zip(view.planes, figure.subplots(len(view.planes), 2), strict=True):
         draw_plane(view, plane, *axes)
     frame = "" if view.whole else " The dashed frame is the imaging area."
     intro = Text(
         "The mean of a stack of EM gain g and exposure time t is F + g C + g t D: a pattern that "
         "is there at any gain, charge that the clocks make in every frame, and dark current. "
-        f"All stacks together tell the three apart, pixel by pixel.{frame}"
+        f"{_told_apart(view)}{frame}"
     )
     picture = Picture.of(
         "maps",
         figure,
-        "Maps of F, C and D, left, and of their errors, right",
+        f"Maps of {_keys(view)}, left, and of their errors, right",
         "Values, left, and their errors, right, before negative values of the published maps "
         f"became 0. Grey: no value.{about_blocks(view)} The scales leave out one percent at "
         "either end.",
@@ -215,9 +232,22 @@ def _maps(view: MapsView) -> Section:
     return Section("maps", "The maps", [intro, picture])
 
 
+def _keys(view: MapsView) -> str:
+    *first, last = (plane.key for plane in view.planes)
+    return f"{', '.join(first)} and {last}"
+
+
+def _told_apart(view: MapsView) -> str:
+    if view.absent[1]:
+        return "With one EM gain only the level L = F + g C and D can be told apart: there is no C."
+    if view.absent[2]:
+        return "With one exposure time only F and C + t D can be told apart: there is no D."
+    return "All stacks together tell the three apart, pixel by pixel."
+
+
 def _histograms(view: MapsView) -> Section:
     figure = plots.new_figure(WIDTH, 5.2)
-    for plane, axes in zip(view.planes, figure.subplots(2, 3).T, strict=True):
+    for plane, axes in zip(view.planes, figure.subplots(2, len(view.planes)).T, strict=True):
         values, errors = (
             plane.scale * array[view.area][view.good] for array in (plane.values, plane.errors)
         )
@@ -228,14 +258,15 @@ def _histograms(view: MapsView) -> Section:
     picture = Picture.of(
         "histograms",
         figure,
-        "Histograms of the values and errors of F, C and D",
+        f"Histograms of the values and errors of {_keys(view)}",
         f"All {count(view.good.sum())} pixels of the imaging area that have a value: values, "
         "above, and errors, below. Pixels beyond the ends are counted in the first and last bins.",
     )
-    shares = [percent(view.statistics(plane).negative) for plane in view.planes]
+    shares = [f"{percent(view.statistics(plane).negative)} of {plane.key}" for plane in view.planes]
+    charges = [plane.key for plane in view.planes[1:]]
     text = Text(
-        f"Negative are {shares[0]} of F, {shares[1]} of C and {shares[2]} of D. C and D cannot be "
-        "negative, but what is measured of a small value scatters to both sides of it. "
+        f"Negative are {', '.join(shares[:-1])} and {shares[-1]}. {' and '.join(charges)} "
+        "cannot be negative, but what is measured of a small value scatters to both sides of it. "
         + _about_clipping(view)
     )
     return Section("histograms", "How values and errors are distributed", [text, picture])
@@ -337,7 +368,7 @@ def _stacks(view: MapsView, stacks: Stacks) -> Section:
     plots.significance(
         stacks.names, misfits.sigmas, "misfit of each stack", "standard errors", ax=left
     )
-    C, D = (view.statistics(plane).ordinary for plane in view.planes[1:])
+    C, D = _charges(view)
     read_noise = view.number_in("RN_EST")
     plots.noise_against_signal(
         stacks.signal(C, D), np.sqrt(stacks.variance), read_noise, stacks.kappa,
@@ -353,6 +384,13 @@ def _stacks(view: MapsView, stacks: Stacks) -> Section:
         f"excess noise κ = {number(stacks.kappa)}.",
     )
     return Section("stacks", "The stacks", [picture, _stack_table(stacks, misfits)])
+
+
+def _charges(view: MapsView) -> tuple[float, float]:
+    """C and D of ordinary pixels, 0 for a map that the stacks cannot tell."""
+    found = iter([view.statistics(plane).ordinary for plane in view.planes[1:]])
+    C, D = (0.0 if absent else next(found) for absent in view.absent[1:])
+    return C, D
 
 
 def _stack_table(stacks: Stacks, misfits: Misfits) -> Table:
@@ -421,11 +459,17 @@ def _darks(view: MapsView, stacks: Stacks) -> Section:
         caption,
     )
     text = Text(
-        "The dark of any EM gain g and exposure time t is F/g + C + t D. Its error follows from "
+        f"The dark of {_any_setting(view)} is {_formula(view)}. Its error follows from "
         "the errors of the maps and their correlations. Errors of gain and k-gain are not in it: "
         "they move all pixels together, by as much as the table says." + _gain_error(view)
     )
     return Section("systematics", "Darks made from these maps, and systematics", [text, table])
+
+
+def _formula(view: MapsView) -> str:
+    if view.absent[1]:
+        return "L/g + t D"
+    return "F/g + (C + t D)" if view.absent[2] else "F/g + C + t D"
 
 
 def _gain_error(view: MapsView) -> str:
@@ -445,6 +489,9 @@ def _dark_row(view: MapsView, stacks: Stacks, i: int) -> list[str]:
     gain, time = float(stacks.gain[i]), float(stacks.time[i])
     data, err, _ = synthesize_arrays(view.maps_of_area(), gain, time)
     data, err = data[view.good], err[view.good]
+    if view.absent[1]:  # how gains move a dark depends on C
+        setting = [f"{gain:,.6g}", f"{time:g}"]
+        return [*setting, number(float(data.mean())), number(float(np.median(err))), *["–"] * 4]
     moved = view.product.systematics(gain, time)
     worst = int(np.argmax(np.abs(moved["stacks"])))
     return [

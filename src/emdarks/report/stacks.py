@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.darks.noise import HOT_JUMP, IDEAL_KAPPA
+from emdarks.products.model import absent_planes
 
 __all__ = ["Misfits", "Stacks", "stack_name"]
 
@@ -67,6 +68,8 @@ class Stacks:
         What the stack alone gives for the noise model, the other one fixed.
     weighted : bool
         Whether the fit weighted the stacks.
+    absent : ndarray of bool, shape (3,)
+        Which of F, C and D they cannot tell.
     """
 
     gain: Array
@@ -80,6 +83,7 @@ class Stacks:
     read_noise: Array
     excess: Array
     weighted: bool
+    absent: Array = field(default_factory=lambda: np.zeros(3, dtype=bool))
 
     @classmethod
     def of(cls, product: Any) -> Stacks | None:
@@ -106,6 +110,7 @@ class Stacks:
             read_noise=column("READNOIS"),
             excess=column("EXCESS"),
             weighted=bool(product.ext_hdr.get("WEIGHTED", True)),
+            absent=absent_planes(product.ext_hdr),
         )
 
     def __len__(self) -> int:
@@ -118,7 +123,9 @@ class Stacks:
 
     @cached_property
     def _design(self) -> Array:
-        return np.column_stack([np.ones_like(self.gain), self.gain, self.gain * self.time])
+        X = np.column_stack([np.ones_like(self.gain), self.gain, self.gain * self.time])
+        X[:, self.absent] = 0.0
+        return X
 
     @cached_property
     def solution(self) -> Array:
@@ -130,7 +137,7 @@ class Stacks:
         if not (np.isfinite(weight) & (weight > 0)).all():
             return np.full((3, len(self)), np.nan)
         X = self._design
-        scale = np.abs(X).max(axis=0)
+        scale = np.where(self.absent, 1.0, np.abs(X).max(axis=0))
         root = np.sqrt(weight)
         G: Array = np.linalg.pinv(X / scale * root[:, None]) * root / scale[:, None]
         return G

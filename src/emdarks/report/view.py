@@ -19,6 +19,7 @@ from emdarks.detector import frame_shape, imaging_area_geom
 from emdarks.errors import EmdarksWarning, InputTypeError
 from emdarks.plots import robust_scatter
 from emdarks.products.dark import step_of_dark
+from emdarks.products.model import absent_planes, model_of
 from emdarks.products.synthesis import Maps
 from emdarks.report.numbers import value_in
 from emdarks.report.stacks import Stacks
@@ -332,6 +333,8 @@ class MapsView(ProductView):
         The table of stacks.
     complaints : list of str
         What is wrong with the planes, in words.
+    absent : ndarray of bool, shape (3,)
+        Which of F, C and D the stacks cannot tell; ``planes`` lacks them.
     """
 
     def __init__(self, product: DetectorNoiseMaps, camera: str | Camera | None = None):
@@ -346,26 +349,23 @@ class MapsView(ProductView):
         outside[area] = False
         values[2, outside] = np.nan
         milli = bool(np.nanmedian(np.abs(values[2][area])) < MILLI_BELOW)
-        described = (
-            ("F", "fixed-pattern noise", "EM e⁻", False, True),
-            ("C", "clock-induced charge", "e⁻/frame", False, False),
-            ("D", "dark current", "e⁻/s", milli, False),
-        )
+        described = _described(model_of(product.ext_hdr), milli)
+        self.absent = absent_planes(product.ext_hdr)
         super().__init__(
             product,
             [
                 Plane(*words, values[k], np.asarray(planes.errors[k]), float(tail[k]))
                 for k, words in enumerate(described)
+                if not self.absent[k]
             ],
             area,
         )
 
     def maps_of_area(self) -> Maps:
         """F, C and D of the imaging area, with errors and correlations."""
-        values, errors = (
-            np.array([getattr(plane, name)[self.area] for plane in self.planes])
-            for name in ("values", "errors")
-        )
+        values, errors = np.zeros((2, 3, *self.good.shape))
+        for out, name in ((values, "values"), (errors, "errors")):
+            out[~self.absent] = [getattr(plane, name)[self.area] for plane in self.planes]
         cut = (slice(None), *self.area)
         corr = None if self._correlations is None else self._correlations[cut]
         return Maps(values, errors, corr, self.product.dq[cut])
@@ -384,6 +384,20 @@ class MapsView(ProductView):
         """A further plane of the product."""
         found: Array | None = self.product.extra(name)
         return found
+
+
+def _described(model: str, milli: bool) -> tuple[tuple[str, str, str, bool, bool], ...]:
+    """Key, name, unit, thousandths and both signs of F, C and D, or what stands in their place."""
+    level = model == "one-gain"
+    return (
+        ("L", "level", "EM e⁻", False, True)
+        if level
+        else ("F", "fixed-pattern noise", "EM e⁻", False, True),
+        ("C + t D", "charge of a frame", "e⁻/frame", False, False)
+        if model == "one-time"
+        else ("C", "clock-induced charge", "e⁻/frame", False, False),
+        ("D", "dark current", "e⁻/s", milli, False),
+    )
 
 
 def _planes(product: DetectorNoiseMaps) -> tuple[Maps, list[str]]:

@@ -123,6 +123,7 @@ def report_on(
         known = check_darks(
             frames,
             detector_params,
+            model="level" if view.absent.any() else "full",
             camera=camera,
             kgain=kgain,
             mask_bits=mask_bits,

@@ -11,10 +11,14 @@ from emdarks.errors import CalDarksLSQException, InputError
 from emdarks.kernels.fit import design_rank
 from emdarks.stacks.group import Stack, check_stack
 
-__all__ = ["MIN_STACKS", "check_campaign", "design"]
+__all__ = ["MIN_LEVEL_STACKS", "MIN_STACKS", "check_campaign", "check_each", "design", "fits_level"]
 
 #: One more than there are parameters.
 MIN_STACKS = 4
+#: The same for a fit of two maps, for stacks of one gain or of one time.
+MIN_LEVEL_STACKS = 3
+#: Relative spread of the measured gains of stacks of one commanded gain.
+SAME_GAIN = 0.01
 
 
 def design(stacks: Sequence[Stack]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -41,18 +45,17 @@ def check_campaign(stacks: Sequence[Stack], k_gain: float | None, min_frames: in
     if len(stacks) < MIN_STACKS:
         raise CalDarksLSQException(
             f"a fit of three parameters needs at least {MIN_STACKS} stacks of different EM gain "
-            f"and exposure time; {known}"
+            f"and exposure time; {known}{_of_level(stacks)}"
         )
-    for stack in stacks:
-        try:
-            check_stack(stack, k_gain)
-        except InputError as error:
-            raise CalDarksLSQException(str(error)) from None
+    _check_stacks(stacks, k_gain)
     if len({stack.em_gain for stack in stacks}) < 2:
-        raise CalDarksLSQException(f"all stacks have one EM gain; at least two are needed; {known}")
+        raise CalDarksLSQException(
+            f"all stacks have one EM gain; at least two are needed; {known}{_of_level(stacks)}"
+        )
     if len({stack.exposure_time for stack in stacks}) < 2:
         raise CalDarksLSQException(
             f"all stacks have one exposure time; at least two are needed; {known}"
+            f"{_of_level(stacks)}"
         )
     _check_twins(stacks)
     if not design_rank(*design(stacks)):
@@ -61,6 +64,50 @@ def check_campaign(stacks: Sequence[Stack], k_gain: float | None, min_frames: in
             f"vary the time at a high gain; {known}"
         )
     _check_frames(stacks, min_frames)
+
+
+def check_each(stacks: Sequence[Stack], k_gain: float | None, min_frames: int) -> None:
+    """Refuse stacks that no fit can use, whatever the others are.
+
+    Raises
+    ------
+    CalDarksLSQException
+        As `check_campaign` says of gain, time, k-gain, twins and frames.
+    """
+    _check_stacks(stacks, k_gain)
+    _check_twins(stacks)
+    _check_frames(stacks, min_frames)
+
+
+def _check_stacks(stacks: Sequence[Stack], k_gain: float | None) -> None:
+    for stack in stacks:
+        try:
+            check_stack(stack, k_gain)
+        except InputError as error:
+            raise CalDarksLSQException(str(error)) from None
+
+
+def fits_level(stacks: Sequence[Stack]) -> str:
+    """What three stacks or more have in common, EM gain or exposure time; "" where nothing."""
+    if len(stacks) < MIN_LEVEL_STACKS:
+        return ""
+    if len({stack.exposure_time for stack in stacks}) == 1:
+        return "exposure time"
+    gains = [stack.em_gain for stack in stacks]
+    commanded = {stack.commanded_gain for stack in stacks}
+    # Measured gains of one commanded gain differ a little.
+    same = len(commanded) == 1 and max(gains) - min(gains) < SAME_GAIN * min(gains)
+    return "EM gain" if same or len(set(gains)) == 1 else ""
+
+
+def _of_level(stacks: Sequence[Stack]) -> str:
+    """The way out where two maps can be fitted instead of three."""
+    common = fits_level(stacks)
+    if not common:
+        return ""
+    return (
+        f'; two maps that make darks of this {common} can be fitted: model="level" (--model level)'
+    )
 
 
 def _check_twins(stacks: Sequence[Stack]) -> None:

@@ -15,6 +15,7 @@ from emdarks.cameras import Camera
 from emdarks.darks.synthesis import dark_setting, planes_of
 from emdarks.detector import Regions, frame_shape, region_slices
 from emdarks.errors import EmdarksWarning, InputError
+from emdarks.products.model import check_setting
 from emdarks.products.synthesis import (
     DarkSetting,
     Maps,
@@ -324,6 +325,8 @@ class MapsSource:
         """See `DarkSource`."""
         for stack in stacks:
             check_product(self._product, self.name, stack, camera, k_gain)
+            header = self._product.ext_hdr
+            check_setting(header, self.name, stack.em_gain, stack.exposure_time)
         _warn_temperature(self._product, self.name, stacks, camera)
         found = [beyond_measured(self._product, s.em_gain, s.exposure_time) for s in stacks]
         warn_beyond_measured(self.name, found, stacklevel=4)
