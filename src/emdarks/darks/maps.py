@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from emdarks.arguments import check_flag, check_names, is_number
 from emdarks.cameras import Camera
 from emdarks.darks.campaign import check_campaign, design
 from emdarks.darks.careful import stream
@@ -157,12 +158,12 @@ def calibrate_darks_lsq(
     if type(weighting) is not bool:
         raise InputError(f"weighting is {weighting!r}; it must be True or False")
     choose("estimator", estimator, ESTIMATORS)
-    if not 0 <= gain_error < 1:
+    if not is_number(gain_error) or not 0 <= gain_error < 1:
         raise InputError(f"gain_error is {gain_error!r}; it is relative, from 0 to 1")
     if gain_error and estimator == "reference":
         raise InputError("gain_error adds to the errors of the pooled estimator only")
-    for name in nonnegative:
-        choose("nonnegative", name, PLANES)
+    check_names("nonnegative", nonnegative, PLANES)
+    check_flag("screen", screen)
     job = setting(
         dataset,
         camera,

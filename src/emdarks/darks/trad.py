@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from emdarks.arguments import check_flag
 from emdarks.cameras import Camera
 from emdarks.darks.careful import stream
 from emdarks.darks.mean_errors import ESTIMATORS, mean_errors
@@ -123,6 +124,7 @@ def build_trad_dark(
     ((32, 29), 'detected electron')
     """
     choose("estimator", estimator, ESTIMATORS)
+    check_flag("full_frame", full_frame)
     job = setting(
         dataset,
         camera,
