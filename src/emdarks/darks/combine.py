@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.darks.options import mask_of
+from emdarks.arguments import check_flag
+from emdarks.darks.options import check_executor, mask_of
 from emdarks.errors import InputError, InputTypeError
 from emdarks.execution import Executor, Sample, StackJob, Threads
 from emdarks.frames import frame_sources
@@ -81,6 +82,8 @@ def mean_combine(
     >>> mean, n
     (array([[2., 2.]]), array([[2, 1]]))
     """
+    check_flag("err", err)
+    check_executor(executor)
     if hasattr(dataset_or_image_list, "frames"):
         frames = frame_sources(dataset_or_image_list)
         sources: list[FrameSource] = [f.err_as_data() if err else f for f in frames]

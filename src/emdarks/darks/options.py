@@ -17,7 +17,7 @@ from emdarks.frames.skipping import SKIP_SHARE, BadFrame, Skipping
 from emdarks.stacks import telemetry_slice
 from emdarks.stacks.suspects import misfits, unlike
 
-__all__ = ["Setting", "check_k_gain", "choose", "mask_of", "setting"]
+__all__ = ["Setting", "check_executor", "check_k_gain", "choose", "mask_of", "setting"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +134,17 @@ def _check_choices(gain_tolerance: float, skip_bad_frames: bool, executor: Any) 
     if not is_number(gain_tolerance) or gain_tolerance < 0:
         raise InputError(f"gain_tolerance is {gain_tolerance!r}; it is a share, from 0 on")
     check_flag("skip_bad_frames", skip_bad_frames)
+    check_executor(executor)
+
+
+def check_executor(executor: Any) -> None:
+    """Refuse, where something is given to compute with, what cannot.
+
+    Raises
+    ------
+    InputError
+        It is no executor.
+    """
     if executor is not None and not isinstance(executor, Executor):
         raise InputError(
             f"executor is {executor!r}; it must be Threads, Dask or Checkpoint, or None"

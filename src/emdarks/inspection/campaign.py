@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from emdarks.cameras import Camera, Unit, load_camera
 from emdarks.darks.campaign import MIN_STACKS
-from emdarks.darks.options import Setting, check_k_gain, mask_of
+from emdarks.darks.options import Setting, check_executor, check_k_gain, mask_of
 from emdarks.detector import frame_shape
 from emdarks.errors import UnreadableFrameError
 from emdarks.execution import Executor, FrameFigures, StackJob, StackSums, Threads
@@ -88,6 +88,7 @@ def inspect_campaign(
     (4, 'gain 1000, 60 s')
     """
     check_k_gain(kgain)
+    check_executor(executor)
     chosen = load_camera(camera or camera_named_in(dataset))
     campaign = sort_frames(dataset, chosen, kgain)
     chosen = _in_mode_of(campaign, chosen.fitted_to(campaign.shape))
