@@ -156,7 +156,7 @@ def test_good_arguments_of_other_types_are_taken() -> None:
         found = bad_pixels(window=window)
         np.testing.assert_array_equal(found.data, expected.data)
         assert found.ext_hdr["BPWINDOW"] == 16
-    assert dark(mask_bits=np.uint8(4), kgain=np.float32(2.5), full_frame=np.bool_(True))
+    assert dark(mask_bits=np.uint8(255), kgain=np.float32(2.5), full_frame=np.bool_(True))
     assert Threads(2.0).threads == 2
 
 
