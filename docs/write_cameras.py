@@ -27,7 +27,7 @@ _QUANTITIES = {
 _LAYOUTS = {
     "single": "one frame a file",
     "cube": "cubes",
-    "extensions": "a frame in each image extension",
+    "extensions": "a frame in each image of a file",
 }
 
 

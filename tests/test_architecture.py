@@ -17,9 +17,9 @@ ROOT = Path(emdarks.__file__).parent
 LAYERS = [
     {"cli"},
     {"show", "report"},
-    {"simulate", "plots", "inspection", "check", "plan", "subtract", "badpixels"},
+    {"simulate", "plots", "check", "plan", "subtract", "badpixels"},
     {"darks", "data"},
-    {"products"},
+    {"inspection", "products"},
     {"stacks"},
     {"execution"},
     {"frames"},

@@ -115,6 +115,7 @@ TABLE: list[tuple[Callable[..., Any], str, list[Any]]] = [
     (fit, "screen", NO_FLAG),
     (fit, "gain_error", [*NO_NUMBER, None, -0.1, 1]),
     (fit, "nonnegative", [NAN, 3, "CIC", True, None, ["F"], [NAN], [[1]]]),
+    *((f, "skip", [NAN, 3, True, None, [NAN], "x"]) for f in (fit, dark, check)),
     (fit, "estimator", [NAN, 3, "best", True, None, ["pooled"]]),
     (mean, "err", NO_FLAG),
     (bad_pixels, "window", [*NO_NUMBER, None, 7, 16.5]),
@@ -156,7 +157,7 @@ def test_good_arguments_of_other_types_are_taken() -> None:
         found = bad_pixels(window=window)
         np.testing.assert_array_equal(found.data, expected.data)
         assert found.ext_hdr["BPWINDOW"] == 16
-    assert dark(mask_bits=np.uint8(255), kgain=np.float32(2.5), full_frame=np.bool_(True))
+    assert dark(mask_bits=np.uint8(255), kgain=np.float32(8.5), full_frame=np.bool_(True))
     assert Threads(2.0).threads == 2
 
 

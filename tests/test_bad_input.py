@@ -193,7 +193,7 @@ def test_a_file_that_vanishes_is_named(make: Maker) -> None:
         fit(dataset)
 
 
-@pytest.mark.filterwarnings("ignore:8 frames have no good pixel")
+@pytest.mark.filterwarnings("ignore::emdarks.errors.EmdarksWarning")
 def test_a_stack_in_which_every_frame_is_bad(make: Maker) -> None:
     dq = np.full((ROWS, COLS), 4, np.uint16)
     dataset = make(GOOD, dq=dq)

@@ -40,7 +40,7 @@ def test_the_figures_on_the_page_are_those_of_the_files() -> None:
 
 
 def test_every_built_in_camera_names_the_source_of_its_figures() -> None:
-    for name in ("sparc4", "shoc", "ixon-solis", "ixon-897"):
+    for name in ("sparc4", "shoc", "ixon-solis", "ixon-897", "nuvu"):
         words = writer()._sources(name)
         assert "Sources." in words
         assert "inference" in words  # and says what is none

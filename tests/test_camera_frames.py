@@ -464,6 +464,7 @@ def test_flags_of_the_file_are_kept(numbers: Any, tmp_path: Path) -> None:
     np.testing.assert_array_equal(flags, dq | np.where(numbers >= 110, 32, 0).astype(np.uint16))
 
 
+@pytest.mark.filterwarnings("ignore:.*no sample is flagged as a cosmic ray")
 def test_saturated_samples_do_not_count_in_a_dark(numbers: Any, tmp_path: Path) -> None:
     stack = np.stack([numbers, numbers + 1, numbers + 2, numbers + 3])
     stack[1, 3, 4] = 5000

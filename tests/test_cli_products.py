@@ -78,7 +78,7 @@ def test_noise_maps_of_the_golden_campaign(folder: Path, maps: Path) -> None:
     product = DetectorNoiseMaps(maps)
     assert product.bias_offset == pytest.approx(float(expected["B_O"]), rel=1e-6)
     again = run(folder, "noisemaps", FRAMES, "--camera", "golden.toml", "-o", "again.fits")
-    assert "6 of 6 stacks have fewer than 1176 frames" in again.stderr
+    assert "1176" not in again.stderr  # a remark, which an inspection makes
     assert again.stdout == ""
 
 

@@ -539,7 +539,7 @@ def test_scanning_reads_no_pixels(tmp_path: Path) -> None:
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "empty.fits"
     path.touch()
-    assert "is empty, no FITS" in refusal(path)
+    assert "is empty (0 bytes), no FITS file; copy the file again" in refusal(path)
 
 
 @pytest.mark.parametrize("content", [b"x", b"GIF89a" * 1000, b"SIMPLE  = " * 600, b"\0" * 6000])

@@ -512,7 +512,7 @@ def test_a_frame_may_be_saved_over_its_own_file(path: str, make: Callable[[str],
 
 def test_a_frame_of_a_cube_does_not_replace_the_cube(cube: str, tmp_path: Path) -> None:
     before = Path(cube).read_bytes()
-    with pytest.raises(InputError, match=r"cube\.fits: holds other frames"):
+    with pytest.raises(InputError, match=r"cube\.fits: is the cube"):
         Dataset([cube])[1].save()
     assert Path(cube).read_bytes() == before
     Dataset([cube])[1].save(tmp_path, "one.fits")

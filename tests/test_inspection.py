@@ -220,7 +220,7 @@ def test_frames_that_cannot_be_used_are_left_out(tmp_path: Path) -> None:
     assert sum(stack.frames for stack in summary.stacks) == 8
     (finding,) = [finding for finding in summary.findings if finding.topic == "headers"]
     assert "EXPTIME" in finding.text
-    assert finding.frames == (bad[0].name,)
+    assert finding.frames == (str(bad[0]),)
     assert not summary.fittable
 
 

@@ -127,7 +127,7 @@ def test_names_are_escaped_and_missing_files_no_harm(quirky: Campaign, tmp_path:
     assert "cannot be read" in frames[0]._repr_html_()
     assert not pictures(frames._repr_html_())
     headless = Dataset([Image(np.zeros((2, 3)), Header(), Header())])
-    assert "the header has no KGAINPAR" in headless._repr_html_()
+    assert "the header has no EMGAIN_C and no KGAINPAR" in headless._repr_html_()
 
 
 def test_thumbnails_of_large_images_are_small() -> None:

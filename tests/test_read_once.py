@@ -74,8 +74,7 @@ def test_one_lost_stack_costs_no_other(
     for path in lost:
         flat(path)
     kept = [path for path in paths if path not in lost]
-    with pytest.warns(EmdarksWarning):
-        expected = calibrate_darks_lsq(Dataset(kept), None, screen=screen)
+    expected = calibrate_darks_lsq(Dataset(kept), None, screen=screen)
     opened.clear()
     calls: list[tuple[int, int]] = []
     executor = Threads(2, progress=lambda *numbers: calls.append(numbers))

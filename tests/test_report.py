@@ -409,7 +409,7 @@ def test_full_frames_are_measured_in_the_imaging_area(frames: Dataset, truth: An
 def test_faults_of_darks_are_named(dark: Dark) -> None:
     bad = dark.copy()
     bad.ext_hdr["KGAINPAR"] = -999.0
-    bad.ext_hdr["DRPNFILE"] = 3
+    bad.ext_hdr["NFRAMES"] = 3
     bad.err[0, :20] = 0.0
     bad.dq[-50:] = 4
     found = advise_dark(DarkView(bad))

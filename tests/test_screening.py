@@ -10,6 +10,7 @@ import pytest
 from campaigns import REGIONS, Campaign, params
 from emdarks.darks import calibrate_darks_lsq
 from emdarks.data import Dataset
+from emdarks.errors import EmdarksWarning
 from emdarks.execution import Sample, StackJob, Threads
 from emdarks.frames.source import ArraySource
 from emdarks.kernels.moments import Moments
@@ -134,7 +135,8 @@ def test_screened_maps_say_so(quirky: Campaign) -> None:
     dataset[index].dq[12, 20] = 0
     hit = calibrate_darks_lsq(dataset, params(), True, REGIONS, screen=True)
     assert hit.extra("REJECTED")[12, 20] == maps.extra("REJECTED")[12, 20] + 1
-    spoilt = calibrate_darks_lsq(dataset, params(), True, REGIONS)
+    with pytest.warns(EmdarksWarning, match="because of few very bright samples"):
+        spoilt = calibrate_darks_lsq(dataset, params(), True, REGIONS)
     clean = maps.extra("SIGNED")[0, 12, 20]
     assert abs(hit.extra("SIGNED")[0, 12, 20] - clean) < 100
     assert abs(spoilt.extra("SIGNED")[0, 12, 20] - clean) > 500

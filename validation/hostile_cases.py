@@ -511,7 +511,7 @@ def divided(p: Place) -> None:
     p.edit_all(lambda h: h[1].header.update(BUNIT="detected electron"))
 
 
-@_case("headers", "a unit that nobody knows", "warned", "1 frames?, the first .*taken as")
+@_case("headers", "a unit that nobody knows", "warned", "1 frame has the unit .*noise maps take")
 def unknown_unit(p: Place) -> None:
     p.card(ONE, "BUNIT", "'furlong'")
 
@@ -652,7 +652,7 @@ def saturated(p: Place) -> None:
     _stack(p, lambda data, err, dq: dq.__setitem__(..., dq | 32))
 
 
-@_case("pixels", "a stack cut off at the full scale, not flagged", "warned", "are cut off at its")
+@_case("pixels", "a stack cut off at the full scale, not flagged", "warned", "they are cut off")
 def clipped(p: Place) -> None:
     _stack(p, lambda data, err, dq: np.minimum(data, 100.0, out=data))
 
@@ -798,7 +798,7 @@ def no_folder_slash(p: Place) -> None:
     p.output = "new/"
 
 
-@_case("arguments", "more than a tenth of the frames is bad", "refused", "is empty, no FITS")
+@_case("arguments", "more than a tenth of the frames is bad", "refused", "cannot be read as FITS")
 def many_bad(p: Place) -> None:
     for number in (0, 5, 9):
         p.write(number, b"")

@@ -67,7 +67,7 @@ class Outcome:
     def message(self) -> str:
         """The line that says what is wrong: the error, else the warnings."""
         errors = [line for line in self.lines if line.startswith("error: ")]
-        return (errors or [" | ".join(line for line in self.lines if "1176" not in line)])[0]
+        return (errors or [" | ".join(self.lines)])[0]
 
 
 @contextmanager
@@ -142,8 +142,7 @@ def invoke(arguments: Sequence[str], folder: Path) -> Outcome:
     with warnings.catch_warnings():
         for category in (RuntimeWarning, DeprecationWarning, FutureWarning):
             warnings.simplefilter("error", category)
-        # Usage errors come in a box, which breaks lines at the width of the terminal.
-        result = CliRunner().invoke(app, list(arguments), env={"COLUMNS": "500"})
+        result = CliRunner().invoke(app, list(arguments))
     talk.set_loudness(talk.Loudness.NORMAL)
     after = _snapshot(folder)
     escaped = result.exception

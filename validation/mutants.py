@@ -54,7 +54,7 @@ PLANS: dict[str, tuple[Tests, ...]] = {
     "darks/mean_errors.py": (NOISE, DARKS),
     "darks/noise.py": (NOISE, FITS),
     "darks/population.py": (NOISE, FITS),
-    "darks/campaign.py": (REFUSED,),
+    "stacks/campaign.py": (REFUSED,),
 }
 
 

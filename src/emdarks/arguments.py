@@ -62,8 +62,9 @@ def check_names(name: str, values: Any, known: Collection[str]) -> None:
     InputError
         It is none, or a name is not known.
     """
-    wanted = f"{name} is {values!r}; give a sequence of names out of {', '.join(known)}"
+    names = ", ".join(known)
     if isinstance(values, str) or not isinstance(values, Iterable):
-        raise InputError(wanted)
-    if any(value not in known for value in values):
-        raise InputError(wanted)
+        raise InputError(f"{name} is {values!r}; give a sequence of names out of {names}")
+    for value in values:
+        if not isinstance(value, str) or value not in known:
+            raise InputError(f"{name} is {value!r}; it must be one of {names}")

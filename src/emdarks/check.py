@@ -10,22 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import zip_longest
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from emdarks.cameras import Camera
-from emdarks.darks.campaign import check_campaign, design
-from emdarks.darks.careful import stream
+from emdarks.darks.careful import check_kinds, kinds_of, stream
 from emdarks.darks.fitting import Fit
 from emdarks.darks.maps import FramePixels
-from emdarks.darks.options import Setting, setting
 from emdarks.darks.pooled import PooledNoise, fit_pooled
 from emdarks.detector import Regions
 from emdarks.errors import InputError
 from emdarks.execution import Executor, FrameFigures, StackJob, StackSums
-from emdarks.frames.skipping import SKIP_SHARE
+from emdarks.frames import FrameInput
+from emdarks.frames.skipping import SKIP_SHARE, BadFrame
+from emdarks.inspection.products import ProductLook, named_in
 from emdarks.stacks import (
     Slope,
     Stack,
@@ -42,6 +43,9 @@ from emdarks.stacks import (
     to_em_electrons,
 )
 from emdarks.stacks.advice import warn_ceiling
+from emdarks.stacks.campaign import check_campaign, design
+from emdarks.stacks.options import Setting, setting
+from emdarks.stacks.unfit import refuse_unfit
 from emdarks.stacks.units import warn_unknown_unit
 
 __all__ = ["CheckReport", "StackVerdict", "check_darks"]
@@ -178,6 +182,7 @@ def check_darks(
     kgain: float | None = None,
     mask_bits: int | None = None,
     skip_bad_frames: bool = False,
+    skip: Sequence[str] = (),
     skip_share: float = SKIP_SHARE,
     executor: Executor | None = None,
 ) -> CheckReport:
@@ -186,7 +191,7 @@ def check_darks(
     Parameters
     ----------
     dataset, detector_params, detector_regions, camera, kgain, mask_bits, skip_bad_frames, \
-    skip_share, executor
+    skip, skip_share, executor
         As in `emdarks.darks.calibrate_darks_lsq`. Every stack needs four frames at least.
 
     Returns
@@ -211,6 +216,7 @@ def check_darks(
     >>> report.believable, report.disagreeing
     (True, ())
     """
+    check_kinds(skip)
     job = setting(
         dataset,
         camera,
@@ -222,14 +228,25 @@ def check_darks(
         skip_share=skip_share,
     )
     telemetry = job.telemetry(detector_params)
+    frames = job.frames
+    report = _checked(job, kgain, telemetry, skip)
+    job.skipping.tell(frames)
+    return report
+
+
+def _checked(
+    job: Setting, kgain: float | None, telemetry: slice, skip: Sequence[str]
+) -> CheckReport:
+    """Stream and compare; once more without the frames to skip, where there are any."""
     job, planned, halves = stream(
         job,
         lambda job: _plan(job, kgain, telemetry),
         _accumulate,
         lambda halves: [drop_lost(*half) for half in halves],
     )
-    job.skipping.tell(job.frames)
     stacks = planned.stacks
+    ordered = [_interleaved(*two) for two in zip(*(sums for _, sums in halves), strict=True)]
+    refuse_unfit(stacks, ordered, [1.0] * len(stacks), job.camera, kgain)
     frame = FramePixels.of(job, stacks[0].frames[0].record.shape, telemetry)
     fits, stores, figures = [], [], []
     for store, sums in halves:
@@ -237,13 +254,15 @@ def check_darks(
         fits.append(fit)
         stores.append(store)
         figures.append([stack.figures for stack in sums])
-    both = [one + other for one, other in zip(*figures, strict=True)]
-    warn_ceiling(stacks, both, [kgain or stack.k_gain for stack in stacks])
+    warn_ceiling(stacks, ordered, [kgain or stack.k_gain for stack in stacks])
     pixels = np.flatnonzero(frame.imaging & frame.signal & fits[0].fitted & fits[1].fitted)
     _check_pixels(pixels)
     pulls = _pulls(fits[0], fits[1], pixels)
 
     stores[0].merge(stores[1], job.executor)
+    if skip and (found := _to_skip(job, stacks, stores[0], figures, kgain, telemetry, skip)):
+        job.skipping.skip([bad for _, bad in found], job.frames)
+        return _checked(job.without(item for item, _ in found), kgain, telemetry, ())
     fit, noise = fit_pooled(stores[0], stacks, True, frame.imaging, frame.skip, job.executor)
     pixels = pixels[fit.fitted[pixels]]
     _check_pixels(pixels)
@@ -267,6 +286,27 @@ def check_darks(
         words=words
         or ("The errors can be believed: nothing in these frames speaks against them.",),
     )
+
+
+def _to_skip(
+    job: Setting,
+    stacks: Sequence[Stack],
+    store: StackStore,
+    figures: Sequence[Sequence[tuple[FrameFigures, ...]]],
+    kgain: float | None,
+    telemetry: slice,
+    skip: Sequence[str],
+) -> list[tuple[FrameInput, BadFrame]]:
+    """Frames that an inspection names for one of the reasons to skip."""
+    look = ProductLook(job, telemetry, kgain, fit=True)
+    for i, stack in enumerate(stacks):
+        look.at(stack, store.moments(i))
+    # First the even, then the odd frames, as they were streamed.
+    both = [
+        [half[j % 2][j // 2] for j in range(len(stack.frames))]
+        for stack, half in zip(stacks, zip(*figures, strict=True), strict=True)
+    ]
+    return named_in(look.findings(job, stacks, both), kinds_of(skip), job.inputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +352,12 @@ def _check_pixels(pixels: Array) -> None:
             "good sample in four stacks of each; look at the flags (emdarks inspect), or choose "
             "which of them mark a sample as bad (mask_bits, --mask-bits)"
         )
+
+
+def _interleaved(even: StackSums, odd: StackSums) -> tuple[FrameFigures, ...]:
+    """Figures of the frames of both halves of a stack, in the order of the frames."""
+    pairs = zip_longest(even.figures, odd.figures)
+    return tuple(figures for pair in pairs for figures in pair if figures is not None)
 
 
 def _half(job: StackJob, parity: int) -> StackJob:

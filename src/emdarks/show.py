@@ -197,7 +197,8 @@ def _of_maps(maps: DetectorNoiseMaps) -> Rows:
     rows.append(("bias offset, DN", f"{maps.bias_offset:.4g}"))
     if "STACKS" in maps.hdu_names:
         rows.append(("stacks", str(len(maps.hdu_list["STACKS"].data))))
-    return [*rows, ("input files", str(maps.ext_hdr.get("DRPNFILE", "")))]
+    counts = (("frames", "NFRAMES"), ("input files", "DRPNFILE"))
+    return rows + [(name, str(maps.ext_hdr[key])) for name, key in counts if key in maps.ext_hdr]
 
 
 def _of_dataset(dataset: Dataset) -> Rows:

@@ -42,7 +42,8 @@ class Camera:
     telemetry_rows : tuple of (int or None)
         Start and stop (as of a slice) of the rows without signal; start None means none.
     noise : NoiseFigures
-        Typical figures.
+        Typical figures; those of the mode that is simulated, where there is one. For frames
+        see `noise_in`.
     keywords : Keywords
         Header keywords.
     values : mapping of str to Value
@@ -73,6 +74,8 @@ class Camera:
         What simulated frames are like.
     headers : HeaderRules
         How headers are merged.
+    noise_of_no_mode : NoiseFigures or None
+        Figures without those of any mode, where ``noise`` has a mode's; no key of camera files.
     """
 
     name: str
@@ -94,6 +97,8 @@ class Camera:
     frames: FrameFiles = field(default_factory=FrameFiles)
     simulation: Simulation = field(default_factory=Simulation)
     headers: HeaderRules = field(default_factory=HeaderRules)
+    # NaN is not equal to itself; what it is made of is compared.
+    noise_of_no_mode: NoiseFigures | None = field(default=None, compare=False)
 
     @property
     def regions(self) -> Regions:
@@ -198,7 +203,7 @@ class Camera:
 
     def temperature(self, headers: Headers) -> float:
         """Detector temperature that headers tell, degrees Celsius; NaN where unknown."""
-        return Reading(self, "", headers).temperature().value
+        return Reading(self, "a header", headers).temperature().value
 
     def why_no_dark(self, headers: Headers) -> str:
         """The card that says that a frame is no dark; empty where it is one, or none does."""
@@ -212,13 +217,21 @@ class Camera:
         return next((mode for mode in self.modes if mode.name == name), None)
 
     def noise_in(self, mode: str) -> NoiseFigures:
-        """Noise figures in a mode: its own, and the camera's where it has none."""
-        found = self.mode(mode)
+        """Noise figures in a mode: its own, and the camera's where it has none.
+
+        Those of frames in no mode are NaN where only modes have them: never another mode's.
+        """
+        found, base = self.mode(mode), self.noise_of_no_mode or self.noise
         if found is None:
-            return self.noise
+            return base
         names = ("k_gain", "read_noise", "clock_induced_charge", "dark_current")
         own = {name: value for name in names if (value := getattr(found, name)) is not None}
-        return replace(self.noise, **own)
+        return replace(base, **own)
+
+    def with_noise_in(self, mode: str) -> Camera:
+        """The same camera, its noise that of frames in a mode; see `noise_in`."""
+        base = self.noise_of_no_mode or self.noise
+        return replace(self, noise=self.noise_in(mode), noise_of_no_mode=base)
 
     def in_mode(self, mode: str) -> Camera:
         """The same camera, simulated and planned for in another mode.
@@ -232,7 +245,7 @@ class Camera:
             known = "; ".join(each.name for each in self.modes) or "none"
             raise InputError(f"camera {self.name} has no mode {mode!r}; it has: {known}")
         simulation = replace(self.simulation, mode=mode)
-        return replace(self, noise=self.noise_in(mode), simulation=simulation)
+        return replace(self.with_noise_in(mode), simulation=simulation)
 
     def fitted_to(self, shape: tuple[int, int]) -> Camera:
         """The camera with the geometry of its windows of this shape.

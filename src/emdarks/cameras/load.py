@@ -18,8 +18,19 @@ from emdarks.errors import InputError
 __all__ = ["BUILTIN", "camera_of_product", "camera_text", "load_camera"]
 
 #: Cameras that come with the package.
-BUILTIN = ("excam", "excam-small", "excam-sample", "sparc4", "shoc", "ixon-solis", "ixon-897")
+BUILTIN = (
+    "excam",
+    "excam-small",
+    "excam-sample",
+    "sparc4",
+    "shoc",
+    "ixon-solis",
+    "ixon-897",
+    "nuvu",
+)
 
+#: What loading makes of the other keys; no camera file has it.
+_MADE = "noise_of_no_mode"
 #: Figures of a mode that stand for those of the camera when it is simulated.
 _FIGURES = ("k_gain", "read_noise", "clock_induced_charge", "dark_current")
 
@@ -237,13 +248,14 @@ def _with_figures_of_mode(tables: dict[str, Any], origin: str) -> dict[str, Any]
     for mode in modes:
         if isinstance(mode, dict) and mode.get("name") == wanted:
             own = {key: mode[key] for key in _FIGURES if key in mode}
-            return {**tables, "noise": {**noise, **own}}
+            return {**tables, "noise": {**noise, **own}, _MADE: noise}
     raise InputError(f"{origin}: key simulation.mode: there is no mode {wanted!r}")
 
 
 def _check_keys(tables: dict[str, Any], kind: type, origin: str, above: str = "") -> None:
     """Refuse keys that mean nothing: a misspelt one would leave a default in force."""
     known = get_type_hints(kind)
+    known.pop(_MADE, None)
     for key, value in tables.items():
         if key not in known:
             hint = similar(key, value, kind, Camera)

@@ -249,10 +249,7 @@ class FrameFiles:
     Attributes
     ----------
     layout : {"single", "cube", "extensions"}
-        One frame a file, many as the planes of a cube, or one in each image extension.
-        Single frames and cubes are told by their shape, whatever stands here.
-    companions : tuple of str
-        Names (EXTNAME) of further images in a file that are known and are no frames.
+        One frame a file; many, as planes of a cube; or one in each image of the file.
     err_and_dq : bool
         Whether files have ERR and DQ planes.
     dtype : {"float32", "uint16"}
@@ -265,21 +262,25 @@ class FrameFiles:
     windows : bool
         Frames may be windows of the detector, or binned: the geometry is that of a frame
         without prescan and overscan, of whatever size the files have.
+    recommended : int or None
+        Frames of each stack that the makers of the camera recommend for noise maps.
     """
 
     layout: Literal["single", "cube", "extensions"] = "single"
-    companions: tuple[str, ...] = ()
     err_and_dq: bool = True
     dtype: Literal["float32", "uint16"] = "float32"
     bit_depth: int | None = None
     saturation: float | None = None
     windows: bool = False
+    recommended: int | None = None
 
     def __post_init__(self) -> None:
         if self.bit_depth is not None and not 1 <= self.bit_depth <= 16:
             raise ValueError(f"bit_depth is {self.bit_depth}; give 1 to 16")
         if self.saturation is not None and not self.saturation > 0:
             raise ValueError(f"saturation is {self.saturation}; it must be positive")
+        if self.recommended is not None and self.recommended < 1:
+            raise ValueError(f"recommended is {self.recommended}; give 1 or more")
 
     @property
     def full_scale(self) -> float:

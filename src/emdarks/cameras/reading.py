@@ -12,9 +12,10 @@ from dataclasses import fields
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from emdarks.cameras.contradictions import refuse_contradictions
 from emdarks.cameras.parts import Mode, Rule
 from emdarks.cameras.record import FrameRecord, Unit
-from emdarks.cameras.values import Value, same, text_of
+from emdarks.cameras.values import Value, text_of
 from emdarks.errors import EmdarksError, InputError, MissingKeywordError
 
 if TYPE_CHECKING:
@@ -33,8 +34,9 @@ OWN_UNITS = {
     "photoelectron": Unit.ELECTRON,
 }
 _DAY = 86400.0
-#: Relative difference up to which two cards of one keyword agree: one may be rounded.
-_EQUAL = 1e-6
+#: Temperatures of detectors, degrees Celsius. Other numbers are marks such as -999, a signed
+#: number read as an unsigned one, or kelvin.
+_COLDEST, _WARMEST = -200.0, 60.0
 _PLAIN = Value()
 
 
@@ -90,23 +92,26 @@ class Reading:
         self._name = name
         self._headers = headers
 
+    @property
+    def _undecisive(self) -> tuple[str, ...]:
+        """Keywords that decide no number: a file and its images may have starts of their own."""
+        keywords = self._camera.keywords
+        return (*keywords.start, *keywords.cycle_time, *keywords.camera)
+
     def find(self, keyword: str) -> Any:
         """Value of a card, or None where it is missing or empty.
 
         Raises
         ------
         InputError
-            The headers contradict each other, or one itself.
+            The headers have several that contradict each other.
         """
-        found = [value for header in self._headers for value in _values(header, keyword)]
-        known = [value for value in found if not self._meaning(keyword).is_unknown(value)]
-        for value in known[1:]:
-            if not same(value, known[0], tolerance=_EQUAL):
-                raise InputError(
-                    f"{self._name}: {keyword} stands in its headers more than once, as "
-                    f"{known[0]!r} and as {value!r}; correct the wrong one, or leave the frame out"
-                )
-        return next(iter(known or [value for value in found if value is not None]), None)
+        if keyword not in self._undecisive:
+            refuse_contradictions(self._name, self._headers, keyword, self._meaning(keyword))
+        for header in self._headers:
+            if keyword in header:
+                return header[keyword]
+        return None
 
     def _meaning(self, keyword: str) -> Value:
         return self._camera.values.get(keyword, _PLAIN)
@@ -152,8 +157,19 @@ class Reading:
         return self._required(self._camera.keywords.exposure_time)
 
     def temperature(self) -> _Found:
-        """Degrees Celsius, NaN where unknown."""
-        return self._optional(self._camera.keywords.temperature)
+        """Degrees Celsius, NaN where unknown or impossible."""
+        keywords = [key for key in self._camera.keywords.temperature if not self._impossible(key)]
+        return self._optional(keywords)
+
+    def odd_temperature(self) -> str:
+        """The card of a temperature that no detector has; empty where there is none."""
+        keywords = self._camera.keywords.temperature
+        odd = next((key for key in keywords if self._impossible(key)), "")
+        return _card(odd, self.find(odd)) if odd else ""
+
+    def _impossible(self, keyword: str) -> bool:
+        number = self._meaning(keyword).number(self.find(keyword))
+        return not (math.isnan(number) or _COLDEST <= number <= _WARMEST)
 
     def start(self, plane: int | None = None) -> float:
         """Start of the exposure, MJD; NaN where unknown."""
@@ -236,11 +252,11 @@ class Reading:
 
     def _setting(self, keyword: str) -> Any:
         raw, meaning = self.find(keyword), self._meaning(keyword)
+        if raw is None:
+            return meaning.absent
         if meaning.is_unknown(raw):
             return None
-        if not meaning.unit and not meaning.decimal_comma:
-            return raw
-        number = meaning.number(raw)
+        number = meaning.number(raw) if meaning.unit or meaning.decimal_comma else math.nan
         return raw if math.isnan(number) else number
 
     def setting(self) -> tuple[tuple[str, str], ...]:
@@ -369,6 +385,7 @@ class Reading:
             unit_text=unit_text,
             start=self.start(plane),
             temperature=self.temperature().value,
+            odd_temperature=self.odd_temperature(),
             setting=self.setting(),
             mode="" if self.mode is None else self.mode.name,
             bias=self.bias() if in_dn else 0.0,
@@ -406,7 +423,7 @@ class Reading:
         yield "unit", self._tell_unit
         yield "bias", self._tell_bias
         yield "saturation", self._tell_saturation
-        yield "temperature", lambda: _with_unit(self.temperature(), "deg C")
+        yield "temperature", self._tell_temperature
         yield "start", lambda: _with_unit(self._optional(camera.keywords.start), "MJD")
 
     def _tell_kind(self) -> tuple[str, str]:
@@ -428,7 +445,8 @@ class Reading:
     def _tell_setting(self, keywords: Sequence[str]) -> tuple[str, str]:
         value = self._first_known(keywords)
         key = next((key for key in keywords if self.find(key) is not None), None)
-        source = f"no {' or '.join(keywords)}" if key is None else _card(key, self.find(key))
+        missing = f"no {' or '.join(keywords)}" + ("" if value is None else ", so the usual")
+        source = missing if key is None else _card(key, self.find(key))
         return "unknown" if value is None else text_of(value), source
 
     def _tell_mode(self) -> tuple[str, str]:
@@ -453,21 +471,17 @@ class Reading:
             return "nothing is subtracted", "the camera file has no level for it"
         return f"{level:g} DN", "the mode" if by_mode else "the camera file"
 
+    def _tell_temperature(self) -> tuple[str, str]:
+        value, source = _with_unit(self.temperature(), "deg C")
+        odd = self.odd_temperature()
+        return value, f"{odd}, which no detector has" if odd and value == "unknown" else source
+
     def _tell_saturation(self) -> tuple[str, str]:
         level = self.saturation()
         by_mode = self.mode is not None and self.mode.saturation is not None
         if math.isinf(level):
             return "not flagged here", "the camera file has no level for it"
         return f"{level:g} DN", "the mode" if by_mode else "the camera file"
-
-
-def _values(header: Mapping[str, Any], keyword: str) -> Sequence[Any]:
-    """Values of a keyword; several where a header of a file repeats its card."""
-    every = getattr(header, "values_of", None)
-    if every is not None:
-        found: Sequence[Any] = every(keyword)
-        return found
-    return [header[keyword]] if keyword in header else []
 
 
 def _card(keyword: str, raw: Any) -> str:

@@ -44,6 +44,8 @@ class FrameRecord:
         Start of the exposure, MJD; NaN where unknown.
     temperature : float
         Detector temperature, degrees Celsius; NaN where unknown.
+    odd_temperature : str
+        A card of the temperature whose value no detector has; empty where there is none.
     setting : tuple of (str, str)
         Readout settings, name and value; frames that differ in one never mix.
     mode : str
@@ -71,6 +73,7 @@ class FrameRecord:
     bias: float = 0.0
     saturation: float = math.inf
     not_dark: str = ""
+    odd_temperature: str = ""
 
     @property
     def in_dn(self) -> bool:

@@ -7,12 +7,13 @@ per DN and dates MJD.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-__all__ = ["UNITS", "Scalar", "Value", "same", "text_of"]
+__all__ = ["UNITS", "Scalar", "Value", "number_with_unit", "same", "text_of"]
 
 #: What a card may hold.
 Scalar = bool | int | float | str
@@ -78,6 +79,36 @@ UNITS: dict[str, _Conversion] = {
 }
 
 
+#: Other spellings of them, in lower case.
+_SPELLINGS = {
+    **{unit.lower(): unit for unit in UNITS if unit not in ("MJD", "JD", "ISO", "DN/e", "e/DN")},
+    **dict.fromkeys(("sec", "secs", "second", "seconds"), "s"),
+    **dict.fromkeys(("msec", "millisecond", "milliseconds"), "ms"),
+    **dict.fromkeys(("usec", "microsecond", "microseconds", "µs"), "us"),
+    **dict.fromkeys(("minute", "minutes"), "min"),
+    **dict.fromkeys(("deg c", "degc", "deg. c", "°c", "celsius"), "C"),
+    **dict.fromkeys(("deg k", "kelvin"), "K"),
+}
+_WITH_UNIT = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\d\s].*?)\s*")
+
+
+def number_with_unit(raw: Any, quantity: str = "") -> float:
+    """The number that a text like "30 MHz" says, in our unit; NaN where it says none.
+
+    Parameters
+    ----------
+    raw : object
+        Value of a card.
+    quantity : str
+        What the unit must measure; anything by default.
+    """
+    found = _WITH_UNIT.fullmatch(raw) if isinstance(raw, str) else None
+    unit = UNITS.get(_SPELLINGS.get(found[2].lower(), "")) if found else None
+    if found is None or unit is None or quantity not in ("", unit.quantity):
+        return math.nan
+    return unit.to(float(found[1]))
+
+
 @dataclass(frozen=True)
 class Value:
     """How to understand the value of one keyword.
@@ -90,11 +121,15 @@ class Value:
         Values that stand for "not known", such as -999.
     decimal_comma : bool
         Numbers may be texts, with a decimal comma or point.
+    absent : bool, int, float, str or None
+        What a frame has whose header lacks the keyword, such as 0 for a flip or 1 for a
+        binning: for settings that older headers do not name.
     """
 
     unit: str = ""
     unknown: tuple[Scalar, ...] = ()
     decimal_comma: bool = False
+    absent: Scalar | None = None
 
     def __post_init__(self) -> None:
         if self.unit and self.unit not in UNITS:
@@ -113,6 +148,9 @@ class Value:
         try:
             if self.unit == "ISO":
                 return _from_iso(raw)
+            stated = number_with_unit(raw, self.quantity)
+            if math.isfinite(stated):
+                return stated
             plain = self._plain(raw)
             return UNITS[self.unit].to(plain) if self.unit else plain
         except (TypeError, ValueError, OverflowError):
@@ -142,14 +180,14 @@ def _as_number(value: Any) -> float:
     try:
         return float(str(value).strip().removesuffix("x"))
     except ValueError:
-        return math.nan
+        return number_with_unit(value)
 
 
 def same(one: Any, other: Any, tolerance: float = _TOLERANCE) -> bool:
     """Whether two settings are the same: numbers nearly, texts but for case and spaces.
 
     Whole numbers must be equal: serial numbers differ by little. A text that is a number
-    counts as one, also in the form "2.4x".
+    counts as one, also in the forms "2.4x" and "30 MHz".
     """
     a, b = _as_number(one), _as_number(other)
     if math.isfinite(a) and math.isfinite(b):

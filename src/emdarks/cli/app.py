@@ -8,6 +8,7 @@ import typer
 
 from emdarks.cli import badpixels, cameras, campaign, check, plan, products, report, subtract, talk
 from emdarks.cli.common import with_common
+from emdarks.cli.settings import WithDefaults
 
 __all__ = ["app", "main"]
 
@@ -34,7 +35,7 @@ for command in (
     report.report,
     cameras.cameras,
 ):
-    app.command()(with_common(command))
+    app.command(cls=WithDefaults)(with_common(command))
 
 
 def _version(wanted: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from emdarks.cameras import Camera, Explained
 
 __all__ = ["cameras"]
+
+#: Lines of a new camera file that explain it.
+_HEAD = 3
 
 
 def cameras(
@@ -27,6 +31,12 @@ def cameras(
     show: Annotated[
         bool, typer.Option("--show", help="Print the camera file, to start one's own from.")
     ] = False,
+    new: Annotated[
+        bool,
+        typer.Option(
+            "--new", help="Write CAMERA.toml, a camera file to start from, made of FRAME's header."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """List the built-in cameras; check a camera file, and how it understands a frame.
@@ -35,7 +45,10 @@ def cameras(
     Example: emdarks cameras
     Example: emdarks cameras shoc
     Example: emdarks cameras sparc4 --show
+    Example: emdarks cameras --new lab dark.fits
     """
+    if new and (show or camera is None or frame is None):
+        raise typer.BadParameter("--new takes a name and a frame: emdarks cameras --new NAME FRAME")
     if frame is not None and show:
         raise typer.BadParameter("--show prints a camera file; it takes no frame")
     if camera is None and show:
@@ -45,6 +58,8 @@ def cameras(
 
         if camera is None:
             _list(as_json)
+        elif new and frame is not None:
+            _new(camera, frame, as_json)
         elif show:
             _show(camera, as_json)
         elif frame is None:
@@ -76,6 +91,44 @@ def _show(name: str, as_json: bool) -> None:
         typer.echo(camera_text(name), nl=False)
 
 
+def _new(name: str, frame: str, as_json: bool) -> None:
+    """Write a camera file to start from; one that is there is never replaced."""
+    from emdarks.cameras import BUILTIN, load_camera
+    from emdarks.cameras.new import MARK, NewFrame, new_camera_text
+    from emdarks.errors import InputError
+    from emdarks.fitsio import whole_file
+    from emdarks.frames import Dataset
+
+    path = Path(name if name.endswith(".toml") else f"{name}.toml")
+    if path.stem in BUILTIN or not path.stem.strip():
+        raise InputError(f"{name}: is the name of a built-in camera; choose another")
+    if path.exists():
+        raise InputError(f"{path}: exists; choose another name")
+    target = talk.target(path, path.name, overwrite=False)
+    first = Dataset([frame])[0]
+    layout = first.layout
+    text = new_camera_text(
+        path.stem,
+        NewFrame(
+            name=Path(frame).name,
+            shape=layout.shape,
+            cube=len(layout.image.shape) > 2,
+            floating=layout.image.dtype[1] == "f",
+            err_and_dq=layout.err is not None and layout.dq is not None,
+            headers=(first.cards("ext"), first.cards("pri")),
+        ),
+    )
+    with whole_file(str(target)) as file:
+        file.write(text.encode())
+    made = load_camera(str(target))
+    lines = [i for i, line in enumerate(text.splitlines(), 1) if MARK in line and i > _HEAD]
+    talk.result(
+        {"camera_file": str(target), "camera": made.name, "lines_to_fill_in": lines}, as_json
+    )
+    if not as_json:
+        talk.say(f"fill in these lines; then: emdarks cameras {target} {frame}")
+
+
 def _explain(camera: Camera, frame: str, as_json: bool) -> bool:
     """Say how a camera reads a frame; whether such frames can be used."""
     lines, shape = _read(camera, frame)
@@ -98,9 +151,9 @@ def _read(camera: Camera, path: str) -> tuple[list[Explained], tuple[int, int]]:
     """What the camera makes of the first frame of a file, and its shape."""
     from emdarks.cameras import Explained
     from emdarks.detector import frame_shape
-    from emdarks.frames import Dataset
+    from emdarks.frames import Dataset, reads_extensions
 
-    frames = Dataset([path])
+    frames = Dataset([path], extensions=reads_extensions(camera))
     first = frames[0]
     layout = first.layout
     headers = first.cards("ext"), first.cards("pri")
@@ -119,9 +172,20 @@ def _read(camera: Camera, path: str) -> tuple[list[Explained], tuple[int, int]]:
 def _layout_line(count: int, layout: Any) -> Explained:
     from emdarks.cameras import Explained
 
-    planes = [name for name in ("err", "dq") if getattr(layout, name) is not None]
+    planes = [
+        str(plane.cards.get("EXTNAME", usual)).strip()
+        for plane, usual in ((layout.err, "ERR"), (layout.dq, "DQ"))
+        if plane is not None
+    ]
     files = "one frame" if count == 1 else f"a cube of {count} frames"
-    return Explained("file", files, f"with {' and '.join(planes).upper()}" if planes else "")
+    if layout.extension:
+        files = f"{count} {'frame' if count == 1 else 'frames'} in extensions"
+    number = layout.image.hdu
+    facts = [f"HDU {number}" if number else "the primary HDU"]
+    facts += [f"with {' and '.join(planes)}"] if planes else []
+    if layout.unread:
+        facts.append(f"not read: {', '.join(str(image) for image in layout.unread)}")
+    return Explained("file", files, ", ".join(facts))
 
 
 def _summary(camera: Camera) -> dict[str, Any]:

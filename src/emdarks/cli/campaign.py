@@ -14,6 +14,7 @@ from emdarks.cli.options import (
     CameraName,
     CheckpointFolder,
     DaskAddress,
+    Exclude,
     Frames,
     KGain,
     MaskBits,
@@ -124,6 +125,7 @@ _PICTURES = (".png", ".pdf", ".svg")
 def inspect(
     frames: Frames,
     where: Where = None,
+    exclude: Exclude = None,
     camera: CameraName = None,
     params: Params = None,
     kgain: KGain = None,
@@ -137,6 +139,15 @@ def inspect(
             "--plot",
             metavar="FILE",
             help="Draw the levels of all frames to this file (.png, .pdf, .svg).",
+        ),
+    ] = None,
+    write_good: Annotated[
+        Path | None,
+        typer.Option(
+            "--write-good",
+            metavar="FILE",
+            help="List the files that no problem or warning names here; @FILE gives them to other "
+            "commands.",
         ),
     ] = None,
     overwrite: Overwrite = False,
@@ -160,7 +171,8 @@ def inspect(
         from emdarks.inspection import inspect_campaign
 
         picture = plot and Path(str(talk.target(plot, "levels.png", overwrite)))
-        dataset = select_frames(frames, camera, wanted, skip_bad_frames=True)
+        good = write_good and Path(str(talk.target(write_good, "good.txt", overwrite)))
+        dataset = select_frames(frames, camera, wanted, exclude=exclude or (), skip_bad_frames=True)
         with talk.streaming(
             "inspecting", len(dataset), threads, "judging", dask, checkpoint
         ) as executor:
@@ -175,9 +187,11 @@ def inspect(
         if picture is not None:
             _draw(summary, picture)
         if as_json:
-            talk.json_out(summary.as_dict(single_frames=True))
+            talk.json_out(summary.as_dict(single_frames=True) | talk.left_out(dataset))
         else:
             _show(summary)
+        if good is not None:
+            _list_good(dataset, summary, good)
         if not summary.fittable:
             raise typer.Exit(1)
 
@@ -187,9 +201,10 @@ def _show(summary: CampaignSummary) -> None:
     from emdarks.cli.tables import campaign_table
 
     rows, cols = summary.shape
+    size = f" of {rows} x {cols} pixels" if summary.stacks else ", none of them usable"
     k_gains = {stack.k_gain for stack in summary.stacks}
     talk.say(
-        f"{summary.frames} frames of {rows} x {cols} pixels, camera {summary.camera}, "
+        f"{summary.frames} frames{size}, camera {summary.camera}, "
         f"{len(summary.stacks)} {'stack' if len(summary.stacks) == 1 else 'stacks'}"
         + (f", k-gain {k_gains.pop():g}" if len(k_gains) == 1 else "")
     )
@@ -198,6 +213,25 @@ def _show(summary: CampaignSummary) -> None:
     for finding in summary.findings:
         talk.finding(finding.severity, finding.text, finding.remedy, finding.frames)
     talk.verdict(summary.verdict)
+
+
+def _list_good(dataset: Any, summary: CampaignSummary, path: Path) -> None:
+    """Write the list of good files, and say what is on it."""
+    import warnings
+
+    from emdarks.errors import EmdarksWarning
+    from emdarks.inspection.good import good_files, write_list
+
+    files, mixed = good_files(dataset, summary)
+    if mixed:
+        warnings.warn(
+            f"{path}: {talk.file_names(mixed)} not listed, since a list takes whole cubes, and "
+            "some of their frames are named; leave those out by --skip or --skip-bad-frames",
+            EmdarksWarning,
+            stacklevel=2,
+        )
+    write_list(path, files)
+    talk.say(f"{path}: lists {len(files)} {'file' if len(files) == 1 else 'files'}")
 
 
 def _draw(summary: Any, path: Path) -> None:

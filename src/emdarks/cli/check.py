@@ -8,16 +8,19 @@ from emdarks.cli.options import (
     CameraName,
     CheckpointFolder,
     DaskAddress,
+    Exclude,
     Frames,
     KGain,
     MaskBits,
     Params,
     SkipBad,
+    SkipKinds,
     SkipShare,
     ThreadCount,
     Where,
     conditions,
     detector_params,
+    kinds,
 )
 
 __all__ = ["check"]
@@ -26,11 +29,13 @@ __all__ = ["check"]
 def check(
     frames: Frames,
     where: Where = None,
+    exclude: Exclude = None,
     camera: CameraName = None,
     params: Params = None,
     kgain: KGain = None,
     mask_bits: MaskBits = None,
     skip_bad_frames: SkipBad = False,
+    skip: SkipKinds = None,
     skip_share: SkipShare = 0.1,
     threads: ThreadCount = None,
     dask: DaskAddress = None,
@@ -41,13 +46,15 @@ def check(
 
     Example: emdarks check darks/
     """
-    wanted = conditions(where)
+    wanted, reasons = conditions(where), kinds(skip)
     with talk.spoken():
         from emdarks.check import check_darks
         from emdarks.cli.tables import check_table
         from emdarks.frames import select_frames
 
-        dataset = select_frames(frames, camera, wanted, skip_bad_frames=skip_bad_frames)
+        dataset = select_frames(
+            frames, camera, wanted, exclude=exclude or (), skip_bad_frames=skip_bad_frames
+        )
         with talk.streaming(
             "reading", len(dataset), threads, "fitting", dask, checkpoint
         ) as executor:
@@ -58,11 +65,12 @@ def check(
                 kgain=kgain,
                 mask_bits=mask_bits,
                 skip_bad_frames=skip_bad_frames,
+                skip=reasons,
                 skip_share=skip_share,
                 executor=executor,
             )
         if as_json:
-            talk.json_out(report.as_dict())
+            talk.json_out(report.as_dict() | talk.left_out(dataset))
             return
         talk.show(check_table(report))
         pulls = ", ".join(f"{name} {std:.3f}" for name, std in report.pull_std.items())

@@ -13,6 +13,7 @@ __all__ = [
     "CameraName",
     "CheckpointFolder",
     "DaskAddress",
+    "Exclude",
     "Frames",
     "FullFrame",
     "KGain",
@@ -22,11 +23,13 @@ __all__ = [
     "Overwrite",
     "Params",
     "SkipBad",
+    "SkipKinds",
     "SkipShare",
     "ThreadCount",
     "Where",
     "conditions",
     "detector_params",
+    "kinds",
 ]
 
 
@@ -68,7 +71,8 @@ CameraName = Annotated[
     str | None,
     typer.Option(
         "--camera",
-        help="Built-in camera or camera file; default: the frames' CAMERA card, else excam.",
+        help="Built-in camera or camera file; default: emdarks.toml beside the frames, their "
+        "CAMERA card, EMDARKS_CAMERA, else excam.",
     ),
 ]
 Params = Annotated[
@@ -81,6 +85,16 @@ Where = Annotated[
         metavar="KEY=VALUE",
         help="Only frames of this readout setting of the camera, such as conventional=F; "
         "may be given again.",
+        show_default=False,
+    ),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude",
+        metavar="FRAMES",
+        help="Files not to take: a file, folder, quoted pattern, URL or @list.txt; may be given "
+        "again.",
         show_default=False,
     ),
 ]
@@ -104,6 +118,17 @@ SkipBad = Annotated[
         "--skip-bad-frames", help="Leave out frames that cannot be used; the product lists them."
     ),
 ]
+SkipKinds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--skip",
+        metavar="KIND",
+        help="Leave out the frames that emdarks inspect names for this reason, too: saturated, "
+        "empty, flags, light, cosmic, bias, level, noise, masked or temperature; may be given "
+        "again.",
+        show_default=False,
+    ),
+]
 SkipShare = Annotated[
     float,
     typer.Option(
@@ -111,7 +136,7 @@ SkipShare = Annotated[
         min=0.0,
         max=0.99,
         metavar="SHARE",
-        help="With --skip-bad-frames: refuse where a larger share of the frames is bad.",
+        help="With --skip-bad-frames or --skip: refuse where a larger share of the frames is bad.",
     ),
 ]
 DaskAddress = Annotated[
@@ -154,6 +179,24 @@ def conditions(where: list[str] | None) -> dict[str, str]:
             raise typer.BadParameter(f"--where {word}: {name} is given twice")
         found[name] = value
     return found
+
+
+def kinds(skip: list[str] | None) -> tuple[str, ...]:
+    """Reasons of ``--skip``.
+
+    Raises
+    ------
+    typer.BadParameter
+        There is no such reason.
+    """
+    if not skip:
+        return ()
+    from emdarks.inspection.products import KINDS
+
+    for kind in skip:
+        if kind not in KINDS:
+            raise typer.BadParameter(f"--skip {kind}: give one of {', '.join(KINDS)}")
+    return tuple(skip)
 
 
 def detector_params(path: Path | None) -> Any:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from emdarks.cli import talk
 from emdarks.cli.options import AsJson, ModeName
+
+if TYPE_CHECKING:
+    from emdarks.cameras import Camera
 
 __all__ = ["plan"]
 
@@ -128,6 +131,7 @@ def plan(
             raise InputError(
                 f"camera {chosen.name} gives {lacking[0]} by mode; choose one (--mode): {modes}"
             )
+        _say_mode(mode, chosen, as_json or len(given) == len(figures))
         readout = Readout(kappa, stages, *lost_shares)
         darks: Any = wanted
         if budget is None:
@@ -147,6 +151,12 @@ def plan(
         else:
             _show(values["suggested"], values["equal"])
             _show_goal(values)
+
+
+def _say_mode(mode: str | None, camera: Camera, silent: bool) -> None:
+    """Say whose noise is planned with, where the camera has modes and none was chosen."""
+    if mode is None and camera.simulation.mode and not silent:
+        talk.say(f"noise of mode {camera.simulation.mode!r}; --mode chooses another")
 
 
 def _refuse_nan(given: dict[str, float]) -> None:

@@ -14,6 +14,7 @@ from emdarks.cli.options import (
     CameraName,
     CheckpointFolder,
     DaskAddress,
+    Exclude,
     Frames,
     FullFrame,
     KGain,
@@ -22,11 +23,13 @@ from emdarks.cli.options import (
     Overwrite,
     Params,
     SkipBad,
+    SkipKinds,
     SkipShare,
     ThreadCount,
     Where,
     conditions,
     detector_params,
+    kinds,
 )
 
 __all__ = ["dark", "noisemaps", "synthesize"]
@@ -67,11 +70,13 @@ def noisemaps(
         typer.Option("--gain-error", help="Relative error of each stack's EM gain, added to err."),
     ] = 0.0,
     where: Where = None,
+    exclude: Exclude = None,
     camera: CameraName = None,
     params: Params = None,
     kgain: KGain = None,
     mask_bits: MaskBits = None,
     skip_bad_frames: SkipBad = False,
+    skip: SkipKinds = None,
     skip_share: SkipShare = 0.1,
     threads: ThreadCount = None,
     dask: DaskAddress = None,
@@ -88,7 +93,7 @@ def noisemaps(
     planes = [name.strip() for name in nonnegative.split(",") if name.strip()]
     if not set(planes) <= {"FPN", "CIC", "DC"}:
         raise typer.BadParameter("--nonnegative takes names out of FPN,CIC,DC")
-    wanted = conditions(where)
+    wanted, reasons = conditions(where), kinds(skip)
     with talk.spoken():
         import numpy as np
 
@@ -97,7 +102,9 @@ def noisemaps(
         from emdarks.frames import camera_named_in, select_frames
         from emdarks.products.header import product_name
 
-        dataset = select_frames(frames, camera, wanted, skip_bad_frames=skip_bad_frames)
+        dataset = select_frames(
+            frames, camera, wanted, exclude=exclude or (), skip_bad_frames=skip_bad_frames
+        )
         path = talk.target(output, product_name(dataset.frames[-1].filename, "_dnm_cal"), overwrite)
         talk.spare_inputs(path, dataset)
         talk.spare_files(path, (params, camera))
@@ -114,6 +121,7 @@ def noisemaps(
                 kgain=kgain,
                 mask_bits=mask_bits,
                 skip_bad_frames=skip_bad_frames,
+                skip=reasons,
                 skip_share=skip_share,
                 gain_error=gain_error,
                 screen=screen,
@@ -137,6 +145,7 @@ def noisemaps(
                 "bias_offset_dn": header["B_O"] if has_prescan else math.nan,
                 **({} if rejected is None else {"rejected_samples": int(rejected.sum())}),
                 "unfittable_pixels": int(((maps.dq[0] != 0) & ~np.isnan(maps.data[0])).sum()),
+                **(talk.left_out(dataset) if as_json else {}),
             },
             as_json,
         )
@@ -152,6 +161,7 @@ def dark(
         float | None, typer.Option("--exptime", help="Take only frames of this exposure time, s.")
     ] = None,
     where: Where = None,
+    exclude: Exclude = None,
     full_frame: FullFrame = False,
     estimator: Annotated[
         DarkEstimator, typer.Option(help="How errors are estimated.")
@@ -161,6 +171,7 @@ def dark(
     kgain: KGain = None,
     mask_bits: MaskBits = None,
     skip_bad_frames: SkipBad = False,
+    skip: SkipKinds = None,
     skip_share: SkipShare = 0.1,
     threads: ThreadCount = None,
     dask: DaskAddress = None,
@@ -172,13 +183,15 @@ def dark(
 
     Example: emdarks dark darks/ -o traditional.fits --gain 1000 --exptime 60
     """
-    wanted = conditions(where)
+    wanted, reasons = conditions(where), kinds(skip)
     with talk.spoken():
         from emdarks.darks import build_trad_dark
         from emdarks.frames import select_frames
         from emdarks.products.header import product_name
 
-        found = select_frames(frames, camera, wanted, skip_bad_frames=skip_bad_frames)
+        found = select_frames(
+            frames, camera, wanted, exclude=exclude or (), skip_bad_frames=skip_bad_frames
+        )
         dataset = _chosen(found, camera, gain, exptime, kgain, skip_bad_frames)
         path = talk.target(output, product_name(dataset.frames[-1].filename, "_drk_cal"), overwrite)
         talk.spare_inputs(path, dataset)
@@ -195,12 +208,14 @@ def dark(
                 kgain=kgain,
                 mask_bits=mask_bits,
                 skip_bad_frames=skip_bad_frames,
+                skip=reasons,
                 skip_share=skip_share,
                 executor=executor,
             )
         product.save(path.parent, path.name)
         skipped = {"skipped_frames": int(product.ext_hdr.get("NSKIPPED", 0))}
-        talk.result(_dark_result(product, path) | skipped, as_json)
+        unused = talk.left_out(dataset) if as_json else {}
+        talk.result(_dark_result(product, path) | skipped | unused, as_json)
 
 
 def _chosen(
@@ -271,7 +286,7 @@ def synthesize(
         from emdarks.data import DetectorNoiseMaps
         from emdarks.detector import frame_shape, region_slices
         from emdarks.errors import InputError
-        from emdarks.frames import select_frames
+        from emdarks.frames import reads_extensions, select_frames
         from emdarks.products.header import product_name
 
         product = DetectorNoiseMaps(maps)
@@ -279,7 +294,7 @@ def synthesize(
         talk.spare_files(path, (maps, like, camera))
         if like is not None:
             made = build_synthesized_dark(
-                select_frames([like]),
+                select_frames([like], extensions=reads_extensions(camera)),
                 product,
                 full_frame=full_frame,
                 use_signed=not clipped,

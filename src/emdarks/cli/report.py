@@ -12,14 +12,19 @@ from emdarks.cli import talk
 from emdarks.cli.options import (
     AsJson,
     CameraName,
+    Exclude,
     KGain,
     MaskBits,
     Overwrite,
     Params,
     SkipBad,
+    SkipKinds,
     SkipShare,
     ThreadCount,
+    Where,
+    conditions,
     detector_params,
+    kinds,
     output_path,
 )
 
@@ -73,7 +78,10 @@ def report(
     params: Params = None,
     kgain: KGain = None,
     mask_bits: MaskBits = None,
+    where: Where = None,
+    exclude: Exclude = None,
     skip_bad_frames: SkipBad = False,
+    skip: SkipKinds = None,
     skip_share: SkipShare = 0.1,
     threads: ThreadCount = None,
     overwrite: Overwrite = False,
@@ -86,6 +94,7 @@ def report(
     """
     if frames and check is not None:
         raise typer.BadParameter("give either --frames or --check")
+    wanted, reasons = conditions(where), kinds(skip)
     with talk.spoken():
         from emdarks.errors import InputError
         from emdarks.execution import Threads
@@ -102,8 +111,16 @@ def report(
         paths = _targets(folder, files, bool(campaign), overwrite, reads)
         subjects: list[Any] = [*files]
         if campaign:
-            subjects.append(select_frames(campaign, camera, skip_bad_frames=True))
-        checked = select_frames(frames, camera, skip_bad_frames=skip_bad_frames) if frames else None
+            subjects.append(
+                select_frames(campaign, camera, wanted, exclude=exclude or (), skip_bad_frames=True)
+            )
+        checked = (
+            select_frames(
+                frames, camera, wanted, exclude=exclude or (), skip_bad_frames=skip_bad_frames
+            )
+            if frames
+            else None
+        )
         pages = [
             report_on(
                 subject,
@@ -115,6 +132,7 @@ def report(
                 kgain=kgain,
                 mask_bits=mask_bits,
                 skip_bad_frames=skip_bad_frames,
+                skip=reasons,
                 skip_share=skip_share,
                 detector_params=detector_params(params),
                 executor=Threads(threads),
@@ -127,7 +145,10 @@ def report(
                 _tell(page, path)
         if as_json:
             both = zip(pages, paths, strict=True)
-            talk.json_out({"reports": [_result(page, path) for page, path in both]})
+            opened = [each for each in (*subjects, checked) if hasattr(each, "left_out")]
+            unused = [file for each in opened for file in talk.left_out(each)["files_left_out"]]
+            made = [_result(page, path) for page, path in both]
+            talk.json_out({"reports": made, "files_left_out": unused})
 
 
 def _reportable(named: Sequence[Path], with_campaign: bool) -> list[Path]:

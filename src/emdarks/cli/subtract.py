@@ -11,10 +11,13 @@ from emdarks.cli import talk
 from emdarks.cli.options import (
     AsJson,
     CameraName,
+    Exclude,
     Frames,
     KGain,
     Overwrite,
     Params,
+    Where,
+    conditions,
     detector_params,
 )
 
@@ -47,6 +50,8 @@ def subtract(
     ] = False,
     camera: CameraName = None,
     params: Params = None,
+    where: Where = None,
+    exclude: Exclude = None,
     kgain: KGain = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -56,10 +61,11 @@ def subtract(
     Frames of any gains and times go together where --dark names noise maps.
     Example: emdarks subtract darks/ --dark maps.fits -o subtracted
     """
+    wanted = conditions(where)
     with talk.spoken():
         from emdarks.errors import InputError
         from emdarks.fitsio import is_url, local_path
-        from emdarks.frames import select_frames
+        from emdarks.frames import frames_where, reads_extensions, select_frames
         from emdarks.subtract import save_subtracted, subtract_dark
 
         if is_url(output) and local_path(output) is None:
@@ -67,9 +73,12 @@ def subtract(
         folder = Path(local_path(output) or output)
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{folder}: is a file; name a folder for the results")
+        # Without the camera: its rule for darks would leave out what darks are taken off.
+        dataset = select_frames(frames, exclude=exclude or (), extensions=reads_extensions(camera))
+        if wanted:
+            dataset = frames_where(dataset, wanted, camera)
         less = subtract_dark(
-            # Without the camera: its rule for darks would leave out what darks are taken off.
-            select_frames(frames),
+            dataset,
             dark,
             detector_params(params),
             use_signed=not clipped,
@@ -88,6 +97,7 @@ def subtract(
                 "rows": shape[0],
                 "columns": shape[1],
                 "unit": less[0].ext_hdr["BUNIT"],
+                **(talk.left_out(dataset) if as_json else {}),
             },
             as_json,
         )

@@ -10,6 +10,7 @@ import sys
 import time
 import traceback
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ __all__ = [
     "finding",
     "interrupted",
     "json_out",
+    "left_out",
     "one_line",
     "people",
     "progress",
@@ -95,6 +97,12 @@ def result(values: dict[str, Any], as_json: bool) -> None:
 def _spelled(key: str) -> str:
     """A key of JSON in words: mean_fpn_e becomes mean FPN e."""
     return " ".join(_WORDS.get(word, word) for word in key.split("_"))
+
+
+def left_out(dataset: Any) -> dict[str, Any]:
+    """Files of folders that were not taken, counted by reason, as JSON has them."""
+    reasons = Counter(file.reason for file in dataset.left_out)
+    return {"files_left_out": [{"reason": why, "files": n} for why, n in reasons.most_common()]}
 
 
 def json_out(values: dict[str, Any]) -> None:

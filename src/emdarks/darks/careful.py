@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
-from emdarks.darks.options import Setting
+from emdarks.arguments import check_names
 from emdarks.errors import EmdarksWarning
-from emdarks.execution import Executor, Sample, StackJob
+from emdarks.execution import Executor, FrameFigures, Sample, StackJob
 from emdarks.execution.careful import Careful, Known, key_of
 from emdarks.execution.executor import Count
+from emdarks.inspection.products import KINDS, ProductLook, named_in, tell
+from emdarks.stacks import Stack
+from emdarks.stacks.options import Setting
+from emdarks.stacks.unfit import refuse_unfit
 
-__all__ = ["stream"]
+__all__ = ["Streamed", "check_kinds", "judged", "kinds_of", "stream"]
 
 
 class Plan(Protocol):
@@ -22,8 +27,101 @@ class Plan(Protocol):
     def jobs(self) -> Sequence[StackJob]: ...
 
 
+class StacksPlan(Plan, Protocol):
+    """One that knows its stacks."""
+
+    @property
+    def stacks(self) -> Sequence[Stack]: ...
+
+
 P = TypeVar("P", bound=Plan)
+S = TypeVar("S", bound=StacksPlan)
 R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed(Generic[R]):
+    """Sums of stacks, and the look that was taken at them.
+
+    Attributes
+    ----------
+    sums
+        What the recipe goes on with.
+    look : ProductLook
+        Has seen the sums of every stack.
+    figures : sequence of sequences of FrameFigures
+        Of the frames of each stack.
+    scales : sequence of float or None
+        Factors of the figures to EM electrons, if not 1.
+    """
+
+    sums: R
+    look: ProductLook
+    figures: Sequence[Sequence[FrameFigures]]
+    scales: Sequence[float] | None = None
+
+
+def check_kinds(skip: Sequence[str]) -> None:
+    """Refuse kinds of frames to skip that there are not.
+
+    Raises
+    ------
+    InputError
+        One is not among `KINDS`.
+    """
+    check_names("skip", (skip,) if isinstance(skip, str) else skip, KINDS)
+
+
+def kinds_of(skip: Sequence[str]) -> tuple[str, ...]:
+    """Kinds of frames to skip; one may be given by itself."""
+    return (skip,) if isinstance(skip, str) else tuple(skip)
+
+
+def judged(
+    job: Setting,
+    plan: Callable[[Setting], S],
+    accumulate: Callable[[S, Executor], Streamed[R]],
+    skip: Sequence[str] = (),
+    without_lost: Callable[[Streamed[R]], Streamed[R]] | None = None,
+) -> tuple[Setting, S, R]:
+    """Stream what a plan says, and say what an inspection would say of the frames.
+
+    Frames that it names for one of the reasons to skip are left out, and the others are
+    streamed again: the result is that of a campaign without these frames.
+
+    Parameters
+    ----------
+    job, plan, without_lost
+        As in `stream`.
+    accumulate : callable
+        From a plan and an executor to sums that were looked at.
+    skip : sequence of str
+        Some of `emdarks.inspection.products.KINDS`.
+
+    Returns
+    -------
+    job, plan, sums
+        As in `stream`.
+    """
+    job, planned, made = stream(job, plan, accumulate, without_lost)
+    refuse_unfit(
+        planned.stacks,
+        made.figures,
+        made.scales or [1.0] * len(planned.stacks),
+        job.camera,
+        made.look.kgain,
+    )
+    kinds = kinds_of(skip)
+    findings = made.look.findings(job, planned.stacks, made.figures, made.scales)
+    found = named_in(findings, kinds, job.inputs) if kinds else []
+    if found:
+        frames = job.frames
+        job.skipping.skip([bad for _, bad in found], frames)
+        left = job.without(item for item, _ in found)
+        job, planned, made = stream(left, plan, accumulate, without_lost)
+        findings = made.look.findings(job, planned.stacks, made.figures, made.scales)
+    tell(findings, stacklevel=4)
+    return job, planned, made.sums
 
 
 def stream(

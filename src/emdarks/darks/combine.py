@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.arguments import check_flag
-from emdarks.darks.options import check_executor, mask_of
 from emdarks.errors import InputError, InputTypeError
 from emdarks.execution import Executor, Sample, StackJob, Threads
 from emdarks.frames import frame_sources
 from emdarks.frames.planes import flags_plane, number_plane
 from emdarks.frames.source import ArraySource, FrameSource
+from emdarks.stacks.options import check_executor, mask_of
 
 __all__ = ["mean_combine"]
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.darks.campaign import design
 from emdarks.errors import CalDarksLSQException
 from emdarks.execution import Executor
 from emdarks.kernels.fit import reference_fit, smallest_variance
 from emdarks.stacks import Stack, StackStore
+from emdarks.stacks.campaign import design
 
 __all__ = ["Fit", "fit_reference"]
 

@@ -12,10 +12,8 @@ import numpy.typing as npt
 
 from emdarks.arguments import check_flag, check_names, is_number
 from emdarks.cameras import Camera
-from emdarks.darks.campaign import check_campaign, design
-from emdarks.darks.careful import stream
+from emdarks.darks.careful import Streamed, check_kinds, judged
 from emdarks.darks.fitting import Fit, bands, fit_reference
-from emdarks.darks.options import Setting, choose, setting
 from emdarks.darks.pooled import PooledNoise, fit_pooled
 from emdarks.darks.population import Group
 from emdarks.darks.statistics import (
@@ -26,9 +24,10 @@ from emdarks.darks.statistics import (
 )
 from emdarks.detector import Regions, imaging_area_geom, region_slices
 from emdarks.errors import GeometryError, InputError
-from emdarks.execution import Executor, StackJob
+from emdarks.execution import Executor, StackJob, StackSums
 from emdarks.fitsio import ascii_text
 from emdarks.frames.skipping import SKIP_SHARE
+from emdarks.inspection.products import ProductLook
 from emdarks.kernels.screen import KEPT
 from emdarks.kernels.statistics import remove_dark_current, stack_sums
 from emdarks.products import DetectorNoiseMaps
@@ -51,7 +50,8 @@ from emdarks.stacks import (
     product_cards,
     to_em_electrons,
 )
-from emdarks.stacks.advice import warn_few_frames, warn_headers, warn_pixels
+from emdarks.stacks.campaign import check_campaign, design
+from emdarks.stacks.options import Setting, choose, setting
 
 __all__ = ["FramePixels", "calibrate_darks_lsq"]
 
@@ -75,6 +75,7 @@ def calibrate_darks_lsq(
     gain_error: float = 0.0,
     screen: bool = False,
     skip_bad_frames: bool = False,
+    skip: Sequence[str] = (),
     skip_share: float = SKIP_SHARE,
     executor: Executor | None = None,
 ) -> DetectorNoiseMaps:
@@ -123,6 +124,10 @@ def calibrate_darks_lsq(
         Leave out frames that make the product wrong or cannot be read, also where that turns
         out while their pixels are read; the product is that of the other frames, and lists
         them in its HDU ``SKIPPED``. By default the first of them is an error.
+    skip : sequence of str
+        Leave out the frames that `emdarks.inspection.inspect_campaign` names in a problem or
+        warning of these kinds, too: "saturated", "empty", "flags", "light", "cosmic",
+        "bias", "level", "noise", "masked", "temperature". Frames are then read twice.
     skip_share : float
         Share of all frames that may be left out.
     executor : Executor, optional
@@ -164,6 +169,7 @@ def calibrate_darks_lsq(
         raise InputError("gain_error adds to the errors of the pooled estimator only")
     check_names("nonnegative", nonnegative, PLANES)
     check_flag("screen", screen)
+    check_kinds(skip)
     job = setting(
         dataset,
         camera,
@@ -178,20 +184,29 @@ def calibrate_darks_lsq(
     telemetry = job.telemetry(detector_params)
 
     def plan(job: Setting) -> _Plan:
-        stacks = group_stacks(job.inputs, gain_tolerance)
+        stacks = group_stacks(job.inputs, gain_tolerance, tell=False)
         check_frames(stacks)
         check_campaign(stacks, kgain, min_frames=2 if estimator == "reference" else 1)
         return _Plan.of(job, stacks, kgain, telemetry, screen)
 
-    job, planned, (store, sums) = stream(
+    def accumulate(made: _Plan, executor: Executor) -> Streamed[_Found]:
+        look = ProductLook(job, telemetry, kgain, fit=True, screened=screen)
+        found = accumulate_stacks(
+            made.jobs,
+            executor,
+            made.screenings,
+            lambda i, moments: look.at(made.stacks[i], moments),
+        )
+        return _streamed(found, look)
+
+    job, planned, (store, _) = judged(
         job,
         plan,
-        lambda made, executor: accumulate_stacks(made.jobs, executor, made.screenings),
-        lambda found: drop_lost(*found),
+        accumulate,
+        skip,
+        lambda made: _streamed(drop_lost(*made.sums), made.look),
     )
     stacks = planned.stacks
-    steps = [kgain or stack.k_gain for stack in stacks]
-    warn_pixels(stacks, [stack.figures for stack in sums], steps)
     job.skipping.tell(job.frames)
 
     frame = FramePixels.of(job, stacks[0].frames[0].record.shape, telemetry)
@@ -224,6 +239,14 @@ def calibrate_darks_lsq(
     return maps
 
 
+#: Sums of all stacks, and what else was learnt of each.
+_Found = tuple[StackStore, list[StackSums]]
+
+
+def _streamed(found: _Found, look: ProductLook) -> Streamed[_Found]:
+    return Streamed(found, look, [sums.figures for sums in found[1]])
+
+
 @dataclass(frozen=True, slots=True)
 class _Plan:
     """What the headers decide: stacks, and the work that they are."""
@@ -245,8 +268,6 @@ class _Plan:
         check_shape(stacks, job.arrtype, job.regions)
         area = figure_area(job.arrtype, job.regions, telemetry)
         scales = [to_em_electrons(stack, kgain) for stack in stacks]
-        warn_headers(stacks, "EM electrons")
-        warn_few_frames(stacks)
         jobs = jobs_of(stacks, scales, job.mask, area, KEPT if screen else 0)
         screenings = [_screening(stack, job.camera) for stack in stacks] if screen else None
         return cls(stacks, jobs, screenings)
@@ -323,7 +344,7 @@ def _screening(stack: Stack, camera: Camera) -> Screening:
             "or do without screening (screen, --screen)"
         )
     charge = noise.clock_induced_charge + stack.exposure_time * noise.dark_current
-    return Screening(stack.em_gain, noise.read_noise, charge)
+    return Screening(stack.em_gain, noise.read_noise, charge, str(stack))
 
 
 def _content(

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.darks.campaign import design
 from emdarks.darks.fitting import Fit, bands
 from emdarks.darks.noise import GATE, HOT_JUMP, NoiseModel, fit_noise, kurtosis_ratio
 from emdarks.darks.population import Group, population, spread
@@ -34,6 +33,7 @@ from emdarks.kernels.pooled import (
 )
 from emdarks.kernels.select import deviations, mark_hot
 from emdarks.stacks import Stack, StackStore
+from emdarks.stacks.campaign import design
 
 __all__ = ["PooledNoise", "fit_pooled"]
 

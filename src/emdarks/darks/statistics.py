@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.darks.campaign import design
 from emdarks.darks.fitting import Fit
 from emdarks.darks.population import FEW_SAMPLES, Group, bracket, middle, stride
 from emdarks.errors import EmdarksWarning
 from emdarks.execution import Executor
 from emdarks.kernels.statistics import residuals_between
 from emdarks.stacks import Stack, StackStore
+from emdarks.stacks.campaign import design
 
 __all__ = [
     "BiasOffset",

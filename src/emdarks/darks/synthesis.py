@@ -9,12 +9,12 @@ import numpy.typing as npt
 
 from emdarks.arguments import check_flag
 from emdarks.cameras import Camera
-from emdarks.darks.options import setting
 from emdarks.detector import Regions, frame_shape, region_slices
 from emdarks.errors import InputError, InputTypeError
 from emdarks.products import Dark
 from emdarks.products.synthesis import DarkSetting, Maps, check_signs, dark_from_maps
 from emdarks.stacks import Stack, check_product, check_stack, group_stacks
+from emdarks.stacks.options import setting
 
 __all__ = ["build_synthesized_dark", "dark_setting", "planes_of"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,14 +11,14 @@ import numpy.typing as npt
 
 from emdarks.arguments import check_flag
 from emdarks.cameras import Camera
-from emdarks.darks.careful import stream
+from emdarks.darks.careful import Streamed, check_kinds, judged
 from emdarks.darks.mean_errors import ESTIMATORS, mean_errors
-from emdarks.darks.options import Setting, choose, setting
 from emdarks.detector import Regions, imaging_area_geom, region_slices
 from emdarks.errors import InputError
-from emdarks.execution import Executor, StackJob
+from emdarks.execution import Executor, StackJob, StackSums
 from emdarks.fitsio import ascii_text
 from emdarks.frames.skipping import SKIP_SHARE
+from emdarks.inspection.products import ProductLook
 from emdarks.kernels.moments import Moments
 from emdarks.products import Dark
 from emdarks.products.header import merge_headers, stamp
@@ -35,7 +36,7 @@ from emdarks.stacks import (
     product_cards,
     to_detected_electrons,
 )
-from emdarks.stacks.advice import warn_headers, warn_pixels
+from emdarks.stacks.options import Setting, choose, setting
 
 __all__ = ["build_trad_dark"]
 
@@ -54,6 +55,7 @@ def build_trad_dark(
     mask_bits: int | None = None,
     gain_tolerance: float = 0.05,
     skip_bad_frames: bool = False,
+    skip: Sequence[str] = (),
     skip_share: float = SKIP_SHARE,
     executor: Executor | None = None,
 ) -> Dark:
@@ -92,6 +94,10 @@ def build_trad_dark(
         Leave out frames that make the product wrong or cannot be read, also where that turns
         out while their pixels are read; the product is that of the other frames, and lists
         them in its HDU ``SKIPPED``. By default the first of them is an error.
+    skip : sequence of str
+        Leave out the frames that `emdarks.inspection.inspect_campaign` names in a problem or
+        warning of these kinds, too: "saturated", "empty", "flags", "light", "cosmic",
+        "bias", "level", "noise", "masked", "temperature". Frames are then read twice.
     skip_share : float
         Share of all frames that may be left out.
     executor : Executor, optional
@@ -125,6 +131,7 @@ def build_trad_dark(
     """
     choose("estimator", estimator, ESTIMATORS)
     check_flag("full_frame", full_frame)
+    check_kinds(skip)
     job = setting(
         dataset,
         camera,
@@ -139,13 +146,18 @@ def build_trad_dark(
     telemetry = job.telemetry(detector_params)
 
     def plan(job: Setting) -> _Plan:
-        stacks = group_stacks(job.inputs, gain_tolerance)
+        stacks = group_stacks(job.inputs, gain_tolerance, tell=False)
         check_frames(stacks)
         return _Plan.of(job, _only_stack(stacks), kgain, telemetry)
 
-    job, planned, sums = stream(job, plan, lambda made, executor: executor.sums(made.jobs[0]))
+    def accumulate(made: _Plan, executor: Executor) -> Streamed[StackSums]:
+        look = ProductLook(job, telemetry, kgain, fit=False)
+        sums = executor.sums(made.jobs[0])
+        look.at(made.stack, sums.moments, made.stack.em_gain)
+        return Streamed(sums, look, [sums.figures], [made.stack.em_gain])
+
+    job, planned, sums = judged(job, plan, accumulate, skip)
     stack = planned.stack
-    warn_pixels([stack], [sums.figures], [(kgain or stack.k_gain) / stack.em_gain])
     job.skipping.tell(job.frames)
 
     err = _errors(sums.moments, stack, job, telemetry, estimator)
@@ -166,13 +178,17 @@ class _Plan:
     stack: Stack
     jobs: list[StackJob]
 
+    @property
+    def stacks(self) -> list[Stack]:
+        """The stack, as one of one."""
+        return [self.stack]
+
     @classmethod
     def of(cls, job: Setting, stack: Stack, kgain: float | None, telemetry: slice) -> _Plan:
         """Plan to stream this stack."""
         check_stack(stack, kgain)
         check_shape([stack], job.arrtype, job.regions)
         area = figure_area(job.arrtype, job.regions, telemetry)
-        warn_headers([stack], "detected electrons")
         scales = to_detected_electrons(stack, kgain)
         return cls(stack, jobs_of([stack], [scales], job.mask, area))
 
@@ -232,8 +248,7 @@ def _product(planes: tuple[Array, ...], job: Setting, stack: Stack, kgain: float
     ext["IS_SYNTH"] = 0
     ext["CAMERA"] = (ascii_text(job.camera.name), "camera by which headers were read")
     ext.update({**product_cards(stack, job.camera), **k_gain_card([stack], kgain)})
-    names = input_names(job.inputs)
-    name_inputs(ext, names, len(job.inputs))
+    name_inputs(ext, input_names(job.inputs), len(job.inputs), len(job.inputs))
     stamp(ext)
     data, err, dq = planes
     dark = Dark(data, headers["pri"], ext, None, err, dq, headers["err"], headers["dq"])

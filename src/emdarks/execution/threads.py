@@ -36,7 +36,7 @@ from emdarks.execution.blocks import (
 )
 from emdarks.execution.executor import Count, Executor, Progress
 from emdarks.execution.open_files import OPEN_FILES, files_allowed, files_open
-from emdarks.frames.source import RawFrame, Reader
+from emdarks.frames.source import RawFrame, Reader, let_go_of_cubes
 from emdarks.kernels.figures import COLUMNS
 from emdarks.kernels.moments import Moments, OpenSums, counts_dtype, merge
 from emdarks.kernels.stream import IN_MEMORY, Frames, Scratch, add_band
@@ -185,15 +185,18 @@ class Threads(Executor):
         """See `Executor`."""
         blocks = blocks or Blocks()
         count = Count.of(count, self.progress, jobs)
-        for index, job in enumerate(jobs):
-            cut = blocks.cut(job)
-            room = [] if into is None else [into[index]]
-            leaves = (
-                count.after(block, blocks.sums(block, self, room.pop() if room else None))
-                for block in cut
-            )
-            sums = merge_tree(leaves, lambda left, right: join(left, right, self._merge))
-            yield finish(sums, cut)
+        try:
+            for index, job in enumerate(jobs):
+                cut = blocks.cut(job)
+                room = [] if into is None else [into[index]]
+                leaves = (
+                    count.after(block, blocks.sums(block, self, room.pop() if room else None))
+                    for block in cut
+                )
+                sums = merge_tree(leaves, lambda left, right: join(left, right, self._merge))
+                yield finish(sums, cut)
+        finally:
+            let_go_of_cubes()
 
     def add(self, block: Block, into: Moments | None = None) -> StackSums:
         """See `Adder`."""

@@ -1,6 +1,7 @@
 """FITS, through astropy: the only place that opens, lays out and writes files.
 
 `cards` keeps headers small, `layout` finds where the pixels of a frame lie,
+`roles` tells which HDU is what,
 `write` makes files appear whole or not at all, `remote` reads and writes at URLs.
 """
 
@@ -9,6 +10,7 @@ from astropy.io.fits import HDUList, Header, ImageHDU, PrimaryHDU
 from emdarks.fitsio.cards import Cards
 from emdarks.fitsio.layout import FileLayout, PlaneLayout, read_plane, scan_file
 from emdarks.fitsio.remote import RemoteFile, is_url, join, list_files, local_path, shown
+from emdarks.fitsio.roles import UnreadImage
 from emdarks.fitsio.scan import Scanner
 from emdarks.fitsio.write import (
     PART,
@@ -32,6 +34,7 @@ __all__ = [
     "PrimaryHDU",
     "RemoteFile",
     "Scanner",
+    "UnreadImage",
     "ascii_text",
     "from_bytes",
     "image_hdu",

@@ -95,10 +95,11 @@ def _positions(keywords: tuple[str, ...]) -> dict[str, int]:
 
 @lru_cache(maxsize=256)
 def _repeated(keywords: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
-    """Every position of the keywords that stand in a header more than once."""
+    """Positions of the keywords that stand there more than once, commentary apart."""
     places: dict[str, list[int]] = {}
     for i, keyword in enumerate(keywords):
-        places.setdefault(keyword, []).append(i)
+        if keyword not in _COMMENTARY:
+            places.setdefault(keyword, []).append(i)
     return {keyword: tuple(found) for keyword, found in places.items() if len(found) > 1}
 
 
@@ -111,13 +112,12 @@ class Cards(Mapping[str, Any]):
         Cards of 80 characters; a long string's CONTINUE cards belong to one text.
     """
 
-    __slots__ = ("_index", "_more", "texts")
+    __slots__ = ("_index", "_repeats", "texts")
 
     def __init__(self, texts: tuple[str, ...]):
         self.texts = tuple(sys.intern(text) for text in texts)
         keywords = tuple(sys.intern(_keyword(text)) for text in self.texts)
-        self._index = _positions(keywords)
-        self._more = _repeated(keywords)
+        self._index, self._repeats = _positions(keywords), _repeated(keywords)
 
     @classmethod
     def from_bytes(cls, block: bytes) -> Cards:
@@ -170,14 +170,6 @@ class Cards(Mapping[str, Any]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
-    def values_of(self, keyword: str) -> tuple[Any, ...]:
-        """Every value that a keyword has here: several where its card is repeated."""
-        key = keyword.upper()
-        if key not in self._index:
-            return ()
-        places = self._more.get(key, (self._index[key],))
-        return tuple(_value(self.texts[i]) for i in places)
-
     @property
     def keywords(self) -> tuple[str, ...]:
         """Keyword of every card, in order."""
@@ -186,6 +178,13 @@ class Cards(Mapping[str, Any]):
     def same_keywords(self, other: Cards) -> bool:
         """Whether another header has the same keywords in the same order."""
         return self._index is other._index or self.keywords == other.keywords
+
+    def values_of(self, keyword: str) -> list[Any]:
+        """Values of all cards of a keyword, in order; mostly one."""
+        places = self._repeats.get(keyword.upper())
+        if places is None:
+            return [self[keyword]] if keyword in self else []
+        return [_value(self.texts[i]) for i in places]
 
     def text(self, keyword: str) -> str:
         """Card text of a keyword."""

@@ -15,8 +15,7 @@ import os
 import re
 import stat
 import warnings
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
@@ -28,17 +27,18 @@ import numpy.typing as npt
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 
-from emdarks.errors import InputError, NoImageError
+from emdarks.errors import InputError
 from emdarks.fitsio.cards import Cards
+from emdarks.fitsio.nofits import refuse_other_formats
 from emdarks.fitsio.remote import (
     RangeFile,
     RemoteFile,
     is_url,
     local_path,
     look_up,
-    read_ranges,
     read_whole,
 )
+from emdarks.fitsio.roles import Found, Roles, UnreadImage, frames_and_planes, roles_of
 
 __all__ = ["FileLayout", "PlaneLayout", "read_plane", "scan_extensions", "scan_file"]
 
@@ -120,6 +120,9 @@ class PlaneLayout:
         Stored integer that means "no value".
     cards : Cards
         The header.
+    meaning : {"", "mask", "variance", "inverse variance"}
+        What the numbers are, where they are no flags, or no standard deviations: not 0 for a
+        masked pixel, or errors to be converted.
     """
 
     hdu: int
@@ -130,6 +133,7 @@ class PlaneLayout:
     bzero: float
     blank: int | None
     cards: Cards
+    meaning: str = ""
 
     @property
     def offset_of_integers(self) -> int:
@@ -171,10 +175,11 @@ class FileLayout:
         First and last-plus-one byte of each HDU's header.
     remote : RemoteFile or None
         Where the file is, if at a URL; ``path`` is then what can be shown of it.
-    unread : tuple of str
-        Further images of the file, in words: they are no planes of this frame.
-    extension : int or None
-        HDU of the frame, where each image extension of the file is one.
+    unread : tuple of UnreadImage
+        Further images, which are not read.
+    extension : str
+        Which image of the file the frame is, where each is a frame (`scan_extensions`): its
+        EXTNAME or the number of its HDU. Empty where the file has one frame, or one cube.
     """
 
     path: str
@@ -188,8 +193,8 @@ class FileLayout:
     packed: bool
     blocks: tuple[tuple[int, int], ...]
     remote: RemoteFile | None = None
-    unread: tuple[str, ...] = ()
-    extension: int | None = None
+    unread: tuple[UnreadImage, ...] = ()
+    extension: str = ""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -285,10 +290,22 @@ def _check_tiles(index: int, hdu: Any, stream: Any, path: str) -> None:
         )
 
 
+def _check_scaling(cards: Cards, index: int, path: str) -> None:
+    """Refuse a header that says two things of what the stored numbers are."""
+    for keyword in ("BITPIX", "BSCALE", "BZERO", "BLANK"):
+        values = cards.values_of(keyword)
+        if len(set(map(str, values))) > 1:
+            raise InputError(
+                f"{path}: {keyword} is {values[0]!r} and {values[1]!r} in the header of HDU "
+                f"{index}, which has it twice; remove one of them"
+            )
+
+
 def _plane(index: int, hdu: Any, stream: Any, path: str) -> PlaneLayout:
     if isinstance(hdu, fits.CompImageHDU):
         _check_tiles(index, hdu, stream, path)
     cards = _header_cards(hdu, stream)
+    _check_scaling(cards, index, path)
     blank = cards.get("BLANK")
     try:
         plane = PlaneLayout(
@@ -313,70 +330,17 @@ def _plane(index: int, hdu: Any, stream: Any, path: str) -> PlaneLayout:
     return plane
 
 
-def _is_image(hdu: Any) -> bool:
-    return bool(hdu.is_image) and hdu.header.get("NAXIS", 0) >= 2
+def _found(hdu: Any) -> Found:
+    """What tells the role of an HDU."""
+    header = hdu.header
+    shape = tuple(getattr(hdu, "shape", ())) if hdu.is_image else ()
+    uncertainty = str(header.get("UTYPE", "")).strip().upper()
+    return Found(hdu.name.upper(), int(hdu.ver), shape, uncertainty)
 
 
-#: Names of images that belong to another one. UNCERT and MASK are those of astropy's CCDData.
-_ERRORS, _FLAGS = ("ERR", "UNCERT"), ("DQ", "MASK")
-_SCIENCE = "SCI"
-
-
-def _pick_planes(hdus: fits.HDUList, path: str) -> tuple[int, int | None, int | None]:
-    """Indices of image, errors and flags.
-
-    The image is the HDU named SCI, else the primary where that has an image, else HDU 1.
-    """
-    names = [hdu.name.upper() for hdu in hdus]
-    for name in (_SCIENCE, *_ERRORS, *_FLAGS):
-        if names.count(name) > 1:
-            raise InputError(
-                f"{path}: has more than one HDU named {name}; remove one or leave the file out"
-            )
+def _check_anything(hdus: fits.HDUList, path: str) -> None:
     if len(hdus) == 1 and not hdus[0].fileinfo()["datSpan"]:
         raise InputError(f"{path}: has no image, nor anything else; {_AGAIN}")
-    image = _pick_image(hdus, names)
-    err, dq = (
-        next((names.index(name) for name in known if name in names), None)
-        for known in (_ERRORS, _FLAGS)
-    )
-    if not _is_image(hdus[image]) and not (err is None and dq is None):
-        raise InputError(
-            f"{path}: has ERR or DQ, but no image in its first or second HDU; put the image "
-            "there or leave the file out"
-        )
-    if not _is_image(hdus[image]):
-        raise NoImageError(f"{path}: has no image in its first or second HDU; is it a frame?")
-    if err is not None and names[err] == "UNCERT":
-        _check_uncertainty(hdus[err], path)
-    return image, err, dq
-
-
-def _pick_image(hdus: fits.HDUList, names: list[str]) -> int:
-    if _SCIENCE in names and _is_image(hdus[names.index(_SCIENCE)]):
-        return names.index(_SCIENCE)
-    if _is_image(hdus[0]) or len(hdus) == 1:
-        return 0
-    return 1 if _is_image(hdus[1]) and names[1] not in (*_ERRORS, *_FLAGS) else 0
-
-
-def _check_uncertainty(hdu: Any, path: str) -> None:
-    """Refuse uncertainties other than standard deviations; CCDData says which in UTYPE."""
-    kind = str(hdu.header.get("UTYPE", "STD")).strip().upper()
-    if kind not in ("STD", "STDDEVUNCERTAINTY"):
-        raise InputError(
-            f"{path}: UNCERT has the type {kind} (UTYPE), and standard deviations (STD) are "
-            "needed; convert it (CCDData.uncertainty.represent_as), or remove the HDU"
-        )
-
-
-def _unread(hdus: fits.HDUList, chosen: set[int]) -> tuple[str, ...]:
-    """Images that are no planes of the frame, in words."""
-    return tuple(
-        f"HDU {i}" + (f" ({hdu.name})" if hdu.name not in ("", "PRIMARY") else "")
-        for i, hdu in enumerate(hdus)
-        if i not in chosen and _is_image(hdu)
-    )
 
 
 def _check_shapes(layout: FileLayout) -> None:
@@ -389,25 +353,30 @@ def _check_shapes(layout: FileLayout) -> None:
     # ERR has its layers before the axes of the image, or none.
     if layout.err is not None and layout.err.shape[-len(image) :] != image:
         raise InputError(
-            f"{layout.path}: ERR has shape {layout.err.shape}, the image {image}; mend the file "
-            "or leave it out"
+            f"{layout.path}: {_name(layout.err, 'ERR')} has shape {layout.err.shape}, the image "
+            f"{image}; mend the file or leave it out"
         )
     if layout.dq is not None:
+        name = _name(layout.dq, "DQ")
         if layout.dq.shape != image:
             raise InputError(
-                f"{layout.path}: DQ has shape {layout.dq.shape}, the image {image}; mend the file "
-                "or leave it out"
+                f"{layout.path}: {name} has shape {layout.dq.shape}, the image {image}; mend the "
+                "file or leave it out"
             )
         if np.dtype(layout.dq.dtype).kind == "f":
             raise InputError(
-                f"{layout.path}: DQ holds floating-point numbers, not bit flags; store integers "
-                "or leave the file out"
+                f"{layout.path}: {name} holds floating-point numbers, not bit flags; store "
+                "integers or leave the file out"
             )
         if layout.dq.bscale != 1.0 or layout.dq.bzero not in (0.0, layout.dq.offset_of_integers):
             raise InputError(
-                f"{layout.path}: DQ is scaled (BSCALE, BZERO), so it holds no bit flags; store "
+                f"{layout.path}: {name} is scaled (BSCALE, BZERO), so it holds no bit flags; store "
                 "integers or leave the file out"
             )
+
+
+def _name(plane: PlaneLayout, usual: str) -> str:
+    return str(plane.cards.get("EXTNAME", usual)).strip().upper()
 
 
 def _check_length(layout: FileLayout) -> None:
@@ -494,70 +463,12 @@ def scan_file(path: str | os.PathLike[str] | RemoteFile) -> FileLayout:
     InputError
         The file cannot be read, is no FITS file, or is no frame.
     """
-    file = found(path)
-    name = file if isinstance(file, str) else file.name
-    try:
-        with _opened(file) as (stream, status), _open(stream) as hdus:
-            _check_end(hdus, stream, name)
-            gzipped = isinstance(stream, _Gzipped)
-            layout = _layout(name, status, hdus, stream, gzipped)
-    except InputError:
-        raise
-    except OSError as error:
-        words = f"cannot be read as FITS ({_reason(error)}); {_AGAIN}"
-        raise InputError(f"{name}: {_other_format(file) or words}") from None
-    except Exception as error:  # a damaged header can fail anywhere inside astropy
-        words = f"cannot be read as FITS ({type(error).__name__}: {_reason(error)}); {_AGAIN}"
-        raise InputError(f"{name}: {_other_format(file) or words}") from None
-    _check_shapes(layout)
-    _check_length(layout)
+    (layout,) = _scan(path, _only_frame)
     return layout
 
 
-#: First bytes of files that are taken for FITS, and what they are.
-_FORMATS = (
-    (b"II*\0", "a TIFF image"),
-    (b"MM\0*", "a TIFF image"),
-    (b"PK\x03\x04", "a zip archive"),
-    (b"\x89HDF\r\n", "an HDF5 file"),
-    (b"\x89PNG", "a PNG image"),
-    (b"\xff\xd8\xff", "a JPEG image"),
-    (b"Andor Technology", "an Andor SIF file"),
-    (b"\x93NUMPY", "a NumPy array"),
-    (b"%PDF", "a PDF document"),
-    (b"BZh", "a bzip2 file"),
-    (b"\xfd7zXZ", "an xz file"),
-    (b"7z\xbc\xaf", "a 7-Zip archive"),
-    (b"<", "a web page or another text with marks"),
-)
-_POINTER = b"version https://git-lfs"
-
-
-def _other_format(file: str | RemoteFile) -> str:
-    """What a file is that is no FITS, and what to do; empty where its first bytes say nothing."""
-    if isinstance(file, RemoteFile):
-        head = b"".join(read_ranges(file, [(0, min(64, file.size))], check=False))
-    else:
-        try:
-            with Path(file).open("rb") as opened:
-                head = opened.read(64)
-            if head.startswith(_GZIP):
-                with gzip.open(file) as opened_gzip:
-                    head = opened_gzip.read(64)
-        except (OSError, EOFError, zlib.error):
-            return ""
-    if not head:
-        return f"is empty, no FITS; {_AGAIN}"
-    if head.startswith(_POINTER):
-        return "is a pointer of Git LFS, no FITS: fetch the file itself (git lfs pull)"
-    kind = next((name for start, name in _FORMATS if head.lstrip().startswith(start)), None)
-    if kind is None:
-        return ""
-    return f"is {kind}, no FITS; convert or unpack it, or leave it out"
-
-
-def scan_extensions(path: str | os.PathLike[str] | RemoteFile) -> list[FileLayout]:
-    """Read the headers of a file of which each image extension is a frame.
+def scan_extensions(path: str | os.PathLike[str] | RemoteFile) -> tuple[FileLayout, ...]:
+    """Read the headers of a file each of whose images is a frame (or a cube).
 
     Parameters
     ----------
@@ -566,38 +477,43 @@ def scan_extensions(path: str | os.PathLike[str] | RemoteFile) -> list[FileLayou
 
     Returns
     -------
-    list of FileLayout
-        One a frame, in file order; a file without such extensions is one frame, as
-        `scan_file` has it. Extensions named as errors or flags are no frames.
+    tuple of FileLayout
+        One for each image, in the order of the file.
 
     Raises
     ------
     InputError
-        As for `scan_file`.
+        As `scan_file`; or errors or flags belong to no single frame.
     """
-    whole = scan_file(path)
-    with _opened(found(path)) as (stream, _), _open(stream) as hdus:
-        frames = [
-            i
-            for i, hdu in enumerate(hdus)
-            if i > 0 and _is_image(hdu) and hdu.name.upper() not in (*_ERRORS, *_FLAGS)
-        ]
-        if _is_image(hdus[0]) or len(frames) < 2:
-            return [whole]
-        packed = isinstance(stream, _Gzipped)
-        layouts = [
-            replace(
-                whole,
-                image=_plane(i, hdus[i], stream, whole.path),
-                err=None,
-                dq=None,
-                others=(),
-                packed=packed or isinstance(hdus[i], fits.CompImageHDU),
-                unread=(),
-                extension=i,
-            )
-            for i in frames
-        ]
+    return _scan(path, frames_and_planes)
+
+
+def _only_frame(hdus: Sequence[Found], path: str) -> Iterator[tuple[str, Roles]]:
+    yield "", roles_of(hdus, path)
+
+
+def _scan(
+    path: str | os.PathLike[str] | RemoteFile,
+    choose: Callable[[Sequence[Found], str], Iterator[tuple[str, Roles]]],
+) -> tuple[FileLayout, ...]:
+    """Layouts of the frames that ``choose`` finds in a file."""
+    file = found(path)
+    name = file if isinstance(file, str) else file.name
+    try:
+        with _opened(file) as (stream, status):
+            refuse_other_formats(stream, name)
+            with _open(stream) as hdus:
+                _check_end(hdus, stream, name)
+                _check_anything(hdus, name)
+                layouts = _layouts(name, status, hdus, stream, choose)
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"{name}: cannot be read as FITS ({_reason(error)}); {_AGAIN}") from None
+    except Exception as error:  # a damaged header can fail anywhere inside astropy
+        raise InputError(
+            f"{name}: cannot be read as FITS ({type(error).__name__}: {_reason(error)}); {_AGAIN}"
+        ) from None
     for layout in layouts:
         _check_shapes(layout)
         _check_length(layout)
@@ -620,12 +536,29 @@ def _reason(error: Exception) -> str:
     return re.split(r"\.? If this is really a FITS file", text)[0]
 
 
+def _layouts(
+    path: str,
+    status: os.stat_result | RemoteFile,
+    hdus: fits.HDUList,
+    stream: Any,
+    choose: Callable[[Sequence[Found], str], Iterator[tuple[str, Roles]]],
+) -> tuple[FileLayout, ...]:
+    chosen = list(choose([_found(hdu) for hdu in hdus], path))
+    # What belongs to one frame is none of the further HDUs of another.
+    read = {i for _, roles in chosen for i in (roles.image, roles.err, roles.dq) if i is not None}
+    others = tuple(i for i in range(1, len(hdus)) if i not in read)
+    return tuple(
+        replace(_layout(path, status, hdus, stream, roles), extension=label, others=others)
+        for label, roles in chosen
+    )
+
+
 def _layout(
     path: str,
     status: os.stat_result | RemoteFile,
     hdus: fits.HDUList,
     stream: Any,
-    gzipped: bool,
+    roles: Roles,
 ) -> FileLayout:
     remote = status if isinstance(status, RemoteFile) else None
     size, mtime_ns = (
@@ -633,9 +566,13 @@ def _layout(
         if isinstance(status, RemoteFile)
         else (status.st_size, status.st_mtime_ns)
     )
-    image, err, dq = _pick_planes(hdus, path)
+    image, err, dq = roles.image, roles.err, roles.dq
     chosen = {i for i in (image, err, dq) if i is not None}
-    planes = {i: _plane(i, hdus[i], stream, path) for i in chosen}
+    planes = {
+        i: replace(_plane(i, hdus[i], stream, path), meaning=roles.meanings.get(i, ""))
+        for i in chosen
+    }
+    packed = isinstance(stream, _Gzipped)
     return FileLayout(
         path=path,
         size=size,
@@ -644,11 +581,11 @@ def _layout(
         image=planes[image],
         err=None if err is None else planes[err],
         dq=None if dq is None else planes[dq],
-        others=tuple(i for i in range(1, len(hdus)) if i not in chosen),
-        packed=gzipped or any(isinstance(hdus[i], fits.CompImageHDU) for i in chosen),
+        others=(),
+        packed=packed or any(isinstance(hdus[i], fits.CompImageHDU) for i in chosen),
         blocks=tuple((info["hdrLoc"], info["datLoc"]) for info in (h.fileinfo() for h in hdus)),
         remote=remote,
-        unread=_unread(hdus, chosen),
+        unread=roles.unread,
     )
 
 

@@ -11,27 +11,22 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from emdarks.errors import InputError
 from emdarks.fitsio.cards import Cards
-from emdarks.fitsio.layout import (
-    FileLayout,
-    PlaneLayout,
-    found,
-    scan_extensions,
-    scan_file,
-)
+from emdarks.fitsio.layout import FileLayout, PlaneLayout, found, scan_extensions, scan_file
 from emdarks.fitsio.remote import RemoteFile, is_url, read_ranges
 
 __all__ = ["Scanner"]
 
 _STRUCTURE = re.compile(
-    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|GROUPS|EXTEND|EXTNAME|BSCALE|BZERO|BLANK|UTYPE|"
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|GROUPS|EXTEND|EXTNAME|EXTVER|UTYPE|BSCALE|BZERO|BLANK|"
     r"THEAP|TFIELDS|Z[A-Z]+\d*"
 )
 _KEPT = 8
@@ -69,6 +64,7 @@ class _Template:
 
 File = str | os.PathLike[str] | RemoteFile
 Ranges = Sequence[tuple[int, int]]
+_Result = TypeVar("_Result")
 
 
 def _bytes(file: str | RemoteFile, ranges: Ranges) -> list[bytes]:
@@ -101,44 +97,46 @@ def _read(file: str | RemoteFile, blocks: Ranges) -> tuple[Cards, ...] | None:
 
 
 class Scanner:
-    """Scan files one after the other, learning from those before.
+    """Scan files one after the other, learning from those before."""
 
-    Parameters
-    ----------
-    extensions : bool
-        Each image extension of a file is a frame.
-    """
-
-    def __init__(self, extensions: bool = False) -> None:
+    def __init__(self) -> None:
         self._templates: dict[int, _Template] = {}
-        self._extensions = extensions
 
     def scan(self, path: File) -> FileLayout:
         """Layout of a file; see `emdarks.fitsio.scan_file`."""
         file = found(path)
         return self._like_earlier(file) or self._from_scratch(file)
 
-    def frames(self, path: File) -> list[FileLayout]:
-        """Layouts of the frames of a file: one, or one for each image extension."""
-        return scan_extensions(path) if self._extensions else [self.scan(path)]
+    def scan_all(self, paths: Iterable[File]) -> Iterator[FileLayout | InputError]:
+        """Layouts of files, in order, or why there is none; those at URLs side by side."""
+        return self._scan_side_by_side(paths, self._attempt)
 
-    def scan_all(self, paths: Iterable[File]) -> Iterator[list[FileLayout] | InputError]:
-        """Layouts of the frames of files, in order, or why there are none.
+    def scan_each(
+        self, paths: Iterable[File], extensions: bool = False
+    ) -> Iterator[tuple[FileLayout, ...] | InputError]:
+        """The same, a tuple for each file: with ``extensions``, every image is a frame."""
+        attempt = _attempt_extensions if extensions else self._attempt_one
+        return self._scan_side_by_side(paths, attempt)
 
-        Files at URLs are scanned side by side.
-        """
+    def _scan_side_by_side(
+        self, paths: Iterable[File], attempt: Callable[[File], _Result]
+    ) -> Iterator[_Result]:
         left = iter(paths)
         with ThreadPoolExecutor(_FETCHES) as pool:
             while chunk := list(islice(left, _CHUNK)):
                 if any(isinstance(path, RemoteFile) or is_url(path) for path in chunk):
-                    yield self._attempt(chunk[0])  # the others are like it
-                    yield from pool.map(self._attempt, chunk[1:])
+                    yield attempt(chunk[0])  # the others are like it
+                    yield from pool.map(attempt, chunk[1:])
                 else:
-                    yield from map(self._attempt, chunk)
+                    yield from map(attempt, chunk)
 
-    def _attempt(self, path: File) -> list[FileLayout] | InputError:
+    def _attempt_one(self, path: File) -> tuple[FileLayout, ...] | InputError:
+        layout = self._attempt(path)
+        return layout if isinstance(layout, InputError) else (layout,)
+
+    def _attempt(self, path: File) -> FileLayout | InputError:
         try:
-            return self.frames(path)
+            return self.scan(path)
         except InputError as error:
             return error
 
@@ -167,6 +165,13 @@ class Scanner:
         return _with_cards(template.layout, file, status, cards)
 
 
+def _attempt_extensions(path: File) -> tuple[FileLayout, ...] | InputError:
+    try:
+        return scan_extensions(path)
+    except InputError as error:
+        return error
+
+
 def _is_regular(status: os.stat_result | RemoteFile) -> bool:
     return isinstance(status, RemoteFile) or stat.S_ISREG(status.st_mode)
 
@@ -180,17 +185,13 @@ def _with_cards(
     def plane(known: PlaneLayout | None) -> PlaneLayout | None:
         return None if known is None else replace(known, cards=cards[known.hdu])
 
-    return FileLayout(
+    return replace(
+        layout,
         path=file if isinstance(file, str) else file.name,
-        size=layout.size,
         mtime_ns=status.mtime_ns if isinstance(status, RemoteFile) else status.st_mtime_ns,
         primary=cards[0],
         image=replace(layout.image, cards=cards[layout.image.hdu]),
         err=plane(layout.err),
         dq=plane(layout.dq),
-        others=layout.others,
-        packed=False,
-        blocks=layout.blocks,
         remote=file if isinstance(file, RemoteFile) else None,
-        unread=layout.unread,
     )

@@ -15,7 +15,13 @@ from emdarks.frames.inputs import (
     frame_sources,
     frames_of,
 )
-from emdarks.frames.select import frames_where, select_frames, select_products
+from emdarks.frames.select import (
+    first_file,
+    frames_where,
+    reads_extensions,
+    select_frames,
+    select_products,
+)
 from emdarks.frames.skipping import BadFrame
 
 __all__ = [
@@ -25,10 +31,12 @@ __all__ = [
     "Image",
     "Provenance",
     "camera_named_in",
+    "first_file",
     "frame_inputs",
     "frame_sources",
     "frames_of",
     "frames_where",
+    "reads_extensions",
     "select_frames",
     "select_products",
 ]

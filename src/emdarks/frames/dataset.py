@@ -15,6 +15,7 @@ from emdarks.fitsio import FileLayout, Scanner, shown
 from emdarks.frames.display import Shown
 from emdarks.frames.image import Image
 from emdarks.frames.skipping import BadFrame
+from emdarks.frames.unread import UnreadImages
 
 __all__ = ["Dataset"]
 
@@ -32,21 +33,33 @@ class Dataset(Shown):
     skip_bad_frames : bool
         Leave out files that cannot be read.
     extensions : bool
-        Each image extension of a file is a frame (``layout = "extensions"`` of a camera
-        file).
+        Every image of a file is a frame (or a cube), as ``layout = "extensions"`` of a camera
+        file says; its header is that of the primary HDU and of its own.
 
     Attributes
     ----------
     frames : list of Image
         The frames. Those of files are light: the pixels stay in the file.
     skipped : tuple of BadFrame
-        Files that were left out, and why; products made of these frames list them.
+        Files that cannot be read and were left out, and why; products made of these frames
+        list them. Kept by whatever makes a dataset of this one.
+    left_out : tuple of BadFrame
+        Files of a folder that were not taken, since their headers say that they are no darks
+        or a product (see `select_frames`), and why. Kept in the same way.
+    chosen_from : int
+        Frames of the largest dataset that these were chosen from, 0 where there is none: the
+        share of skipped files is one of these.
 
     Raises
     ------
     InputError
         There are no frames, or a file cannot be read (with ``skip_bad_frames``: none can);
         the message names it.
+
+    Warns
+    -----
+    EmdarksWarning
+        Files hold images that are not read: how many, and which.
 
     Notes
     -----
@@ -84,6 +97,8 @@ class Dataset(Shown):
             raise InputError("a dataset needs at least one frame")
         self.frames: list[Any] = items
         self.skipped: tuple[BadFrame, ...] = ()
+        self.left_out: tuple[BadFrame, ...] = ()
+        self.chosen_from = 0
         names = [isinstance(item, (str, os.PathLike)) for item in items]
         if any(names) and not all(names):
             raise InputError("a dataset is made of files or of frames, not of both; open the files")
@@ -120,7 +135,8 @@ class Dataset(Shown):
     def _of(self, frames: list[Any]) -> Self:
         """Some of the frames; what could not be read may have belonged to them."""
         some = type(self)(frames)
-        some.skipped = self.skipped
+        some.skipped, some.left_out = self.skipped, self.left_out
+        some.chosen_from = max(self.chosen_from, len(self))
         return some
 
     def _stacked(self, plane: str) -> Array:
@@ -176,11 +192,11 @@ class Dataset(Shown):
             groups.setdefault(tuple(_value(frame, *key) for key in keys), []).append(frame)
         ordered = sorted(groups, key=_sortable)
         values = [value if len(keys) > 1 else value[0] for value in ordered]
-        return [type(self)(groups[value]) for value in ordered], values
+        return [self._of(groups[value]) for value in ordered], values
 
     def copy(self, copy_data: bool = True) -> Self:
         """An independent copy; without ``copy_data`` frames share arrays, not headers."""
-        return type(self)([frame.copy(copy_data=copy_data) for frame in self.frames])
+        return self._of([frame.copy(copy_data=copy_data) for frame in self.frames])
 
     def save(
         self, filedir: str | os.PathLike[str] | None = None, filenames: Sequence[str] | None = None
@@ -216,20 +232,23 @@ def _opened(
 ) -> tuple[list[Any], tuple[BadFrame, ...]]:
     frames: list[Any] = []
     skipped: list[BadFrame] = []
-    for path, layouts in zip(paths, Scanner(extensions).scan_all(paths), strict=True):
+    unread = UnreadImages(extensions)
+    for path, layouts in zip(paths, Scanner().scan_each(paths, extensions), strict=True):
         if not isinstance(layouts, InputError):
             frames += frames_in(layouts)
+            unread.note(layouts[0])
         elif skip:
             skipped.append(BadFrame.of(shown(path), layouts))
         else:
             raise layouts
     if not frames:
         raise InputError(f"no file can be read; the first: {skipped[0].path}: {skipped[0].reason}")
+    unread.tell(stacklevel=4)
     return frames, tuple(skipped)
 
 
-def frames_in(layouts: Iterable[FileLayout]) -> list[Image]:
-    """Frames of a file, lazily: one, the planes of a cube, or its extensions."""
+def frames_in(layouts: Sequence[FileLayout]) -> list[Image]:
+    """Frames of a file, lazily: one, or the planes of a cube, for each image that is read."""
     return [
         Image.lazy(layout, frame)
         for layout in layouts

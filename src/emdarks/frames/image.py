@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import weakref
 from pathlib import Path
@@ -30,6 +29,7 @@ from emdarks.fitsio.layout import FileLayout, read_others, scan_file
 from emdarks.frames.display import Plotted
 from emdarks.frames.planes import flags_plane, number_plane
 from emdarks.frames.source import FileSource, read_array
+from emdarks.frames.unread import UnreadImages
 from emdarks.kernels.decode import unsigned
 
 __all__ = ["Image"]
@@ -101,8 +101,13 @@ class Image(Plotted):
     ):
         self._begin()
         if isinstance(data_or_filepath, (str, os.PathLike)):
-            self._attach(scan_file(data_or_filepath), None)
+            layout = scan_file(data_or_filepath)
+            self._attach(layout, None)
             self._load()
+            if any(image.like_frame for image in layout.unread):  # others are in `hdu_list`
+                unread = UnreadImages()
+                unread.note(layout)
+                unread.tell()
         else:
             if pri_hdr is None or ext_hdr is None:
                 raise InputError("an image made of pixels needs pri_hdr and ext_hdr")
@@ -311,9 +316,11 @@ class Image(Plotted):
         return self._frame
 
     @property
-    def extension(self) -> int | None:
-        """HDU that the frame is, of a file whose extensions are frames; None of others."""
-        return None if self._layout is None else self._layout.extension
+    def part(self) -> str:
+        """Which frame of its file it is, like ``[3]`` or ``[FRAME3]``; empty for the only one."""
+        extension = self._layout.extension if self._layout else ""
+        parts = (extension, "" if self._frame is None else str(self._frame))
+        return "".join(f"[{part}]" for part in parts if part)
 
     def save(
         self, filedir: str | os.PathLike[str] | None = None, filename: str | None = None
@@ -341,11 +348,12 @@ class Image(Plotted):
         target = join(directory, name)
         layout = self._layout
         in_place = layout is not None and _same_file(layout, target)
-        of_many = layout is not None and (
-            self.extension is not None or (self._frame is not None and layout.n_frames > 1)
-        )
-        if in_place and of_many:
-            raise InputError(f"{target}: holds other frames beside this one; give another name")
+        if layout and in_place and self._frame is not None and layout.n_frames > 1:
+            raise InputError(f"{target}: is the cube that holds this frame; give another name")
+        if layout and in_place and layout.extension:
+            raise InputError(
+                f"{target}: is the file that holds this frame and others; give another name"
+            )
         self.pri_hdr["FILENAME"] = ascii_text(name)
         write_whole(self.hdus(), target)
         self.filedir, self.filename = directory, name
@@ -355,10 +363,13 @@ class Image(Plotted):
 
     def hdus(self) -> list[Any]:
         """The image as HDUs, in the types and the order of the file."""
+        err_hdr = self.err_hdr.copy()
+        # Errors were read as standard deviations, whatever the file had.
+        err_hdr.remove("UTYPE", ignore_missing=True)
         return [
             PrimaryHDU(header=self.pri_hdr.copy()),
             image_hdu(_stored(self.data), self.ext_hdr),
-            image_hdu(_stored(self.err), self.err_hdr, "ERR"),
+            image_hdu(_stored(self.err), err_hdr, "ERR"),
             image_hdu(_stored_flags(self.dq), self.dq_hdr, "DQ"),
             *(_stored_hdu(hdu) for hdu in self.hdu_list if not _is_filler(hdu)),
         ]
@@ -367,7 +378,9 @@ class Image(Plotted):
 
     def copy(self, copy_data: bool = True) -> Self:
         """An independent copy; without ``copy_data`` it shares the arrays, not the headers."""
-        twin = copy.copy(self)
+        # copy.copy would pickle the further HDUs, which are copied below.
+        twin = type(self).__new__(type(self))
+        twin.__dict__.update(self.__dict__)
         twin._headers = {name: header.copy() for name, header in self._headers.items()}
         twin._hdu_list = (
             None if self._hdu_list is None else HDUList([hdu.copy() for hdu in self._hdu_list])

@@ -8,14 +8,17 @@ of `FrameInput`: a record, headers, and a source of pixels.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from emdarks.cameras import BUILTIN, Camera, FrameRecord
 from emdarks.errors import InputError
 from emdarks.fitsio import Cards, FileLayout, scan_file
+from emdarks.frames.foreign import foreign_frames, has_keywords_of
 from emdarks.frames.image import Image
 from emdarks.frames.levels import LevelledSource, levelled
 from emdarks.frames.planes import flags_plane, number_plane
@@ -26,13 +29,18 @@ __all__ = [
     "Provenance",
     "camera_named_in",
     "frame_inputs",
+    "frame_name",
     "frame_settings",
     "frame_sources",
     "frames_of",
+    "is_raw",
+    "level_of",
 ]
 
 Source = ArraySource | FileSource
 HEADERS = ("pri", "ext", "err", "dq")
+#: Card with the processing level, and the levels at which frames are raw.
+_LEVEL, _RAW = "DATALVL", frozenset({"L0", "L1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +58,9 @@ class Provenance:
     datasum : str
         Stored DATASUM of the image, or empty.
     frame : int or None
-        Plane of a cube, or HDU of a file whose extensions are frames.
+        Plane of a cube.
+    hdu : int or None
+        Index of its HDU, where every image of the file is a frame.
     """
 
     name: str
@@ -59,6 +69,7 @@ class Provenance:
     mtime_ns: int
     datasum: str
     frame: int | None
+    hdu: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +143,15 @@ def _integers(dq: Any, frame: Any) -> Any:
 
 def _name_of(frame: Any) -> str:
     path = getattr(frame, "filepath", None) or getattr(frame, "filename", None) or "a frame"
-    index, extension = getattr(frame, "frame", None), getattr(frame, "extension", None)
-    place = "" if extension is None else f"[HDU {extension}]"
-    return os.fspath(path) + place + ("" if index is None else f"[{index}]")
+    if isinstance(frame, Image):
+        return f"{os.fspath(path)}{frame.part}"
+    index = getattr(frame, "frame", None)
+    return os.fspath(path) if index is None else f"{path}[{index}]"
+
+
+def frame_name(frame: Any) -> str:
+    """A frame by its file, with the plane of a cube, as messages and records name it."""
+    return _name_of(frame)
 
 
 def _cards_of(frame: Any, name: str) -> Cards:
@@ -152,7 +169,8 @@ def _provenance(frame: Any, source: Source, headers: dict[str, Cards]) -> Proven
         size=layout.size if layout else 0,
         mtime_ns=layout.mtime_ns if layout else 0,
         datasum=str(headers["ext"].get("DATASUM", "")),
-        frame=getattr(frame, "extension", None) or getattr(frame, "frame", None),
+        frame=getattr(frame, "frame", None),
+        hdu=layout.image.hdu if layout and layout.extension else None,
     )
 
 
@@ -171,10 +189,40 @@ def frames_of(dataset: Any) -> Sequence[Any]:
 
 
 def camera_named_in(dataset: Any) -> str:
-    """Built-in camera that the first frame's CAMERA card names, else ``excam``."""
-    frame = frames_of(dataset)[0]
-    names = (_cards_of(frame, header).get("CAMERA") for header in ("ext", "pri"))
-    return next((name for name in names if name in BUILTIN), BUILTIN[0])
+    """Built-in camera that the first frame's CAMERA card names, else ``excam``.
+
+    Raises
+    ------
+    MissingKeywordError
+        There is no such card, and no frame has the keywords of ``excam``: the message names
+        the cameras that fit.
+    """
+    frames = frames_of(dataset)
+    named = next((card for card in _both(frames[0], "CAMERA") if card in BUILTIN), None)
+    if named is not None:
+        return str(named)
+    default = BUILTIN[0]
+    if not any(has_keywords_of(default, _headers_of(frame)) for frame in frames):
+        first = frames[0]
+        path = getattr(first, "filepath", None) or getattr(first, "filename", None) or ""
+        raise foreign_frames(
+            default, len(frames), os.fspath(path), _headers_of(first), _shape_of(first)
+        )
+    return default
+
+
+def _headers_of(frame: Any) -> tuple[Cards, Cards]:
+    return _cards_of(frame, "ext"), _cards_of(frame, "pri")
+
+
+def _both(frame: Any, keyword: str) -> Iterator[Any]:
+    """Values of a keyword in the two headers of a frame."""
+    return (cards.get(keyword) for cards in _headers_of(frame))
+
+
+def _shape_of(frame: Any) -> tuple[int, int] | None:
+    shape = frame.shape if isinstance(frame, Image) else np.shape(getattr(frame, "data", ()))
+    return (int(shape[0]), int(shape[1])) if len(shape) == 2 else None
 
 
 def frame_inputs(dataset: Any, camera: Camera, kgain: float | None = None) -> list[FrameInput]:
@@ -204,6 +252,7 @@ def frame_inputs(dataset: Any, camera: Camera, kgain: float | None = None) -> li
 
 def _prepare(frame: Any, camera: Camera, kgain: float | None) -> FrameInput:
     source = _source_of(frame)
+    _check_extensions(frame, source, camera)
     headers = {name: _cards_of(frame, name) for name in HEADERS}
     record = camera.record(
         _name_of(frame),
@@ -212,8 +261,45 @@ def _prepare(frame: Any, camera: Camera, kgain: float | None) -> FrameInput:
         plane=getattr(frame, "frame", None),
         k_gain=kgain,
     )
+    _refuse_raw(record, headers, camera)
     provenance = _provenance(frame, source, headers)
     return FrameInput(record, levelled(source, record, camera), headers, provenance)
+
+
+def _check_extensions(frame: Any, source: Source, camera: Camera) -> None:
+    """Refuse one frame of a file all of whose images are frames of this camera."""
+    if camera.frames.layout != "extensions" or not isinstance(source, FileSource):
+        return
+    layout = source.layout
+    if not layout.extension and any(image.like_frame for image in layout.unread):
+        raise InputError(
+            f"{_name_of(frame)}: holds more frames, which were not read; open the files of camera "
+            f"{camera.name} with Dataset(..., extensions=True)"
+        )
+
+
+def level_of(headers: Mapping[str, Cards]) -> str:
+    """Processing level of a frame, such as "L2a", as its header says; empty where it does not."""
+    for name in ("ext", "pri"):
+        if _LEVEL in headers[name]:
+            return str(headers[name][_LEVEL]).strip()
+    return ""
+
+
+def is_raw(level: str) -> bool:
+    """Whether frames of a processing level hold their bias still."""
+    return level.upper() in _RAW
+
+
+def _refuse_raw(record: FrameRecord, headers: Mapping[str, Cards], camera: Camera) -> None:
+    """Refuse frames with their bias inside, unless the camera says how to take it off."""
+    level = level_of(headers)
+    if is_raw(level) and camera.bias is None and not record.bias:
+        raise InputError(
+            f"{record.name}: is a raw frame ({_LEVEL} is {level!r}), with its bias level inside; "
+            "give frames of level L2a, whose bias is subtracted, or a camera file that says how "
+            "to subtract it ([bias])"
+        )
 
 
 def frame_settings(frame: Any, camera: Camera) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from emdarks.cameras import Camera, FrameRecord
 from emdarks.detector import frame_shape, region_slices
-from emdarks.errors import InputError
+from emdarks.errors import InputError, UnreadableFrameError
 from emdarks.fitsio import scan_file
 from emdarks.frames.source import (
     ArrayReader,
@@ -54,6 +54,8 @@ class Levels:
         How they give it.
     saturation : float
         Stored number from which on a sample gets the flag 32.
+    least : float
+        The least number that the camera stores; a frame with a lesser one is refused.
     """
 
     bias: float = 0.0
@@ -61,6 +63,7 @@ class Levels:
     columns: tuple[int, int] = (0, 0)
     statistic: Literal["median", "mean"] = "median"
     saturation: float = math.inf
+    least: float = -math.inf
 
     @property
     def needed(self) -> bool:
@@ -124,7 +127,10 @@ class LevelledSource:
         reader = self.inner.open()
         try:
             stored, err, dq = reader.pixels(0, rows * cols, scratch)
-            # Fresh memory is expensive: numbers that were made from a file are nobody else's.
+            if not math.isinf(self.levels.least):
+                _refuse_below(self.levels.least, stored, self.inner)
+            # Fresh memory is expensive: numbers that were made from a file are this frame's
+            # own, unless they are read-only, as those of a packed cube, which its frames share.
             own = isinstance(self.inner, FileSource) and stored.dtype == np.float64
             data = stored if own and stored.flags.writeable else np.empty(stored.size)
             flags = np.empty(stored.size, np.uint16)
@@ -141,6 +147,26 @@ class LevelledSource:
             flagged = None if dq is None else dq.reshape(rows, cols)[:, left:right] != 0
             image -= _row_levels(image[:, left:right], flagged, self.levels.statistic)
         return ArrayReader(data, err, dq, bytes_unpacked=unpacked)
+
+
+def _refuse_below(least: float, stored: Array, source: Source) -> None:
+    """Refuse numbers that the camera cannot have stored: the bright samples among them are wrong.
+
+    Raises
+    ------
+    UnreadableFrameError
+        There is one.
+    """
+    count = int((stored < least).sum())
+    if count:
+        name = source.layout.path if isinstance(source, FileSource) else "a frame in memory"
+        raise UnreadableFrameError(
+            name,
+            f"has {count} sample{'s' * (count > 1)} below 0 DN, and its camera file says that "
+            "samples are unsigned: bright ones were written as signed integers, without BZERO = "
+            '32768; write the file anew, or say dtype = "float32" in [frames] of the camera file '
+            "if negative numbers are right",
+        )
 
 
 def _row_levels(columns: Array, flagged: Array | None, statistic: str) -> Array:
@@ -200,13 +226,25 @@ def levelled(source: Source, record: FrameRecord, camera: Camera) -> Source | Le
         The bias frame cannot be read, or is of another shape; or bias comes from a region of
         whole frames, and this is none.
     """
-    levels = _levels(record, camera)
+    levels = replace(_levels(record, camera), least=_least(source, record, camera))
     if levels.frame:
         # Before pixels are read: a wrong bias frame is found with the headers.
         bias_frame(levels.frame, source.shape)
     if levels.columns != (0, 0):
         _check_whole(source.shape, record, camera)
     return LevelledSource(source, levels) if levels.needed else source
+
+
+def _least(source: Source, record: FrameRecord, camera: Camera) -> float:
+    """0 where the camera's samples are unsigned, and these integers are not."""
+    if not record.in_dn or camera.frames.dtype != "uint16":
+        return -math.inf
+    if isinstance(source, FileSource):
+        plane = source.layout.image
+        signed = np.dtype(plane.dtype).kind == "i" and plane.bzero == 0 and plane.bscale == 1
+    else:
+        signed = source.data.dtype.kind == "i"
+    return 0.0 if signed else -math.inf
 
 
 def _check_whole(shape: tuple[int, int], record: FrameRecord, camera: Camera) -> None:

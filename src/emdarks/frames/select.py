@@ -5,7 +5,9 @@ from __future__ import annotations
 import glob
 import os
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,11 @@ from emdarks.fitsio import FileLayout, RemoteFile, Scanner, is_url, list_files, 
 from emdarks.frames.dataset import Dataset, frames_in
 from emdarks.frames.inputs import camera_named_in, frame_settings
 from emdarks.frames.skipping import BadFrame
+from emdarks.frames.unread import UnreadImages, kind_of_product
 
-__all__ = ["frames_where", "select_frames", "select_products"]
+__all__ = ["first_file", "frames_where", "reads_extensions", "select_frames", "select_products"]
 
 _ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz")
-# What DATATYPE says in files that are no frames.
-_PRODUCTS = frozenset({"Dark", "DetectorNoiseMaps", "DetectorParams", "BadPixelMap", "Truth"})
 
 
 def select_frames(
@@ -29,7 +30,9 @@ def select_frames(
     camera: str | Camera | None = None,
     where: Mapping[str, Any] | None = None,
     *,
+    exclude: Iterable[str] = (),
     skip_bad_frames: bool = False,
+    extensions: bool | None = None,
 ) -> Dataset:
     """Open the frames that arguments name; reads headers only.
 
@@ -44,37 +47,52 @@ def select_frames(
         Files of a folder that are no darks by its rule are left out, too.
     where : mapping, optional
         Only frames of these readout settings, as in `frames_where`.
+    exclude : iterable of str
+        Files not to take, named in the same ways, or by a name or pattern without a folder
+        wherever they lie; one that names none of the files is said.
     skip_bad_frames : bool
         Leave out files that cannot be read.
+    extensions : bool, optional
+        Every image of a file is a frame; by default where the camera has that layout.
 
     Returns
     -------
     Dataset
-        Its ``skipped`` names the files that were left out for that.
+        Its ``skipped`` names the files that were left out for that, ``left_out`` those of
+        folders that are no darks, or products; a warning says how many are no darks, and why.
 
     Raises
     ------
     InputError
         An argument names nothing or a product, or a file cannot be read.
+
+    Warns
+    -----
+    EmdarksWarning
+        Files have no image, or images that are not read.
     """
     arguments = list(arguments)
     chosen_camera = None if camera is None else load_camera(camera)
     files: dict[str, tuple[Path | RemoteFile, bool]] = {}
     for path, in_folder in _expand(arguments):
         # A frame counts once, by whatever way it is named; what is named is taken as it is.
-        key = os.path.realpath(path) if isinstance(path, Path) else path.url
+        key = _key(path)
         earlier, only_found = files.get(key, (path, True))
         files[key] = (path if only_found else earlier), in_folder and only_found
-    seen = _Seen(chosen_camera, skip_bad_frames)
-    extensions = chosen_camera is not None and chosen_camera.frames.layout == "extensions"
-    scanned = Scanner(extensions).scan_all(path for path, _ in files.values())
+    _exclude(files, exclude)
+    if extensions is None:
+        extensions = reads_extensions(chosen_camera)
+    seen = _Seen(chosen_camera, skip_bad_frames, extensions)
+    scanned = Scanner().scan_each((path for path, _ in files.values()), extensions)
     for (path, in_folder), layouts in zip(files.values(), scanned, strict=True):
         seen.take(path, in_folder, layouts)
     frames, skipped, passed = seen.frames, seen.skipped, seen.passed
     if not frames:
         why = f"; {skipped[0].path}: {skipped[0].reason}" if skipped else ""
         raise InputError(
-            f"no frames found in {', '.join(arguments) or 'nothing'}{_left_out(seen.others)}{why}"
+            f"no frames found in {', '.join(arguments) or 'nothing'}"
+            + (f"; {out}" if (out := _left_out(seen.others)) else "")
+            + why
         )
     if passed:
         warnings.warn(
@@ -83,41 +101,104 @@ def select_frames(
             EmdarksWarning,
             stacklevel=2,
         )
+    seen.unread.tell()
+    if out := _left_out(seen.others):
+        warnings.warn(out, EmdarksWarning, stacklevel=2)
     dataset = Dataset(frames)
-    dataset.skipped = tuple(skipped)
+    dataset.skipped, dataset.left_out = tuple(skipped), tuple(seen.others)
     return (
         frames_where(dataset, where, camera, skip_bad_frames=skip_bad_frames) if where else dataset
     )
 
 
+def reads_extensions(camera: str | Camera | None) -> bool:
+    """Whether every image of a file is a frame of this camera."""
+    return camera is not None and load_camera(camera).frames.layout == "extensions"
+
+
+def _key(path: Path | RemoteFile) -> str:
+    """What tells one file from another, by whatever way it is named."""
+    return os.path.realpath(path) if isinstance(path, Path) else path.url
+
+
+def _name(path: Path | RemoteFile) -> str:
+    """The file without its folder."""
+    return Path(path if isinstance(path, Path) else path.url).name
+
+
+def _exclude(files: dict[str, Any], exclude: Iterable[str]) -> None:
+    """Take out the files that are not wanted.
+
+    Raises
+    ------
+    InputError
+        None is left.
+    """
+    names = list(exclude)
+    before = dict(files)
+    idle = []
+    for name in names:
+        # A name without a folder is meant wherever the file lies.
+        anywhere = "" if "/" in name else name
+        unwanted = {k for k, (path, _) in before.items() if fnmatchcase(_name(path), anywhere)}
+        try:
+            unwanted |= {_key(path) for path, _ in _expand([name])}
+        except InputError:
+            if name.startswith("@"):
+                raise  # a list that cannot be read
+        if not unwanted & before.keys():
+            idle.append(name)
+        for key in unwanted:
+            files.pop(key, None)
+    if idle:
+        warnings.warn(
+            f"{', '.join(idle)}: to be excluded, but none of the {len(before)} files is so named; "
+            "look at the spelling",
+            EmdarksWarning,
+            stacklevel=3,
+        )
+    if names and not files:
+        raise InputError(f"all {len(before)} files are excluded ({', '.join(names)})")
+
+
 class _Seen:
     """What becomes of the files that arguments name."""
 
-    def __init__(self, camera: Camera | None, skip: bool):
+    def __init__(self, camera: Camera | None, skip: bool, extensions: bool):
         self.frames: list[Any] = []
         self.skipped: list[BadFrame] = []
         self.passed: list[str] = []
-        self.others: list[str] = []
+        self.others: list[BadFrame] = []
+        self.unread = UnreadImages(extensions)
         self._camera = camera
         self._skip = skip
 
     def take(
-        self, path: Path | RemoteFile, in_folder: bool, layouts: list[FileLayout] | InputError
+        self,
+        path: Path | RemoteFile,
+        in_folder: bool,
+        layouts: tuple[FileLayout, ...] | InputError,
     ) -> None:
-        """Sort one file: of frames, of none, or a bad one."""
+        """Sort one file: frames, none, or a bad one."""
         name = str(path) if isinstance(path, Path) else path.name
-        if not isinstance(layouts, InputError) and not in_folder and _kind(layouts[0]):
-            layouts = InputError(
-                f"{name}: is no frame but a product ({_kind(layouts[0])}); leave it out"
-            )
+        if not isinstance(layouts, InputError) and not in_folder:
+            kind = kind_of_product(layouts[0])
+            if kind:
+                layouts = InputError(f"{name}: is no frame but a product ({kind}); leave it out")
         if isinstance(layouts, InputError):
             self._refuse(name, in_folder, layouts)
             return
-        why_not = _why_not_wanted(layouts[0], self._camera) if in_folder else None
-        if why_not is None:
-            self.frames += frames_in(layouts)
-        elif why_not:
-            self.others.append(why_not)
+        wanted = []
+        for layout in layouts:
+            why_not = _why_not_wanted(layout, self._camera) if in_folder else None
+            if why_not is None:
+                wanted.append(layout)
+            else:
+                reason = why_not or f"a product ({kind_of_product(layout)})"
+                self.others.append(BadFrame(name, reason))
+        self.frames += frames_in(wanted)
+        if wanted:
+            self.unread.note(wanted[0])
 
     def _refuse(self, name: str, in_folder: bool, error: InputError) -> None:
         if in_folder and isinstance(error, NoImageError):
@@ -255,30 +336,50 @@ def select_products(arguments: Iterable[str]) -> tuple[list[Path], list[str]]:
     return list(products.values()), frames
 
 
+def first_file(arguments: Iterable[str]) -> Path | RemoteFile | None:
+    """The first file that arguments name, whatever it is; none is opened.
+
+    Parameters
+    ----------
+    arguments : iterable of str
+        As for `select_frames`.
+
+    Returns
+    -------
+    Path, RemoteFile or None
+        None where nothing is named, which `select_frames` refuses with the reason.
+    """
+    try:
+        return next((path for path, _ in _expand(arguments)), None)
+    except (InputError, OSError):
+        return None
+
+
 def _why_not_wanted(layout: FileLayout, camera: Camera | None) -> str | None:
     """Why a file of a folder is left out, as far as its header tells; None: it is a frame.
 
     The card that says that it is no dark, or empty for a product.
     """
-    if _kind(layout):
+    if kind_of_product(layout):
         return ""
     headers = layout.image.cards, layout.primary
     return (None if camera is None else camera.why_no_dark(headers)) or None
 
 
-def _left_out(reasons: list[str]) -> str:
-    """What the camera's rule for darks has to do with there being no frames."""
+def _left_out(others: Sequence[BadFrame]) -> str:
+    """Files that the camera's rule for darks leaves out; empty where there are none."""
+    reasons = [other.reason for other in others if not other.reason.startswith("a product (")]
     if not reasons:
         return ""
     verb = "file is no dark and was" if len(reasons) == 1 else "files are no darks and were"
-    kinds = ", ".join(dict.fromkeys(reasons))
-    return f"; {len(reasons)} {verb} left out ({kinds}); name them one by one or by a pattern"
-
-
-def _kind(layout: FileLayout) -> str:
-    """What DATATYPE says where it says that the file is a product."""
-    kinds = (layout.image.cards.get("DATATYPE"), layout.primary.get("DATATYPE"))
-    return next((str(kind) for kind in kinds if str(kind) in _PRODUCTS), "")
+    kinds = ", ".join(
+        f"{reason} in {count}" if count < len(reasons) else reason
+        for reason, count in Counter(reasons).most_common()
+    )
+    return (
+        f"{len(reasons)} {verb} left out ({kinds}); if they are darks, mend their headers, or "
+        "[darks] in the camera file"
+    )
 
 
 def _expand(

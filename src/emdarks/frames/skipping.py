@@ -59,16 +59,25 @@ class Skipping:
         Share of all frames that may be left out.
     known : iterable of BadFrame
         Left out before, when the files were opened.
+    elsewhere : int
+        Frames that were opened with these and are not among them: what was left out then may
+        have belonged to those as well.
     """
 
     def __init__(
-        self, wanted: bool = False, share: float = SKIP_SHARE, known: Iterable[BadFrame] = ()
+        self,
+        wanted: bool = False,
+        share: float = SKIP_SHARE,
+        known: Iterable[BadFrame] = (),
+        elsewhere: int = 0,
     ):
         if not is_number(share) or not 0 <= share < 1:
             raise InputError(f"skip_share is {share!r}; it is a share, from 0 up to 1")
         self.wanted = wanted
         self.share = share
         self.bad = list(known)
+        self._known = len(self.bad) if elsewhere else 0
+        self._elsewhere = elsewhere
 
     def leave_out(self, found: Iterable[BadFrame], frames: int) -> None:
         """Remember bad frames.
@@ -93,6 +102,17 @@ class Skipping:
         self.bad += new
         self.check(frames)
 
+    def skip(self, found: Iterable[BadFrame], frames: int) -> None:
+        """Remember frames that are left out by their kind, also where bad ones are refused.
+
+        Raises
+        ------
+        InputError
+            These are too many.
+        """
+        self.bad += found
+        self.check(frames)
+
     def check(self, frames: int) -> None:
         """Refuse a campaign of which too much is bad.
 
@@ -101,7 +121,11 @@ class Skipping:
         InputError
             More than the share is bad, or every frame.
         """
-        count = len(self.bad)
+        if self._known:
+            self._check(self._known, frames + self._elsewhere)
+        self._check(len(self.bad) - self._known, frames - self._known)
+
+    def _check(self, count: int, frames: int) -> None:
         if count > self.share * frames or (count and count >= frames):
             raise InputError(
                 f"{count} of {frames} frames cannot be used ({count / frames:.1%}), more than the "

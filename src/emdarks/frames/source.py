@@ -28,6 +28,7 @@ import numpy.typing as npt
 from emdarks.errors import InputError, UnreadableFrameError
 from emdarks.fitsio.layout import FileLayout, PlaneLayout, open_whole, read_plane
 from emdarks.fitsio.remote import read_ranges
+from emdarks.flags import DQ
 from emdarks.kernels.decode import to_native, unsigned
 from emdarks.kernels.stream import IN_MEMORY
 
@@ -39,6 +40,7 @@ __all__ = [
     "Reader",
     "Run",
     "Scratch",
+    "let_go_of_cubes",
     "read_array",
 ]
 
@@ -268,6 +270,7 @@ class _Stored:
     blank: int | None
     is_flags: bool
     integers: int
+    meaning: str
 
     @classmethod
     def of(cls, plane: PlaneLayout, frame: int, pixels: int, is_flags: bool) -> _Stored:
@@ -280,6 +283,7 @@ class _Stored:
             blank=plane.blank,
             is_flags=is_flags,
             integers=plane.offset_of_integers,
+            meaning=plane.meaning,
         )
 
     @property
@@ -296,6 +300,8 @@ class _Stored:
     @property
     def is_plain(self) -> bool:
         """Whether stored numbers are the physical ones but for the order of bytes, and a flip."""
+        if self.meaning:
+            return False
         if self.is_flags or self.flip:
             return True
         whole = self.dtype.kind == "f" or self.blank is None
@@ -314,7 +320,16 @@ class _Stored:
         return self.physical(words)
 
     def physical(self, words: Array) -> Array:
-        """Physical numbers from native words: unscaled ones as they are, others as float64."""
+        """Physical numbers from native words: unscaled ones as they are, others as float64.
+
+        Masks become flags, variances become standard deviations.
+        """
+        if self.meaning == "mask":
+            flags: Array = (words != 0).astype(words.dtype)
+            flags *= words.dtype.type(DQ.BAD_UNSPECIFIED)
+            return flags
+        if self.meaning:
+            return _deviations(replace(self, meaning="").physical(words), self.meaning)
         if self.is_flags or self.flip:
             return words
         native = words.view(self.dtype.newbyteorder("="))
@@ -327,6 +342,18 @@ class _Stored:
         if self.blank is not None and native.dtype.kind != "f":
             values[native == self.blank] = np.nan
         return values
+
+
+def _deviations(values: Array, meaning: str) -> Array:
+    """Standard deviations from variances or their inverses.
+
+    A negative variance, and an infinite one, are no error: the pixel counts as masked.
+    """
+    with np.errstate(all="ignore"):
+        variances: Array = values.astype(np.float64)
+        if meaning == "inverse variance":
+            variances = 1.0 / variances
+        return np.asarray(np.sqrt(variances))
 
 
 class PlainReader:
@@ -479,11 +506,23 @@ class _Unpacked:
     def __init__(self, layout: FileLayout, planes: Sequence[PlaneLayout | None]):
         with _opened(layout) as hdus:
             self.planes = [None if plane is None else read_plane(hdus, plane) for plane in planes]
+        if layout.n_frames > 1:
+            # Readers of other frames, in other threads, have views of the same memory.
+            for plane in self.planes:
+                if plane is not None:
+                    plane.flags.writeable = False
 
 
-# While a frame of a cube is open, the others need not unpack the file again.
+# While a frame of a cube is open, the others need not unpack the file again; nor need they
+# while the frames of the cube are opened one after the other.
 _unpacked: WeakValueDictionary[Any, _Unpacked] = WeakValueDictionary()
+_latest: list[_Unpacked] = []
 _unpacking = Lock()
+
+
+def let_go_of_cubes() -> None:
+    """Free the packed cube that was unpacked last, once no frame of it is open."""
+    _latest.clear()
 
 
 def _unpacked_file(layout: FileLayout, planes: Sequence[PlaneLayout | None]) -> _Unpacked:
@@ -493,7 +532,10 @@ def _unpacked_file(layout: FileLayout, planes: Sequence[PlaneLayout | None]) -> 
     with _unpacking:
         known = _unpacked.get(key)
         if known is None:
+            # Before the next one needs memory.
+            _latest.clear()
             known = _unpacked[key] = _Unpacked(layout, planes)
+            _latest.append(known)
     return known
 
 
@@ -605,7 +647,9 @@ class FileSource:
         layout = self.layout
         other = layout.remote.version if layout.remote else ""
         version = layout.size, layout.mtime_ns, other
-        return layout.absolute, *version, layout.image.hdu, self.frame, self.data_plane
+        # Where a file holds several images, which is which depends on the camera.
+        planes = tuple(plane and plane.hdu for plane in (layout.image, layout.err, layout.dq))
+        return layout.absolute, *version, planes, self.frame, self.data_plane
 
     def for_sending(self) -> FileSource:
         """The same frame by its absolute path; a block's headers would be megabytes."""

@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.cameras import Camera, Unit, load_camera
-from emdarks.darks.campaign import MIN_STACKS
-from emdarks.darks.options import Setting, check_executor, check_k_gain, mask_of
+from emdarks.cameras import Camera, NoiseFigures, Unit, load_camera
 from emdarks.detector import frame_shape
 from emdarks.errors import UnreadableFrameError
 from emdarks.execution import Executor, FrameFigures, StackJob, StackSums, Threads
@@ -28,8 +26,12 @@ from emdarks.inspection.sorting import SortedFrames, sort_frames
 from emdarks.inspection.summary import CampaignSummary, FrameSummary, PixelCounts, StackSummary
 from emdarks.kernels.moments import Moments
 from emdarks.stacks import Stack, figure_area, jobs_of, samples_at_ceiling
+from emdarks.stacks.advice import masks_differ
+from emdarks.stacks.campaign import MIN_STACKS
+from emdarks.stacks.noise import typical_noise
+from emdarks.stacks.options import Setting, check_executor, check_k_gain, mask_of
 
-__all__ = ["inspect_campaign"]
+__all__ = ["PixelLook", "compared", "in_mode_of", "inspect_campaign", "summary_of"]
 
 Array = npt.NDArray[Any]
 
@@ -91,7 +93,7 @@ def inspect_campaign(
     check_executor(executor)
     chosen = load_camera(camera or camera_named_in(dataset))
     campaign = sort_frames(dataset, chosen, kgain)
-    chosen = _in_mode_of(campaign, chosen.fitted_to(campaign.shape))
+    chosen = in_mode_of(campaign.inputs, chosen.fitted_to(campaign.shape))
     job = Setting(
         campaign.inputs, chosen, chosen.regions, executor or Threads(), mask_of(mask_bits)
     )
@@ -102,22 +104,21 @@ def inspect_campaign(
     jobs = jobs_of(campaign.stacks, factors, job.mask, look.area)
     found = look.at_all(campaign, jobs)
     pixels = look.counts()
-    summaries = _compared(found, pixels.imaging)
+    summaries = compared(found, pixels.imaging)
     return CampaignSummary(
         camera=chosen.name,
         shape=campaign.shape,
         frames=campaign.frames,
         stacks=summaries,
         pixels=pixels,
-        findings=tuple(find(Facts(chosen, campaign, summaries, pixels))),
+        findings=tuple(find(Facts(chosen, campaign, summaries, pixels, kgain))),
     )
 
 
-def _in_mode_of(campaign: SortedFrames, camera: Camera) -> Camera:
+def in_mode_of(inputs: Sequence[FrameInput], camera: Camera) -> Camera:
     """The camera with the noise of the mode that most frames have."""
-    modes = Counter(item.record.mode for item in campaign.inputs)
-    noise = camera.noise_in(modes.most_common(1)[0][0]) if modes else camera.noise
-    return replace(camera, noise=noise)
+    modes = Counter(item.record.mode for item in inputs)
+    return camera.with_noise_in(modes.most_common(1)[0][0]) if modes else camera
 
 
 def _area(job: Setting, campaign: SortedFrames, detector_params: Any) -> FigureArea:
@@ -140,14 +141,23 @@ def _em_electrons(stack: Stack, item: FrameInput, kgain: float | None) -> float:
     return 1.0
 
 
-class _Look:
-    """Looks at stack after stack and keeps what the summary says of all."""
+class PixelLook:
+    """Looks at the sums of stack after stack, over the imaging area.
 
-    def __init__(self, job: Setting, area: FigureArea, kgain: float | None):
-        self.area = area
-        self._kgain = kgain
-        self._executor = job.executor
-        self._noise = job.camera.noise
+    Parameters
+    ----------
+    area : FigureArea
+        The imaging area.
+    noise : NoiseFigures
+        Tell the full well.
+    mask : int
+        Flag bits that exclude a sample.
+    """
+
+    def __init__(self, area: FigureArea, noise: NoiseFigures, mask: int):
+        self._area = area
+        self._noise = noise
+        self._mask = mask
         size = (area.rows[1] - area.rows[0], area.cols[1] - area.cols[0])
         self._usable = np.zeros(size, dtype=np.int32)
 
@@ -156,6 +166,43 @@ class _Look:
         return PixelCounts(
             imaging=self._usable.size, unfittable=int((self._usable < MIN_STACKS).sum())
         )
+
+    def at(
+        self, moments: Moments, shape: tuple[int, int], em_gain: float, scale: float = 1.0
+    ) -> dict[str, Any]:
+        """What the sums of a stack tell, as a `StackSummary` has it; ``scale`` to EM electrons."""
+        part = slice(*self._area.rows), slice(*self._area.cols)
+        n, mean, m2, flags = (
+            getattr(moments, name).reshape(shape)[part] for name in ("n", "mean", "m2", "flags")
+        )
+        good = n > 0
+        self._usable += good
+        well = full_well(self._noise, em_gain) / scale
+        saturated = (flags & DQ.SATURATED) != 0
+        return {
+            "noise": _noise(n, m2) * scale,
+            "typical_noise": typical_noise(n, m2) * scale,
+            "cosmic_rays": bool((flags & flags.dtype.type(self._mask & DQ.COSMIC_RAY)).any()),
+            "kurtosis": _kurtosis(mean[good]),
+            "most_good": int(n.max()),
+            "lost_pixels": int(n.size - np.count_nonzero(good)),
+            "overfull_pixels": int((mean > well).sum()),
+            "partly_saturated": int((saturated & good).sum()),
+        }
+
+
+class _Look:
+    """Looks at stack after stack and keeps what the summary says of all."""
+
+    def __init__(self, job: Setting, area: FigureArea, kgain: float | None):
+        self.area = area
+        self._kgain = kgain
+        self._executor = job.executor
+        self._pixels = PixelLook(area, job.camera.noise, job.mask)
+
+    def counts(self) -> PixelCounts:
+        """Pixels over all stacks seen."""
+        return self._pixels.counts()
 
     def at_all(self, campaign: SortedFrames, jobs: Sequence[StackJob]) -> list[StackSummary]:
         """What is to be said of every stack; files that cannot be read join the unusable ones.
@@ -179,28 +226,9 @@ class _Look:
 
     def at(self, stack: Stack, job: StackJob, sums: StackSums) -> StackSummary:
         """What is to be said of a stack."""
-        pixels = self._cut(sums.moments, job.shape)
-        n = pixels["n"]
-        self._usable += n > 0
-        well = full_well(self._noise, stack.em_gain)
-        saturated = (pixels["flags"] & DQ.SATURATED) != 0
-        counts = {
-            "k_gain": self._kgain or stack.k_gain,
-            "noise": _noise(n, pixels["m2"]),
-            "kurtosis": _kurtosis(pixels["mean"][n > 0]),
-            "most_good": int(n.max()),
-            "lost_pixels": int((n == 0).sum()),
-            "overfull_pixels": int((pixels["mean"] > well).sum()),
-            "partly_saturated": int((saturated & (n > 0)).sum()),
-            "cut_off_samples": samples_at_ceiling(sums.figures, self._kgain or stack.k_gain),
-        }
+        counts = self._pixels.at(sums.moments, job.shape, stack.em_gain)
         self._executor.release(sums.moments)
-        return _summary(stack, sums.figures, counts)
-
-    def _cut(self, moments: Moments, shape: tuple[int, int]) -> dict[str, Array]:
-        part = slice(*self.area.rows), slice(*self.area.cols)
-        names = ("n", "mean", "m2", "flags")
-        return {name: getattr(moments, name).reshape(shape)[part] for name in names}
+        return summary_of(stack, sums.figures, counts, self._kgain)
 
 
 def _without(
@@ -235,12 +263,32 @@ def _kurtosis(values: Array) -> float:
     return float((square**2).mean()) / variance**2 if variance > 0 else math.nan
 
 
-def _summary(stack: Stack, figures: Sequence[FrameFigures], counts: dict[str, Any]) -> StackSummary:
+def summary_of(
+    stack: Stack,
+    figures: Sequence[FrameFigures],
+    counts: dict[str, Any],
+    kgain: float | None,
+) -> StackSummary:
+    """What is known of a stack.
+
+    Parameters
+    ----------
+    stack : Stack
+        The stack.
+    figures : sequence of FrameFigures
+        Of its frames, EM electrons.
+    counts : dict
+        What its sums tell: see `PixelLook`.
+    kgain : float or None
+        K-gain that overrides the headers', if any.
+    """
+    k_gain = kgain or stack.k_gain
     records = [item.record for item in stack.frames]
     gains = np.array([record.em_gain for record in records])
     return StackSummary(
         em_gain=stack.em_gain,
         commanded_gain=stack.commanded_gain,
+        k_gain=k_gain,
         exposure_time=stack.exposure_time,
         gain_spread=float(np.ptp(gains) / abs(gains.mean())) if gains.any() else 0.0,
         units=tuple(sorted({record.unit_text for record in records})),
@@ -255,11 +303,12 @@ def _summary(stack: Stack, figures: Sequence[FrameFigures], counts: dict[str, An
             FrameSummary(record.name, record.start, record.temperature, frame)
             for record, frame in zip(records, figures, strict=True)
         ),
-        **counts,
+        cut_off_samples=samples_at_ceiling(figures, k_gain),
+        **{**counts, "cosmic_rays": counts["cosmic_rays"] or masks_differ(figures)},
     )
 
 
-def _compared(stacks: Sequence[StackSummary], pixels: int) -> tuple[StackSummary, ...]:
+def compared(stacks: Sequence[StackSummary], pixels: int) -> tuple[StackSummary, ...]:
     """The stacks, each frame compared with the others of its own."""
     levels = [
         np.array([frame.figures.level for frame in stack.frame_summaries]) for stack in stacks

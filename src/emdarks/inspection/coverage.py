@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from emdarks.cameras import NoiseFigures
-from emdarks.darks.campaign import MIN_STACKS, check_campaign
 from emdarks.errors import CalDarksLSQException
 from emdarks.inspection.facts import Facts
 from emdarks.inspection.summary import Finding, StackSummary
 from emdarks.inspection.words import and_more, named, several
+from emdarks.stacks.campaign import MIN_STACKS, check_campaign
 
 __all__ = ["can_be_fitted", "ill_conditioned", "incomplete_grid", "short_stacks"]
 
@@ -28,7 +28,7 @@ def can_be_fitted(facts: Facts) -> Iterator[Finding]:
     """What the fit itself refuses, in its own words, and which stacks to add."""
     try:
         # Stacks of one frame have a finding of their own.
-        check_campaign(facts.campaign.stacks, None, min_frames=1)
+        check_campaign(facts.campaign.stacks, facts.k_gain, min_frames=1)
     except CalDarksLSQException as error:
         lacking = _lacking(facts.stacks, facts.camera.noise)
         yield Finding(

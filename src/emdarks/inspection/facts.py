@@ -17,12 +17,13 @@ Place = tuple[StackSummary, FrameSummary]
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that the checks may look at."""
+    """All that the checks may look at; ``k_gain`` overrides the headers', if it is given."""
 
     camera: Camera
     campaign: SortedFrames
     stacks: Sequence[StackSummary]
     pixels: PixelCounts
+    k_gain: float | None = None
 
     def places(self) -> Iterator[Place]:
         """Every frame that was read."""

@@ -15,6 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 from emdarks.cameras import Unit
 from emdarks.detector import frame_shape
 from emdarks.errors import InputError
+from emdarks.inspection.against_camera import (
+    bias_not_subtracted,
+    noise_of_another,
+    photon_counted,
+)
 from emdarks.inspection.coverage import (
     can_be_fitted,
     ill_conditioned,
@@ -22,7 +27,8 @@ from emdarks.inspection.coverage import (
     short_stacks,
 )
 from emdarks.inspection.facts import Facts
-from emdarks.inspection.files import unread_images
+from emdarks.inspection.headers import impossible_temperatures, unknown_settings
+from emdarks.inspection.samples import not_finite, split_stacks
 from emdarks.inspection.sequence import drift
 from emdarks.inspection.single_frames import (
     bad_frames,
@@ -33,11 +39,11 @@ from emdarks.inspection.single_frames import (
 from emdarks.inspection.summary import Finding, Severity, StackSummary
 from emdarks.inspection.words import named, several
 from emdarks.stacks import check_frames
-from emdarks.stacks.advice import ENOUGH_FRAMES, TEMPERATURE_SPREAD
+from emdarks.stacks.advice import TEMPERATURE_SPREAD
 from emdarks.stacks.group import GAIN_WARNING
 from emdarks.stacks.suspects import misfits, unlike
 
-__all__ = ["CHECKS", "Facts", "find"]
+__all__ = ["CHECKS", "Facts", "find", "find_in_product"]
 
 #: Relative spread of gains that a fit refuses by default.
 GAIN_TOLERANCE = 0.05
@@ -54,6 +60,35 @@ def find(facts: Facts) -> list[Finding]:
     found = [finding for check in CHECKS for finding in check(facts)]
     blocked = any(finding.severity == "problem" for finding in found)
     found += _possible(facts, blocked)
+    return sorted(found, key=lambda finding: _ORDER[finding.severity])
+
+
+def find_in_product(facts: Facts, fit: bool) -> list[Finding]:
+    """Problems and warnings about the frames that a product is being made of.
+
+    Parameters
+    ----------
+    facts : Facts
+        The frames, and what their sums tell.
+    fit : bool
+        Whether F, C and D are fitted; else the checks of the design are not made.
+
+    Returns
+    -------
+    list of Finding
+        As `find` gives them, without what the recipe refuses by itself: it has accepted these
+        frames. Copies and frames without noise that are left are arrays in memory, whose
+        maker knows it.
+    """
+    passed_over = OF_RECIPE if fit else (*OF_RECIPE, *OF_FIT)
+    found = [
+        finding
+        for check in CHECKS
+        if check not in passed_over
+        for finding in check(facts)
+        if finding.severity in ("problem", "warning")
+        and not (finding.severity == "problem" and finding.topic in ("copies", "empty"))
+    ]
     return sorted(found, key=lambda finding: _ORDER[finding.severity])
 
 
@@ -237,28 +272,35 @@ def _mixed_units(facts: Facts) -> Iterator[Finding]:
 
 
 def _few_frames(facts: Facts) -> Iterator[Finding]:
+    """Stacks of fewer frames than the makers of the camera recommend."""
+    enough = facts.camera.frames.recommended
     counts = [stack.frames for stack in facts.stacks]
-    few = sum(count < ENOUGH_FRAMES for count in counts)
+    few = sum(count < enough for count in counts) if enough is not None else 0
     if few:
         how = "all stacks have" if few == len(counts) else f"{few} of {len(counts)} stacks have"
         yield Finding(
             "note",
             "frames",
-            f"{how} fewer than the recommended {ENOUGH_FRAMES} frames (the smallest "
-            f"{min(counts)}); the maps will be noisier",
+            f"{how} fewer than the {enough} frames that are recommended for {facts.camera.name} "
+            f"(the smallest {min(counts)}); the maps will be noisier",
             remedy="emdarks plan predicts the errors",
         )
 
 
 def _unflagged(facts: Facts) -> Iterator[Finding]:
-    bare = [stack for stack in facts.stacks if stack.masked == 0]
+    nowhere = not any(stack.cosmic_rays for stack in facts.stacks)
+    bare = [stack for stack in facts.stacks if nowhere or stack.masked == 0]
     if bare:
+        what = f"no pixel of any frame is flagged in {several(len(bare), 'stack')}, {named(bare)}"
+        if any(stack.masked > 0 for stack in bare):
+            what = "no sample is flagged as a cosmic ray (128), though others have flags"
+        # Screening needs to know the noise of the frames' mode.
+        known = not math.isnan(facts.camera.noise.read_noise)
         yield Finding(
             "warning",
             "flags",
-            f"no pixel of any frame is flagged in {several(len(bare), 'stack')}, {named(bare)}; "
-            "were cosmic rays looked for?",
-            remedy="flag them, or give --screen to emdarks noisemaps",
+            f"{what}; were cosmic rays looked for?",
+            remedy="flag them" + (", or give --screen to emdarks noisemaps" if known else ""),
         )
 
 
@@ -374,10 +416,11 @@ def _temperature(facts: Facts) -> Iterator[Finding]:
 #: In the order of their findings, among those of one severity.
 CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     _unusable,
-    unread_images,
     _odd_shapes,
     _geometry,
     _readout,
+    unknown_settings,
+    impossible_temperatures,
     can_be_fitted,
     _single_frames,
     _gains,
@@ -385,8 +428,13 @@ CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     _divided,
     _unknown_unit,
     _mixed_units,
+    photon_counted,
+    bias_not_subtracted,
+    noise_of_another,
+    split_stacks,
     bad_frames,
     excursions,
+    not_finite,
     drift,
     _temperature,
     ill_conditioned,
@@ -400,3 +448,8 @@ CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     _cut_off,
     _few_frames,
 )
+
+#: What every recipe refuses by itself, before it reads pixels.
+OF_RECIPE = (_unusable, _odd_shapes, _geometry, _readout, can_be_fitted, _divided)
+#: What matters where F, C and D are fitted.
+OF_FIT = (ill_conditioned, short_stacks, incomplete_grid, _unfittable)

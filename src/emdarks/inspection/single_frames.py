@@ -13,7 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from emdarks.inspection.facts import Facts, Place
-from emdarks.inspection.levels import MIN_FRAMES, departures, full_well, scatter_errors
+from emdarks.inspection.levels import (
+    MIN_FRAMES,
+    departures,
+    frame_errors,
+    full_well,
+    jitter,
+    scatter_errors,
+)
 from emdarks.inspection.summary import Finding, FrameSummary, Severity, StackSummary
 from emdarks.inspection.words import in_stacks, several
 
@@ -33,6 +40,8 @@ SATURATED = 0.05
 MASKED = 0.3
 #: Masked samples that a frame without any would be expected to have: chance of none is e^-30.
 EXPECTED_FLAGS = 30.0
+#: Share of the frames of a stack from which on those that are fainter may be the good ones.
+SPLIT = 0.2
 #: Degrees from the median of the stack, and the same in robust standard deviations.
 EXCURSION, EXCURSION_SIGMAS = 0.5, 6.0
 
@@ -128,6 +137,80 @@ def _copies(facts: Facts, places: Sequence[Place]) -> Found:
                 "keep one of them",
                 "problem",
             )
+
+
+def _split(facts: Facts, places: Sequence[Place]) -> Found:
+    """Stacks whose frames fall into two groups, of which the fainter is no larger.
+
+    The median lies in the brighter group or between them, and says nothing of which is right:
+    light makes a dark brighter, nothing makes it fainter.
+    """
+    left = {id(frame) for _, frame in places}
+    usual = _jitter_everywhere(facts)
+    for stack in facts.stacks:
+        frames = [frame for frame in stack.frame_summaries if id(frame) in left]
+        if len(frames) < MIN_FRAMES:
+            continue
+        faint, bright = _two_groups(frames)
+        if not _disagree(stack, faint, bright, usual, facts.pixels.imaging):
+            continue
+        distance = _level(bright) - _level(faint)
+        finding = Finding(
+            "warning",
+            "light",
+            f"({stack}): its frames disagree: {several(len(faint), 'frame')}, the first "
+            f"{faint[0].name}, and {several(len(bright), 'frame')}, the first {bright[0].name}, "
+            f"brighter by {distance:.3g} EM electrons; light makes "
+            "darks too bright, nothing makes them too faint",
+            remedy="look at the brighter frames for a light leak, and at the EM gain and exposure "
+            "time of all; do not leave out the fainter ones because they are fewer",
+        )
+        yield finding, [(stack, frame) for frame in frames]
+
+
+def _jitter_everywhere(facts: Facts) -> float:
+    """Scatter of levels about the medians of their stacks, in errors that noise gives them."""
+    scaled = [
+        np.array([frame.offset for frame in stack.frame_summaries])
+        / frame_errors(stack, facts.pixels.imaging)
+        for stack in facts.stacks
+        if stack.noise > 0
+    ]
+    return jitter(np.concatenate(scaled)) if scaled else 1.0
+
+
+def _two_groups(frames: Sequence[FrameSummary]) -> tuple[list[FrameSummary], list[FrameSummary]]:
+    """The fainter and the brighter frames, either side of the widest gap of their levels."""
+    ordered = sorted(frames, key=lambda frame: frame.figures.level)
+    levels = np.array([frame.figures.level for frame in ordered])
+    cut = int(np.argmax(np.diff(levels))) + 1
+    return ordered[:cut], ordered[cut:]
+
+
+def _disagree(
+    stack: StackSummary,
+    faint: Sequence[FrameSummary],
+    bright: Sequence[FrameSummary],
+    usual: float,
+    pixels: int,
+) -> bool:
+    """Whether neither group can be called odd, and they lie far apart."""
+    count = len(faint) + len(bright)
+    if len(faint) > len(bright) or len(faint) < SPLIT * count:
+        return False
+    gap = bright[0].figures.level - faint[-1].figures.level
+    within = max(group[-1].figures.level - group[0].figures.level for group in (faint, bright))
+    error = float(np.median(frame_errors(stack, pixels)))
+    if not gap > max(SIGNIFICANT * usual * error, HARMLESS * _scatter(stack), within):
+        return False
+    moved = _level(bright, "prescan_level") - _level(faint, "prescan_level")
+    distance = _level(bright) - _level(faint)
+    # A step of the bias is seen in the prescan; without one nothing tells it from light.
+    return not moved > 0.5 * distance
+
+
+def _level(frames: Sequence[FrameSummary], name: str = "level") -> float:
+    return float(np.median([getattr(frame.figures, name) for frame in frames]))
 
 
 def _off_level(facts: Facts, places: Sequence[Place]) -> Found:
@@ -277,6 +360,7 @@ _JUDGES: tuple[Callable[[Facts, Sequence[Place]], Found], ...] = (
     _empty,
     _copies,
     _bare,
+    _split,
     _off_level,
     _off_scatter,
     _masked,

@@ -11,6 +11,7 @@ from typing import Any
 from emdarks.cameras import Camera
 from emdarks.errors import EmdarksError, EmdarksWarning
 from emdarks.frames import BadFrame, FrameInput, frame_inputs
+from emdarks.frames.inputs import frame_name
 from emdarks.stacks import Stack, group_stacks
 
 __all__ = ["SortedFrames", "sort_frames"]
@@ -91,5 +92,5 @@ def _prepare(
         try:
             usable += frame_inputs([frame], camera, kgain)
         except EmdarksError as error:
-            unusable.append((str(getattr(frame, "filename", "") or "a frame"), str(error)))
+            unusable.append((frame_name(frame), str(error)))
     return usable, unusable

@@ -11,8 +11,8 @@ from emdarks.execution import FrameFigures
 
 __all__ = ["CampaignSummary", "Finding", "FrameSummary", "PixelCounts", "Severity", "StackSummary"]
 
-#: "problem": noise maps are refused; "warning": something should be looked at before they
-#: are made; "note": true, and no reason to wait; "fine": what can be done.
+#: "problem": noise maps are refused, or would be wrong; "warning": something should be looked at
+#: before they are made; "note": true, and no reason to wait; "fine": what can be done.
 Severity = Literal["problem", "warning", "note", "fine"]
 
 
@@ -23,7 +23,7 @@ class Finding:
     Attributes
     ----------
     severity : {"problem", "warning", "note", "fine"}
-        Problems make `emdarks.darks.calibrate_darks_lsq` refuse the campaign.
+        Problems make `emdarks.darks.calibrate_darks_lsq` refuse the campaign, or its maps wrong.
     topic : str
         What it is about, in one word, for programs.
     text : str
@@ -112,6 +112,12 @@ class StackSummary:
         Samples of each frame that lie at its highest value, a ceiling, and have no flag.
     frame_summaries : tuple of FrameSummary
         The frames, in input order.
+    typical_noise : float
+        As ``noise``, the median over the pixels instead, which few hot pixels and cosmic rays
+        do not move; NaN where no pixel is good twice.
+    cosmic_rays : bool
+        Whether cosmic rays were looked for: samples have their flag, or masks differ from frame
+        to frame.
     """
 
     em_gain: float
@@ -135,6 +141,8 @@ class StackSummary:
     partly_saturated: int
     cut_off_samples: int
     frame_summaries: tuple[FrameSummary, ...]
+    typical_noise: float = math.nan
+    cosmic_rays: bool = True
 
     def __str__(self) -> str:
         return f"gain {self.commanded_gain:g}, {self.exposure_time:g} s"
@@ -239,6 +247,7 @@ _UNITS = {
     "level": "level_e",
     "scatter": "scatter_e",
     "noise": "noise_e",
+    "typical_noise": "typical_noise_e",
     "offset": "offset_e",
     "prescan_level": "prescan_level_e",
     "k_gain": "k_gain_e_per_dn",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-from emdarks.inspection.summary import StackSummary
+from emdarks.inspection.summary import Finding, StackSummary
 
-__all__ = ["and_more", "in_stacks", "named", "several"]
+__all__ = ["and_more", "in_stacks", "in_words", "named", "several"]
 
-_SINGULAR = {"have": "has", "are": "is", "differ": "differs", "hold": "holds"}
+_SINGULAR = {"have": "has", "are": "is", "differ": "differs"}
 
 
 def several(count: int, noun: str, verb: str = "") -> str:
@@ -35,3 +36,13 @@ def named(stacks: Iterable[StackSummary]) -> str:
 def in_stacks(stacks: Iterable[StackSummary]) -> str:
     """Where something was found: each stack once."""
     return f"in {named(dict.fromkeys(stacks))}"
+
+
+def in_words(finding: Finding) -> str:
+    """A finding in one line: what was found, the first few files, what to do."""
+    names = [Path(name).name for name in finding.frames if name not in finding.text]
+    files = f" ({and_more(names)})" if any(names) else ""
+    text = f"{finding.text}{files}"
+    if not finding.remedy:
+        return text
+    return f"{text}{' ' if text.endswith('?') else '; '}{finding.remedy}"

@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from emdarks.arguments import is_number, is_whole
 from emdarks.cameras import NoiseFigures
-from emdarks.darks.campaign import MIN_STACKS
 from emdarks.darks.noise import HOT_JUMP
 from emdarks.errors import InputError
 from emdarks.kernels.fit import design_rank
+from emdarks.stacks.campaign import MIN_STACKS
 
 __all__ = [
     "MOST",

@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from emdarks.arguments import is_number
 from emdarks.cameras import NoiseFigures
-from emdarks.darks.campaign import MIN_STACKS
 from emdarks.errors import InputError
 from emdarks.plan.design import (
     MOST,
@@ -23,6 +22,7 @@ from emdarks.plan.design import (
     check_noise,
     information,
 )
+from emdarks.stacks.campaign import MIN_STACKS
 
 __all__ = ["DarkPrediction", "Goal", "Prediction", "goal_name", "goal_vector", "predict"]
 

@@ -19,7 +19,6 @@ import numpy.typing as npt
 
 from emdarks.arguments import is_number, is_whole
 from emdarks.cameras import NoiseFigures
-from emdarks.darks.campaign import MIN_STACKS
 from emdarks.errors import InputError
 from emdarks.kernels.fit import PIVOT, design_rank
 from emdarks.plan.design import (
@@ -32,6 +31,7 @@ from emdarks.plan.design import (
     information,
 )
 from emdarks.plan.prediction import Goal, Prediction, goal_name, goal_vector, predict
+from emdarks.stacks.campaign import MIN_STACKS
 
 __all__ = ["LEAST_FRAMES", "Suggestion", "share_budget"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
@@ -11,7 +12,7 @@ from emdarks.errors import InputError
 from emdarks.fitsio import Header, ascii_text
 from emdarks.frames import Image
 from emdarks.products.header import NOT_SUPPLIED, product_name
-from emdarks.products.provenance import name_inputs
+from emdarks.products.provenance import frames_combined, name_inputs
 from emdarks.products.soundness import (
     check_electrons,
     check_numbers,
@@ -35,7 +36,7 @@ _DEFAULTS: dict[str, Any] = {
 
 
 #: Cards that are computed with.
-_NUMBERS = ("EXPTIME", "EMGAIN_C", "EMGAIN_A", "KGAINPAR", "ONE_ELEC", "DRPNFILE")
+_NUMBERS = ("EXPTIME", "EMGAIN_C", "EMGAIN_A", "KGAINPAR", "ONE_ELEC", "DRPNFILE", "NFRAMES")
 
 
 class Dark(Image):
@@ -99,12 +100,12 @@ class Dark(Image):
         for key, value in _DEFAULTS.items():
             ext.setdefault(key, value)
         if "DRPNFILE" not in ext:
-            name_inputs(ext, names, len(names))
+            name_inputs(ext, names, len(names), len(names))
         self._describe_errors()
         time, gain = ext.get("EXPTIME", NOT_SUPPLIED), ext.get("EMGAIN_C", NOT_SUPPLIED)
         ext["HISTORY"] = (
             f"Dark with exptime = {time} s and commanded EM gain = {gain} created from "
-            f"{ext['DRPNFILE']} frames"
+            f"{_made_of(ext)}"
         )
         self.filename = product_name(names[-1] if names else "", "_drk_cal")
         self.pri_hdr["FILENAME"] = ascii_text(self.filename)
@@ -141,6 +142,13 @@ def step_of_dark(header: Any) -> float:
     """
     if header.get("IS_SYNTH", 0):
         return float(header.get("ONE_ELEC", 0.0))
-    frames, gain = header.get("DRPNFILE", 0), header.get("EMGAIN_C", 1)
-    numbers = all(isinstance(value, (int, float)) for value in (frames, gain))
-    return 1.0 / frames if numbers and frames > 0 and gain > 1 else 0.0
+    frames, gain = frames_combined(header), header.get("EMGAIN_C", 1)
+    amplified = isinstance(gain, (int, float)) and gain > 1
+    return 1.0 / frames if amplified and math.isfinite(frames) else 0.0
+
+
+def _made_of(header: Any) -> str:
+    """How many frames, and files where these are others."""
+    files, frames = header["DRPNFILE"], header.get("NFRAMES", header["DRPNFILE"])
+    where = f" in {files} file{'' if files == 1 else 's'}"
+    return f"{frames} frames" + (where if files != frames else "")

@@ -22,7 +22,7 @@ NOT_SUPPLIED = -999.0
 _NAMES = ("pri", "ext", "err", "dq")
 _STRUCTURE = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|BSCALE|BZERO|BLANK|EXTNAME|"
-    r"CHECKSUM|DATASUM|FILE\d+|DRPNFILE|Z(IMAGE|TENSION|BITPIX|NAXIS\d*|CMPTYPE|TILE\d+|QUANTIZ|"
+    r"CHECKSUM|DATASUM|FILE\d+|DRPNFILE|NFRAMES|Z(IMAGE|TENSION|BITPIX|NAXIS\d*|CMPTYPE|TILE\d+|QUANTIZ|"
     r"DITHER0|PCOUNT|GCOUNT|SCALE|ZERO|BLANK)"
 )
 # Of a FITS file, packed or not.
@@ -63,6 +63,7 @@ def merge_headers(
         input files of the frame are left out.
     """
     ordered = _in_time_order(inputs)
+    impossible = [item.record.odd_temperature.partition(" = ")[0] for item in ordered]
     unwanted = frozenset(invalid)
     merged = {}
     for name in _NAMES:
@@ -70,8 +71,10 @@ def merge_headers(
         header = _base(all_cards[-1])
         _take(header, all_cards[:1], rules.first, lambda values: values[0])
         if name == "ext":
-            averaged = [key for key in rules.averaged if key not in unwanted]
-            _take(header, all_cards, averaged, _mean)
+            for key in (key for key in rules.averaged if key not in unwanted):
+                pairs = zip(all_cards, impossible, strict=True)
+                known = [cards for cards, odd in pairs if odd != key]
+                _take(header, known or all_cards, (key,), _mean if known else _not_supplied)
         for keyword in set(rules.deleted) & set(header):
             del header[keyword]
         for keyword in unwanted & set(header):
@@ -104,8 +107,16 @@ def _take(
 
 
 def _mean(values: list[Any]) -> Any:
+    """Mean of the numbers that are known; the last value where not all are numbers."""
     numbers = [v for v in values if isinstance(v, (int, float)) and not isinstance(v, bool)]
-    return float(np.mean(numbers)) if len(numbers) == len(values) else values[-1]
+    if len(numbers) < len(values):
+        return values[-1]
+    known = [number for number in numbers if number != NOT_SUPPLIED]
+    return float(np.mean(known)) if known else NOT_SUPPLIED
+
+
+def _not_supplied(_: list[Any]) -> float:
+    return NOT_SUPPLIED
 
 
 def _invalid(value: Any) -> int | float | str:

@@ -182,7 +182,7 @@ class DetectorNoiseMaps(Image):
         if dataset is None and "DRPNFILE" not in ext:
             raise InputError("new noise maps need the dataset they were made of, or DRPNFILE")
         if "DRPNFILE" not in ext:
-            name_inputs(ext, names, len(names))
+            name_inputs(ext, names, len(names), len(names))
         if not {*_IMAGES, *_TABLES} <= set(self.hdu_names):
             ext.remove("FMTVERS", ignore_missing=True)
         ext["DATATYPE"], ext["DATALVL"] = "DetectorNoiseMaps", "CAL"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -11,7 +12,14 @@ from emdarks.fitsio import Header, ascii_text, table_hdu
 from emdarks.frames import FrameInput
 from emdarks.frames.skipping import BadFrame
 
-__all__ = ["input_names", "inputs_hdu", "name_inputs", "parent_names", "record_skipped"]
+__all__ = [
+    "frames_combined",
+    "input_names",
+    "inputs_hdu",
+    "name_inputs",
+    "parent_names",
+    "record_skipped",
+]
 
 _SHORT_NAMES = 10_000  # FILE0 to FILE9999 fit eight characters
 
@@ -22,8 +30,10 @@ def input_names(inputs: Sequence[FrameInput]) -> list[str]:
     return list({(file.path, file.name): file.name for file in known}.values())
 
 
-def name_inputs(header: Header, names: Sequence[str], count: int) -> None:
-    """Write FILE cards and their number (DRPNFILE).
+def name_inputs(
+    header: Header, names: Sequence[str], count: int, frames: int | None = None
+) -> None:
+    """Write FILE cards, their number (DRPNFILE), and the number of frames (NFRAMES).
 
     Parameters
     ----------
@@ -33,11 +43,25 @@ def name_inputs(header: Header, names: Sequence[str], count: int) -> None:
         Input files.
     count : int
         Number of inputs to state where none has a name.
+    frames : int, optional
+        Frames that were combined, where the inputs are frames: a file may hold many.
     """
     for i, name in enumerate(names):
         keyword = f"FILE{i}" if i < _SHORT_NAMES else f"HIERARCH FILE{i}"
         header[keyword] = ascii_text(name)
     header["DRPNFILE"] = (len(names) or count, "number of input files")
+    if frames is not None:
+        header["NFRAMES"] = (frames, "number of frames combined")
+
+
+def frames_combined(header: Any) -> float:
+    """How many frames a product was made of; NaN where its header does not tell.
+
+    Products without NFRAMES were made of single-frame files, as many as DRPNFILE says.
+    """
+    value = header.get("NFRAMES", header.get("DRPNFILE"))
+    known = isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+    return float(value) if known else math.nan
 
 
 def parent_names(header: Header) -> list[str]:
@@ -55,11 +79,14 @@ def _time(mtime_ns: int) -> str:
 def inputs_hdu(inputs: Iterable[FrameInput], stacks: Sequence[int]) -> Any:
     """Table ``INPUTS``: every frame's file, size, time, stored DATASUM, and stack."""
     rows = [item.provenance for item in inputs]
+    extensions = [-1 if row.hdu is None else row.hdu for row in rows]
+    several = {"HDU": (extensions, "")} if max(extensions, default=-1) >= 0 else {}
     return table_hdu(
         "INPUTS",
         {
             "FILENAME": ([row.name for row in rows], ""),
             "FRAME": ([-1 if row.frame is None else row.frame for row in rows], ""),
+            **several,
             "STACK": (list(stacks), ""),
             "SIZE": ([row.size for row in rows], "byte"),
             "MTIME": ([_time(row.mtime_ns) for row in rows], ""),

@@ -13,6 +13,8 @@ come from one fit, and leaving them out overstates the error by up to 1.5 times.
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,16 +22,27 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.arguments import is_number
-from emdarks.errors import InputError, InputTypeError
+from emdarks.errors import EmdarksWarning, InputError, InputTypeError
 from emdarks.fitsio import Header, ascii_text
 from emdarks.products.dark import Dark
 from emdarks.products.header import drop_map_cards, product_name, stamp
 from emdarks.products.provenance import name_inputs
 from emdarks.stacks.group import MOST_GAIN, MOST_TIME
 
-__all__ = ["DarkSetting", "Maps", "check_signs", "dark_from_maps", "synthesize_arrays"]
+__all__ = [
+    "DarkSetting",
+    "Maps",
+    "beyond_measured",
+    "check_signs",
+    "dark_from_maps",
+    "synthesize_arrays",
+    "warn_beyond_measured",
+]
 
 Array = npt.NDArray[Any]
+
+#: Factor beyond the gains, and beyond the longest time, of the maps from which on it is said.
+_GAIN_BEYOND, _TIME_BEYOND = 1.1, 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +154,49 @@ class DarkSetting:
     k_gain: float
 
 
+def beyond_measured(noisemaps: Any, gain: float, exposure_time: float) -> str:
+    """What a dark is made for that no stack of the maps comes near to, in words; else empty.
+
+    Parameters
+    ----------
+    noisemaps : DetectorNoiseMaps, or an object like it
+        Its table STACKS says what was measured; without one nothing is said.
+    gain : float
+        EM gain.
+    exposure_time : float
+        Seconds.
+    """
+    hdus = getattr(noisemaps, "hdu_list", None) or ()
+    table = next((hdu for hdu in hdus if getattr(hdu, "name", "") == "STACKS"), None)
+    if table is None or not len(table.data):
+        return ""
+    gains = np.asarray(table.data["EMGAIN"], dtype=float)
+    longest = float(np.max(table.data["EXPTIME"]))
+    found = []
+    if not gains.min() / _GAIN_BEYOND <= gain <= gains.max() * _GAIN_BEYOND:
+        found.append(
+            f"EM gain {gain:g} is outside the gains of the maps, {gains.min():g} to {gains.max():g}"
+        )
+    if exposure_time > _TIME_BEYOND * longest:
+        found.append(
+            f"exposure time {exposure_time:g} s is far above the longest of the maps, {longest:g} s"
+        )
+    return " and ".join(found)
+
+
+def warn_beyond_measured(name: str, found: Sequence[str], stacklevel: int = 3) -> None:
+    """Warn once of darks beyond what was measured, by what `beyond_measured` says of each."""
+    new = list(dict.fromkeys(text for text in found if text))
+    if new:
+        more = f" (and {len(new) - 1} more such darks)" if len(new) > 1 else ""
+        warnings.warn(
+            f"{name}: {new[0]}{more}: whether the model holds there was not measured; add such "
+            "stacks to the maps",
+            EmdarksWarning,
+            stacklevel=stacklevel,
+        )
+
+
 def dark_from_maps(noisemaps: Any, planes: Maps, setting: DarkSetting, which: str) -> Dark:
     """Make the product.
 
@@ -176,6 +232,10 @@ def dark_from_maps(noisemaps: Any, planes: Maps, setting: DarkSetting, which: st
         f"EM gain used g = {setting.gain}, commanded {setting.commanded_gain}, "
         f"t = {setting.exposure_time} s"
     )
+    beyond = beyond_measured(noisemaps, setting.gain, setting.exposure_time)
+    if beyond:
+        dark.ext_hdr["HISTORY"] = f"Beyond what was measured: {beyond}"
+        warn_beyond_measured(noisemaps.filename or "noise maps", [beyond], stacklevel=4)
     dark.filename = product_name(noisemaps.filename, "_drk_cal")
     dark.pri_hdr["FILENAME"] = ascii_text(dark.filename)
     return dark

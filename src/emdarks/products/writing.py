@@ -111,7 +111,7 @@ def noise_maps(
         if keyword not in ext:
             continue
         ext[keyword] = int(NOT_SUPPLIED) if keyword == "HVCBIAS" else NOT_SUPPLIED
-    name_inputs(ext, input_names(inputs), len(inputs))
+    name_inputs(ext, input_names(inputs), len(inputs), len(inputs))
     _write_numbers(ext, content)
     for keyword, card in {**choices, "FMTVERS": (FORMAT_VERSION, "version of this format")}.items():
         ext[keyword] = card

@@ -13,12 +13,12 @@ import numpy.typing as npt
 
 from emdarks.check import ENOUGH_FRAMES as ENOUGH_FOR_ERRORS
 from emdarks.check import SIGNIFICANT, CheckReport
+from emdarks.products.provenance import frames_combined
 from emdarks.report.checking import check_advice
 from emdarks.report.numbers import count, number, percent, signed
 from emdarks.report.page import Advice
 from emdarks.report.stacks import Misfits
-from emdarks.report.view import DarkView, MapsView, ProductView
-from emdarks.stacks.advice import ENOUGH_FRAMES
+from emdarks.report.view import DarkView, MapsView, ProductView, camera_of
 
 __all__ = ["advise_dark", "advise_maps", "chi2_values", "stack_misfits"]
 
@@ -209,18 +209,20 @@ def _few_frames(view: MapsView) -> Iterator[Advice]:
     if view.stacks is None:
         return
     least = int(view.stacks.frames.min())
+    camera = camera_of(view.product, None)
+    enough = None if camera is None else camera.frames.recommended
     if least < ENOUGH_FOR_ERRORS:
         yield Advice(
             "warning",
             f"A stack has only {least} frames. With so few, one electron more or less decides "
             "about a pixel, and errors are rough.",
-            f"Take {ENOUGH_FOR_ERRORS} frames of each stack at least; recommended are "
-            f"{ENOUGH_FRAMES}.",
+            f"Take {ENOUGH_FOR_ERRORS} frames of each stack at least"
+            + ("." if enough is None else f"; recommended are {count(enough)}."),
         )
-    elif least < ENOUGH_FRAMES:
+    elif enough is not None and least < enough:
         yield Advice(
             "note",
-            f"The smallest stack has {count(least)} frames; {count(ENOUGH_FRAMES)} are "
+            f"The smallest stack has {count(least)} frames; {count(enough)} are "
             "recommended. The maps are noisier than they could be; their errors say so.",
         )
 
@@ -333,7 +335,7 @@ def _dark_matches(view: DarkView) -> Iterator[Advice]:
 
 
 def _dark_frames(view: DarkView) -> Iterator[Advice]:
-    frames = view.number_in("DRPNFILE")
+    frames = frames_combined(view.product.ext_hdr)
     if view.synthesised or not np.isfinite(frames):
         return
     if frames < ENOUGH_FOR_ERRORS:

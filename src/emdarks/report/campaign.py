@@ -49,10 +49,10 @@ def campaign_page(summary: CampaignSummary, name: str, check: CheckReport | None
         The check without truth.
     """
     rows, cols = summary.shape
+    size = f"frames of {rows} × {cols} pixels" if summary.stacks else "frames, none usable"
     return Page(
         title="A campaign of dark frames",
-        subtitle=f"{name} · {count(summary.frames)} frames of {rows} × {cols} pixels · camera "
-        f"{summary.camera}",
+        subtitle=f"{name} · {count(summary.frames)} {size} · camera {summary.camera}",
         what=_what(summary),
         advice=[*_advice(summary), *check_advice(check)],
         steps=_steps(summary, name),

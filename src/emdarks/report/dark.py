@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from emdarks import plots
+from emdarks.products.provenance import frames_combined
 from emdarks.report.advice import advise_dark
 from emdarks.report.numbers import count, measured, percent, value_in
 from emdarks.report.page import WIDTH, Advice, Block, Facts, Page, Picture, Section
@@ -71,7 +72,7 @@ def _what(view: DarkView) -> str:
             "The dark that a frame of this setting is expected to have, made from noise maps as "
             f"F/g + C + t D, in detected electrons, with its error. {match}"
         )
-    frames = view.number_in("DRPNFILE")
+    frames = frames_combined(view.product.ext_hdr)
     number_of = f"{count(frames)} dark frames" if np.isfinite(frames) else "dark frames"
     return (
         f"The mean of {number_of} of one EM gain and exposure time, bad samples left out, in "

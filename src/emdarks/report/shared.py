@@ -255,6 +255,7 @@ _ORIGIN = (
     ("EM gain, used", "EMGAIN_A"),
     ("exposure time, s", "EXPTIME"),
     ("k-gain, electrons per DN", "KGAINPAR"),
+    ("frames combined", "NFRAMES"),
     ("input files", "DRPNFILE"),
 )
 

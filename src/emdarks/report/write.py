@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from emdarks.cameras import Camera
@@ -65,6 +65,7 @@ def report_on(
     mask_bits: int | None = None,
     detector_params: Any = None,
     skip_bad_frames: bool = False,
+    skip: Sequence[str] = (),
     skip_share: float = SKIP_SHARE,
     executor: Executor | None = None,
 ) -> Page:
@@ -83,7 +84,8 @@ def report_on(
         The result of an earlier check, or the file that ``emdarks check --json`` gave.
     name : str
         What to call a campaign.
-    camera, kgain, mask_bits, detector_params, skip_bad_frames, skip_share, executor
+    camera, kgain, mask_bits, detector_params, skip_bad_frames, skip, skip_share, \
+    executor
         How frames are read; see `emdarks.darks.calibrate_darks_lsq`.
 
     Returns
@@ -125,6 +127,7 @@ def report_on(
             kgain=kgain,
             mask_bits=mask_bits,
             skip_bad_frames=skip_bad_frames,
+            skip=skip,
             skip_share=skip_share,
             executor=executor,
         )

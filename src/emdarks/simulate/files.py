@@ -61,7 +61,7 @@ def file_names(camera: Camera) -> FileNames:
     """How frames of a camera are put into files."""
     if camera.frames.err_and_dq:
         return FileNames("l2a", 1)
-    if camera.frames.layout != "cube":
+    if camera.frames.layout == "single":
         return FileNames("single", 1)
     return FileNames("cube", camera.simulation.frames_per_file)
 
@@ -91,8 +91,13 @@ def stored_numbers(data: npt.NDArray[np.float32], camera: Camera) -> npt.NDArray
 def save_plain(path: Path, frames: Sequence[Frame], facts: FrameFacts, camera: Camera) -> None:
     """Write frames as a camera without ERR and DQ planes does: a frame, or a cube."""
     numbers = [stored_numbers(frame.data, camera) for frame in frames]
+    header = plain_header(facts, camera)
+    if camera.frames.layout == "extensions":
+        images = [image_hdu(image, name=f"FRAME{i}") for i, image in enumerate(numbers)]
+        write_whole([PrimaryHDU(header=header), *images], path)
+        return
     pixels = np.stack(numbers) if camera.frames.layout == "cube" else numbers[0]
-    write_whole([PrimaryHDU(pixels, header=plain_header(facts, camera))], path)
+    write_whole([PrimaryHDU(pixels, header=header)], path)
 
 
 def save_l2a(path: Path, frame: Frame, facts: FrameFacts, camera: Camera, error: float) -> None:

@@ -2,9 +2,9 @@
 
 Everything that headers can tell is decided here, before a pixel is read: which
 frames belong together (`group`), by which factor their numbers become electrons
-(`units`), where in the frame (`area`), and what a user should be warned of
-(`advice`, `ceiling`). `store` keeps the moments of finished stacks, `drift` compares frames
-in time.
+(`units`), where in the frame (`area`), whether they can be fitted (`campaign`), and what the
+public functions have in common (`options`). `store` keeps the moments of finished stacks,
+`drift` compares frames in time.
 """
 
 from emdarks.stacks.area import check_shape, figure_area, telemetry_slice

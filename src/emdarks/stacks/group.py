@@ -63,7 +63,9 @@ def _same_times(times: Sequence[float]) -> dict[float, float]:
     return representative
 
 
-def group_stacks(inputs: Sequence[FrameInput], gain_tolerance: float = 0.05) -> list[Stack]:
+def group_stacks(
+    inputs: Sequence[FrameInput], gain_tolerance: float = 0.05, *, tell: bool = True
+) -> list[Stack]:
     """Sort frames into stacks.
 
     Parameters
@@ -72,6 +74,8 @@ def group_stacks(inputs: Sequence[FrameInput], gain_tolerance: float = 0.05) -> 
         The frames.
     gain_tolerance : float
         Largest relative spread of the measured or applied EM gain within a stack.
+    tell : bool
+        Warn of a spread that is accepted.
 
     Returns
     -------
@@ -94,10 +98,10 @@ def group_stacks(inputs: Sequence[FrameInput], gain_tolerance: float = 0.05) -> 
         time = times[record.exposure_time]
         key = (time, record.commanded_gain, record.k_gain, record.setting)
         groups.setdefault(key, []).append(item)
-    return [_stack(key, groups[key], gain_tolerance) for key in sorted(groups)]
+    return [_stack(key, groups[key], gain_tolerance, tell) for key in sorted(groups)]
 
 
-def _stack(key: _Key, frames: list[FrameInput], gain_tolerance: float) -> Stack:
+def _stack(key: _Key, frames: list[FrameInput], gain_tolerance: float, tell: bool) -> Stack:
     gains = np.array([item.record.em_gain for item in frames])
     stack = Stack(*key[:3], float(gains.mean()), tuple(frames), key[3])
     spread = float(np.ptp(gains) / gains.mean()) if gains.mean() > 0 else 0.0
@@ -108,7 +112,7 @@ def _stack(key: _Key, frames: list[FrameInput], gain_tolerance: float) -> Stack:
             f"{spread:.1%}; leave the frame out (in Python, gain_tolerance may be raised from "
             f"{gain_tolerance:g})"
         )
-    if spread > GAIN_WARNING:
+    if tell and spread > GAIN_WARNING:
         warnings.warn(
             f"{stack}: EM gains spread by {spread:.2%}; their mean is used",
             EmdarksWarning,

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from emdarks.cameras import Camera
+from emdarks.cameras.values import same
 from emdarks.errors import EmdarksWarning, InputError
 from emdarks.fitsio import ascii_text
 from emdarks.frames import FrameInput
+from emdarks.frames.inputs import is_raw, level_of
 from emdarks.frames.levels import bias_frame
 from emdarks.stacks.group import Stack
 
@@ -37,6 +39,8 @@ SUBTRACTED_UNIT = "photoelectron"
 
 #: Cards in which products keep the readout setting of their frames, their bias, their k-gain.
 _READOUT, _BIAS, _K_GAIN = "READOUT", "BIASSUB", "KGAINUSE"
+#: Card with the processing level of the frames of a product.
+_LEVEL = "FRAMELVL"
 #: What the latter holds where there were several.
 _SEVERAL = -999.0
 _SAME_K_GAIN = 1e-6
@@ -136,7 +140,11 @@ def _digest(path: str, shape: tuple[int, int]) -> str:
 def product_cards(stack: Stack, camera: Camera) -> dict[str, str]:
     """Cards of a product that say how its frames were read; none where there is no choice."""
     # Without comments: texts may be longer than a card, and comments are cut off then.
-    cards = {_READOUT: readout_text(stack.setting), _BIAS: bias_text(stack, camera) or ""}
+    cards = {
+        _READOUT: readout_text(stack.setting),
+        _BIAS: bias_text(stack, camera) or "",
+        _LEVEL: level_of(stack.frames[0].headers),
+    }
     return {keyword: ascii_text(text) for keyword, text in cards.items() if text}
 
 
@@ -183,11 +191,21 @@ def check_product(
     if _READOUT in mine:
         _compare_settings(header.get(_READOUT), mine[_READOUT], frame, name)
     _compare_k_gains(product, name, stack, k_gain)
+    _compare_levels(header.get(_LEVEL), name, mine.get(_LEVEL), frame)
     theirs = header.get(_BIAS)
     if _BIAS in mine and theirs is not None and theirs != mine[_BIAS]:
         raise InputError(
             f"{frame}: the bias subtracted is: {mine[_BIAS]}; from the frames of {name}: "
             f"{theirs}; read both with the same camera file"
+        )
+
+
+def _compare_levels(theirs: Any, product: str, mine: str | None, frame: str) -> None:
+    """Refuse raw frames with a product of others, or others with one of raw frames."""
+    if theirs is not None and mine is not None and is_raw(str(theirs)) != is_raw(mine):
+        raise InputError(
+            f"{product}: is made of frames of level {theirs}, {frame} is of level {mine}; raw "
+            "frames and others do not go together: give a product of such frames"
         )
 
 
@@ -247,10 +265,31 @@ def _compare_settings(theirs: Any, mine: str, frame: str, product: str) -> None:
             EmdarksWarning,
             stacklevel=4,
         )
-    elif theirs != mine:
-        known = set(str(theirs).split("; "))
-        differing = ", ".join(word for word in mine.split("; ") if word not in known)
+        return
+    known, here = _settings_in(theirs), _settings_in(mine)
+    differing = [word for word in mine.split("; ") if _differs(word, known)]
+    gone = [name for name in known if name not in here]
+    if differing or gone:
         raise InputError(
-            f"{frame}: has {differing or mine}, but {product} is made of frames with {theirs}; "
-            "use a product of the same readout setting"
+            f"{frame}: has {', '.join(differing) or mine}, but {product} is made of frames with "
+            f"{theirs}; use a product of the same readout setting"
         )
+    untold = ", ".join(word for word in mine.split("; ") if word.partition("=")[0] not in known)
+    if untold:
+        # A product from before the camera file had these settings.
+        warnings.warn(
+            f"{product}: does not say these readout settings of its frames; {frame} has {untold}",
+            EmdarksWarning,
+            stacklevel=4,
+        )
+
+
+def _settings_in(text: Any) -> dict[str, str]:
+    """Names and values of the settings that a product keeps."""
+    words = (word.partition("=") for word in str(text).split("; "))
+    return {name: value for name, _, value in words}
+
+
+def _differs(word: str, known: dict[str, str]) -> bool:
+    name, _, value = word.partition("=")
+    return name in known and not same(known[name], value, tolerance=1e-3)

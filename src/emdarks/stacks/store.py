@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.execution import Executor, Sample, StackJob, StackSums
+from emdarks.errors import InputError
+from emdarks.execution import Executor, FrameFigures, Sample, StackJob, StackSums
 from emdarks.execution.blocks import FigureArea
 from emdarks.kernels.moments import Moments, counts_dtype, merge
 from emdarks.kernels.screen import screen, trimmed_means
 from emdarks.stacks.group import Stack
+from emdarks.stacks.noise import FAR, bulk_noise, shows_read_noise, typical_noise
 
 __all__ = [
     "Screening",
@@ -115,6 +117,26 @@ class Screening:
     gain: float
     read_noise: float
     charge: float
+    name: str = "the stack"
+
+    def check(self, moments: Moments, figures: Sequence[FrameFigures]) -> None:
+        """Refuse samples that are far noisier than what they would be screened with.
+
+        Raises
+        ------
+        InputError
+            Clean samples would be taken for cosmic rays.
+        """
+        if not shows_read_noise(self.gain, self.charge, self.read_noise):
+            return
+        noise = bulk_noise(typical_noise(moments.n, moments.m2), figures)
+        if noise > FAR * self.read_noise:
+            raise InputError(
+                f"{self.name}: its noise is {noise:.3g} EM electrons, and screening would go by "
+                f"the camera file's read noise of {self.read_noise:g}: clean samples would be "
+                "taken for cosmic rays; give a camera file with the read noise of these frames, "
+                "or do without screening (screen, --screen)"
+            )
 
 
 def screen_stack(
@@ -170,6 +192,7 @@ def accumulate_stacks(
     jobs: Sequence[StackJob],
     executor: Executor,
     screenings: Sequence[Screening] | None = None,
+    look: Callable[[int, Moments], None] | None = None,
 ) -> tuple[StackStore, list[StackSums]]:
     """Stream all stacks and keep their moments.
 
@@ -181,6 +204,8 @@ def accumulate_stacks(
         Who computes.
     screenings : sequence of Screening, optional
         Screen each stack when it is finished.
+    look : callable, optional
+        Called with the index and the sums of each finished stack, before it is screened.
 
     Returns
     -------
@@ -202,8 +227,11 @@ def accumulate_stacks(
         finished.append(sums)
         if sums.lost:
             continue
+        if look is not None:
+            look(index, into[index])
         if screenings is not None:
             assert store.rejected is not None
+            screenings[index].check(into[index], sums.figures)
             screen_stack(into[index], screenings[index], store.rejected, executor)
         store.keep(index, into[index])
     return store, finished

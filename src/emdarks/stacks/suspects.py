@@ -15,7 +15,7 @@ from emdarks.errors import EmdarksError, EmdarksWarning
 from emdarks.frames import FrameInput
 from emdarks.stacks.group import Stack, check_stack, group_stacks
 
-__all__ = ["misfits", "unlike", "warn_nearly_equal_times"]
+__all__ = ["misfits", "nearly_equal_times", "unlike"]
 
 #: A frame, and what is wrong with it.
 Suspect = tuple[FrameInput, str]
@@ -137,8 +137,8 @@ def _spread(gains: Any) -> float:
     return float(np.ptp(gains) / gains.mean())
 
 
-def warn_nearly_equal_times(stacks: Sequence[Stack]) -> None:
-    """Say once that stacks differ so little in time that they were meant to be one."""
+def nearly_equal_times(stacks: Sequence[Stack]) -> str:
+    """Which stacks differ so little in time that they were meant to be one; empty if none do."""
     by_setting: dict[Any, list[Stack]] = {}
     for stack in stacks:
         key = stack.commanded_gain, stack.k_gain, stack.setting
@@ -149,14 +149,12 @@ def warn_nearly_equal_times(stacks: Sequence[Stack]) -> None:
         for one, other in pairwise(alike)
         if other.exposure_time - one.exposure_time <= NEARLY * other.exposure_time
     ]
-    if close:
-        one, other = close[0]
-        few = min(close[0], key=lambda stack: len(stack.frames))
-        warnings.warn(
-            f"{few.frames[0].record.name}: exposure times {one.exposure_time:.10g} s and "
-            f"{other.exposure_time:.10g} s at EM gain {one.commanded_gain:g} make two stacks of "
-            f"{len(one.frames)} and {len(other.frames)} frames ({len(close)} such pairs); if they "
-            "are one, correct the headers",
-            EmdarksWarning,
-            stacklevel=3,
-        )
+    if not close:
+        return ""
+    one, other = close[0]
+    few = min(close[0], key=lambda stack: len(stack.frames))
+    return (
+        f"{few.frames[0].record.name}: exposure times {one.exposure_time:.10g} s and "
+        f"{other.exposure_time:.10g} s at EM gain {one.commanded_gain:g} make two stacks of "
+        f"{len(one.frames)} and {len(other.frames)} frames ({len(close)} such pairs)"
+    )

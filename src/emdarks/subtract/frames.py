@@ -171,6 +171,9 @@ class SubtractedFrame(Image):
             header.remove(keyword, ignore_missing=True)
         if name == "ext":
             self._describe(header)
+        elif name == "pri" and self._step.unit_keyword in header:
+            # The header of a file's only HDU: the image gets one of its own.
+            header[self._step.unit_keyword] = SUBTRACTED_UNIT
         elif name == "err":
             self._describe_errors(header)
         return header
@@ -256,10 +259,11 @@ def _result_name(item: FrameInput) -> str:
     """Name of the result: that of the frame, unpacked, with the plane where it is a cube's."""
     name = re.sub(r"\.(gz|fz)$", "", item.provenance.name)
     layout, index = item.layout, item.provenance.frame
+    parts = [] if item.provenance.hdu is None else [f"hdu{item.provenance.hdu:02d}"]
     if layout is not None and layout.n_frames > 1 and index is not None:
-        stem, ending = os.path.splitext(name)  # noqa: PTH122  a name, not a path
-        return f"{stem}_{index:04d}{ending}"
-    return name
+        parts.append(f"{index:04d}")
+    stem, ending = os.path.splitext(name)  # noqa: PTH122  a name, not a path
+    return "_".join((stem, *parts)) + ending
 
 
 def _shift_reference_pixel(header: Header, sections: Sections) -> None:

@@ -15,7 +15,13 @@ from emdarks.cameras import Camera
 from emdarks.darks.synthesis import dark_setting, planes_of
 from emdarks.detector import Regions, frame_shape, region_slices
 from emdarks.errors import EmdarksWarning, InputError
-from emdarks.products.synthesis import DarkSetting, Maps, synthesize_arrays
+from emdarks.products.synthesis import (
+    DarkSetting,
+    Maps,
+    beyond_measured,
+    synthesize_arrays,
+    warn_beyond_measured,
+)
 from emdarks.stacks import Stack, check_product
 from emdarks.stacks.advice import TEMPERATURE_SPREAD
 from emdarks.stacks.group import GAIN_WARNING, TIME_TOLERANCE
@@ -319,6 +325,8 @@ class MapsSource:
         for stack in stacks:
             check_product(self._product, self.name, stack, camera, k_gain)
         _warn_temperature(self._product, self.name, stacks, camera)
+        found = [beyond_measured(self._product, s.em_gain, s.exposure_time) for s in stacks]
+        warn_beyond_measured(self.name, found, stacklevel=4)
 
     def facts(self, stack: Stack) -> DarkFacts:
         """See `DarkSource`."""
@@ -327,6 +335,8 @@ class MapsSource:
             f"synthesised from {self._which} of {self.name}: F/g + C + t D with EM gain "
             f"g = {gain:g} and t = {time:g} s"
         )
+        beyond = beyond_measured(self._product, gain, time)
+        words += f"; beyond what was measured: {beyond}" if beyond else ""
         return DarkFacts(self.name, True, gain, time, words)
 
     def planes(self, stack: Stack, section: Section) -> DarkPlanes:

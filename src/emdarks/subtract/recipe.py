@@ -10,7 +10,6 @@ from typing import Any
 
 from emdarks.arguments import check_flag
 from emdarks.cameras import Camera
-from emdarks.darks.options import Setting, setting
 from emdarks.detector import Regions, frame_shape
 from emdarks.errors import InputError
 from emdarks.frames import Dataset, FrameInput
@@ -22,6 +21,7 @@ from emdarks.stacks import (
     refuse_subtracted,
     to_detected_electrons,
 )
+from emdarks.stacks.options import Setting, setting
 from emdarks.stacks.units import warn_unknown_unit
 from emdarks.subtract.frames import StackStep, SubtractedFrame
 from emdarks.subtract.match import DarkSource, dark_source, find_sections
@@ -118,7 +118,11 @@ def subtract_dark(
     for origin, item in zip(_frames(dataset), job.inputs, strict=True):
         step, scale = steps[id(item)]
         frames.append(SubtractedFrame.of(origin, item, scale, step))
-    return Dataset(frames)
+    less = Dataset(frames)
+    # Files that were left out of the frames are missing here, too.
+    less.skipped = tuple(getattr(dataset, "skipped", ()))
+    less.left_out = tuple(getattr(dataset, "left_out", ()))
+    return less
 
 
 def _frames(dataset: Any) -> list[Any]:

@@ -14,7 +14,7 @@ from emdarks.execution import Executor, Threads
 from emdarks.flags import ALL_BITS
 from emdarks.frames import FrameInput, camera_named_in, frame_inputs, frames_of
 from emdarks.frames.skipping import SKIP_SHARE, BadFrame, Skipping
-from emdarks.stacks import telemetry_slice
+from emdarks.stacks.area import telemetry_slice
 from emdarks.stacks.suspects import misfits, unlike
 
 __all__ = ["Setting", "check_executor", "check_k_gain", "choose", "mask_of", "setting"]
@@ -110,7 +110,9 @@ def setting(
     check_k_gain(kgain)
     _check_choices(gain_tolerance, skip_bad_frames, executor)
     chosen = load_camera(camera or camera_named_in(dataset))
-    skipping = Skipping(skip_bad_frames, skip_share, getattr(dataset, "skipped", ()))
+    skipping = Skipping(
+        skip_bad_frames, skip_share, getattr(dataset, "skipped", ()), _elsewhere(dataset)
+    )
     if skip_bad_frames:
         inputs = _usable(dataset, chosen, kgain, gain_tolerance, skipping)
     else:
@@ -149,6 +151,11 @@ def check_executor(executor: Any) -> None:
         raise InputError(
             f"executor is {executor!r}; it must be Threads, Dask or Checkpoint, or None"
         )
+
+
+def _elsewhere(dataset: Any) -> int:
+    """Frames that these were chosen from and are not among them."""
+    return max(getattr(dataset, "chosen_from", 0) - len(frames_of(dataset)), 0)
 
 
 def _usable(

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from emdarks.errors import CalDarksLSQException, InputError
 from emdarks.kernels.fit import design_rank
-from emdarks.stacks import Stack, check_stack
+from emdarks.stacks.group import Stack, check_stack
 
 __all__ = ["MIN_STACKS", "check_campaign", "design"]
 
