@@ -24,7 +24,7 @@ LAYERS = [
     {"execution"},
     {"frames"},
     {"kernels", "cameras", "fitsio"},
-    {"detector", "flags"},
+    {"arguments", "detector", "flags"},
     {"errors", "_version"},
 ]
 HEIGHT = {name: len(LAYERS) - i for i, layer in enumerate(LAYERS) for name in layer}

@@ -19,6 +19,7 @@ from emdarks.errors import EmdarksWarning
 from emdarks.execution import Checkpoint
 from emdarks.frames.source import FileSource
 from emdarks.inspection import inspect_campaign
+from emdarks.inspection.products import KINDS
 
 SKIP: dict[str, Any] = {"skip_bad_frames": True, "skip_share": 0.5}
 EACH = 4  # frames of a stack
@@ -74,8 +75,7 @@ def test_one_lost_stack_costs_no_other(
     for path in lost:
         flat(path)
     kept = [path for path in paths if path not in lost]
-    with pytest.warns(EmdarksWarning):
-        expected = calibrate_darks_lsq(Dataset(kept), None, screen=screen)
+    expected = calibrate_darks_lsq(Dataset(kept), None, screen=screen)
     opened.clear()
     calls: list[tuple[int, int]] = []
     executor = Threads(2, progress=lambda *numbers: calls.append(numbers))
@@ -160,3 +160,25 @@ def test_a_file_that_vanishes_is_counted_right(
     else:
         inspect_campaign(dataset, executor=executor)
     assert_told(calls, 23)
+
+
+@pytest.mark.parametrize("screen", [False, True])
+def test_kinds_that_are_skipped_cost_their_own_stack(
+    paths: list[Path], opened: Counter[str], screen: bool
+) -> None:
+    """A frame that is far off is found when all were read; the other stacks are known by then."""
+    with fits.open(paths[6], mode="update") as hdus:
+        hdus[1].data[:] = hdus[1].data + 500.0
+    calls: list[tuple[int, int]] = []
+    executor = Threads(1, progress=lambda *numbers: calls.append(numbers))
+    options: dict[str, Any] = {"screen": screen, "skip": KINDS, "skip_share": 0.5}
+    with pytest.warns(EmdarksWarning):
+        found = calibrate_darks_lsq(Dataset(paths), None, executor=executor, **options)
+    assert found.ext_hdr["NSKIPPED"] == 1
+    again = {path.name for path in (paths if screen else paths[EACH : 2 * EACH])} - {paths[6].name}
+    assert {name for name, count in opened.items() if count == 2} == again
+    assert_told(calls, sum(opened.values()))
+    kept = [path for path in paths if path != paths[6]]
+    expected = calibrate_darks_lsq(Dataset(kept), None, screen=screen)
+    np.testing.assert_array_equal(found.data, expected.data)
+    np.testing.assert_array_equal(found.err, expected.err)

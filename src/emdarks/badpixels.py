@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from emdarks.arguments import check_flag, is_number, is_whole
 from emdarks.cameras import BUILTIN, Camera, camera_of_product, load_camera
 from emdarks.darks.noise import HOT_JUMP
 from emdarks.darks.synthesis import planes_of
@@ -152,7 +153,12 @@ def build_bad_pixel_map(
     small raise that. Pixels that are brighter than their neighbours are found whatever the
     reason: without a ratio (``warm``), deep maps flag the tail of ordinary pixels, too.
     """
-    _check_thresholds(sigmas, warm, hot, window)
+    _check_thresholds(sigmas, warm, hot)
+    if not is_whole(window) or window < 8:
+        raise InputError(f"window is {window!r}; it must be at least 8 pixels")
+    window = int(window)
+    check_flag("full_frame", full_frame)
+    check_flag("use_signed", use_signed)
     if isinstance(maps_or_dark, (str, os.PathLike)):
         maps_or_dark = load_product(maps_or_dark)
     chosen = camera_of_product(maps_or_dark, camera) or load_camera(BUILTIN[0])
@@ -173,13 +179,11 @@ def build_bad_pixel_map(
     return _product(maps_or_dark, cut, thresholds, hot if judged.has_ratio else None)
 
 
-def _check_thresholds(sigmas: float, warm: float, hot: float, window: int) -> None:
-    if not 0 < sigmas < np.inf:
+def _check_thresholds(sigmas: float, warm: float, hot: float) -> None:
+    if not is_number(sigmas) or sigmas <= 0:
         raise InputError(f"sigmas is {sigmas!r}; it must be a positive number")
-    if not 0 <= warm <= hot < np.inf:
+    if not (is_number(warm) and is_number(hot)) or not 0 <= warm <= hot:
         raise InputError(f"warm is {warm!r} and hot {hot!r}; give 0 <= warm <= hot")
-    if int(window) != window or window < 8:
-        raise InputError(f"window is {window!r}; it must be at least 8 pixels")
 
 
 def _name(product: Any) -> str:

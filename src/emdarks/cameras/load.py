@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import tomllib
 from functools import cache
 from importlib import resources
@@ -59,6 +60,8 @@ def load_camera(name: str | Camera) -> Camera:
     >>> camera.name, camera.noise.k_gain
     ('excam', 8.7)
     """
+    if not isinstance(name, (str, os.PathLike, Camera)):
+        raise InputError(f"camera is {name!r}; give the name of a camera or of its file")
     if isinstance(name, Camera):
         return name
     if name in BUILTIN:

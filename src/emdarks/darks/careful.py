@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from emdarks.arguments import check_names
 from emdarks.errors import EmdarksWarning
 from emdarks.execution import Executor, FrameFigures, Sample, StackJob
 from emdarks.execution.careful import Careful, Known, key_of
 from emdarks.execution.executor import Count
 from emdarks.inspection.products import KINDS, ProductLook, named_in, tell
 from emdarks.stacks import Stack
-from emdarks.stacks.options import Setting, choose
+from emdarks.stacks.options import Setting
 from emdarks.stacks.unfit import refuse_unfit
 
 __all__ = ["Streamed", "check_kinds", "judged", "kinds_of", "stream"]
@@ -60,6 +61,14 @@ class Streamed(Generic[R]):
     scales: Sequence[float] | None = None
 
 
+class _Run:
+    """What several streams of one run share: the count of frames, and sums that still hold."""
+
+    def __init__(self) -> None:
+        self.count = Count(None, 0, several=True)
+        self.known = Known()
+
+
 def check_kinds(skip: Sequence[str]) -> None:
     """Refuse kinds of frames to skip that there are not.
 
@@ -68,8 +77,7 @@ def check_kinds(skip: Sequence[str]) -> None:
     InputError
         One is not among `KINDS`.
     """
-    for kind in kinds_of(skip):
-        choose("skip", kind, KINDS)
+    check_names("skip", (skip,) if isinstance(skip, str) else skip, KINDS)
 
 
 def kinds_of(skip: Sequence[str]) -> tuple[str, ...]:
@@ -103,7 +111,8 @@ def judged(
     job, plan, sums
         As in `stream`.
     """
-    job, planned, made = stream(job, plan, accumulate, without_lost)
+    run = _Run()
+    job, planned, made = _stream(job, plan, accumulate, without_lost, run)
     refuse_unfit(
         planned.stacks,
         made.figures,
@@ -118,8 +127,9 @@ def judged(
         frames = job.frames
         job.skipping.skip([bad for _, bad in found], frames)
         left = job.without(item for item, _ in found)
-        job, planned, made = stream(left, plan, accumulate, without_lost)
+        job, planned, made = _stream(left, plan, accumulate, without_lost, run)
         findings = made.look.findings(job, planned.stacks, made.figures, made.scales)
+    run.count.end()
     tell(findings, stacklevel=4)
     return job, planned, made.sums
 
@@ -155,23 +165,38 @@ def stream(
     plan, sums
         Of these frames.
     """
+    run = _Run()
+    found = _stream(job, plan, accumulate, without_lost, run)
+    run.count.end()
+    return found
+
+
+def _stream(
+    job: Setting,
+    plan: Callable[[Setting], P],
+    accumulate: Callable[[P, Executor], R],
+    without_lost: Callable[[R], R] | None,
+    run: _Run,
+) -> tuple[Setting, P, R]:
+    """See `stream`; one of several, perhaps."""
     planned = plan(job)
-    count, known = Count(None, 0, several=True), Known()
     while True:
-        careful = Careful(job.executor, job.inputs, job.skipping, planned.jobs, count, known)
+        careful = Careful(
+            job.executor, job.inputs, job.skipping, planned.jobs, run.count, run.known
+        )
         sums = accumulate(planned, careful)
+        # Screening changes sums in place, so they serve only once.
+        screened = any(each.kept for each in planned.jobs)
+        run.known = Known() if screened else careful.found
         if not careful.bad:
             break
         job, planned = _again(job, plan, careful)
         left = [samples for samples in careful.sampled if samples]
         if _same(left, [each.samples for each in planned.jobs]):
-            if without_lost is not None:
+            if without_lost is not None and len(left) < len(careful.sampled):
                 sums = without_lost(sums)
+                run.known = Known()  # they have moved
             break
-        # Screening changes sums in place, so they serve only once.
-        screened = any(each.kept for each in planned.jobs)
-        known = Known() if screened else careful.found
-    count.end()
     return job, planned, sums
 
 

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from emdarks.arguments import check_flag
 from emdarks.errors import InputError, InputTypeError
 from emdarks.execution import Executor, Sample, StackJob, Threads
 from emdarks.frames import frame_sources
 from emdarks.frames.planes import flags_plane, number_plane
 from emdarks.frames.source import ArraySource, FrameSource
-from emdarks.stacks.options import mask_of
+from emdarks.stacks.options import check_executor, mask_of
 
 __all__ = ["mean_combine"]
 
@@ -81,6 +82,8 @@ def mean_combine(
     >>> mean, n
     (array([[2., 2.]]), array([[2, 1]]))
     """
+    check_flag("err", err)
+    check_executor(executor)
     if hasattr(dataset_or_image_list, "frames"):
         frames = frame_sources(dataset_or_image_list)
         sources: list[FrameSource] = [f.err_as_data() if err else f for f in frames]

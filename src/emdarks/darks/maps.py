@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from emdarks.arguments import check_flag, check_names, is_number
 from emdarks.cameras import Camera
 from emdarks.darks.careful import Streamed, check_kinds, judged
 from emdarks.darks.fitting import Fit, bands, fit_reference
@@ -173,14 +174,14 @@ def calibrate_darks_lsq(
     if type(weighting) is not bool:
         raise InputError(f"weighting is {weighting!r}; it must be True or False")
     choose("estimator", estimator, ESTIMATORS)
-    if not 0 <= gain_error < 1:
+    if not is_number(gain_error) or not 0 <= gain_error < 1:
         raise InputError(f"gain_error is {gain_error!r}; it is relative, from 0 to 1")
     choose("model", model, MODELS)
     if estimator == "reference" and (gain_error or model != "full"):
         name = "gain_error" if gain_error else f"the model {model!r}"
         raise InputError(f"{name} is for the pooled estimator only")
-    for name in nonnegative:
-        choose("nonnegative", name, PLANES)
+    check_names("nonnegative", nonnegative, PLANES)
+    check_flag("screen", screen)
     check_kinds(skip)
     job = setting(
         dataset,

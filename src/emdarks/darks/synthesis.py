@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from emdarks.arguments import check_flag
 from emdarks.cameras import Camera
 from emdarks.detector import Regions, frame_shape, region_slices
 from emdarks.errors import InputError, InputTypeError
@@ -79,7 +80,9 @@ def build_synthesized_dark(
     >>> [dark.ext_hdr[key] for key in ("EMGAIN_C", "EXPTIME", "KGAINPAR")]
     [1000.0, 60.0, 8.7]
     """
-    job = setting(dataset, camera, detector_regions, None, None, kgain)
+    check_flag("full_frame", full_frame)
+    check_flag("use_signed", use_signed)
+    job = setting(dataset, camera, detector_regions, None, None, kgain, gain_tolerance)
     stack = _only_stack(group_stacks(job.inputs, gain_tolerance))
     if not stack.em_gain >= 1:
         raise InputTypeError(f"{stack}: the EM gain is below 1")

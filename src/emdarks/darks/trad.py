@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from emdarks.arguments import check_flag
 from emdarks.cameras import Camera
 from emdarks.darks.careful import Streamed, check_kinds, judged
 from emdarks.darks.mean_errors import ESTIMATORS, mean_errors
@@ -129,6 +130,7 @@ def build_trad_dark(
     ((32, 29), 'detected electron')
     """
     choose("estimator", estimator, ESTIMATORS)
+    check_flag("full_frame", full_frame)
     check_kinds(skip)
     job = setting(
         dataset,

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from emdarks.arguments import whole_number
 from emdarks.errors import UnreadableFrameError
 from emdarks.execution.ahead import ReadAhead
 from emdarks.execution.blocks import (
@@ -50,6 +51,8 @@ B = TypeVar("B")
 RUN_PIXELS = 1 << 14
 # Packed and remote files are held whole while they are open: a batch, and the next one.
 BATCH_BYTES = 1 << 27
+# Any number that is given must be below.
+_MOST = (1 << 31) - 1
 # Bands of rows for each thread: enough to share the work evenly.
 BANDS = 8
 
@@ -153,9 +156,11 @@ class Threads(Executor):
         progress: Progress | None = None,
     ):
         self.progress = progress
-        self.threads = threads or available_cores()
-        self._run_pixels = run_pixels
-        self._batch_files = min(batch_files, files_allowed())
+        self.threads = available_cores()
+        if threads is not None:
+            self.threads = whole_number("threads", threads, 1, _MOST)
+        self._run_pixels = whole_number("run_pixels", run_pixels, 1, _MOST)
+        self._batch_files = min(whole_number("batch_files", batch_files, 1, _MOST), files_allowed())
         self._spare: list[Moments] = []
         # Memory that was touched once is used again: rooms of threads, and open sums.
         self._rooms: dict[Any, list[tuple[Scratch, OpenSums]]] = {}

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from emdarks.arguments import is_number
 from emdarks.errors import EmdarksWarning, InputError
 
 __all__ = ["SKIP_SHARE", "BadFrame", "Skipping"]
@@ -70,7 +71,7 @@ class Skipping:
         known: Iterable[BadFrame] = (),
         elsewhere: int = 0,
     ):
-        if not 0 <= share < 1:
+        if not is_number(share) or not 0 <= share < 1:
             raise InputError(f"skip_share is {share!r}; it is a share, from 0 up to 1")
         self.wanted = wanted
         self.share = share

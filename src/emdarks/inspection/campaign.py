@@ -29,7 +29,7 @@ from emdarks.stacks import Stack, figure_area, jobs_of, samples_at_ceiling
 from emdarks.stacks.advice import masks_differ
 from emdarks.stacks.campaign import MIN_STACKS
 from emdarks.stacks.noise import typical_noise
-from emdarks.stacks.options import Setting, check_k_gain, mask_of
+from emdarks.stacks.options import Setting, check_executor, check_k_gain, mask_of
 
 __all__ = ["PixelLook", "compared", "in_mode_of", "inspect_campaign", "summary_of"]
 
@@ -90,6 +90,7 @@ def inspect_campaign(
     (4, 'gain 1000, 60 s')
     """
     check_k_gain(kgain)
+    check_executor(executor)
     chosen = load_camera(camera or camera_named_in(dataset))
     campaign = sort_frames(dataset, chosen, kgain)
     chosen = in_mode_of(campaign.inputs, chosen.fitted_to(campaign.shape))

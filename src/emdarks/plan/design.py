@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from emdarks.arguments import is_number, is_whole
 from emdarks.cameras import NoiseFigures
 from emdarks.darks.noise import HOT_JUMP
 from emdarks.errors import InputError
@@ -80,13 +81,13 @@ class Readout:
     lost_per_second: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.kappa <= MOST:
-            raise InputError(f"excess noise {self.kappa:g}: give a number above 0, such as 2")
-        if self.stages is not None and self.stages < 1:
+        if not is_number(self.kappa) or not 0 < self.kappa <= MOST:
+            raise InputError(f"excess noise {self.kappa}: give a number above 0, such as 2")
+        if self.stages is not None and not (is_whole(self.stages) and self.stages >= 1):
             raise InputError(f"a register has at least one stage, not {self.stages}")
         for lost in (self.lost_per_frame, self.lost_per_second):
-            if not 0 <= lost < 1:
-                raise InputError(f"share of lost samples {lost:g}: give a number from 0 to 1")
+            if not is_number(lost) or not 0 <= lost < 1:
+                raise InputError(f"share of lost samples {lost}: give a number from 0 to 1")
 
     def excess(self, gain: float) -> float:
         """Variance of the register's output over g^2 times the mean electrons that enter.

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from emdarks.arguments import is_number
 from emdarks.cameras import NoiseFigures
 from emdarks.errors import InputError
 from emdarks.plan.design import (
@@ -257,8 +258,8 @@ def predict(
     planned = as_stacks(stacks)
     check_noise(noise)
     check_design(planned, noise)
-    if not 0 <= overhead <= MOST:
-        raise InputError(f"overhead {overhead:g} s: give a number, 0 or more")
+    if not is_number(overhead) or not 0 <= overhead <= MOST:
+        raise InputError(f"overhead {overhead} s: give a number, 0 or more")
     if max(stack.frames for stack in planned) < 2:
         raise InputError("every stack has one frame, so no scatter tells the error; add frames")
     readout = readout or Readout()

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from emdarks.arguments import is_number, is_whole
 from emdarks.cameras import NoiseFigures
 from emdarks.errors import InputError
 from emdarks.kernels.fit import PIVOT, design_rank
@@ -154,8 +155,8 @@ def share_budget(
     check_noise(noise)
     check_design(stacks, noise)
     problem = _problem(stacks, noise, readout, overhead, budget, goal)
-    if least < 0 or least == 1 or least != int(least):
-        raise InputError(f"{least:g} frames of every pair: give 0, or 2 and more")
+    if not is_whole(least) or least == 1 or not 0 <= least <= MOST:
+        raise InputError(f"{least} frames of every pair: give 0, or 2 and more")
     floor = np.full(len(stacks), int(least), dtype=np.int64)
     found = [_polish(problem, begin, floor) for begin in _begins(problem, floor)]
     best = min(found, key=problem.variance)
@@ -236,10 +237,10 @@ def _problem(
     budget: float,
     goal: Goal,
 ) -> _Problem:
-    if not 0 <= overhead <= MOST:
-        raise InputError(f"overhead {overhead:g} s: give a number, 0 or more")
-    if not 0 < budget <= MOST:
-        raise InputError(f"budget {budget:g} s: give a number above 0")
+    if not is_number(overhead) or not 0 <= overhead <= MOST:
+        raise InputError(f"overhead {overhead} s: give a number, 0 or more")
+    if not is_number(budget) or not 0 < budget <= MOST:
+        raise InputError(f"budget {budget} s: give a number above 0")
     gain = np.array([stack.gain for stack in stacks])
     time = np.array([stack.exposure_time for stack in stacks])
     cost = time + overhead

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from emdarks.arguments import is_number
 from emdarks.errors import EmdarksWarning, InputError
 from emdarks.fitsio import Header, ascii_text
 from emdarks.frames import Image
@@ -312,12 +313,12 @@ class DetectorNoiseMaps(Image):
         >>> dark.data.shape, dark.ext_hdr["KGAINPAR"]
         ((40, 62), 8.7)
         """
-        if not 1 <= gain < np.inf:
-            raise InputError(f"the EM gain is {gain:g}; it must be at least 1")
-        if not 0 <= exptime < np.inf:
-            raise InputError(f"the exposure time is {exptime:g} s; it must not be negative")
-        if kgain is not None and not 0 < kgain < np.inf:
-            raise InputError(f"the k-gain is {kgain:g}; it must be positive and finite")
+        if not is_number(gain) or gain < 1:
+            raise InputError(f"the EM gain is {gain}; it must be a number, at least 1")
+        if not is_number(exptime) or exptime < 0:
+            raise InputError(f"the exposure time is {exptime} s; it must be a number, not negative")
+        if kgain is not None and not (is_number(kgain) and kgain > 0):
+            raise InputError(f"the k-gain is {kgain}; it must be positive and finite")
         planes, which = self.planes_for_darks(use_signed)
         if section is not None:
             planes = planes.cut(section)

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from emdarks.arguments import is_number
 from emdarks.errors import EmdarksWarning, InputError, InputTypeError
 from emdarks.fitsio import Header, ascii_text
 from emdarks.products.dark import Dark
@@ -111,9 +112,14 @@ def synthesize_arrays(maps: Maps, gain: float, exposure_time: float) -> tuple[Ar
     InputError
         Gain or time is one that no frame has.
     """
-    if not (1 <= gain <= MOST_GAIN and 0 <= exposure_time <= MOST_TIME):
+    if not (
+        is_number(gain)
+        and is_number(exposure_time)
+        and 1 <= gain <= MOST_GAIN
+        and 0 <= exposure_time <= MOST_TIME
+    ):
         raise InputError(
-            f"a dark for EM gain {gain:g} and {exposure_time:g} s cannot be made: give a gain "
+            f"a dark for EM gain {gain} and {exposure_time} s cannot be made: give a gain "
             f"from 1 to {MOST_GAIN:g} and a time from 0 to {MOST_TIME:g} s"
         )
     weights = np.array([1.0 / gain, 1.0, exposure_time])

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from emdarks.arguments import whole_number
 from emdarks.cameras import Camera, Unit, load_camera
 from emdarks.errors import InputError
 from emdarks.fitsio import whole_file
@@ -43,6 +44,8 @@ __all__ = [
 
 #: Gain and exposure time (s) of six stacks that F, C and D can be fitted to: low gain
 #: for F, high gain for a short time for C, high gain for a long time for D, and a
+# Any number that is given must be below.
+_MOST, _MOST_SEED = 1 << 31, (1 << 63) - 1
 #: traditional dark at gain 1000 and 60 s in between.
 DEFAULT_STACKS = (
     (1.0, 2.0),
@@ -282,6 +285,9 @@ def simulate_campaign(
         An argument makes no sense; the folder is not empty and ``overwrite`` is not set,
         or is no earlier campaign; a file cannot be written.
     """
+    frames = whole_number("frames", frames, 1, _MOST)
+    threads = whole_number("threads", threads, 0, _MOST)
+    seed = whole_number("seed", seed, 0, _MOST_SEED)
     chosen = load_camera(camera)
     chosen = chosen if mode is None else chosen.in_mode(mode)
     check_simulable(chosen)

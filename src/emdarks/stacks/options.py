@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from emdarks.arguments import check_flag, is_number, is_whole
 from emdarks.cameras import Camera, load_camera
 from emdarks.detector import Regions
 from emdarks.errors import EmdarksError, InputError
@@ -17,7 +17,7 @@ from emdarks.frames.skipping import SKIP_SHARE, BadFrame, Skipping
 from emdarks.stacks.area import telemetry_slice
 from emdarks.stacks.suspects import misfits, unlike
 
-__all__ = ["Setting", "check_k_gain", "choose", "mask_of", "setting"]
+__all__ = ["Setting", "check_executor", "check_k_gain", "choose", "mask_of", "setting"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +67,14 @@ def mask_of(mask_bits: int | None) -> int:
     """
     if mask_bits is None:
         return ALL_BITS
-    if isinstance(mask_bits, bool) or int(mask_bits) != mask_bits or not 0 <= mask_bits <= ALL_BITS:
+    if not is_whole(mask_bits) or not 0 <= mask_bits <= ALL_BITS:
         raise InputError(f"mask_bits is {mask_bits!r}; it must be a sum of DQ bits")
     return int(mask_bits)
 
 
-def _is_positive(value: Any) -> bool:
-    try:
-        return math.isfinite(value) and value > 0
-    except TypeError:
-        return False
-
-
 def choose(name: str, value: str, known: Sequence[str]) -> None:
     """Check that an option has one of its values."""
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         raise InputError(f"{name} is {value!r}; it must be one of {', '.join(known)}")
 
 
@@ -93,7 +86,7 @@ def check_k_gain(kgain: float | None) -> None:
     InputError
         It is none.
     """
-    if kgain is not None and not _is_positive(kgain):
+    if kgain is not None and not (is_number(kgain) and kgain > 0):
         raise InputError(f"kgain is {kgain!r}; it must be a positive number of electrons per DN")
 
 
@@ -115,6 +108,7 @@ def setting(
     """
     mask = mask_of(mask_bits)
     check_k_gain(kgain)
+    _check_choices(gain_tolerance, skip_bad_frames, executor)
     chosen = load_camera(camera or camera_named_in(dataset))
     skipping = Skipping(
         skip_bad_frames, skip_share, getattr(dataset, "skipped", ()), _elsewhere(dataset)
@@ -129,6 +123,34 @@ def setting(
     chosen = chosen.fitted_to(inputs[0].record.shape)
     regions = chosen.regions if detector_regions is None else detector_regions
     return Setting(inputs, chosen, regions, executor or Threads(), mask, skipping)
+
+
+def _check_choices(gain_tolerance: float, skip_bad_frames: bool, executor: Any) -> None:
+    """Refuse what would fail late, or count as something else.
+
+    Raises
+    ------
+    InputError
+        An argument is of the wrong kind or out of range.
+    """
+    if not is_number(gain_tolerance) or gain_tolerance < 0:
+        raise InputError(f"gain_tolerance is {gain_tolerance!r}; it is a share, from 0 on")
+    check_flag("skip_bad_frames", skip_bad_frames)
+    check_executor(executor)
+
+
+def check_executor(executor: Any) -> None:
+    """Refuse, where something is given to compute with, what cannot.
+
+    Raises
+    ------
+    InputError
+        It is no executor.
+    """
+    if executor is not None and not isinstance(executor, Executor):
+        raise InputError(
+            f"executor is {executor!r}; it must be Threads, Dask or Checkpoint, or None"
+        )
 
 
 def _elsewhere(dataset: Any) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from emdarks.arguments import check_flag
 from emdarks.cameras import Camera
 from emdarks.detector import Regions, frame_shape
 from emdarks.errors import InputError
@@ -99,7 +100,8 @@ def subtract_dark(
     >>> less = subtract_dark(darks, maps)  # doctest: +SKIP
     >>> less[0].data.mean()  # doctest: +SKIP
     """
-    job = setting(dataset, camera, detector_regions, None, None, kgain)
+    check_flag("use_signed", use_signed)
+    job = setting(dataset, camera, detector_regions, None, None, kgain, gain_tolerance)
     refuse_subtracted(job.inputs)
     stacks = group_stacks(job.inputs, gain_tolerance)
     for stack in stacks:
