@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -163,7 +164,19 @@ def test_what_else_takes_maps(folder: Path, maps: DetectorNoiseMaps) -> None:
     page = report_on(maps, frames=frames(folder))
     assert "cannot be told apart" in page.what
     html = page.html()
-    assert "nan" not in html.lower().replace("nanometre", "")
+    assert re.search(r"[ >]nan[ <,;.]", html) is None
+    assert "fitted to 54 dark frames in 4 stacks" in html
+
+
+def test_pictures_show_the_maps_that_there_are(maps: DetectorNoiseMaps) -> None:
+    words = ("level L", "dark current D") if one_gain(maps) else ("noise F", "charge C + t D")
+    for draw in (maps.plot, maps.plot_histogram):
+        titles = [axes.get_title() for axes in draw() if axes.axison]
+        assert len(titles) == 2
+        assert all(word in title for word, title in zip(words, titles, strict=True))
+    assert maps._repr_html_().count("<figcaption>") == 2
+    with pytest.raises(InputError, match="have no"):
+        maps.to_ccddata(plane="CIC" if one_gain(maps) else "DC")
 
 
 def test_a_header_that_lost_its_gain_is_refused(maps: DetectorNoiseMaps, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ SAME_CHI2 = 9.0
 
 
 # Names in JSON, which tell the unit.
-_MAPS = {"F": "fpn", "C": "cic", "D": "dc"}
+_MAPS = {"F": "fpn", "C": "cic", "D": "dc", "L": "level", "C + t D": "charge"}
 _UNITS = (("gain", "em_gain"), ("exposure_time", "exposure_time_s"), ("misfit", "misfit_e"))
 
 
@@ -275,7 +275,9 @@ def _checked(
     verdicts = _verdicts(means, shown)
     disagreeing = _disagreeing(verdicts)
     drift = _drift(means, shown, [[part[i] for i in seen] for part in figures])
-    few = min(len(stack.frames) for stack in stacks) < ENOUGH_FRAMES
+    # Two maps rest on few stacks, and so on few electrons.
+    enough = ENOUGH_FRAMES if planned.model.fitted.all() else 3 * ENOUGH_FRAMES
+    few = min(len(stack.frames) for stack in stacks) < enough
     words = _blind(stacks, seen) + _words(pulls, pixels.size, few, verdicts, disagreeing, drift)
     return CheckReport(
         pull_std=pulls,

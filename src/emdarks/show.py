@@ -20,6 +20,7 @@ from emdarks.errors import EmdarksError, InputError
 from emdarks.frames import Dataset, Image, camera_named_in
 from emdarks.products import BadPixelMap, Dark, DetectorNoiseMaps, DetectorParams
 from emdarks.products.header import NOT_SUPPLIED
+from emdarks.products.model import absent_planes
 
 __all__ = ["html", "plot", "plot_histogram"]
 
@@ -44,7 +45,7 @@ def plot(image: Image, ax: Any, flagged: bool) -> Any:
     """See `Plotted.plot`."""
     if isinstance(image, DetectorNoiseMaps):
         axes = _three(ax)
-        for i, (name, unit) in enumerate(_MAPS):
+        for i, name, unit in _present(image, axes):
             values = _values(image.data[i], image.dq[i], flagged)
             plots.show_map(values, name, unit, both_signs=i == 0, ax=axes[i])
         return axes
@@ -57,12 +58,26 @@ def plot_histogram(image: Image, ax: Any, bins: int, flagged: bool) -> Any:
     """See `Plotted.plot_histogram`."""
     if isinstance(image, DetectorNoiseMaps):
         axes = _three(ax)
-        for i, (name, unit) in enumerate(_MAPS):
+        for i, name, unit in _present(image, axes):
             values = _values(image.data[i], image.dq[i], flagged)
             plots.value_histogram(values, name, unit, bins=bins, ax=axes[i])
         return axes
     values = _plane(image, flagged)
     return plots.value_histogram(values, _title(image), _unit(image), bins=bins, ax=ax)
+
+
+def _present(maps: DetectorNoiseMaps, axes: Any = None) -> list[tuple[int, str, str]]:
+    """Index, name and unit of each map that there is; the axes of one that is not are empty."""
+    absent = absent_planes(maps.ext_hdr)
+    named = list(_MAPS)
+    if absent[1]:
+        named[0] = ("level L = F + g C", "EM electrons")
+    if absent[2]:
+        named[1] = ("charge C + t D", "electrons per frame")
+    if axes is not None:
+        for i in np.flatnonzero(absent):
+            axes[i].set_axis_off()
+    return [(i, *words) for i, words in enumerate(named) if not absent[i]]
 
 
 def _three(axes: Any) -> Array:
@@ -139,7 +154,7 @@ def _drawn(thing: Any) -> Iterable[tuple[str, bytes]]:
     if isinstance(thing, DetectorParams):
         return
     if isinstance(thing, DetectorNoiseMaps):
-        for i, (name, _) in enumerate(_MAPS):
+        for i, name, _ in _present(thing):
             yield name, plots.thumbnail(thing.data[i], both_signs=i == 0)
     elif isinstance(thing, Dataset):
         first = thing[0]
@@ -187,11 +202,11 @@ def _of_image(image: Image) -> Rows:
 
 def _of_maps(maps: DetectorNoiseMaps) -> Rows:
     rows = []
-    for i, ((name, unit), key) in enumerate(zip(_MAPS, _MEANS, strict=True)):
+    for i, name, unit in _present(maps):
         # Where there is no dark current by definition, its error is 0.
         errors = maps.err[0, i][maps.err[0, i] > 0]
         error = float(np.median(errors)) if errors.size else float("nan")
-        mean = maps.ext_hdr[key]
+        mean = maps.ext_hdr[_MEANS[i]]
         known = "not known" if mean == NOT_SUPPLIED else f"{mean:.4g}"
         rows.append((f"{name}, {unit}", f"image mean {known}, error of a pixel {error:.2g}"))
     rows.append(("bias offset, DN", f"{maps.bias_offset:.4g}"))

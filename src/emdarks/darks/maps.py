@@ -410,8 +410,9 @@ def _content(
             )
         region = noise.imaging or noise.outside
         # With one gain, what is left at time 0 is read noise and the noise of C.
-        known = region is not None and model.has_c
-        read_noise = float(np.sqrt(region.model.read_noise2)) if known else float("nan")
+        read_noise = float("nan")
+        if region is not None and model.has_c:
+            read_noise = float(np.sqrt(region.model.read_noise2))
     ranges = bands(frame.signal.size, frame.skip)
     inside = frame.imaging & frame.signal & fit.fitted
     image = Group(inside, True, ranges, job.executor)

@@ -266,7 +266,10 @@ def _final(
         moved = np.empty((work.gain.size + 1, 3))
         final_sweep(
             *band,
-            *work.design,
+            work.gain,
+            work.time,
+            work.model.has_c,
+            work.model.has_d,
             store.n,
             store.mean,
             store.m2,

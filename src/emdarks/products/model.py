@@ -19,6 +19,7 @@ __all__ = [
     "absent_planes",
     "check_model",
     "check_setting",
+    "dark_formula",
     "mean_comments",
     "model_cards",
     "model_of",
@@ -120,6 +121,13 @@ def model_cards(model: str, gain: float, time: float) -> dict[str, tuple[Any, st
         "MODEL": (model, f"two maps: {maps}"),
         key: (gain if model == ONE_GAIN else time, _COMMENTS[key]),
     }
+
+
+def dark_formula(header: Any) -> str:
+    """How darks are made from maps."""
+    return {ONE_GAIN: "L/g + t D", ONE_TIME: "F/g + (C + t D)"}.get(
+        model_of(header), "F/g + C + t D"
+    )
 
 
 def mean_comments(model: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ from emdarks.fitsio import Header, ascii_text
 from emdarks.frames import Image
 from emdarks.products.dark import Dark
 from emdarks.products.header import NOT_SUPPLIED, product_name
-from emdarks.products.model import absent_planes, check_model, model_of, model_words
+from emdarks.products.model import absent_planes, check_model, model_of
 from emdarks.products.provenance import name_inputs
 from emdarks.products.soundness import (
     check_electrons,
@@ -434,6 +434,11 @@ class DetectorNoiseMaps(Image):
         if plane not in PLANES:
             raise InputError(f"plane is {plane!r}; it must be one of {', '.join(PLANES)}")
         i = PLANES.index(plane)
+        if absent_planes(self.ext_hdr)[i]:
+            raise InputError(
+                f"{self.filename}: are two maps (MODEL {model_of(self.ext_hdr)}), "
+                f"without {plane}"
+            )
         known = ("electron", "electron", "electron / s")[i] if unit is None else unit
         header = self.ext_hdr.copy()
         header["BUNIT"], header["EXTNAME"] = str(known), plane
@@ -451,15 +456,16 @@ class DetectorNoiseMaps(Image):
         raise InputError("noise maps cannot be made of a CCDData, which holds one map of three")
 
     def _facts(self) -> list[str]:
+        model = model_of(self.ext_hdr)
         means = (
-            ("FPN_IMM", "F {:.3g} e-"),
-            ("CIC_IMM", "C {:.3g} e-"),
+            ("FPN_IMM", f"{'L' if model == 'one-gain' else 'F'} {{:.3g}} e-"),
+            ("CIC_IMM", f"{'C + t D' if model == 'one-time' else 'C'} {{:.3g}} e-"),
             ("DC_IMM", "D {:.3g} e-/s"),
         )
         ext = self.ext_hdr
         facts = [words.format(ext[key]) for key, words in means if ext[key] != NOT_SUPPLIED]
-        means = [f"image means {' '.join(facts)}"] if facts else []
-        return [f"model {model_of(ext)}", *means] if model_words(ext) else means
+        found = [f"image means {' '.join(facts)}"] if facts else []
+        return [f"model {model}", *found] if model != "full" else found
 
     def _nonnegative(self) -> tuple[str, ...]:
         names = str(self.ext_hdr.get("NONNEG", "CIC,DC"))

@@ -26,7 +26,7 @@ from emdarks.errors import EmdarksWarning, InputError, InputTypeError
 from emdarks.fitsio import Header, ascii_text
 from emdarks.products.dark import Dark
 from emdarks.products.header import drop_map_cards, product_name, stamp
-from emdarks.products.model import check_setting
+from emdarks.products.model import check_setting, dark_formula
 from emdarks.products.provenance import name_inputs
 from emdarks.stacks.group import MOST_GAIN, MOST_TIME
 
@@ -231,7 +231,8 @@ def dark_from_maps(noisemaps: Any, planes: Maps, setting: DarkSetting, which: st
     stamp(ext)
     dark = Dark(data, pri, ext, None, err, dq, err_hdr, dq_hdr)
     dark.ext_hdr["HISTORY"] = (
-        f"Synthesised from {which} of {noisemaps.filename or 'noise maps'}: F/g + C + t D with "
+        f"Synthesised from {which} of {noisemaps.filename or 'noise maps'}: "
+        f"{dark_formula(noisemaps.ext_hdr)} with "
         f"EM gain used g = {setting.gain}, commanded {setting.commanded_gain}, "
         f"t = {setting.exposure_time} s"
     )

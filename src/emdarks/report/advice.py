@@ -181,12 +181,15 @@ def _honest_weights(view: MapsView) -> bool:
 
 def _few_stacks(view: MapsView) -> Iterator[Advice]:
     if view.stacks is not None and len(view.stacks) < FEW_STACKS:
-        left = len(view.stacks) - 3
+        left = len(view.stacks) - len(view.planes)
         yield Advice(
             "warning",
             f"The maps rest on {len(view.stacks)} stacks, {left} more than the fit has parameters: "
             "a stack with a wrong gain or light in it would hardly be noticed.",
-            f"Take at least {FEW_STACKS} stacks; `emdarks plan` says which.",
+            f"Take at least {FEW_STACKS} stacks; `emdarks plan` says which."
+            if not view.absent.any()
+            else f"Take at least {FEW_STACKS} stacks; with several gains and several times they "
+            "give three maps, and darks of any gain and time.",
         )
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from emdarks import plots
 from emdarks.check import CheckReport
-from emdarks.products.model import model_words
+from emdarks.products.model import dark_formula, model_words
 from emdarks.products.synthesis import synthesize_arrays
 from emdarks.report.advice import advise_maps, chi2_values, stack_misfits
 from emdarks.report.checking import check_section
@@ -122,7 +122,7 @@ def _from_stacks(view: MapsView) -> str:
     if stacks is None:
         return "The file does not say which stacks of frames they were fitted to."
     return (
-        "They were fitted to {count(stacks.frames.sum())} dark frames in {len(stacks)} "
+        f"They were fitted to {count(stacks.frames.sum())} dark frames in {len(stacks)} "
         f"stacks, of EM gains {stacks.gain.min():,.6g} to {stacks.gain.max():,.6g} and exposure "
         f"times {stacks.time.min():g} to {stacks.time.max():g} s."
     )
@@ -369,9 +369,13 @@ def _stacks(view: MapsView, stacks: Stacks) -> Section:
         stacks.names, misfits.sigmas, "misfit of each stack", "standard errors", ax=left
     )
     C, D = _charges(view)
+    signal = stacks.signal(C, D)
     read_noise = view.number_in("RN_EST")
+    if view.absent[1]:
+        at_zero = float(np.median(stacks.variance - stacks.kappa * signal**2))
+        read_noise = float(np.sqrt(max(at_zero, 0.0)))
     plots.noise_against_signal(
-        stacks.signal(C, D), np.sqrt(stacks.variance), read_noise, stacks.kappa,
+        signal, np.sqrt(stacks.variance), read_noise, stacks.kappa,
         "noise of each stack", ax=right,
     )  # fmt: skip
     picture = Picture.of(
@@ -380,10 +384,16 @@ def _stacks(view: MapsView, stacks: Stacks) -> Section:
         "Misfit of each stack in standard errors; scatter of a sample against signal",
         "Left: image mean of each stack minus what all other stacks predict; grey: within 5 "
         "standard errors; squares lie beyond. Right: scatter of a sample against signal; the "
-        f"line is √(r² + κ g² (C + t D)) with read noise r = {number(read_noise)} EM e⁻ and "
+        f"line is √(r² + κ g² (C + t D)) with {_read_noise(view)} and "
         f"excess noise κ = {number(stacks.kappa)}.",
     )
     return Section("stacks", "The stacks", [picture, _stack_table(stacks, misfits)])
+
+
+def _read_noise(view: MapsView) -> str:
+    if view.absent[1]:  # nothing tells read noise and the noise of C apart
+        return "r the noise at time 0, C in it"
+    return f"read noise r = {number(view.number_in('RN_EST'))} EM e⁻"
 
 
 def _charges(view: MapsView) -> tuple[float, float]:
@@ -459,17 +469,11 @@ def _darks(view: MapsView, stacks: Stacks) -> Section:
         caption,
     )
     text = Text(
-        f"The dark of {_any_setting(view)} is {_formula(view)}. Its error follows from "
+        f"The dark of {_any_setting(view)} is {dark_formula(view.header)}. Its error follows from "
         "the errors of the maps and their correlations. Errors of gain and k-gain are not in it: "
         "they move all pixels together, by as much as the table says." + _gain_error(view)
     )
     return Section("systematics", "Darks made from these maps, and systematics", [text, table])
-
-
-def _formula(view: MapsView) -> str:
-    if view.absent[1]:
-        return "L/g + t D"
-    return "F/g + (C + t D)" if view.absent[2] else "F/g + C + t D"
 
 
 def _gain_error(view: MapsView) -> str:

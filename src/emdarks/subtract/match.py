@@ -15,7 +15,7 @@ from emdarks.cameras import Camera
 from emdarks.darks.synthesis import dark_setting, planes_of
 from emdarks.detector import Regions, frame_shape, region_slices
 from emdarks.errors import EmdarksWarning, InputError
-from emdarks.products.model import check_setting
+from emdarks.products.model import check_setting, dark_formula
 from emdarks.products.synthesis import (
     DarkSetting,
     Maps,
@@ -335,7 +335,8 @@ class MapsSource:
         """See `DarkSource`."""
         gain, time = stack.em_gain, stack.exposure_time
         words = (
-            f"synthesised from {self._which} of {self.name}: F/g + C + t D with EM gain "
+            f"synthesised from {self._which} of {self.name}: "
+            f"{dark_formula(self._product.ext_hdr)} with EM gain "
             f"g = {gain:g} and t = {time:g} s"
         )
         beyond = beyond_measured(self._product, gain, time)
