@@ -203,7 +203,7 @@ def calibrate_darks_lsq(
         return _Plan.of(job, stacks, fitted, kgain, telemetry, screen)
 
     def accumulate(made: _Plan, executor: Executor) -> Streamed[_Found]:
-        look = ProductLook(job, telemetry, kgain, fit=True, screened=screen)
+        look = ProductLook(job, telemetry, kgain, fit=made.model.name == FULL.name, screened=screen)
         found = accumulate_stacks(
             made.jobs,
             executor,

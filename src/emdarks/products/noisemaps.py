@@ -436,8 +436,7 @@ class DetectorNoiseMaps(Image):
         i = PLANES.index(plane)
         if absent_planes(self.ext_hdr)[i]:
             raise InputError(
-                f"{self.filename}: are two maps (MODEL {model_of(self.ext_hdr)}), "
-                f"without {plane}"
+                f"{self.filename}: are two maps (MODEL {model_of(self.ext_hdr)}), without {plane}"
             )
         known = ("electron", "electron", "electron / s")[i] if unit is None else unit
         header = self.ext_hdr.copy()
