@@ -291,7 +291,7 @@ def test_maps_with_bias_from_overscan_or_from_a_frame(
     assert words[kind] in history
 
 
-@pytest.mark.filterwarnings("ignore:.* frames? (have|has|are|is) ")
+@pytest.mark.filterwarnings("ignore::emdarks.errors.EmdarksWarning")
 def test_cosmic_rays_are_screened_with_the_noise_of_the_mode(tmp_path: Path) -> None:
     camera = small("shoc")
     files = simulate_campaign(tmp_path, camera, FRAMES, seed=7, effects=Effects(unflagged=0.002))
