@@ -529,7 +529,7 @@ def evil_name(p: Place) -> None:
     p.output = "."
 
 
-@_case("headers", "a temperature 20 degrees off", "warned", "temperature spreads")
+@_case("headers", "a temperature 20 degrees off", "warned", "off the temperature")
 def warm(p: Place) -> None:
     p.card(ONE, "EXCAMT", "-68.0")
 
@@ -657,7 +657,7 @@ def clipped(p: Place) -> None:
     _stack(p, lambda data, err, dq: np.minimum(data, 100.0, out=data))
 
 
-@_case("pixels", "a region masked in every frame", "done")
+@_case("pixels", "a region masked in every frame", "warned", "will have no value")
 def masked_region(p: Place) -> None:
     _stack(p, lambda data, err, dq: dq.__setitem__(np.s_[4:9, 20:30], 4), range(FRAMES))
 
@@ -677,7 +677,7 @@ def all_masked(p: Place) -> None:
     _stack(p, lambda data, err, dq: dq.fill(4), range(FRAMES))
 
 
-@_case("pixels", "a stack of one frame", "done")
+@_case("pixels", "a stack of one frame", "warned", "nothing tells the noise")
 def lone_frame(p: Place) -> None:
     for number in range(19, 24):
         p.frame(number).unlink()

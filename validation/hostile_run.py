@@ -67,7 +67,11 @@ class Outcome:
     def message(self) -> str:
         """The line that says what is wrong: the error, else the warnings."""
         errors = [line for line in self.lines if line.startswith("error: ")]
-        return (errors or [" | ".join(self.lines)])[0]
+        return (errors or [" | ".join(line for line in self.lines if _DESIGN not in line)])[0]
+
+
+#: True of the campaign that all cases start from.
+_DESIGN = "these stacks hardly tell C and D apart"
 
 
 @contextmanager
