@@ -23,7 +23,7 @@ from emdarks.darks.maps import FramePixels
 from emdarks.darks.options import Setting, setting
 from emdarks.darks.pooled import PooledNoise, fit_pooled
 from emdarks.detector import Regions
-from emdarks.errors import InputError
+from emdarks.errors import TooFewFramesError
 from emdarks.execution import Executor, FrameFigures, StackJob, StackSums
 from emdarks.frames.skipping import SKIP_SHARE
 from emdarks.stacks import (
@@ -194,7 +194,7 @@ def check_darks(
 
     Raises
     ------
-    InputError, CalDarksLSQException
+    InputError, TooFewFramesError, CalDarksLSQException
         The campaign cannot be fitted in halves.
 
     Notes
@@ -278,7 +278,7 @@ def _plan(job: Setting, kgain: float | None, telemetry: slice) -> _Plan:
     warn_unknown_unit(stacks, "EM electrons")
     for stack in stacks:
         if len(stack.frames) < 4:
-            raise InputError(
+            raise TooFewFramesError(
                 f"{stack} has {len(stack.frames)} frames; to compare odd with even ones every "
                 "stack needs at least 4"
             )

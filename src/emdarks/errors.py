@@ -6,6 +6,8 @@ promises, so that callers may catch either.
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "CalDarksLSQException",
     "ClusterError",
@@ -16,6 +18,8 @@ __all__ = [
     "InputTypeError",
     "MissingKeywordError",
     "NoImageError",
+    "SeveralStacksError",
+    "TooFewFramesError",
     "UnreadableFrameError",
 ]
 
@@ -34,6 +38,26 @@ class ClusterError(EmdarksError, ConnectionError):
 
 class NoImageError(InputError):
     """A FITS file without an image where a frame has one."""
+
+
+class SeveralStacksError(InputError):
+    """Frames of several stacks where those of one are needed.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong.
+    stacks : tuple
+        The stacks, each with ``commanded_gain``, ``exposure_time``, ``k_gain`` and ``frames``.
+    """
+
+    def __init__(self, message: str, stacks: tuple[Any, ...]):
+        super().__init__(message)
+        self.stacks = stacks
+
+
+class TooFewFramesError(InputError):
+    """Stacks of so few frames that odd ones cannot be compared with even ones."""
 
 
 class UnreadableFrameError(InputError):
