@@ -13,6 +13,7 @@ from emdarks.cli.common import with_common
 
 __all__ = ["app", "main"]
 
+
 class _Commands(TyperGroup):
     """Commands whose faults of use are told like all other errors: one line, and where help is."""
 

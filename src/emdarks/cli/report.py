@@ -31,8 +31,8 @@ def report(
         list[str],
         typer.Argument(
             metavar="PRODUCT...",
-            help="Noise maps and darks, each a page of its own; or frames (files, folders, quoted "
-            "patterns, @list.txt), which together are a campaign.",
+            help="Noise maps, darks and bad-pixel maps, each a page of its own; or frames (files, "
+            "folders, quoted patterns, @list.txt), which together are a campaign.",
             show_default=False,
         ),
     ],
@@ -79,7 +79,7 @@ def report(
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a page about noise maps, darks or a campaign: figures, verdict, what to do.
+    """Write a page about noise maps, darks, bad pixels or a campaign: figures, verdict, what to do.
 
     Each page is one HTML file that needs no other.
     Example: emdarks report maps.fits -o report.html --frames darks/
@@ -131,7 +131,7 @@ def report(
 
 
 def _reportable(named: Sequence[Path], with_campaign: bool) -> list[Path]:
-    """Noise maps and darks; other products that a pattern may have caught are left out."""
+    """Products that there are pages of; others that a pattern may have caught are left out."""
     import warnings
 
     from emdarks.errors import EmdarksWarning
@@ -143,7 +143,9 @@ def _reportable(named: Sequence[Path], with_campaign: bool) -> list[Path]:
     for path in named:
         if path not in files:
             warnings.warn(
-                f"{path}: left out, is neither noise maps nor a dark", EmdarksWarning, stacklevel=2
+                f"{path}: left out, is neither noise maps nor a dark nor a bad-pixel map",
+                EmdarksWarning,
+                stacklevel=2,
             )
     return files
 

@@ -54,6 +54,7 @@ def maps_page(
     check: CheckReport | None = None,
     more: Sequence[Section] = (),
     advice: Sequence[Advice] = (),
+    unchecked: str = "",
 ) -> Page:
     """Report on noise maps.
 
@@ -67,6 +68,8 @@ def maps_page(
         Sections in front of the provenance, such as a comparison.
     advice : sequence of Advice
         What these have found.
+    unchecked : str
+        Why the frames could not be checked, where they were to be.
     """
     found = [*advise_maps(view, check), *skipped_advice(view), *advice]
     return Page(
@@ -76,7 +79,7 @@ def maps_page(
         advice=found,
         steps=_steps(view),
         glance=[glance_table(view), Facts(_glance(view))],
-        sections=[*maps_sections(view), check_section(check), *more, provenance(view)],
+        sections=[*maps_sections(view), check_section(check, unchecked), *more, provenance(view)],
         untested=""
         if check
         else "Whether the errors are right only the frames can tell: see "
