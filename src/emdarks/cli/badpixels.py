@@ -62,8 +62,8 @@ def badpixels(
         raise typer.BadParameter(f"--table {table}: give a name that ends in .csv or .ecsv")
     with talk.spoken():
         from emdarks.badpixels import build_bad_pixel_map, ds9_regions, hot_pixel_table
-        from emdarks.products import load_product
         from emdarks.fitsio import whole_file
+        from emdarks.products import load_product
         from emdarks.products.header import product_name
 
         path = talk.target(output, product_name(product.name, "_bpm_cal"), overwrite)
