@@ -26,7 +26,7 @@ from emdarks.report.page import (
     Table,
     Text,
 )
-from emdarks.report.shared import LISTED, flag_table, provenance
+from emdarks.report.shared import LISTED, flag_table, observed_dates, provenance
 
 __all__ = ["BadPixelView", "bad_pixel_page"]
 
@@ -116,6 +116,7 @@ def bad_pixel_page(view: BadPixelView) -> Page:
     return Page(
         title="Bad-pixel map",
         subtitle=" · ".join(part for part in parts if part),
+        observed=observed_dates(view),
         what="Pixels to be left out of every frame of this detector: those that are hot or warm, "
         "could not be calibrated, or were flagged before"
         + (f". It was made of `{judged}`." if judged else "."),

@@ -9,7 +9,7 @@ from pathlib import Path
 from emdarks import plots
 from emdarks.check import PULL_TOLERANCE, CheckReport
 from emdarks.errors import InputError
-from emdarks.report.numbers import count, number, signed
+from emdarks.report.numbers import count, number, setting, signed
 from emdarks.report.page import WIDTH, Advice, Block, Column, Picture, Section, Table, Text
 from emdarks.report.stacks import stack_name
 
@@ -112,7 +112,7 @@ def _picture(check: CheckReport) -> Picture:
 def _table(check: CheckReport) -> Table:
     rows = [
         [
-            f"{s.gain:,.6g}",
+            setting(s.gain),
             f"{s.exposure_time:g}",
             signed(s.misfit),
             signed(s.sigmas, 2),

@@ -14,7 +14,7 @@ from emdarks.check import CheckReport
 from emdarks.products.synthesis import synthesize_arrays
 from emdarks.report.advice import advise_maps, chi2_values, stack_misfits
 from emdarks.report.checking import check_section
-from emdarks.report.numbers import count, measured, number, percent, signed
+from emdarks.report.numbers import count, measured, number, percent, setting, signed
 from emdarks.report.page import (
     WIDTH,
     Advice,
@@ -34,6 +34,7 @@ from emdarks.report.shared import (
     flag_table,
     hot_pixels,
     map_height,
+    observed_dates,
     panel_figure,
     provenance,
     skipped_advice,
@@ -75,6 +76,7 @@ def maps_page(
     return Page(
         title="Noise maps",
         subtitle=_subtitle(view),
+        observed=observed_dates(view),
         what=_what(view),
         advice=found,
         steps=_steps(view),
@@ -118,8 +120,8 @@ def _what(view: MapsView) -> str:
         return f"{text}. The file does not say which stacks of frames they were fitted to."
     return (
         f"{text}. They were fitted to {count(stacks.frames.sum())} dark frames in {len(stacks)} "
-        f"stacks, of EM gains {stacks.gain.min():,.6g} to {stacks.gain.max():,.6g} and exposure "
-        f"times {stacks.time.min():g} to {stacks.time.max():g} s."
+        f"stacks, of EM gains {setting(stacks.gain.min())} to {setting(stacks.gain.max())} and "
+        f"exposure times {stacks.time.min():g} to {stacks.time.max():g} s."
     )
 
 
@@ -361,7 +363,7 @@ def _stacks(view: MapsView, stacks: Stacks) -> Section:
 def _stack_table(stacks: Stacks, misfits: Misfits) -> Table:
     rows = [
         [
-            f"{stacks.gain[i]:,.6g}",
+            setting(stacks.gain[i]),
             f"{stacks.time[i]:g}",
             number(stacks.k_gain[i]),
             count(stacks.frames[i]),
@@ -451,7 +453,7 @@ def _dark_row(view: MapsView, stacks: Stacks, i: int) -> list[str]:
     moved = view.product.systematics(gain, time)
     worst = int(np.argmax(np.abs(moved["stacks"])))
     return [
-        f"{gain:,.6g}",
+        setting(gain),
         f"{time:g}",
         number(float(data.mean())),
         number(float(np.median(err))),

@@ -15,8 +15,8 @@ from emdarks.badpixels import build_bad_pixel_map
 from emdarks.errors import EmdarksError, EmdarksWarning
 from emdarks.flags import DQ
 from emdarks.plots import Figure
-from emdarks.products.provenance import parent_names
-from emdarks.report.numbers import count, number, percent, size
+from emdarks.products.provenance import mjd_of, parent_names
+from emdarks.report.numbers import count, number, observed, percent, size
 from emdarks.report.page import (
     WIDTH,
     Advice,
@@ -38,6 +38,7 @@ __all__ = [
     "flag_table",
     "hot_pixels",
     "map_height",
+    "observed_dates",
     "provenance",
     "skipped_advice",
     "value_limits",
@@ -262,6 +263,14 @@ def _flag_name(bit: int) -> str:
 
 
 # Where it comes from
+
+
+def observed_dates(view: Shown) -> str:
+    """When the frames behind a product were taken, of its header."""
+    begin, end = (mjd_of(view.card(keyword)) for keyword in ("DATE-BEG", "DATE-END"))
+    if not np.isfinite(begin):  # products of the reference implementation
+        begin, end = (mjd_of(view.card(keyword)) for keyword in ("MJDSRT", "MJDEND"))
+    return observed(begin, end)
 
 
 def provenance(view: Shown) -> Section:
