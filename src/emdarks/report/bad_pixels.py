@@ -13,7 +13,7 @@ from emdarks import plots
 from emdarks.data import BadPixelMap
 from emdarks.flags import DQ
 from emdarks.kernels.decode import unsigned
-from emdarks.report.numbers import count, number, percent
+from emdarks.report.numbers import count, number, percent, setting
 from emdarks.report.page import (
     WIDTH,
     Advice,
@@ -162,14 +162,14 @@ def _glance(view: BadPixelView) -> list[tuple[str, str]]:
 def _hot(view: BadPixelView) -> Section:
     text = "A pixel is hot here where it stands out of the pixels around it"
     if (sigmas := view.card("BPSIGMA")) is not None:
-        text += f" by more than {number(sigmas)} standard deviations"
+        text += f" by more than {setting(sigmas)} standard deviations"
     if (window := view.card("BPWINDOW")) is not None:
         text += f", in windows of {window} × {window} pixels"
     text += "."
     warm, hot = view.card("BPWARM"), view.card("BPHOT")
     if warm is not None and hot is not None:
         text += (
-            f" Its dark current must be {number(warm)} times theirs, too; from {number(hot)} "
+            f" Its dark current must be {setting(warm)} times theirs, too; from {setting(hot)} "
             "times on it is hot, below that warm."
         )
     blocks: list[Block] = [Text(text), _picture(view)]
@@ -181,14 +181,13 @@ def _hot(view: BadPixelView) -> Section:
 def _picture(view: BadPixelView) -> Picture:
     figure = plots.new_figure(WIDTH, 4.2)
     left, right = figure.subplots(1, 2)
-    sigmas = view.sigmas
-    for ax, mask, title in (
-        (left, view.hot, "hot and warm pixels"),
-        (right, (view.flags != 0) & ~view.hot & ~view.telemetry[:, None], "other bad pixels"),
+    others = (view.flags != 0) & ~view.hot & ~view.telemetry[:, None]
+    for ax, mask, size, title in (
+        (left, view.hot, np.nan_to_num(view.sigmas), "hot and warm pixels"),
+        (right, others, np.ones(view.shape), "other bad pixels"),
     ):
         rows, cols = np.nonzero(mask)
-        size = sigmas[rows, cols] if mask is view.hot else np.ones(rows.size)
-        plots.dots(cols, rows, np.nan_to_num(size), view.area, title, ax=ax)
+        plots.dots(cols, rows, size[rows, cols], view.area, title, ax=ax)
     return Picture.of(
         "bad_pixels",
         figure,

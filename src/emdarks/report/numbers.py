@@ -47,15 +47,15 @@ def setting(value: float) -> str:
 
 #: Units that stay on the line of their number.
 _UNITS = (
-    r"%|×|±|°C|e⁻|EM e⁻|s\b|min\b|h\b|DN\b|[kMGT]B\b|byte\b|10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+|standard errors|"
-    r"frames\b|pixels\b|stacks\b"
+    r"%|×|±|°C|e⁻|EM e⁻|s\b|min\b|h\b|DN\b|[kMGT]B\b|byte\b|10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+|standard errors"
 )
-_BEFORE_UNIT = re.compile(rf"(?<=[0-9⁰¹²³⁴⁵⁶⁷⁸⁹×±]) (?={_UNITS}|[0-9{_MINUS}])")
-_TIED_UNITS = re.compile(r"(?<=EM|to|standard) (?=e⁻|errors)|(?<=[⁰¹²³⁴⁵⁶⁷⁸⁹]) (?=e⁻)")
+_BEFORE_UNIT = re.compile(rf"(?<=[0-9⁰¹²³⁴⁵⁶⁷⁸⁹]) (?={_UNITS})|(?<=[×±]) (?=[0-9{_MINUS}])")
+_TIED_UNITS = re.compile(r"(?<=EM) (?=e⁻)|(?<=standard) (?=errors)")
 
 
 def tied(text: str) -> str:
     """Text whose numbers stay on one line with what belongs to them: units, errors, powers."""
+    text = re.sub(r"(?<=[0-9])%", f"{_NO_BREAK}%", text)
     return _TIED_UNITS.sub(_NO_BREAK, _BEFORE_UNIT.sub(_NO_BREAK, text))
 
 
