@@ -191,9 +191,9 @@ def _result(page: Any, path: Path) -> dict[str, Any]:
         "about": page.title,
         "subject": page.subtitle,
         "verdict": page.verdict.severity,
-        "words": page.verdict.words,
+        "words": _plain(page.verdict.words),
         "findings": [
-            {"severity": item.severity, "text": item.text, "remedy": item.remedy}
+            {"severity": item.severity, "text": _plain(item.text), "remedy": _plain(item.remedy)}
             for item in page.advice
         ],
         "megabytes": round(path.stat().st_size / 1e6, 3),
@@ -204,5 +204,10 @@ def _tell(page: Any, path: Path) -> None:
     talk.say(f"{path}  {page.title}, {page.subtitle}")
     for item in page.advice:
         if item.severity in ("problem", "warning"):
-            talk.finding(item.severity, item.text)
-    talk.say(f"Can it be trusted? {page.verdict.words}")
+            talk.finding(item.severity, _plain(item.text))
+    talk.say(f"Can it be trusted? {_plain(page.verdict.words)}")
+
+
+def _plain(text: str) -> str:
+    """Words of a page where code cannot look like code."""
+    return text.replace("`", "")

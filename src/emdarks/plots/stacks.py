@@ -11,6 +11,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import NullFormatter
 
 from emdarks.plots.style import (
     BLUE,
@@ -151,6 +152,8 @@ def noise_against_signal(
         ax.plot(x[shown], y[shown], "o", color=BLUE, ms=5, label="stacks")
         ax.set_xscale("log")
         ax.set_yscale("log")
+        # Labels between the powers of ten would lie on each other.
+        ax.yaxis.set_minor_formatter(NullFormatter())
         ax.legend(fontsize=SMALL, frameon=False, loc="upper left")
     ax.grid(alpha=0.3)
     label(ax, title, "g √(C + t D), EM e⁻", "scatter of a sample, EM e⁻")
@@ -280,5 +283,5 @@ def _stack_levels(ax: Axes, stack: Any, first: float | None) -> None:
         error = float(np.median(offset[judged] / sigmas[judged]))
         ax.axhline(middle, color=GREY, lw=0.8)
         ax.axhspan(middle - 6 * error, middle + 6 * error, color=GREY, alpha=0.15, lw=0)
-    ax.set_title(str(stack), fontsize=WORDS, loc="left")
+    ax.set_title(f"EM {stack}", fontsize=WORDS, loc="left")
     ax.tick_params(labelsize=SMALL)

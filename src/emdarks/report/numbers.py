@@ -46,9 +46,7 @@ def setting(value: float) -> str:
 
 
 #: Units that stay on the line of their number.
-_UNITS = (
-    r"%|×|±|°C|e⁻|EM e⁻|s\b|min\b|h\b|DN\b|[kMGT]B\b|byte\b|10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+|standard errors"
-)
+_UNITS = r"%|×|±|°C|e⁻|EM e⁻|s\b|min\b|h\b|DN\b|[kMGT]B\b|byte\b|10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+|standard errors"
 _BEFORE_UNIT = re.compile(rf"(?<=[0-9⁰¹²³⁴⁵⁶⁷⁸⁹]) (?={_UNITS})|(?<=[×±]) (?=[0-9{_MINUS}])")
 _TIED_UNITS = re.compile(r"(?<=EM) (?=e⁻)|(?<=standard) (?=errors)")
 
