@@ -24,15 +24,27 @@ help:
 	@echo "make audit   known weaknesses of the dependencies (asks pypi.org)"
 	@echo "make clean   remove what the other targets made"
 
-$(VENV)/.installed: pyproject.toml
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --editable
+
+# The product alone, which is all that the demo needs; what tests, lint and documentation need
+# comes on top of it.
+$(VENV)/.product: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("emdarks needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
-	@echo "installing emdarks and what it needs into $(VENV)"
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
+	@echo "making a Python environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@echo "installing emdarks and the packages that it needs into $(VENV)"
+	@$(BIN)/python $(PIP_INSTALL) .
 	@touch $@
 
-demo: $(VENV)/.installed
-	$(BIN)/python examples/demo.py $(DEMO_ARGS)
+$(VENV)/.installed: $(VENV)/.product
+	@echo "installing what tests, lint and documentation need into $(VENV)"
+	@$(BIN)/python $(PIP_INSTALL) '.[$(EXTRAS)]'
+	@touch $@
+
+demo: $(VENV)/.product
+	@echo "starting the demo; kernels are compiled at the first run, a minute or two"
+	@$(BIN)/python examples/demo.py $(DEMO_ARGS)
+	@echo "for emdarks in this shell: source $(VENV)/bin/activate"
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import Table
 from scipy import stats
 from validation.badpixels import LEVELS, false_alarms, scores, tailed
 from validation.subtract import noise_maps
 
 from campaigns import COLS, REGIONS, ROWS, Campaign, params, stand_in
 from emdarks import build_bad_pixel_map
-from emdarks.badpixels import neighbourhood
+from emdarks.badpixels import ds9_regions, hot_pixel_table, neighbourhood
 from emdarks.darks import build_trad_dark, calibrate_darks_lsq
 from emdarks.darks.noise import HOT_JUMP
 from emdarks.data import BadPixelMap, Dark, DetectorNoiseMaps
@@ -362,3 +363,79 @@ def test_foreign_products_are_taken(maps: DetectorNoiseMaps, tmp_path: Path) -> 
     made = build_bad_pixel_map(stranger, detector_regions=REGIONS, window=8)
     assert made.ext_hdr["BPSTEP"] == 0
     assert made.data[8, 12] & 8
+
+
+def test_regions_and_table_name_the_pixels() -> None:
+    """Rows and columns differ; DS9 counts both from 1, columns first."""
+    rng = np.random.default_rng(6)
+    data = rng.normal(0, 0.01, SHAPE)
+    data[3, 71], data[80, 6] = 8.5, 2.25
+    dark = dark_of(data, 0.01)
+    made = judge(dark)
+    made.filename = "bad.fits"
+    assert ds9_regions(made).splitlines() == [
+        "# Region file format: DS9 version 4.1",
+        "# hot (red) and warm (orange) pixels of bad.fits",
+        "image",
+        "box(72,4,1,1,0) # color=red tag={hot}",
+        "box(7,81,1,1,0) # color=red tag={hot}",
+    ]
+    table = hot_pixel_table(made, dark, detector_regions=REGION)
+    assert [tuple(row) for row in table["row", "col", "x", "y", "kind", "flags"]] == [
+        (3, 71, 72, 4, "hot", 8), (80, 6, 7, 81, "hot", 8),
+    ]  # fmt: skip
+    np.testing.assert_allclose(table["dark"], [8.5, 2.25])
+    np.testing.assert_allclose(table["dark_err"], 0.01)
+    assert str(table["dark"].unit) == "electron"
+    other = dark_of(data[:, :-1], 0.01)
+    with pytest.raises(InputError, match=r"their image region 90 x 130; give the camera"):
+        hot_pixel_table(made, other, detector_regions=REGION)
+
+
+def test_lists_of_the_command_are_written_whole_or_not_at_all(
+    maps: DetectorNoiseMaps, tmp_path: Path
+) -> None:
+    changed = brighter(maps)
+    made = build_bad_pixel_map(changed, detector_regions=REGIONS, window=8)
+    table = hot_pixel_table(made, changed, detector_regions=REGIONS)
+    whole = build_bad_pixel_map(changed, detector_regions=REGIONS, window=8, full_frame=True)
+    wide = hot_pixel_table(whole, changed, detector_regions=REGIONS)
+    rows, cols = np.nonzero(made.data & 8)
+    assert list(table["row"]) == list(rows)
+    assert list(table["col"]) == list(cols)
+    # The image region begins at row 2 and column 18 of the frame.
+    assert list(wide["x"]) == [x + 18 for x in table["x"]]
+    assert list(wide["y"]) == [y + 2 for y in table["y"]]
+    np.testing.assert_array_equal(wide["D"], table["D"])
+    signed = changed.extra("SIGNED")[2][IMAGE]
+    np.testing.assert_array_equal(table["D"], signed[rows, cols])
+    np.testing.assert_array_equal(table["kind"] == "warm", table["ratio"] < 50)
+    # The command
+    dark = dark_of(np.where(np.eye(1024)[:, ::-1] * (np.arange(1024) == 1000) > 0, 9.0, 0.0), 0.01)
+    dark.save(tmp_path, "dark.fits")
+
+    def run(*more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "emdarks", "badpixels", "dark.fits", "-o", "bad.fits", *more],
+            cwd=tmp_path, capture_output=True, text=True,
+        )  # fmt: skip
+
+    (tmp_path / "old.reg").write_text("mine")
+    refused = run("--regions", "old.reg", "--table", "hot.csv")
+    assert (refused.returncode, "old.reg: exists" in refused.stderr) == (1, True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dark.fits", "old.reg"]
+    assert run("--table", "hot.txt").returncode == 2
+    twice = run("--regions", "hot.csv", "--table", "hot.csv")
+    assert (twice.returncode, "named for two outputs" in twice.stderr) == (1, True)
+    good = run("--regions", "old.reg", "--table", "hot.csv", "--overwrite")
+    assert good.returncode == 0, good.stderr
+    # Row 23 and column 1000: DS9 calls it (1001, 24).
+    assert (tmp_path / "old.reg").read_text().splitlines()[3:] == [
+        "box(1001,24,1,1,0) # color=red tag={hot}"
+    ]
+    header, row = (tmp_path / "hot.csv").read_text().splitlines()
+    assert header == "row,col,x,y,kind,dark,dark_err,sigmas,flags"
+    assert row.startswith("23,1000,1001,24,hot,9.0,")
+    assert run("--table", "hot.ecsv", "--overwrite").returncode == 0
+    again = Table.read(tmp_path / "hot.ecsv")
+    assert (again["row"][0], again["col"][0], str(again["dark"].unit)) == (23, 1000, "electron")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.time import Time
 
 from emdarks.data import Dark, DetectorNoiseMaps
 
@@ -210,3 +211,56 @@ def test_help_loads_no_heavy_library(folder: Path) -> None:
     )
     made = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert "heavy: []" in made.stdout
+
+
+def test_frames_of_several_stacks_are_shown_with_the_options_that_choose(folder: Path) -> None:
+    from emdarks.data import sample
+
+    frames = sample()[0].parent
+    made = run(folder, "dark", frames, "-o", "chosen.fits")
+    assert made.returncode == 2
+    rows = [line.split() for line in made.stderr.splitlines() if "--gain" in line]
+    assert [row[:3] for row in rows] == [
+        ["1", "2", "4"], ["5000", "2", "4"], ["50", "10", "4"],
+        ["1000", "60", "4"], ["1", "100", "4"], ["5000", "100", "4"],
+    ]  # fmt: skip
+    assert rows[2][3:] == ["--gain", "50", "--exptime", "10"]
+    assert "error: a traditional dark is made of one stack, and these frames are 6" in made.stderr
+    assert not (folder / "chosen.fits").exists()
+    quiet = run(folder, "dark", frames, "-o", "chosen.fits", "--gain", "5000", "-q")
+    assert quiet.returncode == 2
+    assert len(quiet.stderr.splitlines()) == 1
+    assert "(--gain 5000 --exptime 2; --gain 5000 --exptime 100)" in quiet.stderr
+    made = run(folder, "dark", frames, "-o", "chosen.fits", *rows[2][3:])
+    assert made.returncode == 0, made.stderr
+    assert Dark(folder / "chosen.fits").ext_hdr["EXPTIME"] == 10.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["dark", "x", "--foo"], "error: no such option: --foo; see emdarks dark --help"),
+        (["foo"], "error: no such command 'foo'; see emdarks --help"),
+        (
+            ["report", "x", "-o", "y", "--frames", "x", "--check", "z"],
+            "error: give either --frames or --check; see emdarks report --help",
+        ),
+        (["dark", "none.fits", "-o", "y.fits"], "error: none.fits: no such file"),
+    ],
+)
+def test_errors_of_use_look_like_all_others(folder: Path, arguments: Any, line: str) -> None:
+    made = run(folder, *arguments)
+    assert made.returncode == (1 if "none.fits" in line else 2)
+    assert made.stderr.startswith(line)
+    assert len(made.stderr.splitlines()) == 1
+
+
+def test_a_product_says_when_its_frames_were_taken(folder: Path, maps: Path) -> None:
+    header = fits.getheader(maps, 1)
+    starts = [fits.getval(path, "MJDSRT", 1) for path in sorted(GOLDEN.glob("cgi_*.fits"))]
+    ends = [
+        fits.getval(path, "MJDSRT", 1) + fits.getval(path, "EXPTIME", 1) / 86400
+        for path in sorted(GOLDEN.glob("cgi_*.fits"))
+    ]
+    for keyword, mjd in (("DATE-BEG", min(starts)), ("DATE-END", max(ends))):
+        assert Time(header[keyword]).mjd == pytest.approx(mjd, abs=1.1 / 86400)

@@ -104,7 +104,11 @@ def test_check_and_comparison(folder: Path) -> None:
     [
         (["maps.fits", "dark.fits", "-o", "x.html"], 1, "is no folder; 2 reports need one"),
         (["none.fits", "-o", "x.html"], 1, "no such file"),
-        (["darks/truth.fits", "-o", "x.html"], 1, "neither noise maps nor a master dark"),
+        (
+            ["darks/truth.fits", "-o", "x.html"],
+            1,
+            "neither noise maps nor a master dark nor a bad-pixel map",
+        ),
         (["dark.fits", "-o", "x.html", "--frames", "darks"], 1, "belongs to noise maps"),
         (["maps.fits", "-o", "x.html", "--against", "dark.fits"], 1, "with noise maps"),
         (["darks", "-o", "x.html", "--against", "dark.fits"], 1, "give a product"),
@@ -136,3 +140,47 @@ def test_products_are_told_from_frames(folder: Path, monkeypatch: pytest.MonkeyP
     outcome = run("report", "darks/*.fits", "-o", "pattern.html")
     assert outcome.exit_code == 0
     assert "truth.fits: left out" in words(outcome)
+
+
+def test_too_few_frames_for_the_check_are_said_on_the_page(folder: Path) -> None:
+    few = folder / "few"
+    simulate_campaign(few, "excam-sample", 3, 3)
+    outcome = run("noisemaps", few, "-o", folder / "few.fits")
+    assert outcome.exit_code == 0, outcome.output
+    page = folder / "few.html"
+    outcome = run("report", folder / "few.fits", "-o", page, "--frames", few)
+    assert outcome.exit_code == 0, outcome.output
+    reason = "has 3 frames; to compare odd with even ones every stack needs at least 4"
+    assert "The check without truth could not be made: the stack of exposure" in words(outcome)
+    text = page.read_text(encoding="utf-8")
+    assert text.count(reason) == 2
+    assert "Not done here: the stack of" in text
+
+
+def test_a_page_of_a_bad_pixel_map(folder: Path) -> None:
+    made = run("badpixels", folder / "maps.fits", "-o", folder / "bad.fits", "--json")
+    found = json.loads(made.stdout)
+    outcome = run("report", folder / "bad.fits", "-o", folder / "bad.html", "--json")
+    assert outcome.exit_code == 0, outcome.output
+    assert json.loads(outcome.stdout)["reports"][0]["about"] == "Bad-pixel map"
+    text = (folder / "bad.html").read_text(encoding="utf-8")
+    for name, key in (("hot pixels", "hot_pixels"), ("warm pixels", "warm_pixels")):
+        assert f"<dt>{name}</dt><dd>{found[key]}</dd>" in text
+    assert "observed 2026-01-01" in text
+    # The page of the maps says how many `badpixels` finds, and why it counts others.
+    maps = run("report", folder / "maps.fits", "-o", folder / "hot.html")
+    assert maps.exit_code == 0
+    said = (
+        f"by this rule there are {found['hot_pixels']} hot and {found['warm_pixels']} warm pixels"
+    )
+    assert said in (folder / "hot.html").read_text(encoding="utf-8")
+
+
+def test_what_is_said_has_no_marks_of_code(folder: Path) -> None:
+    outcome = run("report", folder / "darks", "-o", folder / "campaign.html")
+    assert outcome.exit_code == 0
+    assert "check without truth tells: emdarks check FRAMES." in words(outcome)
+    assert "`" not in outcome.stderr
+    text = (folder / "campaign.html").read_text(encoding="utf-8")
+    assert "<code>emdarks check FRAMES</code>" in text
+    assert "Emdarks" not in text

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import io
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ import pytest
 
 from emdarks import plots
 
-DEMO = Path(__file__).parents[1] / "examples" / "demo.py"
+ROOT = Path(__file__).parents[1]
+DEMO = ROOT / "examples" / "demo.py"
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +53,23 @@ def test_demo_makes_its_page(demo: Any, tmp_path: Path, capsys: pytest.CaptureFi
     for name in ("noise_maps.fits", "traditional_dark.fits", "synthesised_dark.fits"):
         assert (folder / name).exists()
     assert len(list((folder / "darks").glob("cgi_*.fits"))) == 64
+
+
+def test_the_demo_installs_the_product_alone(tmp_path: Path) -> None:
+    """Tests, lint and documentation come with the other targets, on top of it."""
+    if shutil.which("make") is None or not (ROOT / "Makefile").exists():
+        pytest.skip("no make, or the Makefile is not beside the tests")
+
+    def steps(target: str) -> str:
+        command = ["make", "-n", "-C", str(ROOT), target, f"VENV={tmp_path / 'fresh'}"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    demo, lint = steps("demo"), steps("lint")
+    assert "--editable .\n" in demo
+    assert ".[" not in demo
+    assert demo.count("echo") == 4
+    assert "--editable .\n" in lint
+    assert "--editable '.[test,lint,docs]'" in lint
 
 
 def test_demo_deletes_only_what_it_made(demo: Any, tmp_path: Path) -> None:

@@ -39,7 +39,18 @@ from emdarks.report import (
 )
 from emdarks.report.advice import advise_dark, advise_maps, stack_misfits
 from emdarks.report.checking import load_check
-from emdarks.report.numbers import count, measured, number, percent, signed, size, value_in
+from emdarks.report.numbers import (
+    count,
+    measured,
+    number,
+    observed,
+    percent,
+    setting,
+    signed,
+    size,
+    tied,
+    value_in,
+)
 from emdarks.report.page import Column
 from emdarks.simulate import make_truth, simulate_stack
 
@@ -123,7 +134,8 @@ def said(found: list[Advice], severity: str) -> str:
         (0.0, "0"),
         (0.000834, "0.000834"),
         (-12.345, "−12.3"),
-        (15987.4, "15,987"),
+        (15987.4, "15\u202f987"),
+        (5000.0, "5000"),
         (3e-12, "3.00 × 10⁻¹²"),
         (-2.5e12, "−2.50 × 10¹²"),
         (math.nan, "–"),
@@ -134,11 +146,45 @@ def test_numbers_show_the_digits_that_count(value: float, text: str) -> None:
     assert number(value) == text
 
 
+def test_numbers_stay_with_their_units() -> None:
+    text = "2.79 ± 0.02 × 10⁻³ e⁻/s, 120 EM e⁻ in 60 s; 3 standard errors, 2 stacks, 0.3%"
+    assert tied(text).replace("\xa0", "_") == (
+        "2.79_±_0.02_×_10⁻³_e⁻/s, 120_EM_e⁻ in 60_s; 3_standard_errors, 2 stacks, 0.3_%"
+    )
+    assert [setting(x) for x in (1.0, 5000.0, 12000.0, 0.25)] == [
+        "1",
+        "5000",
+        "12\u202f000",
+        "0.25",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "text"),
+    [
+        (61041.0, 61041.03125, "observed 2026-01-01, 00:00 to 00:45 UTC"),
+        (61041.5, 61041.5, "observed 2026-01-01, 12:00 UTC"),
+        (61041.75, 61043.25, "observed 2026-01-01 to 2026-01-03 (UTC)"),
+        (61041.5, math.nan, "observed 2026-01-01, 12:00 UTC"),
+        (math.nan, math.nan, "date of the observations: not stated"),
+        (-999.0, 1e9, "date of the observations: not stated"),
+    ],
+)
+def test_dates_of_observations(begin: float, end: float, text: str) -> None:
+    assert observed(begin, end) == text
+
+
+def test_code_in_a_verdict_looks_like_code_and_stays_as_typed() -> None:
+    page = Page("t", "s", "w", [], [], [], untested="See `emdarks --gain 60 s` for 60 s.")
+    assert "<code>emdarks --gain 60 s</code> for 60\xa0s." in page.html()
+    assert "`" not in page.html().split("<body>")[1]
+
+
 def test_values_have_the_decimals_of_their_errors() -> None:
     assert measured(0.0209461, 0.00041) == "0.02095 ± 0.00041"
     assert measured(-0.0361, 0.12) == "−0.04 ± 0.12"
     assert measured(-0.001, 0.12) == "0.00 ± 0.12"
-    assert measured(12345.6, 17.0) == "12,346 ± 17"
+    assert measured(12345.6, 17.0) == "12\u202f346 ± 17"
     assert measured(1.0, math.nan) == "1.00"
     assert measured(2e-10, 3e-11) == "2.00 × 10⁻¹⁰ ± 3.0 × 10⁻¹¹"
 
@@ -147,8 +193,12 @@ def test_shares_counts_and_sizes() -> None:
     assert [percent(x) for x in (0, 2e-7, 0.00123, 0.0345, 0.5, 1, math.nan)] == [
         "0 %", "below 0.001 %", "0.12 %", "3.5 %", "50 %", "100 %", "–",
     ]  # fmt: skip
-    assert (count(1234567.0), signed(0.5), signed(-0.5)) == ("1,234,567", "+0.500", "−0.500")
-    assert [size(x) for x in (12, 8.73e6, 4.5e15)] == ["12 byte", "8.73 MB", "4,500 TB"]
+    assert (count(1234567.0), signed(0.5), signed(-0.5)) == (
+        "1\u202f234\u202f567",
+        "+0.500",
+        "−0.500",
+    )
+    assert [size(x) for x in (12, 8.73e6, 4.5e15)] == ["12 byte", "8.73 MB", "4500 TB"]
     assert value_in(2.774, "10⁻³ e⁻/s") == "2.77 × 10⁻³ e⁻/s"
     assert value_in(math.nan, "e⁻") == "–"
 
@@ -391,7 +441,7 @@ def test_darks_have_their_page(dark: Dark, maps: DetectorNoiseMaps, frames: Data
     assert f"mean of {FRAMES} dark frames" in page.what
     made = report_on(build_synthesized_dark(frames[4 * FRAMES : 4 * FRAMES + 1], maps))
     assert made.title == "Synthesised master dark"
-    assert "EM gain 1,000, 60 s" in made.subtitle
+    assert "EM gain 1000, 60 s" in made.subtitle
 
 
 def test_full_frames_are_measured_in_the_imaging_area(frames: Dataset, truth: Any) -> None:

@@ -36,7 +36,13 @@ from emdarks.products.dark import step_of_dark
 from emdarks.products.header import drop_map_cards, stamp
 from emdarks.products.model import model_of
 
-__all__ = ["Neighbourhood", "build_bad_pixel_map", "neighbourhood"]
+__all__ = [
+    "Neighbourhood",
+    "build_bad_pixel_map",
+    "ds9_regions",
+    "hot_pixel_table",
+    "neighbourhood",
+]
 
 Array = npt.NDArray[Any]
 Section = tuple[slice, slice]
@@ -362,3 +368,106 @@ def _write_numbers(header: Header, verdict: _Verdict, hot: float | None) -> None
     header["NBADPIX"] = (int(np.count_nonzero(verdict.flags)), "pixels with any flag")
     header["NHOT"] = (int(np.count_nonzero(bright & ~warm)), "hot pixels, flag 8")
     header["NWARM"] = (int(np.count_nonzero(warm)), "warm pixels, flag 8")
+
+
+def hot_pixel_table(
+    bad: BadPixelMap,
+    maps_or_dark: Any,
+    *,
+    use_signed: bool = True,
+    camera: str | Camera | None = None,
+    detector_regions: Regions | None = None,
+) -> Any:
+    """List the hot and warm pixels of a bad-pixel map.
+
+    Parameters
+    ----------
+    bad : BadPixelMap
+        What `build_bad_pixel_map` has made.
+    maps_or_dark : DetectorNoiseMaps, Dark, an object like one, or the path of a file
+        What it was made of.
+    use_signed, camera, detector_regions
+        As `build_bad_pixel_map` was given them.
+
+    Returns
+    -------
+    astropy.table.Table
+        A row for each pixel, by row and column: ``row`` and ``col`` in the array of the map,
+        from 0; the same as ``x`` and ``y`` of its image, from 1, as DS9 counts; ``kind``, hot
+        or warm; dark current ``D`` and its error ``D_err`` (``dark`` and ``dark_err`` of a
+        dark); ``sigmas`` above the neighbourhood; ``ratio`` to it, for noise maps; ``flags``.
+
+    Raises
+    ------
+    InputError
+        The map is not one of this product.
+    """
+    from astropy.table import Table
+
+    if isinstance(maps_or_dark, (str, os.PathLike)):
+        maps_or_dark = load_product(maps_or_dark)
+    chosen = camera_of_product(maps_or_dark, camera) or load_camera(BUILTIN[0])
+    chosen = chosen.fitted_to(np.shape(maps_or_dark.data)[-2:])
+    regions = chosen.regions if detector_regions is None else detector_regions
+    judged = _judged(maps_or_dark, use_signed)
+    shape = np.shape(bad.data)
+    _, section = _areas(
+        judged, maps_or_dark, chosen.arrtype, regions, shape == judged.values.shape
+        and shape == frame_shape(chosen.arrtype, regions),
+    )  # fmt: skip
+    values, errors = judged.values[section], judged.errors[section]
+    if values.shape != shape:
+        raise InputError(
+            f"{_name(bad)}: has {shape[0]} x {shape[1]} pixels, {_name(maps_or_dark)} "
+            f"{values.shape[0]} x {values.shape[1]}; it was not made of this"
+        )
+    rows, cols = np.nonzero(_unsigned(np.asarray(bad.data)) & DQ.HOT)
+    name, unit = ("D", "electron / s") if judged.has_ratio else ("dark", "electron")
+    columns: dict[str, Array] = {
+        "row": rows,
+        "col": cols,
+        "x": cols + 1,
+        "y": rows + 1,
+        "kind": _kinds(bad, rows, cols),
+        name: values[rows, cols],
+        f"{name}_err": errors[rows, cols],
+        "sigmas": np.asarray(bad.hdu_list["SIGMAS"].data)[rows, cols],
+    }
+    if judged.has_ratio:
+        columns["ratio"] = np.asarray(bad.hdu_list["RATIO"].data)[rows, cols]
+    columns["flags"] = np.asarray(bad.data)[rows, cols]
+    return Table(columns, units={name: unit, f"{name}_err": unit}, meta={"of": _name(bad)})
+
+
+def _kinds(bad: BadPixelMap, rows: Array, cols: Array) -> Array:
+    """Hot or warm, pixel by pixel."""
+    if "RATIO" not in bad.hdu_names:
+        return np.full(rows.shape, "hot", dtype="U4")
+    ratio = np.asarray(bad.hdu_list["RATIO"].data)[rows, cols]
+    return np.where(ratio < bad.ext_hdr["BPHOT"], "warm", "hot")
+
+
+def ds9_regions(bad: BadPixelMap) -> str:
+    """Hot and warm pixels as regions for DS9: a box around each pixel.
+
+    Parameters
+    ----------
+    bad : BadPixelMap
+        The map.
+
+    Returns
+    -------
+    str
+        A region file in image coordinates: the first pixel of the map is (1, 1), x counts
+        columns, y rows. Hot pixels are red, warm ones orange.
+    """
+    rows, cols = np.nonzero(_unsigned(np.asarray(bad.data)) & DQ.HOT)
+    lines = [
+        "# Region file format: DS9 version 4.1",
+        f"# hot (red) and warm (orange) pixels of {_name(bad)}",
+        "image",
+    ]
+    for row, col, kind in zip(rows, cols, _kinds(bad, rows, cols), strict=True):
+        colour = "red" if kind == "hot" else "orange"
+        lines.append(f"box({col + 1},{row + 1},1,1,0) # color={colour} tag={{{kind}}}")
+    return "\n".join(lines) + "\n"

@@ -22,7 +22,7 @@ from emdarks.darks.fitting import Fit
 from emdarks.darks.maps import FramePixels
 from emdarks.darks.pooled import PooledNoise, fit_pooled
 from emdarks.detector import Regions
-from emdarks.errors import InputError
+from emdarks.errors import InputError, TooFewFramesError
 from emdarks.execution import Executor, FrameFigures, StackJob, StackSums
 from emdarks.frames import FrameInput
 from emdarks.frames.skipping import SKIP_SHARE, BadFrame
@@ -202,7 +202,7 @@ def check_darks(
 
     Raises
     ------
-    InputError, CalDarksLSQException
+    InputError, TooFewFramesError, CalDarksLSQException
         The campaign cannot be fitted in halves.
 
     Notes
@@ -340,7 +340,7 @@ def _plan(job: Setting, model: str, kgain: float | None, telemetry: slice) -> _P
     warn_unknown_unit(stacks, "EM electrons")
     for stack in stacks:
         if len(stack.frames) < 4:
-            raise InputError(
+            raise TooFewFramesError(
                 f"{stack} has {len(stack.frames)} frames; to compare odd with even ones every "
                 "stack needs at least 4"
             )

@@ -7,6 +7,7 @@ promises, so that callers may catch either.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 __all__ = [
     "CalDarksLSQException",
@@ -18,6 +19,8 @@ __all__ = [
     "InputTypeError",
     "MissingKeywordError",
     "NoImageError",
+    "SeveralStacksError",
+    "TooFewFramesError",
     "UnreadableFrameError",
     "without_secrets",
 ]
@@ -80,6 +83,26 @@ class ClusterError(EmdarksError, ConnectionError):
 
 class NoImageError(InputError):
     """A FITS file without an image where a frame has one."""
+
+
+class SeveralStacksError(InputError):
+    """Frames of several stacks where those of one are needed.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong.
+    stacks : tuple
+        The stacks, each with ``commanded_gain``, ``exposure_time``, ``k_gain`` and ``frames``.
+    """
+
+    def __init__(self, message: str, stacks: tuple[Any, ...]):
+        super().__init__(message)
+        self.stacks = stacks
+
+
+class TooFewFramesError(InputError):
+    """Stacks of so few frames that odd ones cannot be compared with even ones."""
 
 
 class UnreadableFrameError(InputError):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from emdarks.cli import badpixels, cameras, campaign, check, plan, products, report, subtract, talk
 from emdarks.cli.common import with_common
@@ -12,7 +14,40 @@ from emdarks.cli.settings import WithDefaults
 
 __all__ = ["app", "main"]
 
+
+class _Commands(TyperGroup):
+    """Commands whose faults of use are told like all other errors: one line, and where help is."""
+
+    def main(self, *arguments: Any, standalone_mode: bool = True, **options: Any) -> Any:
+        """Run a command; errors about its options end in one line and exit code 2."""
+        options["standalone_mode"] = False
+        if not standalone_mode:
+            return super().main(*arguments, **options)
+        try:
+            code = super().main(*arguments, **options)
+        except Exception as error:
+            if not isinstance(error, typer.BadParameter.__mro__[1:3]):
+                raise
+            sys.exit(_told(error))
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _told(error: Any) -> int:
+    """Say what was wrong with the use, in the way of all errors."""
+    context = error.ctx
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return int(error.exit_code)
+    # Ours are about several options, so that none is named in front.
+    own = isinstance(error, typer.BadParameter) and getattr(error, "param", None) is None
+    text = (error.message if own else error.format_message()).rstrip(".")
+    command = "emdarks" if context is None else context.command_path
+    talk.say_error(f"{text[:1].lower()}{text[1:]}; see {command} --help")
+    return int(error.exit_code)
+
+
 app = typer.Typer(
+    cls=_Commands,
     name="emdarks",
     help="Dark calibration for EMCCD cameras: dark frames in, master darks and noise maps out.",
     epilog="Exit codes: 0 done, 1 the input is at fault, 2 wrong use, 130 interrupted.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,6 +11,9 @@ from emdarks.cli import talk
 from emdarks.cli.options import AsJson, CameraName, FullFrame, Output, Overwrite
 
 __all__ = ["badpixels"]
+
+#: Endings of tables, and Astropy's names of their formats.
+_TABLES = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv"}
 
 
 def badpixels(
@@ -36,6 +39,16 @@ def badpixels(
     clipped: Annotated[
         bool, typer.Option("--clipped", help="Use the published maps, not the signed fit.")
     ] = False,
+    regions: Annotated[
+        Path | None,
+        typer.Option("--regions", metavar="FILE", help="Hot and warm pixels as regions for DS9."),
+    ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            "--table", metavar="FILE", help="Hot and warm pixels as a table, .csv or .ecsv."
+        ),
+    ] = None,
     camera: CameraName = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -43,16 +56,22 @@ def badpixels(
     """Make a map of bad pixels: hot, warm, unfittable, flagged.
 
     --warm and --hot count for noise maps; in a dark every pixel that stands out is hot.
-    Example: emdarks badpixels maps.fits -o bad.fits
+    Example: emdarks badpixels maps.fits -o bad.fits --regions hot.reg --table hot.csv
     """
+    if table is not None and table.suffix not in _TABLES:
+        raise typer.BadParameter(f"--table {table}: give a name that ends in .csv or .ecsv")
     with talk.spoken():
-        from emdarks.badpixels import build_bad_pixel_map
+        from emdarks.badpixels import build_bad_pixel_map, ds9_regions, hot_pixel_table
+        from emdarks.fitsio import whole_file
+        from emdarks.products import load_product
         from emdarks.products.header import product_name
 
         path = talk.target(output, product_name(product.name, "_bpm_cal"), overwrite)
+        lists = _lists(path, regions, table, overwrite, (product, camera))
         talk.spare_files(path, (product, camera))
+        judged = load_product(product)
         made = build_bad_pixel_map(
-            product,
+            judged,
             sigmas=sigmas,
             warm=warm,
             hot=hot,
@@ -61,7 +80,17 @@ def badpixels(
             use_signed=not clipped,
             camera=camera,
         )
+        made.filename = path.name
+        texts: dict[Path, str] = {}
+        if regions is not None:
+            texts[lists[0]] = ds9_regions(made)
+        if table is not None:
+            found = hot_pixel_table(made, judged, use_signed=not clipped, camera=camera)
+            texts[lists[-1]] = _written(found, _TABLES[table.suffix])
         made.save(path.parent, path.name)
+        for file, text in texts.items():
+            with whole_file(file) as stream:
+                stream.write(text.encode("utf-8"))
         header = made.ext_hdr
         talk.result(
             {
@@ -71,6 +100,39 @@ def badpixels(
                 "hot_pixels": int(header["NHOT"]),
                 "warm_pixels": int(header["NWARM"]),
                 "not_finite": int(((made.data & 1) != 0).sum()),
+                **({} if regions is None else {"regions": str(regions)}),
+                **({} if table is None else {"table": str(table)}),
             },
             as_json,
         )
+
+
+def _lists(
+    path: talk.Target,
+    regions: Path | None,
+    table: Path | None,
+    overwrite: bool,
+    reads: tuple[Path | str | None, ...],
+) -> list[Path]:
+    """Files that list pixels, each one that may be written, and not twice the same."""
+    from emdarks.errors import InputError
+
+    taken = [str(path)]
+    for file, name in ((regions, "hot.reg"), (table, "hot.csv")):
+        if file is None:
+            continue
+        target = talk.target(file, name, overwrite)
+        talk.spare_files(target, reads)
+        if str(target) in taken:
+            raise InputError(f"{target}: is named for two outputs; give each its own name")
+        taken.append(str(target))
+    return [Path(name) for name in taken[1:]]
+
+
+def _written(table: Any, kind: str) -> str:
+    """A table of Astropy as the text of a file."""
+    import io
+
+    text = io.StringIO()
+    table.write(text, format=kind)
+    return text.getvalue()

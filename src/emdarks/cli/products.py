@@ -33,6 +33,7 @@ from emdarks.cli.options import (
     detector_params,
     kinds,
 )
+from emdarks.cli.stack_choice import one_stack_of_several
 
 __all__ = ["dark", "noisemaps", "synthesize"]
 
@@ -217,9 +218,12 @@ def dark(
         path = talk.target(output, product_name(dataset.frames[-1].filename, "_drk_cal"), overwrite)
         talk.spare_inputs(path, dataset)
         talk.spare_files(path, (params, camera))
-        with talk.streaming(
-            "reading", len(dataset), threads, "combining", dask, checkpoint
-        ) as executor:
+        with (
+            one_stack_of_several(),
+            talk.streaming(
+                "reading", len(dataset), threads, "combining", dask, checkpoint
+            ) as executor,
+        ):
             product = build_trad_dark(
                 dataset,
                 detector_params(params),

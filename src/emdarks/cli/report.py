@@ -36,8 +36,8 @@ def report(
         list[str],
         typer.Argument(
             metavar="PRODUCT...",
-            help="Noise maps and darks, each a page of its own; or frames (files, folders, quoted "
-            "patterns, @list.txt), which together are a campaign.",
+            help="Noise maps, darks and bad-pixel maps, each a page of its own; or frames (files, "
+            "folders, quoted patterns, @list.txt), which together are a campaign.",
             show_default=False,
         ),
     ],
@@ -87,7 +87,7 @@ def report(
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a page about noise maps, darks or a campaign: figures, verdict, what to do.
+    """Write a page about noise maps, darks, bad pixels or a campaign: figures, verdict, what to do.
 
     Each page is one HTML file that needs no other.
     Example: emdarks report maps.fits -o report.html --frames darks/
@@ -152,7 +152,7 @@ def report(
 
 
 def _reportable(named: Sequence[Path], with_campaign: bool) -> list[Path]:
-    """Noise maps and darks; other products that a pattern may have caught are left out."""
+    """Products that there are pages of; others that a pattern may have caught are left out."""
     import warnings
 
     from emdarks.errors import EmdarksWarning
@@ -164,7 +164,9 @@ def _reportable(named: Sequence[Path], with_campaign: bool) -> list[Path]:
     for path in named:
         if path not in files:
             warnings.warn(
-                f"{path}: left out, is neither noise maps nor a dark", EmdarksWarning, stacklevel=2
+                f"{path}: left out, is neither noise maps nor a dark nor a bad-pixel map",
+                EmdarksWarning,
+                stacklevel=2,
             )
     return files
 
@@ -210,9 +212,9 @@ def _result(page: Any, path: Path) -> dict[str, Any]:
         "about": page.title,
         "subject": page.subtitle,
         "verdict": page.verdict.severity,
-        "words": page.verdict.words,
+        "words": _plain(page.verdict.words),
         "findings": [
-            {"severity": item.severity, "text": item.text, "remedy": item.remedy}
+            {"severity": item.severity, "text": _plain(item.text), "remedy": _plain(item.remedy)}
             for item in page.advice
         ],
         "megabytes": round(path.stat().st_size / 1e6, 3),
@@ -223,5 +225,10 @@ def _tell(page: Any, path: Path) -> None:
     talk.say(f"{path}  {page.title}, {page.subtitle}")
     for item in page.advice:
         if item.severity in ("problem", "warning"):
-            talk.finding(item.severity, item.text)
-    talk.say(f"Can it be trusted? {page.verdict.words}")
+            talk.finding(item.severity, _plain(item.text))
+    talk.say(f"Can it be trusted? {_plain(page.verdict.words)}")
+
+
+def _plain(text: str) -> str:
+    """Words of a page where code cannot look like code."""
+    return text.replace("`", "")

@@ -69,7 +69,7 @@ def _electrons(value: float) -> str:
     if not math.isfinite(value):
         return "-"
     # Adding 0 turns -0.0 into 0.0.
-    return f"{round(value, 1) + 0.0:.1f}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{round(value, 1) + 0.0:.1f}" if abs(value) < 1000 else f"{value:.0f}"
 
 
 _CHECK_CAPTION = (

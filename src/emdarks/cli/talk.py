@@ -43,6 +43,7 @@ __all__ = [
     "duration",
     "finding",
     "interrupted",
+    "is_quiet",
     "json_out",
     "left_out",
     "one_line",
@@ -50,6 +51,7 @@ __all__ = [
     "progress",
     "result",
     "say",
+    "say_error",
     "say_more",
     "set_loudness",
     "show",
@@ -59,6 +61,7 @@ __all__ = [
     "streaming",
     "target",
     "verdict",
+    "wrong_use",
 ]
 
 #: Seconds between two lines about progress, where there is no terminal.
@@ -391,8 +394,24 @@ def spoken() -> Iterator[None]:
 def _fail(reason: object) -> NoReturn:
     if _loudness == Loudness.VERBOSE:
         people.print(traceback.format_exc(), markup=False, style="dim")
-    people.print(f"error: {one_line(reason)}", markup=False, style="red")
+    say_error(reason)
     raise typer.Exit(1) from None
+
+
+def say_error(reason: object) -> None:
+    """One line about what ends a command."""
+    people.print(f"error: {one_line(reason)}", markup=False, style="red")
+
+
+def wrong_use(reason: object) -> NoReturn:
+    """End a command that was used wrongly: one line, as for any other error, and exit code 2."""
+    say_error(reason)
+    raise typer.Exit(2)
+
+
+def is_quiet() -> bool:
+    """Whether nothing but warnings and errors is said."""
+    return _loudness < Loudness.NORMAL
 
 
 _interrupted = False

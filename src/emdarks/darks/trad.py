@@ -14,7 +14,7 @@ from emdarks.cameras import Camera
 from emdarks.darks.careful import Streamed, check_kinds, judged
 from emdarks.darks.mean_errors import ESTIMATORS, mean_errors
 from emdarks.detector import Regions, imaging_area_geom, region_slices
-from emdarks.errors import InputError
+from emdarks.errors import InputError, SeveralStacksError
 from emdarks.execution import Executor, StackJob, StackSums
 from emdarks.fitsio import ascii_text
 from emdarks.frames.skipping import SKIP_SHARE
@@ -196,9 +196,10 @@ class _Plan:
 def _only_stack(stacks: list[Stack]) -> Stack:
     if len(stacks) > 1:
         known = "; ".join(f"{len(stack.frames)} frames in {stack}" for stack in stacks)
-        raise InputError(
+        raise SeveralStacksError(
             f"a traditional dark needs frames of one exposure time, EM gain and k-gain; "
-            f"these are {len(stacks)} stacks: {known}"
+            f"these are {len(stacks)} stacks: {known}",
+            tuple(stacks),
         )
     stack = stacks[0]
     if len(stack.frames) < 2:

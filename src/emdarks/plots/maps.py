@@ -19,7 +19,9 @@ from emdarks.plots.style import (
     BLUE,
     BOTH_SIGNS,
     NO_VALUE,
+    SMALL,
     VALUES,
+    WORDS,
     Array,
     Limits,
     axes_of,
@@ -154,8 +156,8 @@ def _bar(ax: Axes, image: Any, unit: str, **options: Any) -> None:
     figure = ax.get_figure(root=True)
     assert figure is not None
     bar = figure.colorbar(image, ax=ax, shrink=0.85, **options)
-    bar.set_label(unit, fontsize=8)
-    bar.ax.tick_params(labelsize=7)
+    bar.set_label(unit, fontsize=WORDS)
+    bar.ax.tick_params(labelsize=SMALL)
 
 
 def show_counts(

@@ -11,7 +11,9 @@ from matplotlib.axes import Axes
 from emdarks.plots.style import (
     BLUE,
     GREY,
+    SMALL,
     VERMILION,
+    WORDS,
     Array,
     Limits,
     axes_of,
@@ -61,10 +63,10 @@ def pull_histogram(
             f"median {np.median(finite):+.2f}\nrobust std {robust_scatter(finite):.2f}\n"
             f"std {np.std(finite):.2f}"
         )
-        ax.text(0.03, 0.96, text, transform=ax.transAxes, va="top", fontsize=8)
+        ax.text(0.03, 0.96, text, transform=ax.transAxes, va="top", fontsize=WORDS)
     label(ax, title, quantity)
     ax.set_yticks([])
-    ax.legend(fontsize=7, loc="upper right", frameon=False)
+    ax.legend(fontsize=SMALL, loc="upper right", frameon=False)
     return ax
 
 
@@ -114,7 +116,7 @@ def value_histogram(
     if expected is not None:
         ax.axvline(expected, color=GREY, ls=":", lw=1.6, label=f"expected: {expected:g}")
     label(ax, title, unit, "pixels")
-    ax.legend(fontsize=7, frameon=False)
+    ax.legend(fontsize=SMALL, frameon=False)
     return ax
 
 
@@ -156,7 +158,7 @@ def exceedance(
         ax.set_yscale("log")
     if threshold is not None and threshold > 0:
         ax.axvline(threshold, color=VERMILION, ls="--", lw=1.2, label="hot from here on")
-        ax.legend(fontsize=7, frameon=False)
+        ax.legend(fontsize=SMALL, frameon=False)
     ax.grid(alpha=0.3)
     label(ax, title, unit, "pixels above")
     return ax
@@ -203,7 +205,7 @@ def recovered_against_truth(
     elif y.size:
         ax.set_ylim(*_wider(robust_limits(y, 0.002), 1.2))
     label(ax, title, f"true, {unit}", f"recovered, {unit}")
-    ax.legend(fontsize=7, loc="upper left", frameon=False, markerscale=2)
+    ax.legend(fontsize=SMALL, loc="upper left", frameon=False, markerscale=2)
     return ax
 
 

@@ -9,8 +9,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import NullFormatter
 
-from emdarks.plots.style import BLUE, GREEN, GREY, VERMILION, Array, axes_of, label, new_figure
+from emdarks.plots.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    SMALL,
+    VERMILION,
+    WORDS,
+    Array,
+    axes_of,
+    label,
+    new_figure,
+)
 
 __all__ = ["around", "frame_levels", "noise_against_signal", "sequence", "significance"]
 
@@ -138,9 +152,11 @@ def noise_against_signal(
         ax.plot(x[shown], y[shown], "o", color=BLUE, ms=5, label="stacks")
         ax.set_xscale("log")
         ax.set_yscale("log")
-        ax.legend(fontsize=7, frameon=False, loc="upper left")
+        # Labels between the powers of ten would lie on each other.
+        ax.yaxis.set_minor_formatter(NullFormatter())
+        ax.legend(fontsize=SMALL, frameon=False, loc="upper left")
     ax.grid(alpha=0.3)
-    label(ax, title, "g √(C + t D), EM electrons", "scatter of a sample, EM electrons")
+    label(ax, title, "g √(C + t D), EM e⁻", "scatter of a sample, EM e⁻")
     return ax
 
 
@@ -184,8 +200,17 @@ def sequence(
         colour = COLOURS[(number + number // len(MARKERS)) % len(COLOURS)]
         ax.plot(t, v, marker, color=colour, ms=size, alpha=0.7, mew=0, label=name)
     label(ax, title, x, y)
-    if 1 < len(stacks) <= 12:
-        ax.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    if 1 < len(stacks) <= len(MARKERS) * len(COLOURS):
+        figure = ax.get_figure(root=True)
+        assert figure is not None
+        columns = 4 if figure.get_figwidth() > 8 else 2
+        # Every panel of a figure has the same stacks: one legend for all.
+        if not figure.legends:
+            handles, names = ax.get_legend_handles_labels()
+            figure.legend(
+                handles, names, fontsize=SMALL, frameon=False, loc="outside lower center",
+                ncols=columns, markerscale=1.5,
+            )  # fmt: skip
     return ax
 
 
@@ -195,13 +220,15 @@ def _finite(times: npt.ArrayLike, values: npt.ArrayLike) -> tuple[Array, Array]:
     return t[good], v[good]
 
 
-def frame_levels(summary: Any) -> list[Axes]:
+def frame_levels(summary: Any, *, width: float | None = None) -> list[Axes]:
     """Levels of single frames along the sequence, a panel for each stack.
 
     Parameters
     ----------
     summary : CampaignSummary
         As `emdarks.inspection.inspect_campaign` gives it.
+    width : float, optional
+        Of the figure, inches; what the panels need by default.
 
     Returns
     -------
@@ -212,7 +239,10 @@ def frame_levels(summary: Any) -> list[Axes]:
     """
     columns = min(4, math.ceil(math.sqrt(max(1, len(summary.stacks) / 2))))
     rows = math.ceil(len(summary.stacks) / columns)
-    figure = new_figure(4.2 * columns + 0.6, 1.6 * max(rows, 1) + 0.4)
+    if width is not None:
+        columns = max(1, min(columns, int(width / 3.2)))
+        rows = math.ceil(len(summary.stacks) / columns)
+    figure = new_figure(width or 4.2 * columns + 0.6, 1.8 * max(rows, 1) + 0.8)
     starts = [frame.start for stack in summary.stacks for frame in stack.frame_summaries]
     first = min(starts) if starts and np.isfinite(starts).all() else None
     axes = []
@@ -220,9 +250,20 @@ def frame_levels(summary: Any) -> list[Axes]:
         ax = figure.add_subplot(rows, columns, number + 1)
         _stack_levels(ax, stack, first)
         axes.append(ax)
-    figure.supxlabel("frame" if first is None else "hours since the first frame", fontsize=8)
-    figure.supylabel("level, EM electrons", fontsize=8)
+    figure.legend(handles=_level_marks(), fontsize=SMALL, frameon=False, ncols=3,
+                  loc="outside upper left")  # fmt: skip
+    figure.supxlabel("frame" if first is None else "hours since the first frame", fontsize=WORDS)
+    figure.supylabel("level, EM e⁻", fontsize=WORDS)
     return axes
+
+
+def _level_marks() -> list[Any]:
+    """What the marks of `frame_levels` mean."""
+    return [
+        Line2D([], [], ls="", marker=".", ms=6, color=BLUE, label="frame"),
+        Line2D([], [], ls="", marker="D", ms=5, color=VERMILION, label="beyond the band"),
+        Patch(color=GREY, alpha=0.3, lw=0, label="median ± 6 standard errors"),
+    ]
 
 
 def _stack_levels(ax: Axes, stack: Any, first: float | None) -> None:
@@ -242,5 +283,5 @@ def _stack_levels(ax: Axes, stack: Any, first: float | None) -> None:
         error = float(np.median(offset[judged] / sigmas[judged]))
         ax.axhline(middle, color=GREY, lw=0.8)
         ax.axhspan(middle - 6 * error, middle + 6 * error, color=GREY, alpha=0.15, lw=0)
-    ax.set_title(str(stack), fontsize=8, loc="left")
-    ax.tick_params(labelsize=7)
+    ax.set_title(f"EM {stack}", fontsize=WORDS, loc="left")
+    ax.tick_params(labelsize=SMALL)

@@ -17,8 +17,11 @@ __all__ = [
     "GREEN",
     "GREY",
     "NO_VALUE",
+    "SMALL",
+    "TITLE",
     "VALUES",
     "VERMILION",
+    "WORDS",
     "Array",
     "Figure",
     "Limits",
@@ -40,6 +43,11 @@ BOTH_SIGNS = "PuOr_r"
 BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 #: Pixels without a value.
 NO_VALUE = "#c8c8c8"
+
+
+#: Sizes of text, points: titles, labels, and what stands at ticks and in legends. A page draws
+#: figures ten inches wide; on a phone they are two thirds of that.
+TITLE, WORDS, SMALL = 12.0, 10.5, 9.5
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -121,10 +129,10 @@ def axes_of(ax: Axes | None, width: float, height: float) -> Axes:
 
 def label(ax: Axes, title: str = "", x: str = "", y: str = "") -> None:
     """Title, labels and ticks in the sizes of all figures."""
-    ax.set_title(title, fontsize=10)
-    ax.set_xlabel(x, fontsize=8)
-    ax.set_ylabel(y, fontsize=8)
-    ax.tick_params(which="both", labelsize=7)
+    ax.set_title(title, fontsize=TITLE)
+    ax.set_xlabel(x, fontsize=WORDS)
+    ax.set_ylabel(y, fontsize=WORDS)
+    ax.tick_params(which="both", labelsize=SMALL)
 
 
 def as_png(figure: Figure, dpi: int = 110, colours: int | None = None) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from emdarks.cameras import HeaderRules
 from emdarks.fitsio import Cards, Header
 from emdarks.frames import FrameInput
 from emdarks.products.model import model_of
+from emdarks.products.provenance import iso_date
 
 __all__ = ["NOT_SUPPLIED", "drop_map_cards", "merge_headers", "product_name", "stamp"]
 
@@ -82,9 +84,27 @@ def merge_headers(
             header[keyword] = _invalid(header[keyword])
         _take(header, all_cards, rules.any_true, lambda values: int(any(values)))
         merged[name] = header
+    _state_dates(merged, ordered)
     if "FILETIME" in merged["pri"]:
         merged["pri"]["FILETIME"] = datetime.now(UTC).isoformat()
     return merged
+
+
+def _state_dates(merged: dict[str, Header], inputs: Sequence[FrameInput]) -> None:
+    """Write DATE-BEG and DATE-END: from the first exposure's start to the last one's end."""
+    spans = [
+        (item.record.start, item.record.start + item.record.exposure_time / 86400)
+        for item in inputs
+        if not math.isnan(item.record.start)
+    ]
+    for header in merged.values():  # the latest frame's own would say less
+        for keyword in ("DATE-BEG", "DATE-END"):
+            header.remove(keyword, ignore_missing=True)
+    dates = (min(begin for begin, _ in spans), max(end for _, end in spans)) if spans else ()
+    for keyword, mjd, what in zip(("DATE-BEG", "DATE-END"), dates, ("start", "end"), strict=False):
+        if date := iso_date(mjd):
+            frames = "first" if what == "start" else "last"
+            merged["ext"][keyword] = (date, f"{what} of the {frames} exposure, UTC")
 
 
 def _base(cards: Cards) -> Header:

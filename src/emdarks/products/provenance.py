@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from emdarks.fitsio import Header, ascii_text, table_hdu
@@ -16,11 +16,14 @@ __all__ = [
     "frames_combined",
     "input_names",
     "inputs_hdu",
+    "iso_date",
+    "mjd_of",
     "name_inputs",
     "parent_names",
     "record_skipped",
 ]
 
+_MJD_0 = datetime(1858, 11, 17)
 _SHORT_NAMES = 10_000  # FILE0 to FILE9999 fit eight characters
 
 
@@ -60,6 +63,26 @@ def frames_combined(header: Any) -> float:
     Products without NFRAMES were made of single-frame files, as many as DRPNFILE says.
     """
     value = header.get("NFRAMES", header.get("DRPNFILE"))
+    known = isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+    return float(value) if known else math.nan
+
+
+def iso_date(mjd: float) -> str:
+    """A moment as FITS writes it, to the second; empty where MJD is none that a calendar has."""
+    try:
+        return (_MJD_0 + timedelta(days=mjd)).isoformat(timespec="seconds")
+    except (OverflowError, ValueError):
+        return ""
+
+
+def mjd_of(value: Any) -> float:
+    """A moment in a header, a date or MJD; NaN where it is neither."""
+    if isinstance(value, str):
+        try:
+            date = datetime.fromisoformat(value)
+        except ValueError:
+            return math.nan
+        return (date.replace(tzinfo=None) - _MJD_0) / timedelta(days=1)
     known = isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
     return float(value) if known else math.nan
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +11,9 @@ import numpy.typing as npt
 
 from emdarks import plots
 from emdarks.check import CheckReport
-from emdarks.inspection import CampaignSummary, StackSummary
+from emdarks.inspection import CampaignSummary
 from emdarks.report.checking import check_advice, check_section
-from emdarks.report.numbers import count, number, percent
+from emdarks.report.numbers import count, number, observed, percent, setting
 from emdarks.report.page import (
     WIDTH,
     Advice,
@@ -32,6 +33,8 @@ __all__ = ["campaign_page", "campaign_sections"]
 
 Array = npt.NDArray[Any]
 
+#: Standard errors from which on a frame is told of, as in the figure of levels.
+BEYOND = 6.0
 #: Names of frames shown for one finding.
 NAMED = 40
 
@@ -53,6 +56,7 @@ def campaign_page(summary: CampaignSummary, name: str, check: CheckReport | None
     return Page(
         title="A campaign of dark frames",
         subtitle=f"{name} · {count(summary.frames)} {size} · camera {summary.camera}",
+        observed=_observed(summary),
         what=_what(summary),
         advice=[*_advice(summary), *check_advice(check)],
         steps=_steps(summary, name),
@@ -83,7 +87,7 @@ def _what(summary: CampaignSummary) -> str:
     times = [stack.exposure_time for stack in summary.stacks]
     return (
         f"{count(summary.frames)} dark frames in {len(summary.stacks)} stacks, of EM gains "
-        f"{min(gains):,.6g} to {max(gains):,.6g} and exposure times {min(times):g} to "
+        f"{setting(min(gains))} to {setting(max(gains))} and exposure times {min(times):g} to "
         f"{max(times):g} s. Noise maps and master darks are made of them."
     )
 
@@ -95,9 +99,27 @@ def _advice(summary: CampaignSummary) -> list[Advice]:
     ]
 
 
+def _observed(summary: CampaignSummary) -> str:
+    """From the start of the first exposure to the end of the last one."""
+    ends = [
+        (frame.start, frame.start + stack.exposure_time / 86400)
+        for stack in summary.stacks
+        for frame in stack.frame_summaries
+        if np.isfinite(frame.start)
+    ]
+    if not ends:
+        return observed(np.nan, np.nan)
+    return observed(min(begin for begin, _ in ends), max(end for _, end in ends))
+
+
+#: Names of commands and options are typed as they are, also where a sentence begins.
+_TYPED = re.compile(r"(?:emdarks|--)")
+
+
 def _sentence(text: str) -> str:
     end = "" if not text or text.endswith("?") else "."
-    return f"{text[:1].upper()}{text[1:]}{end}"
+    first = text[:1] if _TYPED.match(text) else text[:1].upper()
+    return f"{first}{text[1:]}{end}"
 
 
 def _steps(summary: CampaignSummary, name: str) -> list[str]:
@@ -142,8 +164,8 @@ def _intro(summary: CampaignSummary) -> Text:
 def _table(summary: CampaignSummary) -> Table:
     rows = [
         [
-            f"{stack.commanded_gain:,.6g}",
-            f"{stack.em_gain:,.6g}",
+            setting(stack.commanded_gain),
+            setting(stack.em_gain),
             f"{stack.exposure_time:g}",
             number(stack.k_gain),
             count(stack.frames),
@@ -180,9 +202,32 @@ def _table(summary: CampaignSummary) -> Table:
 
 
 def _sequence(summary: CampaignSummary) -> Section:
+    levels = plots.frame_levels(summary, width=WIDTH)[0].get_figure(root=True)
+    assert isinstance(levels, plots.Figure)
+    frames = [frame for stack in summary.stacks for frame in stack.frame_summaries]
+    beyond = sum(abs(frame.sigmas) > BEYOND for frame in frames)
+    text = Text(
+        "Each dot is a frame, each panel a stack in its own units. The band is what noise and the "
+        "jitter of the other frames explain. A trend is a drift of bias or dark current; a single "
+        f"frame far off saw light, or has a wrong gain. {count(beyond)} of {count(len(frames))} "
+        f"frames lie beyond {BEYOND:g} standard errors."
+    )
+    blocks: list[Block] = [
+        text,
+        Picture.of(
+            "sequence",
+            levels,
+            "Level of every frame along the sequence, a panel for each stack",
+            "Levels of the frames, stack by stack. Stacks of fewer than four frames have no band.",
+        ),
+    ]
+    return Section("sequence", "Along the sequence", [*blocks, _conditions(summary)])
+
+
+def _conditions(summary: CampaignSummary) -> Picture:
+    """What else changes along the sequence: masked samples, temperature."""
     times, x = _times(summary)
     names = [stack_name(s.commanded_gain, s.exposure_time) for s in summary.stacks]
-    levels = [_deviations(stack, summary.pixels.imaging) for stack in summary.stacks]
     shares = [
         np.array([100 * frame.figures.masked for frame in stack.frame_summaries])
         for stack in summary.stacks
@@ -190,32 +235,20 @@ def _sequence(summary: CampaignSummary) -> Section:
     temperatures = [
         np.array([frame.temperature for frame in stack.frame_summaries]) for stack in summary.stacks
     ]
-    warm = any(np.isfinite(values).any() for values in temperatures)
-    panels = [("level", "standard errors", levels, 5.0), ("masked samples", "%", shares, None)]
-    if warm:
-        panels.append(("detector temperature", "°C", temperatures, None))
-    figure = plots.new_figure(WIDTH, 2.5 * len(panels))
+    panels = [("masked samples", "%", shares)]
+    if any(np.isfinite(values).any() for values in temperatures):
+        panels.append(("detector temperature", "°C", temperatures))
+    figure = plots.new_figure(WIDTH, 2.4 * len(panels) + 0.26 * -(-len(names) // 4))
     axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
-    for ax, (title, unit, values, limit) in zip(axes, panels, strict=True):
+    for ax, (title, unit, values) in zip(axes, panels, strict=True):
         stacks = dict(zip(names, zip(times, values, strict=True), strict=False))
-        plots.sequence(stacks, x if ax is axes[-1] else "", unit, title, limit=limit, ax=ax)
-        if ax is not axes[0] and ax.get_legend() is not None:
-            ax.get_legend().remove()
-    beyond = sum(int((np.abs(level) > 5).sum()) for level in levels)
-    text = Text(
-        "Each dot is a frame. Its level is shown against the median of its stack, in standard "
-        "errors that follow from the scatter within the frame, hot pixels included. A trend is a "
-        "drift of bias or dark current; a single frame far off saw light, or has a wrong gain. "
-        f"{count(beyond)} of {count(sum(level.size for level in levels))} frames lie beyond 5 "
-        "standard errors."
-    )
-    picture = Picture.of(
-        "sequence",
+        plots.sequence(stacks, x if ax is axes[-1] else "", unit, title, ax=ax)
+    return Picture.of(
+        "conditions",
         figure,
-        "Level, share of masked samples and temperature of every frame along the sequence",
-        "Grey: within 5 standard errors. Stacks differ in the shape and colour of their dots.",
+        "Share of masked samples and temperature of every frame along the sequence",
+        "Stacks differ in the shape and colour of their dots.",
     )
-    return Section("sequence", "Along the sequence", [text, picture])
 
 
 def _times(summary: CampaignSummary) -> tuple[list[Array], str]:
@@ -228,19 +261,6 @@ def _times(summary: CampaignSummary) -> tuple[list[Array], str]:
         return [24 * (start - every.min()) for start in starts], "hours since the first frame"
     first = np.cumsum([0, *(start.size for start in starts)])
     return [first[i] + np.arange(start.size) for i, start in enumerate(starts)], "frame"
-
-
-def _deviations(stack: StackSummary, pixels: int) -> Array:
-    """Levels of the frames above their stack's median, in standard errors."""
-    frames = [frame.figures for frame in stack.frame_summaries]
-    level = np.array([frame.level for frame in frames])
-    good = np.maximum(pixels * (1 - np.array([frame.masked for frame in frames])), 1)
-    error = np.array([frame.scatter for frame in frames]) / np.sqrt(good)
-    known = level[np.isfinite(level)]
-    # The median: one bright frame must not make the others look dark.
-    usual = np.median(known) if known.size else np.nan
-    out: Array = np.divide(level - usual, error, where=error > 0, out=np.full_like(level, np.nan))
-    return out
 
 
 # Frames that findings name

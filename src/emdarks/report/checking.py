@@ -9,11 +9,11 @@ from pathlib import Path
 from emdarks import plots
 from emdarks.check import PULL_TOLERANCE, CheckReport
 from emdarks.errors import InputError
-from emdarks.report.numbers import count, number, signed
+from emdarks.report.numbers import count, number, setting, signed
 from emdarks.report.page import WIDTH, Advice, Block, Column, Picture, Section, Table, Text
 from emdarks.report.stacks import stack_name
 
-__all__ = ["check_advice", "check_section", "load_check"]
+__all__ = ["check_advice", "check_section", "load_check", "not_checked"]
 
 _TITLE = "The check without truth"
 
@@ -45,13 +45,24 @@ def check_advice(check: CheckReport | None) -> list[Advice]:
     return [Advice("problem", f"The check without truth: {text}") for text in check.words]
 
 
-def check_section(check: CheckReport | None) -> Section:
+def not_checked(reason: str) -> Advice:
+    """What is left open where the frames are too few to be checked."""
+    return Advice(
+        "warning",
+        f"The check without truth could not be made: {reason}.",
+        "Take more frames of each stack; until then the errors are not tested.",
+    )
+
+
+def check_section(check: CheckReport | None, unchecked: str = "") -> Section:
     """Odd against even frames, each stack against the others, drift; or how to get them."""
     intro = Text(
         "Odd and even frames of every stack are fitted apart. Where the errors are right, the "
         "difference of the two fits, divided by its error, scatters with a standard deviation "
         "of 1. Each stack is predicted from all others, and levels are followed along the sequence."
     )
+    if unchecked:
+        return Section("check", _TITLE, [intro, Text(f"Not done here: {unchecked}.")])
     if check is None:
         how = Text(
             "Not done here: it needs the frames. `emdarks report` takes them with "
@@ -101,7 +112,7 @@ def _picture(check: CheckReport) -> Picture:
 def _table(check: CheckReport) -> Table:
     rows = [
         [
-            f"{s.gain:,.6g}",
+            setting(s.gain),
             f"{s.exposure_time:g}",
             signed(s.misfit),
             signed(s.sigmas, 2),

@@ -10,7 +10,7 @@ import numpy as np
 from emdarks import plots
 from emdarks.products.provenance import frames_combined
 from emdarks.report.advice import advise_dark
-from emdarks.report.numbers import count, measured, percent, value_in
+from emdarks.report.numbers import count, measured, percent, setting, value_in
 from emdarks.report.page import WIDTH, Advice, Block, Facts, Page, Picture, Section
 from emdarks.report.shared import (
     about_blocks,
@@ -18,6 +18,7 @@ from emdarks.report.shared import (
     flag_table,
     hot_pixels,
     map_height,
+    observed_dates,
     panel_figure,
     provenance,
     skipped_advice,
@@ -45,6 +46,7 @@ def dark_page(view: DarkView, more: Sequence[Section] = (), advice: Sequence[Adv
         title=f"{kind} master dark",
         subtitle=f"{view.name} · {rows} × {cols} pixels · {_setting(view)}",
         what=_what(view),
+        observed=observed_dates(view),
         advice=[*advise_dark(view), *skipped_advice(view), *advice],
         steps=[
             "Subtract it from frames of this EM gain and exposure time, divided by the gain: "
@@ -62,7 +64,7 @@ def dark_sections(view: DarkView) -> list[Section]:
 
 
 def _setting(view: DarkView) -> str:
-    return f"EM gain {view.gain:,.6g}, {view.exposure_time:g} s"
+    return f"EM gain {setting(view.gain)}, {setting(view.exposure_time)} s"
 
 
 def _what(view: DarkView) -> str:

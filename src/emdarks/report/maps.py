@@ -15,7 +15,7 @@ from emdarks.products.model import dark_formula, model_words
 from emdarks.products.synthesis import synthesize_arrays
 from emdarks.report.advice import advise_maps, chi2_values, stack_misfits
 from emdarks.report.checking import check_section
-from emdarks.report.numbers import count, measured, number, percent, signed
+from emdarks.report.numbers import count, measured, number, percent, setting, signed
 from emdarks.report.page import (
     WIDTH,
     Advice,
@@ -35,6 +35,7 @@ from emdarks.report.shared import (
     flag_table,
     hot_pixels,
     map_height,
+    observed_dates,
     panel_figure,
     provenance,
     skipped_advice,
@@ -55,6 +56,7 @@ def maps_page(
     check: CheckReport | None = None,
     more: Sequence[Section] = (),
     advice: Sequence[Advice] = (),
+    unchecked: str = "",
 ) -> Page:
     """Report on noise maps.
 
@@ -68,16 +70,19 @@ def maps_page(
         Sections in front of the provenance, such as a comparison.
     advice : sequence of Advice
         What these have found.
+    unchecked : str
+        Why the frames could not be checked, where they were to be.
     """
     found = [*advise_maps(view, check), *skipped_advice(view), *advice]
     return Page(
         title="Noise maps",
         subtitle=_subtitle(view),
+        observed=observed_dates(view),
         what=_what(view),
         advice=found,
         steps=_steps(view),
         glance=[glance_table(view), Facts(_glance(view))],
-        sections=[*maps_sections(view), check_section(check), *more, provenance(view)],
+        sections=[*maps_sections(view), check_section(check, unchecked), *more, provenance(view)],
         untested=""
         if check
         else "Whether the errors are right only the frames can tell: see "
@@ -123,8 +128,8 @@ def _from_stacks(view: MapsView) -> str:
         return "The file does not say which stacks of frames they were fitted to."
     return (
         f"They were fitted to {count(stacks.frames.sum())} dark frames in {len(stacks)} "
-        f"stacks, of EM gains {stacks.gain.min():,.6g} to {stacks.gain.max():,.6g} and exposure "
-        f"times {stacks.time.min():g} to {stacks.time.max():g} s."
+        f"stacks, of EM gains {setting(stacks.gain.min())} to {setting(stacks.gain.max())} and "
+        f"exposure times {stacks.time.min():g} to {stacks.time.max():g} s."
     )
 
 
@@ -406,7 +411,7 @@ def _charges(view: MapsView) -> tuple[float, float]:
 def _stack_table(stacks: Stacks, misfits: Misfits) -> Table:
     rows = [
         [
-            f"{stacks.gain[i]:,.6g}",
+            setting(stacks.gain[i]),
             f"{stacks.time[i]:g}",
             number(stacks.k_gain[i]),
             count(stacks.frames[i]),
@@ -494,12 +499,17 @@ def _dark_row(view: MapsView, stacks: Stacks, i: int) -> list[str]:
     data, err, _ = synthesize_arrays(view.maps_of_area(), gain, time)
     data, err = data[view.good], err[view.good]
     if view.absent[1]:  # how gains move a dark depends on C
-        setting = [f"{gain:,.6g}", f"{time:g}"]
-        return [*setting, number(float(data.mean())), number(float(np.median(err))), *["–"] * 4]
+        return [
+            setting(gain),
+            f"{time:g}",
+            number(float(data.mean())),
+            number(float(np.median(err))),
+            *["–"] * 4,
+        ]
     moved = view.product.systematics(gain, time)
     worst = int(np.argmax(np.abs(moved["stacks"])))
     return [
-        f"{gain:,.6g}",
+        setting(gain),
         f"{time:g}",
         number(float(data.mean())),
         number(float(np.median(err))),

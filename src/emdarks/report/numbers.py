@@ -3,16 +3,76 @@
 from __future__ import annotations
 
 import math
+import re
+from datetime import datetime, timedelta
 
-__all__ = ["count", "measured", "number", "percent", "signed", "size", "value_in"]
+__all__ = [
+    "count",
+    "measured",
+    "number",
+    "observed",
+    "percent",
+    "setting",
+    "signed",
+    "size",
+    "tied",
+    "value_in",
+]
 
+_NO_BREAK, _THIN = "\N{NO-BREAK SPACE}", "\N{NARROW NO-BREAK SPACE}"
+_EPOCH = datetime(1858, 11, 17)
 _MINUS = "\N{MINUS SIGN}"
 _NOTHING = "\N{EN DASH}"
 _POWERS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def _typeset(text: str) -> str:
-    return text.replace("-", _MINUS)
+    """A number that Python wrote, with commas, as it is printed: minus sign, thousands apart.
+
+    Four digits stay together; from five on thin spaces, where no line breaks, part thousands.
+    """
+    text = text.replace("-", _MINUS)
+    return re.sub(r"[0-9]+(?:,[0-9]{3})+", _apart, text)
+
+
+def _apart(match: re.Match[str]) -> str:
+    digits = match.group()
+    return digits.replace(",", _THIN if len(digits) > 5 else "")
+
+
+def setting(value: float) -> str:
+    """A gain or a time, all its digits, thousands apart."""
+    return _typeset(f"{value:,.6g}")
+
+
+#: Units that stay on the line of their number.
+_UNITS = r"%|×|±|°C|e⁻|EM e⁻|s\b|min\b|h\b|DN\b|[kMGT]B\b|byte\b|10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+|standard errors"
+_BEFORE_UNIT = re.compile(rf"(?<=[0-9⁰¹²³⁴⁵⁶⁷⁸⁹]) (?={_UNITS})|(?<=[×±]) (?=[0-9{_MINUS}])")
+_TIED_UNITS = re.compile(r"(?<=EM) (?=e⁻)|(?<=standard) (?=errors)")
+
+
+def tied(text: str) -> str:
+    """Text whose numbers stay on one line with what belongs to them: units, errors, powers."""
+    text = re.sub(r"(?<=[0-9])%", f"{_NO_BREAK}%", text)
+    return _TIED_UNITS.sub(_NO_BREAK, _BEFORE_UNIT.sub(_NO_BREAK, text))
+
+
+def observed(begin: float, end: float) -> str:
+    """When frames were taken, in words.
+
+    Parameters
+    ----------
+    begin, end : float
+        MJD (UTC) of the first and the last moment; NaN where unknown.
+    """
+    if not (math.isfinite(begin) and 0 < begin < 200_000):
+        return "date of the observations: not stated"
+    first = _EPOCH + timedelta(days=begin)
+    last = _EPOCH + timedelta(days=end) if begin < end < 200_000 else first
+    if first.date() == last.date():
+        day, times = f"{first:%Y-%m-%d}", f"{first:%H:%M} to {last:%H:%M}"
+        return f"observed {day}, {times if f'{first:%H:%M}' != f'{last:%H:%M}' else times[:5]} UTC"
+    return f"observed {first:%Y-%m-%d} to {last:%Y-%m-%d} (UTC)"
 
 
 def _decimals(value: float, digits: int) -> int:
@@ -62,7 +122,7 @@ def measured(value: float, error: float) -> str:
 
 def count(value: float) -> str:
     """A whole number, thousands apart."""
-    return f"{int(value):,}"
+    return _typeset(f"{int(value):,}")
 
 
 def percent(share: float) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import os
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -23,6 +22,7 @@ from emdarks import plots
 from emdarks._version import __version__
 from emdarks.errors import InputError
 from emdarks.fitsio import whole_file
+from emdarks.report.numbers import tied
 
 __all__ = [
     "Advice",
@@ -237,6 +237,8 @@ class Page:
         The most important numbers, after the words in front.
     untested : str
         What nobody looked at; see ``Verdict.of``.
+    observed : str
+        When the frames behind it were taken.
     """
 
     title: str
@@ -247,6 +249,7 @@ class Page:
     sections: Sequence[Section]
     glance: Sequence[Block] = field(default_factory=tuple)
     untested: str = ""
+    observed: str = ""
 
     @property
     def verdict(self) -> Verdict:
@@ -320,11 +323,15 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["prose"] = _prose
+    environment.filters["tied"] = tied
     return environment
 
 
 def _prose(text: Any) -> Markup:
     """Text with words between backticks as code; everything else is escaped."""
-    marked = re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text)))
+    parts = str(escape(text)).split("`")
+    # Words between backticks are typed as they stand, with plain spaces; a last one is a word.
+    code = {i for i in range(1, len(parts), 2) if i < len(parts) - 1}
+    marked = "".join(f"<code>{p}</code>" if i in code else tied(p) for i, p in enumerate(parts))
     # Everything that came in is escaped.
     return Markup(marked)  # nosec B704

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from emdarks import plots
+from emdarks.badpixels import build_bad_pixel_map
+from emdarks.errors import EmdarksError, EmdarksWarning
 from emdarks.flags import DQ
 from emdarks.plots import Figure
-from emdarks.products.provenance import parent_names
-from emdarks.report.numbers import count, number, percent, size
+from emdarks.products.provenance import mjd_of, parent_names
+from emdarks.report.numbers import count, number, observed, percent, size
 from emdarks.report.page import (
     WIDTH,
     Advice,
@@ -35,6 +38,7 @@ __all__ = [
     "flag_table",
     "hot_pixels",
     "map_height",
+    "observed_dates",
     "provenance",
     "skipped_advice",
     "value_limits",
@@ -50,6 +54,32 @@ LISTED = 10
 FULL_CARD = 72
 #: Cards of a header that say nothing to readers.
 _DULL = ("COMMENT", "HISTORY", "", "CHECKSUM", "DATASUM")
+
+
+class Shown(Protocol):
+    """What flags and provenance are told of."""
+
+    product: Any
+    area: tuple[slice, slice]
+
+    @property
+    def name(self) -> str:
+        """File name."""
+
+    @property
+    def header(self) -> Any:
+        """Header of the image."""
+
+    @property
+    def flags(self) -> Array:
+        """Flags of every pixel, shape (rows, columns)."""
+
+    @property
+    def telemetry(self) -> Array:
+        """Rows of the area without any value."""
+
+    def card(self, keyword: str, default: Any = None) -> Any:
+        """A card of the image header, else of the primary one."""
 
 
 def map_height(view: ProductView, width: float) -> float:
@@ -115,10 +145,31 @@ def hot_pixels(view: ProductView) -> Section:
         f"more{tail}; that is from {plane.show(view.hot_above)} on. It must stand out by 3 of the "
         "pixel's own errors, too."
     )
-    blocks: list[Block] = [intro, _hot_picture(view)]
+    blocks: list[Block] = [intro, Text(_other_hot(view)), _hot_picture(view)]
     if number_hot:
         blocks.append(_hottest(view))
     return Section("hot", "Hot pixels", blocks)
+
+
+def _other_hot(view: ProductView) -> str:
+    """What `emdarks.badpixels` calls hot, which is another question, and how many these are."""
+    text = (
+        "These are the pixels that must not count as ordinary ones in the figures of this page, so "
+        "all are measured against the whole detector. `emdarks badpixels` asks which pixels to "
+        "leave out of frames: those that stand out of the pixels around them"
+    )
+    if view.brightness.key:
+        text += ", with at least 5 times their dark current (warm) or 50 times (hot)"
+    # What is wrong with the product stands elsewhere on the page.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EmdarksWarning)
+        try:
+            made = build_bad_pixel_map(view.product, use_signed="SIGNED" in view.product.hdu_names)
+        except EmdarksError:
+            return f"{text}."
+    hot, warm = (int(made.ext_hdr[keyword]) for keyword in ("NHOT", "NWARM"))
+    found = f"{count(hot)} hot and {count(warm)} warm" if view.brightness.key else f"{count(hot)}"
+    return f"{text}; by this rule there are {found} pixels."
 
 
 def _share(part: int, total: int) -> str:
@@ -184,7 +235,7 @@ def _hottest(view: ProductView) -> Table:
 # Flags
 
 
-def flag_table(view: ProductView) -> list[Block]:
+def flag_table(view: Shown) -> list[Block]:
     """How many pixels of the area carry each flag."""
     inside = view.flags[view.area][~view.telemetry]
     flagged = int((inside != 0).sum())
@@ -214,7 +265,15 @@ def _flag_name(bit: int) -> str:
 # Where it comes from
 
 
-def provenance(view: ProductView) -> Section:
+def observed_dates(view: Shown) -> str:
+    """When the frames behind a product were taken, of its header."""
+    begin, end = (mjd_of(view.card(keyword)) for keyword in ("DATE-BEG", "DATE-END"))
+    if not np.isfinite(begin):  # products of the reference implementation
+        begin, end = (mjd_of(view.card(keyword)) for keyword in ("MJDSRT", "MJDEND"))
+    return observed(begin, end)
+
+
+def provenance(view: Shown) -> Section:
     """Software, options, input files, history, header."""
     blocks: list[Block] = [Facts(_origin(view))]
     blocks += _inputs(view)
@@ -260,7 +319,7 @@ _ORIGIN = (
 )
 
 
-def _origin(view: ProductView) -> list[tuple[str, str]]:
+def _origin(view: Shown) -> list[tuple[str, str]]:
     facts = [("file", view.name)]
     for name, keyword in _ORIGIN:
         value = view.card(keyword)
@@ -278,7 +337,7 @@ def _card_text(keyword: str, value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value).replace(",", ", ")
 
 
-def _inputs(view: ProductView) -> list[Block]:
+def _inputs(view: Shown) -> list[Block]:
     product = view.product
     if "INPUTS" in product.hdu_names and len(product.hdu_list["INPUTS"].data):
         return [_input_table(product.hdu_list["INPUTS"].data, view)]
@@ -289,7 +348,7 @@ def _inputs(view: ProductView) -> list[Block]:
     return [Source(f"Input files ({len(names)})", "\n".join(shown))]
 
 
-def _input_table(table: Any, view: ProductView) -> Table:
+def _input_table(table: Any, view: Shown) -> Table:
     stack = np.asarray(table["STACK"])
     names = getattr(getattr(view, "stacks", None), "names", None)
     rows = []
@@ -323,7 +382,7 @@ def _input_table(table: Any, view: ProductView) -> Table:
     )
 
 
-def _skipped_rows(view: ProductView) -> list[list[str]]:
+def _skipped_rows(view: Shown) -> list[list[str]]:
     if "SKIPPED" not in view.product.hdu_names:
         return []
     table = view.product.hdu_list["SKIPPED"].data
@@ -333,7 +392,7 @@ def _skipped_rows(view: ProductView) -> list[list[str]]:
     ]
 
 
-def _skipped(view: ProductView) -> list[Block]:
+def _skipped(view: Shown) -> list[Block]:
     rows = _skipped_rows(view)
     if not rows:
         return []

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from emdarks.darks.noise import HOT_JUMP, IDEAL_KAPPA
 from emdarks.products.model import absent_planes
+from emdarks.report.numbers import setting
 
 __all__ = ["Misfits", "Stacks", "stack_name"]
 
@@ -23,7 +24,7 @@ MEASURED = 0.5
 
 def stack_name(gain: float, exposure_time: float) -> str:
     """A stack in words."""
-    return f"EM gain {gain:,g}, {exposure_time:g} s"
+    return f"EM gain {setting(gain)}, {setting(exposure_time)} s"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,15 @@ from typing import Any
 
 from emdarks.cameras import Camera
 from emdarks.check import CheckReport, check_darks
-from emdarks.data import Dark, Dataset, DetectorNoiseMaps
-from emdarks.errors import InputError
+from emdarks.data import BadPixelMap, Dark, Dataset, DetectorNoiseMaps
+from emdarks.errors import InputError, TooFewFramesError
 from emdarks.execution import Executor
 from emdarks.fitsio import scan_file
 from emdarks.frames.skipping import SKIP_SHARE
 from emdarks.inspection import inspect_campaign
+from emdarks.report.bad_pixels import BadPixelView, bad_pixel_page
 from emdarks.report.campaign import campaign_page
-from emdarks.report.checking import load_check
+from emdarks.report.checking import load_check, not_checked
 from emdarks.report.compare import compare_views, comparison_section, matching_view
 from emdarks.report.dark import dark_page
 from emdarks.report.maps import maps_page
@@ -24,22 +25,28 @@ from emdarks.report.view import MapsView, ProductView, view_of
 
 __all__ = ["can_report", "open_product", "report_on", "write_report"]
 
-Product = DetectorNoiseMaps | Dark
-_KINDS: dict[str, type[Product]] = {"DetectorNoiseMaps": DetectorNoiseMaps, "Dark": Dark}
+Product = DetectorNoiseMaps | Dark | BadPixelMap
+_KINDS: dict[str, type[Product]] = {
+    "DetectorNoiseMaps": DetectorNoiseMaps,
+    "Dark": Dark,
+    "BadPixelMap": BadPixelMap,
+}
 
 
 def open_product(path: str | os.PathLike[str]) -> Product:
-    """Read noise maps or a dark, whichever the file holds.
+    """Read noise maps, a dark or a bad-pixel map, whichever the file holds.
 
     Raises
     ------
     InputError
-        The file cannot be read, or holds neither.
+        The file cannot be read, or holds none of these.
     """
     kind = _kind(path)
     if kind not in _KINDS:
         what = f"DATATYPE is {kind!r}" if kind else "it has no DATATYPE"
-        raise InputError(f"{path}: is neither noise maps nor a master dark ({what})")
+        raise InputError(
+            f"{path}: is neither noise maps nor a master dark nor a bad-pixel map ({what})"
+        )
     return _KINDS[kind](path)
 
 
@@ -73,7 +80,7 @@ def report_on(
 
     Parameters
     ----------
-    subject : DetectorNoiseMaps, Dark, Dataset, str or path-like
+    subject : DetectorNoiseMaps, Dark, BadPixelMap, Dataset, str or path-like
         A product, the file of one, or the frames of a campaign.
     against : DetectorNoiseMaps, Dark, str or path-like, optional
         An earlier product of the same kind, to say whether the detector has changed; noise
@@ -113,27 +120,39 @@ def report_on(
             detector_params=detector_params,
         )
         return campaign_page(summary, name, known)
-    view = view_of(_product(subject), camera)
+    product = _product(subject)
+    if isinstance(product, BadPixelMap):
+        if against is not None or frames is not None or known is not None:
+            raise InputError(
+                f"{product.filename}: is a bad-pixel map, which is neither compared nor checked"
+            )
+        return bad_pixel_page(BadPixelView(product))
+    view = view_of(product, camera)
     more, advice = _comparison(view, against, camera)
     if not isinstance(view, MapsView):
         if frames is not None or known is not None:
             raise InputError(f"{view.name}: is a dark; the check of frames belongs to noise maps")
         return dark_page(view, more, advice)
+    unchecked = ""
     if frames is not None:
-        known = check_darks(
-            frames,
-            detector_params,
-            model="level" if view.absent.any() else "full",
-            camera=camera,
-            kgain=kgain,
-            mask_bits=mask_bits,
-            skip_bad_frames=skip_bad_frames,
-            skip=skip,
-            skip_share=skip_share,
-            executor=executor,
-        )
+        try:
+            known = check_darks(
+                frames,
+                detector_params,
+                model="level" if view.absent.any() else "full",
+                camera=camera,
+                kgain=kgain,
+                mask_bits=mask_bits,
+                skip_bad_frames=skip_bad_frames,
+                skip=skip,
+                skip_share=skip_share,
+                executor=executor,
+            )
+        except TooFewFramesError as error:
+            unchecked = str(error)
+            advice = [not_checked(unchecked), *advice]
         advice = [*_other_frames(view, frames), *advice]
-    return maps_page(view, known, more, advice)
+    return maps_page(view, known, more, advice, unchecked)
 
 
 def write_report(
@@ -190,7 +209,10 @@ def _comparison(
 ) -> tuple[list[Section], list[Advice]]:
     if against is None:
         return [], []
-    old = matching_view(view, view_of(_product(against), camera), camera)
+    earlier = _product(against)
+    if isinstance(earlier, BadPixelMap):
+        raise InputError(f"{earlier.filename}: is a bad-pixel map, which nothing is compared with")
+    old = matching_view(view, view_of(earlier, camera), camera)
     section, advice = comparison_section(view, old, compare_views(view, old))
     return [section], advice
 
