@@ -174,7 +174,7 @@ def test_pictures_show_the_maps_that_there_are(maps: DetectorNoiseMaps) -> None:
         assert len(titles) == 2
         assert all(word in title for word, title in zip(words, titles, strict=True))
     assert maps._repr_html_().count("<figcaption>") == 2
-    with pytest.raises(InputError, match="are two maps .*, without"):
+    with pytest.raises(InputError, match=r"are two maps .*, without"):
         maps.to_ccddata(plane="CIC" if one_gain(maps) else "DC")
 
 
