@@ -1,4 +1,7 @@
-"""Which of F, C and D the stacks of a campaign can tell."""
+"""Which of F, C and D the stacks of a campaign can tell.
+
+Method page, eq. 15 (level).
+"""
 
 from __future__ import annotations
 
