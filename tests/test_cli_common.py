@@ -416,3 +416,14 @@ def test_completion_can_be_shown_and_installed(tmp_path: Path) -> None:
     )
     assert made.returncode == 0, made.stderr
     assert "_EMDARKS_COMPLETE" in (tmp_path / ".bash_completions" / "emdarks.sh").read_text()
+
+
+def test_words_of_errors_are_not_broken_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = StringIO()
+    console = Console(file=said, force_terminal=True, width=31, soft_wrap=True, color_system=None)
+    monkeypatch.setattr(talk, "people", console)
+    reason = "a traditional dark is made of one stack, and these frames are of several"
+    talk.say_error(reason)
+    lines = said.getvalue().splitlines()
+    assert len(lines) == 3
+    assert " ".join(" ".join(lines).split()) == f"error: {reason}"

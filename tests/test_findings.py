@@ -394,7 +394,7 @@ def test_levels_are_drawn(paths: list[Path], tmp_path: Path) -> None:
     summary = look(paths)
     axes = plots.frame_levels(summary)
     assert len(axes) == 6
-    assert {ax.get_title(loc="left") for ax in axes} == {str(stack) for stack in summary.stacks}
+    assert {ax.get_title(loc="left") for ax in axes} == {f"EM {stack}" for stack in summary.stacks}
     first = axes[0]
     assert len(first.lines[0].get_xdata()) == FRAMES - 1
     (odd,) = first.lines[1].get_ydata()

@@ -43,7 +43,7 @@ def rows(title: str) -> list[list[str]]:
 
 def names(text: str) -> set[str]:
     """Names in backticks; ``A1`` to ``A3`` are three."""
-    found = set(re.findall(r"`([A-Z][A-Z0-9_]*)`", text))
+    found = set(re.findall(r"`([A-Z][A-Z0-9_-]*)`", text))
     for stem, first, last in re.findall(r"`([A-Z]+0?)(\d)` to `[A-Z]+0?(\d)`", text):
         found |= {f"{stem}{i}" for i in range(int(first), int(last) + 1)}
     return found

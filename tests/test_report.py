@@ -494,7 +494,7 @@ def test_frames_far_off_are_counted(truth: Any) -> None:
     odd.data = odd.data + 50.0
     page = campaign_page(inspect_campaign(bright), "campaign")
     text = page.html()
-    assert f"1 of {len(bright)} frames lie beyond 5" in text
+    assert f"1 of {len(bright)} frames lie beyond 6" in text
 
 
 # Comparison

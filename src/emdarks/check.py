@@ -159,6 +159,7 @@ class CheckReport:
             The values are of something else.
         """
         known: dict[str, Any] = {k: np.nan if v is None else v for k, v in values.items()}
+        known.pop("files_left_out", None)  # what the command says of its arguments
         stacks = []
         for stack in known["stacks"]:
             own = {name: np.nan if value is None else value for name, value in stack.items()}

@@ -369,7 +369,7 @@ def spoken() -> Iterator[None]:
 
     def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
         if issubclass(category, EmdarksWarning):
-            people.print(f"warning: {one_line(message)}", markup=False, style="yellow")
+            _print(Text(f"warning: {one_line(message)}", style="yellow"))
         else:
             original(message, category, *rest, **more)
 
@@ -400,7 +400,7 @@ def _fail(reason: object) -> NoReturn:
 
 def say_error(reason: object) -> None:
     """One line about what ends a command."""
-    people.print(f"error: {one_line(reason)}", markup=False, style="red")
+    _print(Text(f"error: {one_line(reason)}", style="red"))
 
 
 def wrong_use(reason: object) -> NoReturn:

@@ -155,7 +155,7 @@ def _glance(view: BadPixelView) -> list[tuple[str, str]]:
         if isinstance(value, int):
             facts.append((name, count(value)))
     if view.telemetry.any():
-        facts.append(("rows without a value", count(view.telemetry.sum())))
+        facts.append(("rows without a value", count(int(view.telemetry.sum()))))
     return facts
 
 
