@@ -737,7 +737,7 @@ def test_damaged_description_is_refused(tmp_path):
         ({"stacks": [(1, -2)]}, "0 s"),
         ({"stacks": [(1,)]}, "exposure time"),
         ({"stacks": []}, "at least one"),
-        ({"frames": 0}, "1 frame"),
+        ({"frames": 0}, "frames is 0; it must be an integer from 1"),
         ({"units": "ADU"}, "units"),
         ({"seed": -1}, "seed"),
         ({"camera": "nonesuch"}, "nonesuch"),

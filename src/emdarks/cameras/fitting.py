@@ -92,7 +92,11 @@ def _known(camera: Camera) -> Iterator[tuple[str, ...]]:
     yield from (names for names in (keys.temperature, keys.start) if names)
     if "header" in camera.sensitivity:
         yield keys.k_gain
-    yield from camera.settings.values()
+    # A setting whose card may be missing says little about the camera.
+    for names in camera.settings.values():
+        meanings = (camera.values.get(name) for name in names)
+        if not any(meaning is not None and meaning.absent is not None for meaning in meanings):
+            yield names
     for rule in (camera.conventional, camera.darks, camera.mirrored):
         if rule is not None and (rule.keyword,) != keys.commanded_gain:
             yield (rule.keyword,)
