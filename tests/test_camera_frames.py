@@ -466,6 +466,7 @@ def test_flags_of_the_file_are_kept(numbers: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*no sample is flagged as a cosmic ray")
+@pytest.mark.filterwarnings("ignore:the headers do not tell 4 readout settings")
 def test_saturated_samples_do_not_count_in_a_dark(numbers: Any, tmp_path: Path) -> None:
     stack = np.stack([numbers, numbers + 1, numbers + 2, numbers + 3])
     stack[1, 3, 4] = 5000
@@ -608,6 +609,7 @@ def test_frames_of_unknown_sensitivity_are_refused_in_one_line(
     assert made.exit_code == 0, made.output
 
 
+@pytest.mark.filterwarnings("ignore:the headers do not tell 4 readout settings")
 def test_a_stale_em_gain_does_not_count(tmp_path: Path, rng: np.random.Generator) -> None:
     cards = SPARC4 | {"EMMODE": "Conventional", "EMGAIN": 300.0}
     stack = rng.normal(400, 5, (4, 7, 11)).round().astype(np.uint16)

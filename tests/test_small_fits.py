@@ -467,7 +467,7 @@ def test_covariances_of_few_or_many_pixels_with_variances_of_their_own(marked: i
     invert(0, m, rows)
     slow = rows.copy()
     kernels._sandwich(0, m, g, h, time, 0.0, w, q, s, V, slow)
-    kernels._covariances(m, True, True, g, h, time, 0.0, w, q, s, V, rows, marks)
+    kernels._covariances(m, True, True, True, g, h, time, 0.0, w, q, s, V, rows, marks)
     for k in range(6):
         at = slice(fit_kernels.Q_11 + k * ROW, fit_kernels.Q_11 + k * ROW + m)
         np.testing.assert_allclose(rows[at], slow[at], rtol=1e-7)
