@@ -324,7 +324,7 @@ class _Stored:
         Masks become flags, variances become standard deviations.
         """
         if self.meaning == "mask":
-            return np.asarray(words != 0).astype(words.dtype) * words.dtype.type(DQ.BAD_UNSPECIFIED)
+            return np.where(words != 0, DQ.BAD_UNSPECIFIED, 0).astype(words.dtype)
         if self.meaning:
             return _deviations(replace(self, meaning="").physical(words), self.meaning)
         if self.is_flags or self.flip:
