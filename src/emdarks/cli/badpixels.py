@@ -56,7 +56,9 @@ def badpixels(
     """Make a map of bad pixels: hot, warm, unfittable, flagged.
 
     --warm and --hot count for noise maps; in a dark every pixel that stands out is hot.
-    Example: emdarks badpixels maps.fits -o bad.fits --regions hot.reg --table hot.csv
+    Example: emdarks badpixels maps.fits -o bad.fits
+
+    Example: emdarks badpixels maps.fits -o bad.fits --table hot.csv
     """
     if table is not None and table.suffix not in _TABLES:
         raise typer.BadParameter(f"--table {table}: give a name that ends in .csv or .ecsv")

@@ -325,9 +325,7 @@ class _Stored:
         Masks become flags, variances become standard deviations.
         """
         if self.meaning == "mask":
-            flags: Array = (words != 0).astype(words.dtype)
-            flags *= words.dtype.type(DQ.BAD_UNSPECIFIED)
-            return flags
+            return np.where(words != 0, DQ.BAD_UNSPECIFIED, 0).astype(words.dtype)
         if self.meaning:
             return _deviations(replace(self, meaning="").physical(words), self.meaning)
         if self.is_flags or self.flip:
@@ -528,7 +526,9 @@ def let_go_of_cubes() -> None:
 def _unpacked_file(layout: FileLayout, planes: Sequence[PlaneLayout | None]) -> _Unpacked:
     if layout.n_frames == 1:
         return _Unpacked(layout, planes)
-    key = layout.absolute, layout.size, layout.mtime_ns, tuple(p and p.hdu for p in planes)
+    version = layout.remote.version if layout.remote else ""
+    hdus = tuple(p and p.hdu for p in planes)
+    key = layout.absolute, layout.size, layout.mtime_ns, version, hdus
     with _unpacking:
         known = _unpacked.get(key)
         if known is None:
