@@ -56,7 +56,6 @@ def badpixels(
     """Make a map of bad pixels: hot, warm, unfittable, flagged.
 
     --warm and --hot count for noise maps; in a dark every pixel that stands out is hot.
-    Example: emdarks badpixels maps.fits -o bad.fits
 
     Example: emdarks badpixels maps.fits -o bad.fits --table hot.csv
     """
