@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,22 @@ import pytest
 from astropy.io import fits
 from typer.testing import CliRunner
 
-from emdarks import build_trad_dark, calibrate_darks_lsq
-from emdarks.cameras import Value, load_camera
+from emdarks import (
+    build_synthesized_dark,
+    build_trad_dark,
+    calibrate_darks_lsq,
+    check_darks,
+    subtract_dark,
+)
+from emdarks.cameras import Rule, Value, load_camera
 from emdarks.cli.app import app
 from emdarks.data import Dataset
-from emdarks.errors import EmdarksError, InputError
-from emdarks.frames import frames_where, select_frames
+from emdarks.errors import EmdarksError, EmdarksWarning, InputError
+from emdarks.frames import frame_inputs, frames_where, select_frames
 from emdarks.inspection import inspect_campaign
 from emdarks.simulate import make_truth, simulate_campaign
+from emdarks.stacks import check_frames, group_stacks
+from emdarks.stacks.untold import untold_settings
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*no pixel of any frame is flagged")
 
@@ -305,6 +315,9 @@ def test_a_text_with_its_unit_is_the_number_that_it_says() -> None:
     assert dict(record.setting)["serial"] == "9914"
     assert record.mode == "9914, 30 MHz, Gain 1"
     assert sparc4.noise_in(record.mode).read_noise == 197.0
+    for raw in ("30 MHz", "30000 kHz", "30MHz", 30, 30.0):
+        same = sparc4.record("f", (3, 5), ({**SPARC4_OLD, "READOUT": raw},))
+        assert same.setting == record.setting, raw
     for text, number in (("10 MHz", 10.0), ("20000 kHz", 20.0), ("1e6 Hz", 1.0)):
         assert Value(unit="MHz").number(text) == pytest.approx(number, rel=1e-12)
     assert Value(unit="s").number("250 ms") == 0.25
@@ -358,7 +371,82 @@ def test_settings_that_no_header_states_are_told(tmp_path: Path) -> None:
     assert finding.severity == "warning"
     assert "do not tell 2 readout settings of camera sparc4" in finding.text
     assert "clock_amplitude (no VCLKAMP or VCLOCK, but CLOCKV = '2')" in finding.text
-    assert "target_temperature (no TGTEMP" in finding.text
+    # CCDTEMP and DATE are alike, but the camera reads them for what they are.
+    assert finding.text.endswith("target_temperature (no TGTEMP)")
+
+
+@pytest.mark.parametrize("raw", ["", "  ", "unknown", "N/A", "-", -999, -999.0, "-999"])
+def test_a_card_that_says_nothing_is_no_setting(tmp_path: Path, raw: Any) -> None:
+    paths = [sparc4_file(tmp_path / f"f{i}.fits", i, TGTEMP=-70, READOUT=raw) for i in range(3)]
+    (finding,) = (
+        each
+        for each in inspect_campaign(Dataset(paths), camera="sparc4").findings
+        if each.topic == "readout"
+    )
+    assert "do not tell 1 readout setting of camera sparc4" in finding.text
+    stored = fits.getheader(paths[0])["READOUT"]
+    assert finding.text.endswith(f"rate (READOUT = {stored!r}, which tells nothing)")
+    # Where another frame says it, they are told apart.
+    paths.append(sparc4_file(tmp_path / "other.fits", 3, TGTEMP=-70, READOUT="10 MHz"))
+    with pytest.raises(InputError, match=r"rate is (-, but 10|10, but -) in "):
+        check_frames(group_stacks(frame_inputs(Dataset(paths), load_camera("sparc4"), None)))
+
+
+def untold_campaign(folder: Path) -> list[Path]:
+    """Frames for noise maps, of two rates that stand in a card of another name."""
+    rng = np.random.default_rng(5)
+    paths = []
+    for gain, time in ((2, 1.0), (2, 80.0), (90, 1.0), (90, 80.0), (250, 80.0)):
+        for i in range(5):
+            cards = {**SPARC4_OLD, "TEMP": -70.5, "EMGAIN": gain, "EXPTIME": time}
+            del cards["READOUT"]
+            cards |= {"RDRATE": ("10 MHz", "30 MHz")[i % 2], "TGTEMP": -70, "OBSTYPE": "DARK"}
+            charge = gain * (0.2 + 0.01 * time)
+            hdu = fits.PrimaryHDU(rng.normal(500 + charge, 5, (7, 11)).astype("u2"))
+            hdu.header.update(cards)
+            paths.append(folder / f"g{gain}_t{time:g}_{i}.fits")
+            hdu.writeto(paths[-1])
+    return paths
+
+
+def untold(run: Callable[[], Any]) -> list[str]:
+    """What is said of settings that no header states."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        run()
+    texts = [str(each.message) for each in said if issubclass(each.category, EmdarksWarning)]
+    return [text for text in texts if "do not tell" in text]
+
+
+def test_whatever_uses_frames_tells_settings_that_no_header_states(tmp_path: Path) -> None:
+    paths = untold_campaign(tmp_path)
+    frames, pair = Dataset(paths), Dataset(paths[2:4])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        maps = calibrate_darks_lsq(frames, None, camera="sparc4")
+    own = "rate (no READRATE or READOUT, but RDRATE = '10 MHz' or '30 MHz')"
+    uses: dict[str, Callable[[], Any]] = {
+        "maps": lambda: calibrate_darks_lsq(frames, None, camera="sparc4"),
+        "dark": lambda: build_trad_dark(Dataset(paths[:5]), None, camera="sparc4"),
+        "check": lambda: check_darks(frames, camera="sparc4"),
+        "synthesized": lambda: build_synthesized_dark(pair, maps, camera="sparc4"),
+        "subtracted": lambda: subtract_dark(pair, maps, camera="sparc4"),
+    }
+    for name, use in uses.items():
+        (text,) = untold(use)
+        assert text.startswith("the headers do not tell 1 readout setting of camera sparc4"), name
+        assert own in text, name
+        apart = "frames and a dark that differ in them are not told apart"
+        assert (apart in text) == (name in ("synthesized", "subtracted"))
+
+
+def test_orientation_that_no_header_states_is_told(tmp_path: Path) -> None:
+    sparc4 = load_camera("sparc4")
+    camera = replace(sparc4, mirrored=Rule("MIRROR", (True,)))
+    paths = [sparc4_file(tmp_path / f"f{i}.fits", i, TGTEMP=-70) for i in range(2)]
+    inputs = frame_inputs(Dataset(paths), camera, None)
+    assert untold_settings(sparc4, inputs) == []
+    assert untold_settings(camera, inputs) == ["mirrored (no MIRROR)"]
 
 
 def test_impossible_temperatures_are_said_and_not_averaged(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ from emdarks.stacks.model import MODELS, Model, model_of_stacks
 from emdarks.stacks.options import Setting, choose, setting
 from emdarks.stacks.unfit import refuse_unfit
 from emdarks.stacks.units import warn_unknown_unit
+from emdarks.stacks.untold import warn_untold
 
 __all__ = ["CheckReport", "StackVerdict", "check_darks"]
 
@@ -234,6 +235,7 @@ def check_darks(
     telemetry = job.telemetry(detector_params)
     frames = job.frames
     report = _checked(job, model, kgain, telemetry, skip)
+    warn_untold(job.camera, job.inputs)
     job.skipping.tell(frames)
     return report
 

@@ -38,6 +38,8 @@ _DAY = 86400.0
 #: number read as an unsigned one, or kelvin.
 _COLDEST, _WARMEST = -200.0, 60.0
 _PLAIN = Value()
+#: Values by which headers say that a setting is not known, whatever the camera file names.
+_NOTHING = frozenset({"", "-", "?", "-999", "unknown", "undefined", "n/a", "null", "nan"})
 
 
 class Explained(NamedTuple):
@@ -254,7 +256,7 @@ class Reading:
         raw, meaning = self.find(keyword), self._meaning(keyword)
         if raw is None:
             return meaning.absent
-        if meaning.is_unknown(raw):
+        if meaning.is_unknown(raw) or _says_nothing(raw):
             return None
         number = meaning.number(raw) if meaning.unit or meaning.decimal_comma else math.nan
         return raw if math.isnan(number) else number
@@ -482,6 +484,11 @@ class Reading:
         if math.isinf(level):
             return "not flagged here", "the camera file has no level for it"
         return f"{level:g} DN", "the mode" if by_mode else "the camera file"
+
+
+def _says_nothing(raw: Any) -> bool:
+    """Whether the value of a setting stands for none, in any header."""
+    return text_of(raw).casefold() in _NOTHING
 
 
 def _card(keyword: str, raw: Any) -> str:

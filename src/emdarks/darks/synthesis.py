@@ -15,6 +15,7 @@ from emdarks.products import Dark
 from emdarks.products.synthesis import DarkSetting, Maps, check_signs, dark_from_maps
 from emdarks.stacks import Stack, check_product, check_stack, group_stacks
 from emdarks.stacks.options import setting
+from emdarks.stacks.untold import UNSEEN, warn_untold
 
 __all__ = ["build_synthesized_dark", "dark_setting", "planes_of"]
 
@@ -89,6 +90,7 @@ def build_synthesized_dark(
     check_stack(stack, kgain)
     name = getattr(noisemaps, "filename", "") or "the noise maps"
     check_product(noisemaps, name, stack, job.camera, kgain)
+    warn_untold(job.camera, job.inputs, UNSEEN)
     planes, which = planes_of(noisemaps, use_signed)
     expected = frame_shape(job.arrtype, job.regions)
     if planes.values.shape[1:] != expected:

@@ -23,6 +23,7 @@ from emdarks.stacks import (
 )
 from emdarks.stacks.options import Setting, setting
 from emdarks.stacks.units import warn_unknown_unit
+from emdarks.stacks.untold import UNSEEN, warn_untold
 from emdarks.subtract.frames import StackStep, SubtractedFrame
 from emdarks.subtract.match import DarkSource, dark_source, find_sections
 
@@ -109,6 +110,7 @@ def subtract_dark(
     warn_unknown_unit(stacks, "detected electrons")
     darks = _source(dark_or_maps, use_signed)
     darks.check(stacks, job.camera, kgain)
+    warn_untold(job.camera, job.inputs, UNSEEN)
     steps: dict[int, tuple[StackStep, float]] = {}
     for step in _steps(job, darks, stacks, detector_params):
         scales = to_detected_electrons(step.stack, kgain)
