@@ -171,8 +171,9 @@ def test_dark_takes_the_stack_asked_for(darks: Path, tmp_path: Path) -> None:
     assert (made["em_gain"], made["exposure_time_s"]) == (1000.0, 60.0)
     for options in ((), ("--gain", "5000")):
         several = run("dark", darks, "-o", tmp_path / "other.fits", *options)
-        assert several.exit_code == 1
-        assert "2 frames in the stack of" in several.stderr
+        assert several.exit_code == 2
+        assert "--gain 5000 --exptime 2" in several.stderr
+        assert "these frames are" in several.stderr
     none = run("dark", darks, "-o", tmp_path / "other.fits", "--gain", 7)
     assert none.exit_code == 1
     assert "none of the 12 frames" in none.stderr

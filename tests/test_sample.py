@@ -94,6 +94,8 @@ def test_commands_in_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "dark.fits",
         "subtracted",
         "bad.fits",
+        "hot.csv",
+        "hot.reg",
         "traditional.fits",
     }
 
