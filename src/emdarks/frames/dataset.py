@@ -45,7 +45,7 @@ class Dataset(Shown):
         list them. Kept by whatever makes a dataset of this one.
     left_out : tuple of BadFrame
         Files of a folder that were not taken, since their headers say that they are no darks
-        or a product (see `select_frames`), and why. Kept in the same way.
+        or a product (see ``select_frames``), and why. Kept in the same way.
     chosen_from : int
         Frames of the largest dataset that these were chosen from, 0 where there is none: the
         share of skipped files is one of these.

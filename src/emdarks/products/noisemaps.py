@@ -303,7 +303,7 @@ class DetectorNoiseMaps(Image):
         ------
         InputError
             Gain or time is out of range, or another one than that of all stacks of two maps
-            (``model="level"`` of `emdarks.calibrate_darks_lsq`).
+            (``model="level"`` of `emdarks.darks.calibrate_darks_lsq`).
 
         Examples
         --------
