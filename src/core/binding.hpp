@@ -1,0 +1,57 @@
+// How arrays of Python reach the kernels: types by nanobind, shapes here.
+#pragma once
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+
+#include <optional>
+#include <string>
+
+#include "arrays.hpp"
+
+namespace emdarks {
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+// Arrays that a kernel reads, and that it writes.
+template <class T> using In = nb::ndarray<const T, nb::c_contig, nb::device::cpu>;
+template <class T> using Out = nb::ndarray<T, nb::c_contig, nb::device::cpu>;
+// Of any type: the kernel is chosen by it.
+using AnyIn = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;
+using AnyOut = nb::ndarray<nb::c_contig, nb::device::cpu>;
+
+using Unlocked = nb::call_guard<nb::gil_scoped_release>;
+
+[[noreturn]] inline void bad_shape(const char *name, const std::string &wanted) {
+    throw nb::value_error((std::string(name) + " must have shape (" + wanted + ")").c_str());
+}
+
+// One line of `size` elements; any number of them where size is -1.
+template <class Array> auto line(const Array &array, const char *name, Index size = -1) {
+    const auto there = static_cast<Index>(array.ndim() == 1 ? array.shape(0) : 0);
+    if (array.ndim() != 1 || (size >= 0 && there != size))
+        bad_shape(name, size < 0 ? "any," : std::to_string(size) + ",");
+    return Array1<std::remove_pointer_t<decltype(array.data())>>{array.data(), there};
+}
+
+template <class Array>
+auto plane(const Array &array, const char *name, Index rows = -1, Index cols = -1) {
+    const bool two = array.ndim() == 2;
+    const auto r = static_cast<Index>(two ? array.shape(0) : 0);
+    const auto c = static_cast<Index>(two ? array.shape(1) : 0);
+    if (!two || (rows >= 0 && r != rows) || (cols >= 0 && c != cols))
+        bad_shape(name, (rows < 0 ? "any" : std::to_string(rows)) + ", " +
+                            (cols < 0 ? "any" : std::to_string(cols)));
+    return Array2<std::remove_pointer_t<decltype(array.data())>>{array.data(), r, c};
+}
+
+// Pixels from lo up to hi must be among those of a plane.
+inline void check_range(Index lo, Index hi, Index pixels) {
+    if (lo < 0 || hi < lo || hi > pixels)
+        throw nb::value_error("lo and hi must be a range of the pixels");
+}
+
+void bind_decode(nb::module_ &m);
+
+} // namespace emdarks

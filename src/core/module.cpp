@@ -1,0 +1,13 @@
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include "binding.hpp"
+#include "dispatch.hpp"
+
+NB_MODULE(_core, m) {
+    m.doc() = "Compiled loops over arrays: no files by name, no headers, no logging.";
+    m.attr("levels") = nanobind::cast(emdarks::levels());
+    m.attr("level") = emdarks::level();
+    m.attr("sources") = EMDARKS_SOURCES;
+    emdarks::bind_decode(m);
+}
