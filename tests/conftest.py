@@ -9,20 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-import interpreted
 from campaigns import Campaign, quirky_campaign
 from emdarks.data import Dataset, DetectorParams, Image
 
 GOLDEN = Path(__file__).parent / "data" / "golden"
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Let kernels run as plain Python where compilation is switched off."""
-    if interpreted.INTERPRETED:
-        interpreted.stand_in()
-        # Compiled code divides by zero without a word, and its integers overflow.
-        for module in ("emdarks.kernels", "validation.moments"):
-            config.addinivalue_line("filterwarnings", f"ignore::RuntimeWarning:{module}")
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,7 @@ from emdarks.execution.blocks import FigureArea
 from emdarks.fitsio import PART, scan_file
 from emdarks.frames.source import FileSource
 from emdarks.inspection import inspect_campaign
-from emdarks.kernels.moments import Moments
+from emdarks.moments import Moments
 from test_same_bits import assert_same_product
 
 BLOCK = 3

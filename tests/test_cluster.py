@@ -23,7 +23,7 @@ from emdarks.execution.blocks import Adder, Block, Blocks
 from emdarks.fitsio import scan_file
 from emdarks.frames.source import FileSource
 from emdarks.inspection import inspect_campaign
-from emdarks.kernels.moments import Moments
+from emdarks.moments import Moments
 from test_same_bits import assert_same_product
 
 distributed = pytest.importorskip("distributed")

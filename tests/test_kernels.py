@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracles
+from emdarks import _core
 from emdarks.execution import FrameFigures, Sample, StackJob, StackSums, Threads
 from emdarks.execution.blocks import FigureArea, merge_tree
 from emdarks.frames.source import ArraySource
-from emdarks.kernels.decode import to_native
 from emdarks.kernels.fit import design_rank, reference_fit, smallest_variance
-from emdarks.kernels.moments import Moments, merge
+from emdarks.moments import Moments, merge
 
 ALL = np.uint64((1 << 64) - 1)
 
@@ -148,7 +148,7 @@ def test_decoding_swaps_bytes_and_flips_the_sign_bit(stored: str, flip: int, nat
     size = np.dtype(stored).itemsize
     raw = (values ^ np.array(flip, dtype=native)).astype(stored).view(np.uint8)
     words = raw.view(f"u{size}")
-    to_native(words, flip)
+    _core.to_native(words, flip)
     np.testing.assert_array_equal(words, values)
 
 

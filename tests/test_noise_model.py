@@ -18,7 +18,7 @@ from emdarks.darks.population import Group, Population, bracket, middle, populat
 from emdarks.darks.statistics import bias_offset, image_statistics, pooled_bias_offset
 from emdarks.errors import EmdarksWarning
 from emdarks.execution import Threads
-from emdarks.kernels.moments import Moments
+from emdarks.moments import Moments
 
 GAIN = np.array([1.0, 1.0, 40.0, 300.0, 1000.0, 5000.0])
 CHARGE = np.array([0.02, 0.1, 0.03, 0.08, 0.05, 0.04])

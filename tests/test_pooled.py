@@ -19,8 +19,8 @@ from emdarks.data import Dataset
 from emdarks.errors import CalDarksLSQException
 from emdarks.execution import Sample, StackJob, Threads
 from emdarks.frames.source import ArraySource
-from emdarks.kernels.moments import Moments, merge
 from emdarks.kernels.pooled import first_sweep, survey
+from emdarks.moments import Moments, merge
 
 PIXELS, INSIDE = 2000, 1500
 IMAGING = np.arange(PIXELS) < INSIDE

@@ -15,7 +15,7 @@ from emdarks.data import Dataset
 from emdarks.execution import Sample, StackJob, StackSums, Threads
 from emdarks.execution.blocks import Block
 from emdarks.frames import frame_sources
-from emdarks.kernels.moments import Moments
+from emdarks.moments import Moments
 
 BYTES_PER_PIXEL = 4 + 4 + 2
 

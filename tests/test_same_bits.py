@@ -22,7 +22,7 @@ from emdarks.execution import Sample, StackJob, Threads
 from emdarks.fitsio.layout import scan_file
 from emdarks.frames import source
 from emdarks.frames.source import ArraySource, FileSource
-from emdarks.kernels.moments import Moments
+from emdarks.moments import Moments
 
 # Times of making, and what only a file has.
 VOLATILE = {"FILETIME", "DRPCTIME", "CHECKSUM", "DATASUM"}

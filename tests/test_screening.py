@@ -13,8 +13,8 @@ from emdarks.data import Dataset
 from emdarks.errors import EmdarksWarning
 from emdarks.execution import Sample, StackJob, Threads
 from emdarks.frames.source import ArraySource
-from emdarks.kernels.moments import Moments
 from emdarks.kernels.screen import KEPT
+from emdarks.moments import Moments
 from emdarks.stacks.store import Screening, screen_stack
 
 SHAPE = (17, 61)

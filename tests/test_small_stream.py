@@ -11,15 +11,14 @@ import pytest
 from astropy.io import fits
 
 import oracles
+from emdarks import _core
 from emdarks.errors import UnreadableFrameError
 from emdarks.execution import FrameFigures, Sample, StackJob, Threads
 from emdarks.execution.blocks import FigureArea
 from emdarks.fitsio.layout import scan_file
 from emdarks.frames import source
 from emdarks.frames.source import ArraySource, FileSource
-from emdarks.kernels import stream
-from emdarks.kernels.decode import to_native
-from emdarks.kernels.moments import Moments, OpenSums, counts_dtype, reset
+from emdarks.moments import Moments, counts_dtype
 
 ROWS, COLS, FRAMES = 3, 517, 7  # wider than a chunk, more frames than a group
 MASK = 4 | 128
@@ -284,17 +283,6 @@ def test_empty_sums(has_err: bool, kept: int) -> None:
     assert part.kept == kept
     part.n[:] = 9
     assert (sums.n[2:5] == 9).all()
-    opened = OpenSums.empty(7, np.uint32, has_err, kept)
-    assert opened.err2.size == (7 if has_err else 0)
-    assert opened.top.shape == ((7, 3) if kept else (0, 0))
-    for plane in opened:
-        plane[:] = 5
-    reset(opened, 1, 6)
-    start = {"first": np.nan, "top": -np.inf}
-    for name, plane in zip(opened._fields, opened, strict=True):
-        assert (plane[:1] == 5).all()
-        assert (plane[6:] == 5).all()
-        np.testing.assert_array_equal(plane[1:6], np.full_like(plane[1:6], start.get(name, 0)))
 
 
 def test_sums_are_copied_and_compared() -> None:
@@ -315,16 +303,7 @@ def test_sums_are_copied_and_compared() -> None:
     assert not one.equal(Moments(one.n, one.mean, one.m2, None, one.flags, one.top, True))
 
 
-def test_buffers_hold_whole_runs() -> None:
-    room = stream.Scratch.empty(("u2", None, None), 3, 11)
-    assert room.data.shape == (stream.GROUP, 33)
-    assert room.err.shape == room.dq.shape == (stream.GROUP, 0)
-    assert room.values.shape == (stream.GROUP, 11)
-    assert room.values.dtype == np.float64
-    assert stream.Scratch.empty(("f4", "f4", "u1"), 3, 11).values.dtype == np.float32
-
-
 def test_words_of_any_width_are_swapped_and_flipped() -> None:
     words = np.array([0x0102, 0xA0B0], np.uint16)
-    to_native(words, 0x8000)
+    _core.to_native(words, 0x8000)
     assert words.tolist() == [0x8201, 0x30A0]

@@ -6,13 +6,13 @@ namespace emdarks {
 void bind_decode(nb::module_ &m) {
     m.def(
         "to_native",
-        [](const AnyOut &words, bool swap, std::uint64_t flip) {
+        [](const AnyOut &words, std::uint64_t flip) {
             if (words.dtype().code != static_cast<std::uint8_t>(nb::dlpack::dtype_code::UInt))
                 throw nb::type_error("words must be unsigned integers");
-            kernels().to_native({words.data(), static_cast<Index>(words.size()),
-                                 words.dtype().bits / 8, swap, flip});
+            const Stored stored = {Kind::unsigned_integer, words.dtype().bits / 8, true, flip};
+            kernels().to_native({words.data(), static_cast<Index>(words.size()), stored});
         },
-        "words"_a, "swap"_a = true, "flip"_a = 0, Unlocked(),
+        array("words"), "flip"_a = 0, Unlocked(),
         R"(Swap the bytes of unsigned integers in place, then XOR each with ``flip``.
 
 The XOR with the top bit turns FITS's offset integers (BZERO = 2^15 for uint16, 2^31 for
@@ -22,8 +22,6 @@ Parameters
 ----------
 words : ndarray of unsigned integers, any shape, C order
     Changed in place.
-swap : bool
-    Whether to swap the bytes.
 flip : int
     Bits to flip afterwards.)");
 }

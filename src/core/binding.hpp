@@ -4,8 +4,10 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
+#include <bit>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "arrays.hpp"
 
@@ -20,6 +22,11 @@ template <class T> using Out = nb::ndarray<T, nb::c_contig, nb::device::cpu>;
 // Of any type: the kernel is chosen by it.
 using AnyIn = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;
 using AnyOut = nb::ndarray<nb::c_contig, nb::device::cpu>;
+
+// An argument that is an array: taken as it is or refused. nanobind would pass a converted copy of
+// others, and what a kernel writes to a copy is lost.
+inline auto array(const char *name) { return nb::arg(name).noconvert(); }
+inline auto optional_array(const char *name) { return nb::arg(name).noconvert().none(); }
 
 using Unlocked = nb::call_guard<nb::gil_scoped_release>;
 
@@ -53,5 +60,6 @@ inline void check_range(Index lo, Index hi, Index pixels) {
 }
 
 void bind_decode(nb::module_ &m);
+void bind_stream(nb::module_ &m);
 
 } // namespace emdarks

@@ -1,4 +1,4 @@
-"""The compiled core: what `src/core` binds."""
+"""The compiled core: what `src/core` binds. Each docstring stands beside the binding."""
 
 from typing import Any
 
@@ -6,10 +6,62 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-#: Instruction levels that this machine has, best first, and the one that is used.
+# Instruction levels that this machine has, best first, and the one that is used.
 levels: list[str]
 level: str
-#: Hash of the sources that the core was built from.
+# Hash of the sources that the core was built from.
 sources: str
+IN_MEMORY: int
+ROW_FIGURES: tuple[str, ...]
 
-def to_native(words: Array, swap: bool = True, flip: int = 0) -> None: ...
+def to_native(words: Array, flip: int = 0) -> None: ...
+
+class Frames:
+    def __init__(
+        self,
+        files: Array,
+        offsets: Array,
+        scales: Array,
+        stored: tuple[str | None, str | None, str | None],
+        flips: tuple[int, int, int],
+        mask: int,
+    ) -> None: ...
+
+class OpenSums:
+    def __init__(self, pixels: int, has_err: bool) -> None: ...
+
+class Room:
+    def __init__(self, pixels: int, cols: int) -> None: ...
+
+def add_band(
+    frames: Frames,
+    room: Room,
+    sums: OpenSums | None,
+    lo: int,
+    hi: int,
+    fresh: bool,
+    closed: bool,
+    imaging: tuple[int, int],
+    prescan: tuple[int, int],
+    figures: Array | None,
+    n: Array,
+    mean: Array,
+    m2: Array,
+    err2: Array | None,
+    flags: Array,
+    top: Array | None,
+) -> tuple[int, bool]: ...
+def merge(
+    n: Array,
+    mean: Array,
+    m2: Array,
+    err2: Array | None,
+    flags: Array,
+    top: Array | None,
+    n_b: Array,
+    mean_b: Array,
+    m2_b: Array,
+    err2_b: Array | None,
+    flags_b: Array,
+    top_b: Array | None,
+) -> None: ...

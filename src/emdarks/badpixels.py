@@ -29,8 +29,7 @@ from emdarks.darks.synthesis import planes_of
 from emdarks.detector import Regions, frame_shape, imaging_area_geom, region_slices
 from emdarks.errors import InputError
 from emdarks.fitsio import Header, image_hdu
-from emdarks.flags import DQ
-from emdarks.kernels.decode import unsigned
+from emdarks.flags import DQ, unsigned
 from emdarks.products import BadPixelMap, load_product
 from emdarks.products.dark import step_of_dark
 from emdarks.products.header import drop_map_cards, stamp

@@ -7,8 +7,12 @@ between the two unchanged.
 from __future__ import annotations
 
 from enum import IntFlag
+from typing import Any
 
-__all__ = ["ALL_BITS", "DQ"]
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["ALL_BITS", "DQ", "unsigned"]
 
 
 class DQ(IntFlag):
@@ -36,3 +40,8 @@ class DQ(IntFlag):
 
 #: Mask in which every bit, also one without a name here, marks a pixel as bad.
 ALL_BITS = (1 << 64) - 1
+
+
+def unsigned(dtype: npt.DTypeLike) -> np.dtype[Any]:
+    """Native unsigned integer type of the same width (booleans count as one byte)."""
+    return np.dtype(f"u{np.dtype(dtype).itemsize}")

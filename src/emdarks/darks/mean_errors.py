@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.darks.noise import GATE, HOT_JUMP, IDEAL_KAPPA, kurtosis_ratio, spread_of
-from emdarks.kernels.moments import Moments
 from emdarks.kernels.pooled import V_FLOOR
+from emdarks.moments import Moments
 
 __all__ = ["ESTIMATORS", "mean_errors"]
 

@@ -19,7 +19,7 @@ from emdarks.execution import Executor, StackJob, StackSums
 from emdarks.fitsio import ascii_text
 from emdarks.frames.skipping import SKIP_SHARE
 from emdarks.inspection.products import ProductLook
-from emdarks.kernels.moments import Moments
+from emdarks.moments import Moments
 from emdarks.products import Dark
 from emdarks.products.header import merge_headers, stamp
 from emdarks.products.provenance import input_names, name_inputs, record_skipped

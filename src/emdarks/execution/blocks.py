@@ -20,10 +20,10 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from emdarks import _core
 from emdarks.errors import EmdarksWarning
 from emdarks.frames.source import FrameSource
-from emdarks.kernels.figures import COLUMNS
-from emdarks.kernels.moments import Moments
+from emdarks.moments import Moments
 
 __all__ = [
     "BLOCK_FRAMES",
@@ -115,7 +115,7 @@ class StackJob:
 class Kind:
     """Which sums a stack has, and in which types; those of its blocks are alike.
 
-    See `emdarks.kernels.moments.Moments`; ``flags`` is the type of the flags, ``frames`` the
+    See `emdarks.moments.Moments`; ``flags`` is the type of the flags, ``frames`` the
     number of frames of the whole stack.
     """
 
@@ -201,14 +201,14 @@ class FrameFigures:
 
     @classmethod
     def from_rows(cls, figures: Array, rows: tuple[int, int]) -> FrameFigures:
-        """Add up the row figures of a frame, shape (rows, len(COLUMNS)), in row order."""
-        sums = dict(zip(COLUMNS, figures[rows[0] : rows[1]].sum(axis=0), strict=True))
+        """Add up the row figures of a frame, shape (rows, len(_core.ROW_FIGURES)), in row order."""
+        sums = dict(zip(_core.ROW_FIGURES, figures[rows[0] : rows[1]].sum(axis=0), strict=True))
         highest, at_highest = _highest(figures[rows[0] : rows[1]])
         good, pixels = sums["good"], sums["good"] + sums["masked"]
         level = sums["sum"] / good if good else np.nan
         variance = sums["squares"] / good - level**2 if good else np.nan
         prescan = sums["prescan_good"]
-        content = np.ascontiguousarray(figures[:, COLUMNS.index("content")])
+        content = np.ascontiguousarray(figures[:, _core.ROW_FIGURES.index("content")])
         return cls(
             level=float(level),
             scatter=float(np.sqrt(max(variance, 0.0))) if good else float("nan"),
@@ -225,9 +225,9 @@ class FrameFigures:
 
 def _highest(figures: Array) -> tuple[float, int]:
     """The highest sample of some rows, and how many are as high."""
-    own = figures[:, COLUMNS.index("highest")]
+    own = figures[:, _core.ROW_FIGURES.index("highest")]
     highest = own.max()
-    return float(highest), int(figures[own == highest, COLUMNS.index("at_highest")].sum())
+    return float(highest), int(figures[own == highest, _core.ROW_FIGURES.index("at_highest")].sum())
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from emdarks.execution.blocks import Blocks, FrameFigures, Sample, StackJob, Sta
 from emdarks.execution.executor import Count, Executor, frames_of
 from emdarks.frames import FrameInput
 from emdarks.frames.skipping import BadFrame, Skipping
-from emdarks.kernels.moments import Moments
+from emdarks.moments import Moments
 
 __all__ = ["Careful", "Known", "key_of"]
 

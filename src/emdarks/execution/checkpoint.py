@@ -43,7 +43,7 @@ from emdarks.execution.executor import Count, Executor
 from emdarks.execution.sums_version import sums_version
 from emdarks.execution.threads import Threads
 from emdarks.fitsio import PART, whole_file
-from emdarks.kernels.moments import SUMS, Moments
+from emdarks.moments import SUMS, Moments
 
 __all__ = ["Checkpoint", "KeptBlocks"]
 

@@ -29,7 +29,7 @@ from emdarks.errors import ClusterError, EmdarksError, EmdarksWarning, InputErro
 from emdarks.execution.blocks import Block, Blocks, MergeTree, StackJob, StackSums, finish, join
 from emdarks.execution.executor import Count, Executor, Progress
 from emdarks.execution.threads import Threads
-from emdarks.kernels.moments import SUMS, Moments, merge
+from emdarks.moments import SUMS, Moments, merge
 
 try:
     import distributed

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from emdarks.execution.blocks import Block, Blocks, StackJob, StackSums
-from emdarks.kernels.moments import Moments
+from emdarks.moments import Moments
 
 __all__ = ["Count", "Executor", "Progress", "frames_of"]
 

@@ -7,18 +7,13 @@ import inspect
 from functools import lru_cache
 from importlib import import_module
 
+from emdarks import _core
 from emdarks._version import __version__
 
 __all__ = ["MADE_BY", "sums_version"]
 
 #: Everything between the bytes of a frame and the sums and figures of a block.
 MADE_BY = (
-    "emdarks.kernels._jit",
-    "emdarks.kernels.decode",
-    "emdarks.kernels.figures",
-    "emdarks.kernels.levels",
-    "emdarks.kernels.moments",
-    "emdarks.kernels.stream",
     "emdarks.frames.levels",
     "emdarks.frames.source",
     "emdarks.execution.blocks",
@@ -29,7 +24,7 @@ MADE_BY = (
 @lru_cache(maxsize=1)
 def sums_version() -> str:
     """Fingerprint of the source of that code; the package's version where there is no source."""
-    made = hashlib.blake2b(digest_size=8)
+    made = hashlib.blake2b(_core.sources.encode(), digest_size=8)
     try:
         for name in MADE_BY:
             made.update(inspect.getsource(import_module(name)).encode())

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from emdarks import _core
 from emdarks.arguments import whole_number
 from emdarks.errors import UnreadableFrameError
 from emdarks.execution.ahead import ReadAhead
@@ -37,9 +38,7 @@ from emdarks.execution.blocks import (
 from emdarks.execution.executor import Count, Executor, Progress
 from emdarks.execution.open_files import OPEN_FILES, files_allowed, files_open
 from emdarks.frames.source import RawFrame, Reader, let_go_of_cubes
-from emdarks.kernels.figures import COLUMNS
-from emdarks.kernels.moments import Moments, OpenSums, counts_dtype, merge
-from emdarks.kernels.stream import IN_MEMORY, Frames, Scratch, add_band
+from emdarks.moments import Moments, counts_dtype, merge
 
 __all__ = ["Threads", "available_cores"]
 
@@ -78,7 +77,11 @@ class _Alike:
         groups: list[_Alike] = []
         for i, (sample, reader) in enumerate(zip(batch, readers, strict=True)):
             raw = reader.raw
-            if not groups or groups[-1].kind != (raw.dtypes, raw.flips, raw.file == IN_MEMORY):
+            if not groups or groups[-1].kind != (
+                raw.dtypes,
+                raw.flips,
+                raw.file == _core.IN_MEMORY,
+            ):
                 groups.append(cls(i, [], []))
             groups[-1].raw.append(raw)
             groups[-1].scales.append(sample.scale)
@@ -88,7 +91,7 @@ class _Alike:
     def kind(self) -> tuple[Any, ...]:
         """What the frames have in common."""
         raw = self.raw[0]
-        return raw.dtypes, raw.flips, raw.file == IN_MEMORY
+        return raw.dtypes, raw.flips, raw.file == _core.IN_MEMORY
 
     @property
     def stored(self) -> list[np.dtype[Any] | None]:
@@ -96,26 +99,22 @@ class _Alike:
         return [None if dtype is None else np.dtype(dtype) for dtype in self.raw[0].dtypes]
 
     @property
-    def dtypes(self) -> tuple[str | None, ...]:
-        """The same in native order."""
-        return tuple(None if d is None else d.newbyteorder("=").str for d in self.stored)
-
-    @property
     def bytes_of_a_pixel(self) -> int:
         """What is read of a pixel of all frames."""
-        if self.raw[0].file == IN_MEMORY:
+        if self.raw[0].file == _core.IN_MEMORY:
             return 0
         return len(self.raw) * sum(d.itemsize for d in self.stored if d is not None)
 
-    def frames(self, mask: int) -> Frames:
+    def frames(self, mask: int) -> _core.Frames:
         """What the kernel needs to know."""
-        return Frames(
+        data, err, dq = self.raw[0].dtypes
+        return _core.Frames(
             np.array([frame.file for frame in self.raw], np.int32),
             np.array([frame.offsets for frame in self.raw], np.int64).T.copy(),
             np.array(self.scales, np.float64),
-            np.array([d is not None and not d.isnative for d in self.stored]),
-            np.array(self.raw[0].flips, np.uint64),
-            np.uint64(mask),
+            (data, err, dq),
+            self.raw[0].flips,
+            mask,
         )
 
 
@@ -163,8 +162,8 @@ class Threads(Executor):
         self._batch_files = min(whole_number("batch_files", batch_files, 1, _MOST), files_allowed())
         self._spare: list[Moments] = []
         # Memory that was touched once is used again: rooms of threads, and open sums.
-        self._rooms: dict[Any, list[tuple[Scratch, OpenSums]]] = {}
-        self._whole: dict[Any, OpenSums] = {}
+        self._rooms: dict[tuple[int, int], list[_core.Room]] = {}
+        self._whole: dict[tuple[int, bool], _core.OpenSums] = {}
         # One block at a time has them.
         self._turn = Lock()
 
@@ -241,7 +240,7 @@ class Threads(Executor):
         ahead: ReadAhead,
     ) -> tuple[Array, int]:
         rows = block.shape[0] if block.area is not None else 0
-        figures = np.empty((len(block.samples), rows, len(COLUMNS)))
+        figures = np.empty((len(block.samples), rows, len(_core.ROW_FIGURES)))
         pixels, counted = moments.n.size, 0
         for number, (first, batch) in enumerate(batches):
             with ahead.opened(number) as readers:
@@ -262,63 +261,57 @@ class Threads(Executor):
     def _add(self, block: StackJob, moments: Moments, part: _Part, only: bool) -> None:
         """Add frames of one layout to the sums of a block."""
         frames = part.group.frames(block.mask)
-        err2 = np.empty(0) if moments.err2 is None else moments.err2
         area = block.area
-        columns = np.array([0, 0, 0, 0] if area is None else [*area.cols, *area.prescan_cols])
+        imaging, prescan = ((0, 0), (0, 0)) if area is None else (area.cols, area.prescan_cols)
+        figures = None if area is None else part.figures
         whole = None if only and not block.kept else self._open(moments)
-        rooms: SimpleQueue[tuple[Scratch, OpenSums]] = SimpleQueue()
-        for room in self._rooms_for(block, moments, part.group.dtypes):
+        rooms: SimpleQueue[_core.Room] = SimpleQueue()
+        for room in self._rooms_for(block.shape[1]):
             rooms.put(room)
 
         def add(band: tuple[int, int]) -> bool:
-            scratch, run = rooms.get()
+            room = rooms.get()
             try:
-                failed, has_errors = add_band(
+                failed, has_errors = _core.add_band(
                     frames,
-                    band,
-                    scratch,
-                    run if whole is None else whole,
-                    whole is not None,
+                    room,
+                    whole,
+                    *band,
                     part.fresh,
-                    columns,
-                    part.figures,
                     part.closed,
+                    imaging,
+                    prescan,
+                    figures,
                     moments.n,
                     moments.mean,
                     moments.m2,
-                    err2,
+                    moments.err2,
                     moments.flags,
+                    moments.top,
                 )
             finally:
-                rooms.put((scratch, run))
+                rooms.put(room)
             if failed >= 0:
                 path = part.group.raw[failed].path
                 raise UnreadableFrameError(path, "ended while its pixels were read")
-            return bool(has_errors)
+            return has_errors
 
         if any(self.map(add, self._bands(block.shape))):
             moments.has_errors = True
 
-    def _open(self, moments: Moments) -> OpenSums:
-        """Open sums of a whole frame, with room for the largest samples in the moments."""
-        kind = moments.n.size, moments.flags.dtype, moments.err2 is not None
+    def _open(self, moments: Moments) -> _core.OpenSums:
+        """Open sums of a whole frame."""
+        kind = moments.n.size, moments.err2 is not None
         if kind not in self._whole:
-            self._whole[kind] = OpenSums.empty(*kind)
-        sums = self._whole[kind]
-        return sums if moments.top is None else sums._replace(top=moments.top)
+            self._whole[kind] = _core.OpenSums(*kind)
+        return self._whole[kind]
 
-    def _rooms_for(
-        self, block: StackJob, moments: Moments, dtypes: tuple[Any, ...]
-    ) -> list[tuple[Scratch, OpenSums]]:
+    def _rooms_for(self, cols: int) -> list[_core.Room]:
         """Room to work in, of each thread."""
-        rows, cols = self._run_rows(block.shape[1]), block.shape[1]
-        kind = dtypes, rows, cols, moments.flags.dtype, moments.err2 is not None
-        if kind not in self._rooms:
-            self._rooms[kind] = [
-                (Scratch.empty(dtypes, rows, cols), OpenSums.empty(rows * cols, *kind[3:]))
-                for _ in range(self.threads)
-            ]
-        return self._rooms[kind]
+        pixels = self._run_rows(cols) * cols
+        if (pixels, cols) not in self._rooms:
+            self._rooms[pixels, cols] = [_core.Room(pixels, cols) for _ in range(self.threads)]
+        return self._rooms[pixels, cols]
 
     def _run_rows(self, cols: int) -> int:
         return max(1, self._run_pixels // cols)

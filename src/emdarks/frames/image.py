@@ -26,11 +26,11 @@ from emdarks.fitsio import (
     write_whole,
 )
 from emdarks.fitsio.layout import FileLayout, read_others, scan_file
+from emdarks.flags import unsigned
 from emdarks.frames.display import Plotted
 from emdarks.frames.planes import flags_plane, number_plane
 from emdarks.frames.source import FileSource, read_array
 from emdarks.frames.unread import UnreadImages
-from emdarks.kernels.decode import unsigned
 
 __all__ = ["Image"]
 

@@ -15,22 +15,21 @@ from __future__ import annotations
 import errno
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
 
+from emdarks import _core
 from emdarks.errors import InputError, UnreadableFrameError
 from emdarks.fitsio.layout import FileLayout, PlaneLayout, open_whole, read_plane
 from emdarks.fitsio.remote import read_ranges
-from emdarks.flags import DQ
-from emdarks.kernels.decode import to_native, unsigned
-from emdarks.kernels.stream import IN_MEMORY
+from emdarks.flags import DQ, unsigned
 
 __all__ = [
     "ArraySource",
@@ -48,6 +47,8 @@ Array = npt.NDArray[Any]
 #: The machine has too little of something; the file may be as good as any.
 _NOT_ITS_FAULT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 Run = tuple[Array, "Array | None", "Array | None"]
+Plane = TypeVar("Plane")
+Known = TypeVar("Known")
 
 
 class Scratch:
@@ -74,7 +75,7 @@ class RawFrame:
     Attributes
     ----------
     file : int
-        Descriptor, or `emdarks.kernels.stream.IN_MEMORY`.
+        Descriptor, or `emdarks._core.IN_MEMORY`.
     path : str
         For messages.
     offsets : tuple of int
@@ -87,9 +88,17 @@ class RawFrame:
 
     file: int
     path: str
-    offsets: tuple[int, ...]
-    dtypes: tuple[str | None, ...]
-    flips: tuple[int, ...]
+    offsets: tuple[int, int, int]
+    dtypes: tuple[str | None, str | None, str | None]
+    flips: tuple[int, int, int]
+
+
+def _three(
+    planes: Sequence[Plane | None], known: Callable[[Plane], Known], missing: Known
+) -> tuple[Known, Known, Known]:
+    """Something of image, err and dq each; what is missing where there is no such plane."""
+    image, err, dq = (missing if plane is None else known(plane) for plane in planes)
+    return image, err, dq
 
 
 class Reader(Protocol):
@@ -190,10 +199,10 @@ class ArrayReader:
         """See `Reader`."""
         planes = (self._data, self._err, self._dq)
         return RawFrame(
-            IN_MEMORY,
+            _core.IN_MEMORY,
             "a frame in memory",
-            tuple(0 if plane is None else plane.ctypes.data for plane in planes),
-            tuple(None if plane is None else plane.dtype.str for plane in planes),
+            _three(planes, lambda plane: plane.ctypes.data, 0),
+            _three(planes, lambda plane: plane.dtype.str, None),
             (0, 0, 0),
         )
 
@@ -316,7 +325,7 @@ class _Stored:
     def numbers(self, raw: Array) -> Array:
         """Physical numbers from stored bytes, which are overwritten."""
         words = raw.view(unsigned(self.dtype))
-        to_native(words, self.flip)
+        _core.to_native(words, self.flip)
         return self.physical(words)
 
     def physical(self, words: Array) -> Array:
@@ -369,9 +378,9 @@ class PlainReader:
         return RawFrame(
             self._file,
             self._path,
-            tuple(0 if plane is None else plane.offset for plane in self._planes),
-            tuple(None if plane is None else plane.streamed for plane in self._planes),
-            tuple(0 if plane is None else plane.flip for plane in self._planes),
+            _three(self._planes, lambda plane: plane.offset, 0),
+            _three(self._planes, lambda plane: plane.streamed, None),
+            _three(self._planes, lambda plane: plane.flip, 0),
         )
 
     def pixels(self, lo: int, hi: int, scratch: Scratch) -> Run:
@@ -429,11 +438,11 @@ class FetchedReader(PlainReader):
         """See `Reader`."""
         addresses = {offset: part.ctypes.data for offset, part in self._bytes.items()}
         return RawFrame(
-            IN_MEMORY,
+            _core.IN_MEMORY,
             self._path,
-            tuple(0 if plane is None else addresses[plane.offset] for plane in self._planes),
-            tuple(None if plane is None else plane.streamed for plane in self._planes),
-            tuple(0 if plane is None else plane.flip for plane in self._planes),
+            _three(self._planes, lambda plane: addresses[plane.offset], 0),
+            _three(self._planes, lambda plane: plane.streamed, None),
+            _three(self._planes, lambda plane: plane.flip, 0),
         )
 
     def read(self, plane: _Stored, lo: int, raw: Array) -> Array:

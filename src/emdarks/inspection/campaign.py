@@ -24,7 +24,7 @@ from emdarks.inspection.findings import find
 from emdarks.inspection.levels import departures, frame_errors, full_well
 from emdarks.inspection.sorting import SortedFrames, sort_frames
 from emdarks.inspection.summary import CampaignSummary, FrameSummary, PixelCounts, StackSummary
-from emdarks.kernels.moments import Moments
+from emdarks.moments import Moments
 from emdarks.stacks import Stack, figure_area, jobs_of, samples_at_ceiling
 from emdarks.stacks.advice import masks_differ
 from emdarks.stacks.campaign import MIN_STACKS

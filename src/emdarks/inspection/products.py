@@ -23,7 +23,7 @@ from emdarks.inspection.findings import find_in_product
 from emdarks.inspection.sorting import SortedFrames
 from emdarks.inspection.summary import Finding
 from emdarks.inspection.words import in_words
-from emdarks.kernels.moments import Moments
+from emdarks.moments import Moments
 from emdarks.stacks import Stack, figure_area
 from emdarks.stacks.options import Setting
 

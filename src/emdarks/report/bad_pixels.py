@@ -11,8 +11,7 @@ import numpy.typing as npt
 
 from emdarks import plots
 from emdarks.data import BadPixelMap
-from emdarks.flags import DQ
-from emdarks.kernels.decode import unsigned
+from emdarks.flags import DQ, unsigned
 from emdarks.report.numbers import count, number, percent, setting
 from emdarks.report.page import (
     WIDTH,

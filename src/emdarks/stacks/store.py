@@ -12,8 +12,8 @@ import numpy.typing as npt
 from emdarks.errors import InputError
 from emdarks.execution import Executor, FrameFigures, Sample, StackJob, StackSums
 from emdarks.execution.blocks import FigureArea
-from emdarks.kernels.moments import Moments, counts_dtype, merge
 from emdarks.kernels.screen import screen, trimmed_means
+from emdarks.moments import Moments, counts_dtype, merge
 from emdarks.stacks.group import Stack
 from emdarks.stacks.noise import FAR, bulk_noise, shows_read_noise, typical_noise
 

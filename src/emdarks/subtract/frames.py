@@ -16,10 +16,9 @@ from emdarks.darks.synthesis import dark_setting
 from emdarks.errors import InputError
 from emdarks.fitsio import Cards, HDUList, Header
 from emdarks.fitsio.layout import read_others
-from emdarks.flags import DQ
+from emdarks.flags import DQ, unsigned
 from emdarks.frames import FrameInput, Image
 from emdarks.frames.source import Scratch
-from emdarks.kernels.decode import unsigned
 from emdarks.products.header import stamp
 from emdarks.products.soundness import HUGE
 from emdarks.products.synthesis import DarkSetting

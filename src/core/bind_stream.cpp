@@ -1,0 +1,336 @@
+#include <memory>
+#include <new>
+
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+
+#include "binding.hpp"
+#include "kernels.hpp"
+
+namespace emdarks {
+namespace {
+
+using Text = std::optional<std::string>;
+
+// Of a type as NumPy writes it: byte order, kind, bytes.
+Stored parse(const char *name, const Text &text, std::uint64_t flip, bool integers) {
+    if (!text)
+        return {};
+    const std::string &t = *text;
+    const std::string widths = integers ? "1248" : "48";
+    const bool good = t.size() == 3 && std::string("<>=|").find(t[0]) != std::string::npos &&
+                      std::string(integers ? "ui" : "uif").find(t[1]) != std::string::npos &&
+                      (t[1] == 'f' ? t[2] == '4' || t[2] == '8'
+                                   : std::string("1248").find(t[2]) != std::string::npos);
+    if (!good)
+        throw nb::type_error((std::string(name) + ": no stored type " + t).c_str());
+    const bool little = std::endian::native == std::endian::little;
+    const auto kind = t[1] == 'f'   ? Kind::real
+                      : t[1] == 'i' ? Kind::signed_integer
+                                    : Kind::unsigned_integer;
+    return {kind, t[2] - '0', t[0] == (little ? '>' : '<'), flip};
+}
+
+// Memory for several arrays. They start at different places of the cache's lines: arrays that are
+// read together would drive each other out.
+class Memory {
+public:
+    Memory() = default;
+    Memory(const Memory &) = delete;
+    Memory &operator=(const Memory &) = delete;
+    template <class T> T *take(Index count) {
+        void *place = std::aligned_alloc(64, (count * sizeof(T) + stagger_ + 127) / 64 * 64);
+        if (place == nullptr)
+            throw std::bad_alloc();
+        all_.emplace_back(place, &std::free);
+        auto *start = static_cast<char *>(place) + stagger_;
+        stagger_ = (stagger_ + 320) % 4096;
+        return reinterpret_cast<T *>(start);
+    }
+    template <class T> Array1<T> array(Index count) { return {take<T>(count), count}; }
+
+private:
+    std::vector<std::unique_ptr<void, decltype(&std::free)>> all_;
+    std::size_t stagger_ = 0;
+};
+
+OpenSums open_sums(Memory &memory, Index pixels, bool errors) {
+    return {memory.array<std::uint16_t>(pixels),
+            memory.array<double>(pixels),
+            memory.array<double>(pixels),
+            memory.array<double>(pixels),
+            errors ? memory.array<double>(pixels) : Array1<double>{},
+            memory.take<std::uint64_t>(pixels)};
+}
+
+struct WholeSums {
+    WholeSums(Index pixels, bool errors)
+        : pixels(pixels), sums(open_sums(memory, pixels, errors)) {}
+    Index pixels;
+    Memory memory;
+    OpenSums sums;
+};
+
+// What is never touched costs nothing: buffers fit numbers of any type.
+struct Rooms {
+    Rooms(Index pixels, Index cols) : pixels(pixels), cols(cols) {
+        if (pixels < 1 || cols < 1 || pixels % cols != 0)
+            throw nb::value_error("pixels must be whole rows of cols pixels");
+        room.data = memory.take<double>(pixels);
+        room.err = memory.take<double>(pixels);
+        room.dq = memory.take<double>(pixels);
+        for (auto &values : room.values)
+            values = memory.take<double>(pixels);
+        room.errors = memory.take<double>(cols);
+        room.bad = memory.array<std::uint8_t>(cols);
+        room.sums = open_sums(memory, pixels, true);
+    }
+    Index pixels, cols;
+    Memory memory;
+    Room room;
+};
+
+struct Frames {
+    In<std::int32_t> files;
+    In<std::int64_t> offsets;
+    In<double> scales;
+    Stored data, err, dq;
+    std::uint64_t mask;
+};
+
+void check_offsets(const Frames &frames, Index pixels) {
+    const Stored *planes[] = {&frames.data, &frames.err, &frames.dq};
+    const auto offsets = plane(frames.offsets, "offsets");
+    for (Index k = 0; k < 3; ++k)
+        for (Index f = 0; planes[k]->kind != Kind::none && f < offsets.cols; ++f) {
+            std::int64_t end;
+            if (offsets(k, f) < 0 || __builtin_mul_overflow(pixels, planes[k]->width, &end) ||
+                __builtin_add_overflow(offsets(k, f), end, &end))
+                throw nb::value_error("offsets must be places of planes in a file or in memory");
+        }
+}
+
+int width(const AnyOut &array, const char *name, const char *widths) {
+    const int bytes = array.dtype().bits / 8;
+    if (array.dtype().code != static_cast<std::uint8_t>(nb::dlpack::dtype_code::UInt) ||
+        std::string(widths).find(static_cast<char>('0' + bytes)) == std::string::npos)
+        throw nb::type_error(
+            (std::string(name) + " must be unsigned integers of " + widths[0] + " bytes or more")
+                .c_str());
+    return bytes;
+}
+
+Moments moments(const AnyOut &n, const Out<double> &mean, const Out<double> &m2,
+                const std::optional<Out<double>> &err2, const AnyOut &flags,
+                const std::optional<Out<double>> &top) {
+    const Index pixels = line(mean, "mean").size;
+    Moments found;
+    found.n = n.data();
+    found.n_width = width(n, "n", "24");
+    found.mean = line(mean, "mean");
+    found.m2 = line(m2, "m2", pixels);
+    if (err2)
+        found.err2 = line(*err2, "err2", pixels);
+    found.flags = flags.data();
+    found.flags_width = width(flags, "flags", "248");
+    if (top)
+        found.top = plane(*top, "top", pixels);
+    if (static_cast<Index>(n.size()) != pixels || static_cast<Index>(flags.size()) != pixels)
+        throw nb::value_error("n and flags must have as many pixels as mean");
+    return found;
+}
+
+std::pair<Index, bool> add_band(const Frames &frames, const Rooms &room,
+                                const std::optional<const WholeSums *> &sums, Index lo, Index hi,
+                                bool fresh, bool closed, std::tuple<Index, Index> imaging,
+                                std::tuple<Index, Index> prescan,
+                                const std::optional<Out<double>> &figures, const AnyOut &n,
+                                const Out<double> &mean, const Out<double> &m2,
+                                const std::optional<Out<double>> &err2, const AnyOut &flags,
+                                const std::optional<Out<double>> &top) {
+    Band band;
+    band.files = line(frames.files, "files");
+    band.offsets = plane(frames.offsets, "offsets", 3, band.files.size);
+    band.scales = line(frames.scales, "scales", band.files.size);
+    band.data = frames.data, band.err = frames.err, band.dq = frames.dq;
+    band.mask = frames.mask;
+    band.lo = lo, band.hi = hi, band.run = room.pixels, band.cols = room.cols;
+    band.moments = moments(n, mean, m2, err2, flags, top);
+    const Index pixels = band.moments.mean.size;
+    check_range(lo, hi, pixels);
+    if (lo % room.cols != 0 || hi % room.cols != 0 || pixels % room.cols != 0)
+        throw nb::value_error("lo and hi must be the first pixels of rows");
+    check_offsets(frames, pixels);
+    if (frames.err.kind != Kind::none && !err2)
+        throw nb::value_error("err2 is needed where frames have errors");
+    band.whole = sums.has_value();
+    if (!band.whole && !(fresh && closed))
+        throw nb::value_error("sums of the whole frame are needed between batches");
+    if (band.whole) {
+        band.sums = (*sums)->sums;
+        if ((*sums)->pixels != pixels || (err2 && !band.sums.err2))
+            throw nb::value_error("sums must fit the frame");
+    }
+    if (top && !band.whole)
+        throw nb::value_error("sums of the whole frame are needed for the largest samples");
+    if (!err2)
+        band.sums.err2 = {};
+    band.room = room.room;
+    if (!err2)
+        band.room.sums.err2 = {};
+    band.fresh = fresh, band.closed = closed;
+    const auto columns = [&](std::tuple<Index, Index> given, Index *out) {
+        out[0] = std::get<0>(given), out[1] = std::get<1>(given);
+        check_range(out[0], out[1], room.cols);
+    };
+    columns(imaging, band.imaging);
+    columns(prescan, band.prescan);
+    if (figures) {
+        const auto rows = static_cast<std::size_t>(pixels / room.cols);
+        const auto count = static_cast<std::size_t>(band.files.size);
+        const auto &array = *figures;
+        if (array.ndim() != 3 || array.shape(0) < count || array.shape(1) != rows ||
+            array.shape(2) != std::size(ROW_FIGURES))
+            throw nb::value_error("figures must have shape (frames, rows, figures)");
+        band.figures = {reinterpret_cast<RowFigures *>(array.data()), band.files.size,
+                        static_cast<Index>(rows)};
+    }
+    const auto result = kernels().add_band(band);
+    return {result.failed, result.errors};
+}
+
+} // namespace
+
+void bind_stream(nb::module_ &m) {
+    m.attr("IN_MEMORY") = IN_MEMORY;
+    nb::list names;
+    for (const char *name : ROW_FIGURES)
+        names.append(name);
+    m.attr("ROW_FIGURES") = nb::tuple(names);
+
+    nb::class_<Frames>(m, "Frames", R"(A batch of open frames that are laid out alike.
+
+Parameters
+----------
+files : ndarray of int32, shape (frames,)
+    Descriptors, or `IN_MEMORY`: offsets are addresses.
+offsets : ndarray of int64, shape (3, frames)
+    Where image, err and dq start, bytes.
+scales : ndarray of float64, shape (frames,)
+    Factor of each frame to the unit of the sums.
+stored : tuple of str or None
+    Types of image, err and dq as NumPy writes them, such as ``">f4"``; None: no such plane.
+flips : tuple of int
+    Bits to flip, of integers, after bytes are in order.
+mask : int
+    Flags that exclude a sample.)")
+        .def(
+            "__init__",
+            [](Frames *self, In<std::int32_t> files, In<std::int64_t> offsets, In<double> scales,
+               std::tuple<Text, Text, Text> stored,
+               std::tuple<std::uint64_t, std::uint64_t, std::uint64_t> flips, std::uint64_t mask) {
+                const auto &[data, err, dq] = stored;
+                if (!data)
+                    throw nb::type_error("stored: frames must have an image");
+                const auto count = line(files, "files").size;
+                plane(offsets, "offsets", 3, count);
+                line(scales, "scales", count);
+                new (self) Frames{std::move(files),
+                                  std::move(offsets),
+                                  std::move(scales),
+                                  parse("image", data, std::get<0>(flips), false),
+                                  parse("err", err, std::get<1>(flips), false),
+                                  parse("dq", dq, std::get<2>(flips), true),
+                                  mask};
+            },
+            array("files"), array("offsets"), array("scales"), "stored"_a, "flips"_a, "mask"_a);
+
+    nb::class_<WholeSums>(m, "OpenSums", R"(Sums of all pixels of a frame while batches are added.
+
+Parameters
+----------
+pixels : int
+    Of the frame.
+has_err : bool
+    Whether any frame has errors.)")
+        .def(nb::init<Index, bool>(), "pixels"_a, "has_err"_a);
+
+    nb::class_<Rooms>(m, "Room", R"(One thread's buffers.
+
+Parameters
+----------
+pixels : int
+    Pixels of a run: whole rows. They and their sums should fit a core's second cache.
+cols : int
+    Pixels of a row.)")
+        .def(nb::init<Index, Index>(), "pixels"_a, "cols"_a);
+
+    m.def(
+        "add_band", add_band, "frames"_a, "room"_a, "sums"_a.none(), "lo"_a, "hi"_a, "fresh"_a,
+        "closed"_a, "imaging"_a, "prescan"_a, optional_array("figures"), array("n"), array("mean"),
+        array("m2"), optional_array("err2"), array("flags"), optional_array("top"), Unlocked(),
+        R"(Add a band of rows of every frame of a batch to open sums; close them if it is the last.
+
+Parameters
+----------
+frames : Frames
+    The batch.
+room : Room
+    Buffers of this thread.
+sums : OpenSums or None
+    Where batches came before or will follow, or ``top`` is kept.
+lo, hi : int
+    First and last-plus-one pixel: whole rows.
+fresh, closed : bool
+    Whether no batch came before; whether none follows: then the moments are written.
+imaging, prescan : tuple of int
+    First and last-plus-one column of the imaging area and of the reliable prescan.
+figures : ndarray of float64, shape (frames, rows, len(ROW_FIGURES)), or None
+    Receives the figures of every row.
+n, mean, m2, err2, flags : ndarray, shape (pixels,)
+    Receive the moments of the band: uint16 or uint32; float64; float64; float64, all 0 before, or
+    None; unsigned integers of 16 bits or more.
+top : ndarray of float64, shape (pixels, kept), or None
+    The largest samples of each pixel so far, ascending.
+
+Returns
+-------
+failed : int
+    Index of a frame whose file ended too early, or -1.
+any_errors : bool
+    Whether any error of these frames is not 0.)");
+
+    m.def(
+        "merge",
+        [](const AnyOut &n, const Out<double> &mean, const Out<double> &m2,
+           const std::optional<Out<double>> &err2, const AnyOut &flags,
+           const std::optional<Out<double>> &top, const AnyOut &n_b, const Out<double> &mean_b,
+           const Out<double> &m2_b, const std::optional<Out<double>> &err2_b, const AnyOut &flags_b,
+           const std::optional<Out<double>> &top_b) {
+            const Merge merge = {moments(n, mean, m2, err2, flags, top),
+                                 moments(n_b, mean_b, m2_b, err2_b, flags_b, top_b)};
+            const auto &a = merge.into, &b = merge.other;
+            if (a.mean.size != b.mean.size || a.n_width != b.n_width ||
+                a.flags_width != b.flags_width || (b.err2 && !a.err2) ||
+                (b.top && (!a.top || a.top.cols != b.top.cols)))
+                throw nb::value_error("only sums of the same kind can be merged");
+            kernels().merge(merge);
+        },
+        array("n"), array("mean"), array("m2"), optional_array("err2"), array("flags"),
+        optional_array("top"), array("n_b"), array("mean_b"), array("m2_b"),
+        optional_array("err2_b"), array("flags_b"), optional_array("top_b"), Unlocked(),
+        R"(Join closed sums: afterwards the first hold those of both sets of frames.
+
+Chan, Golub & LeVeque (1983), The American Statistician 37, 242, eq. 2.1.
+
+Parameters
+----------
+n, mean, m2, err2, flags, top : ndarray
+    Moments, as in `add_band`; changed in place.
+n_b, mean_b, m2_b, err2_b, flags_b, top_b : ndarray
+    Moments of other frames.)");
+}
+
+} // namespace emdarks

@@ -1,0 +1,370 @@
+// From open files to sums in one call: read, swap, accumulate.
+//
+// A band of rows is worked through run by run, a run being a few rows. Of each run, some frames are
+// read into buffers that stay in a core's cache, and added while they are there; the sums of the
+// run stay there, too, until all frames are in. So each byte crosses main memory once. Frames are
+// descriptors or addresses here, and byte offsets; what they mean is the caller's business.
+#pragma once
+
+#include <cerrno>
+#include <unistd.h>
+
+#include "moments.hpp"
+
+namespace emdarks::EMDARKS_LEVEL {
+
+// Flag of a saturated sample.
+inline constexpr std::uint64_t SATURATED = 32;
+
+// Fill a buffer; whether that was possible. A positioned read needs no shared file offset.
+inline bool read(int file, void *buffer, Index count, std::int64_t offset) {
+    auto *to = static_cast<char *>(buffer);
+    if (file == IN_MEMORY) {
+        const char *from;
+        static_assert(sizeof from == sizeof offset);
+        __builtin_memcpy(&from, &offset, sizeof from);
+        __builtin_memcpy(to, from, static_cast<std::size_t>(count));
+        return true;
+    }
+    while (count > 0) {
+        const auto got = ::pread(file, to, static_cast<std::size_t>(count), offset);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return false;
+        to += got, offset += got, count -= got;
+    }
+    return true;
+}
+
+// Samples that are good, and whether they are all.
+template <class Value> Index count_good(const Value *values, Index size) {
+    Index count = 0;
+    for (Index p = 0; p < size; ++p)
+        count += values[p] == values[p];
+    return count;
+}
+
+struct Sums {
+    double sum, squares, highest;
+};
+
+// Sum, sum of squares and highest of the good samples of a piece of a row. 32 lanes are added up in
+// order.
+template <class Value> Sums sum_row(const Value *values, Index size, double scale) {
+    constexpr Index parts = 4;
+    Lanes sums[parts] = {}, squares[parts] = {}, highest[parts];
+    for (auto &each : highest)
+        each = lanes(-__builtin_inf());
+    Index p = 0;
+    for (; p + parts * WIDTH <= size; p += parts * WIDTH)
+        for (Index k = 0; k < parts; ++k) {
+            const Lanes v = convert<double>(load(values + p + k * WIDTH)), x = v * scale;
+            const Lanes good = select(x == x, x, Lanes{});
+            sums[k] += good;
+            squares[k] += good * good;
+            highest[k] = larger(v, highest[k]);
+        }
+    Sums all = {0.0, 0.0, -__builtin_inf()};
+    for (Index k = 0; k < parts; ++k)
+        for (Index i = 0; i < WIDTH; ++i) {
+            all.sum += sums[k][i];
+            all.squares += squares[k][i];
+            all.highest = highest[k][i] > all.highest ? highest[k][i] : all.highest;
+        }
+    for (; p < size; ++p) {
+        const double v = values[p], x = v * scale;
+        if (x == x) {
+            all.sum += x;
+            all.squares += x * x;
+            all.highest = v > all.highest ? v : all.highest;
+        }
+    }
+    return all;
+}
+
+// Weighted sum of every 31st sample of a row, enough to tell frames of noise apart.
+template <class Value> double fingerprint(const Value *values, Index size) {
+    double content = 0.0;
+    for (Index i = 0; i < size; i += 31) {
+        const double x = values[i];
+        content += x - x == 0.0 ? x * (static_cast<double>(i) + 1.0) : 0.0;
+    }
+    return content;
+}
+
+// Adds a band; images are numbers of type Value, flags of type Flag.
+template <class Value, class Flag> class Stream {
+public:
+    explicit Stream(const Band &band)
+        : a_(band), room_(band.room), sums_(band.whole ? band.sums : band.room.sums),
+          flags_(static_cast<Flag *>(sums_.flags)) {}
+
+    BandResult add() {
+        BandResult result = {-1, false};
+        for (Index lo = a_.lo; lo < a_.hi; lo += a_.run) {
+            const Index hi = lo + a_.run < a_.hi ? lo + a_.run : a_.hi, base = a_.whole ? lo : 0;
+            if (a_.fresh)
+                reset<Flag>(sums_, a_.moments.top, base, base + hi - lo);
+            const auto run = add_run(lo, hi, base);
+            if (run.failed >= 0)
+                return run;
+            result.errors |= run.errors;
+            if (a_.closed)
+                close(lo, hi, base, run.errors);
+        }
+        return result;
+    }
+
+private:
+    const Band &a_;
+    const Room &room_;
+    const OpenSums &sums_;
+    Flag *flags_;
+
+    BandResult add_run(Index lo, Index hi, Index base) {
+        const Index frames = a_.files.size;
+        bool errors = false;
+        for (Index first = 0; first < frames; first += GROUP) {
+            const Index count = frames - first < GROUP ? frames - first : GROUP;
+            const Value *values[GROUP] = {};
+            for (Index g = 0; g < count; ++g) {
+                auto *to = static_cast<Value *>(room_.values[g]);
+                if (!read_frame(first + g, lo, hi, to))
+                    return {first + g, false};
+                for (Index at = 0; at < hi - lo; at += a_.cols)
+                    errors |= prepare_row(first + g, lo + at, at, base + at, to + at);
+                values[g] = to;
+            }
+            add_samples(values, &a_.scales[first], count, hi - lo, sums_, base);
+        }
+        return {-1, errors};
+    }
+
+    bool read_plane(Index f, Index plane, const Stored &stored, Index lo, Index hi, void *to) {
+        if (stored.kind == Kind::none)
+            return true;
+        return read(a_.files[f], to, (hi - lo) * stored.width,
+                    a_.offsets(plane, f) + lo * stored.width);
+    }
+
+    bool read_frame(Index f, Index lo, Index hi, Value *values) {
+        void *image = a_.data.kind == Kind::real ? values : room_.data;
+        return read_plane(f, 0, a_.data, lo, hi, image) &&
+               read_plane(f, 1, a_.err, lo, hi, room_.err) &&
+               read_plane(f, 2, a_.dq, lo, hi, room_.dq);
+    }
+
+    static const void *after(const void *from, Index bytes) {
+        return static_cast<const char *>(from) + bytes;
+    }
+
+    // Make numbers of a row of frame f, NaN where a sample does not count, and add everything but
+    // the samples themselves. `pixel` is its first pixel, `at` that in the buffers, `base` that in
+    // the sums. Whether any error is not 0.
+    bool prepare_row(Index f, Index pixel, Index at, Index base, Value *values) {
+        const Index cols = a_.cols;
+        bool finite;
+        if constexpr (sizeof(Value) == sizeof(float))
+            finite = load_reals(values, cols, a_.data.swap);
+        else if (a_.data.kind == Kind::real)
+            finite = load_reals(values, cols, a_.data.swap);
+        else
+            finite = load_integers(after(room_.data, at * a_.data.width), a_.data, values, cols);
+        const double content = fingerprint(values, cols);
+        const std::uint64_t seen = load_flags(at, base);
+        bool clean = seen == 0;
+        Index not_finite = 0;
+        if (!finite)
+            not_finite += blank(values, values, base, -HUGE_NUMBER, clean);
+        bool errors = false;
+        if (a_.err.kind != Kind::none) {
+            const void *stored = after(room_.err, at * a_.err.width);
+            errors = !all_zero(stored, cols * a_.err.width);
+            if (errors && a_.err.kind == Kind::real && a_.err.width == 4)
+                not_finite += take_errors<float>(f, stored, base, values, clean);
+            else if (errors)
+                not_finite += take_errors<double>(f, stored, base, values, clean);
+        }
+        if (seen != 0)
+            mask(values);
+        if (errors)
+            add_taken(f, base, values);
+        if (a_.figures)
+            take_figures(f, pixel / cols, at, values, seen, content, not_finite);
+        if (a_.moments.top)
+            add_top(values, a_.scales[f], a_.moments.top, base, cols);
+        return errors;
+    }
+
+    // Take the flags of a row into the sums; the OR of all. Fills `bad` if that is not 0.
+    std::uint64_t load_flags(Index at, Index base) {
+        std::uint16_t *n = sums_.n.at(base, a_.cols);
+        std::uint64_t all = 0;
+        if (a_.dq.kind != Kind::none)
+            with_word(a_.dq.width, [&](auto zero) {
+                using T = decltype(zero);
+                const auto *stored = static_cast<const T *>(after(room_.dq, at * a_.dq.width));
+                const auto flip = static_cast<T>(a_.dq.flip);
+                const T none = a_.dq.swap ? swapped(flip) : flip;
+                T seen = 0;
+                for (Index p = 0; p < a_.cols; ++p)
+                    seen = static_cast<T>(seen | (stored[p] ^ none));
+                all = a_.dq.swap ? swapped(seen) : seen;
+                if (seen != 0)
+                    add_flags(stored, flip, n, flags_ + base);
+            });
+        if (all == 0)
+            for (Index p = 0; p < a_.cols; ++p)
+                n[p] = static_cast<std::uint16_t>(n[p] + 1);
+        return all;
+    }
+
+    template <class T> void add_flags(const T *stored, T flip, std::uint16_t *n, Flag *flags) {
+        const auto bits = static_cast<T>(a_.mask);
+        std::uint8_t *bad = room_.bad.at(0, a_.cols);
+        const auto take = [&](auto order) {
+            for (Index p = 0; p < a_.cols; ++p) {
+                const auto flag = static_cast<T>(order(stored[p]) ^ flip);
+                const bool excluded = (flag & bits) != 0;
+                flags[p] = static_cast<Flag>(flags[p] | static_cast<Flag>(flag));
+                n[p] = static_cast<std::uint16_t>(n[p] + !excluded);
+                bad[p] = excluded;
+            }
+        };
+        if (a_.dq.swap)
+            take([](T word) { return swapped(word); });
+        else
+            take([](T word) { return word; });
+    }
+
+    // Samples become NaN, with flag 1, where a number (themselves, or their error) is not finite,
+    // too large to be true or below `least`. How many.
+    template <class Number>
+    Index blank(const Number *numbers, Value *values, Index base, double least, bool &clean) {
+        if (clean)
+            __builtin_memset(room_.bad.at(0, a_.cols), 0, static_cast<std::size_t>(a_.cols));
+        clean = false;
+        Index count = 0;
+        for (Index p = 0; p < a_.cols; ++p) {
+            const double x = numbers[p];
+            if (x >= least && x < HUGE_NUMBER)
+                continue;
+            ++count;
+            flags_[base + p] |= 1;
+            values[p] = static_cast<Value>(NOT_A_NUMBER);
+            if (room_.bad[p] == 0) {
+                room_.bad[p] = 1;
+                --sums_.n[base + p];
+            }
+        }
+        return count;
+    }
+
+    // Errors as numbers, in the room; those that cannot be true exclude their samples.
+    template <class Error>
+    Index take_errors(Index, const void *stored, Index base, Value *values, bool &clean) {
+        auto *errors = static_cast<Error *>(room_.errors);
+        bool finite;
+        if constexpr (sizeof(Error) == sizeof(double)) {
+            if (a_.err.kind != Kind::real) {
+                finite = load_integers(stored, a_.err, errors, a_.cols);
+                return check_errors(errors, finite, base, values, clean);
+            }
+        }
+        __builtin_memcpy(errors, stored, static_cast<std::size_t>(a_.cols) * sizeof(Error));
+        finite = load_reals(errors, a_.cols, a_.err.swap);
+        return check_errors(errors, finite, base, values, clean);
+    }
+
+    template <class Error>
+    Index check_errors(const Error *errors, bool finite, Index base, Value *values, bool &clean) {
+        bool negative = false;
+        for (Index p = 0; p < a_.cols; ++p)
+            negative |= errors[p] < 0;
+        return finite && !negative ? 0 : blank(errors, values, base, 0.0, clean);
+    }
+
+    void add_taken(Index f, Index base, const Value *values) {
+        double *err2 = sums_.err2.at(base, a_.cols);
+        if (a_.err.kind == Kind::real && a_.err.width == 4)
+            add_errors(static_cast<const float *>(room_.errors), values, a_.scales[f], err2,
+                       a_.cols);
+        else
+            add_errors(static_cast<const double *>(room_.errors), values, a_.scales[f], err2,
+                       a_.cols);
+    }
+
+    void mask(Value *values) {
+        for (Index p = 0; p < a_.cols; ++p)
+            values[p] = room_.bad.data[p] != 0 ? static_cast<Value>(NOT_A_NUMBER) : values[p];
+    }
+
+    Index count_saturated(Index at) {
+        Index count = 0;
+        with_word(a_.dq.width, [&](auto zero) {
+            using T = decltype(zero);
+            const auto *stored = static_cast<const T *>(after(room_.dq, at * a_.dq.width));
+            for (Index p = a_.imaging[0]; p < a_.imaging[1]; ++p) {
+                const T word = a_.dq.swap ? swapped(stored[p]) : stored[p];
+                count += ((word ^ a_.dq.flip) & SATURATED) != 0;
+            }
+        });
+        return count;
+    }
+
+    void take_figures(Index f, Index row, Index at, const Value *values, std::uint64_t seen,
+                      double content, Index not_finite) {
+        const double scale = a_.scales[f];
+        const auto *area = values + a_.imaging[0], *prescan = values + a_.prescan[0];
+        const Index size = a_.imaging[1] - a_.imaging[0],
+                    prescan_size = a_.prescan[1] - a_.prescan[0];
+        const Index good = count_good(area, size);
+        const Sums sums = sum_row(area, size, scale);
+        Index at_highest = 0;
+        for (Index p = 0; good > 0 && p < size; ++p)
+            at_highest += area[p] == static_cast<Value>(sums.highest);
+        a_.figures(f, row) = {
+            .good = static_cast<double>(good),
+            .masked = static_cast<double>(size - good),
+            .saturated = static_cast<double>((seen & SATURATED) != 0 ? count_saturated(at) : 0),
+            .sum = sums.sum,
+            .squares = sums.squares,
+            .prescan_good = static_cast<double>(count_good(prescan, prescan_size)),
+            .prescan_sum = sum_row(prescan, prescan_size, scale).sum,
+            .content = content,
+            .not_finite = static_cast<double>(not_finite),
+            .highest = sums.highest * scale,
+            .at_highest = static_cast<double>(at_highest),
+        };
+    }
+
+    void close(Index lo, Index hi, Index base, bool errors) {
+        if (a_.moments.n_width == 2)
+            finalise<std::uint16_t, Flag>(sums_, base, lo, hi, a_.moments);
+        else
+            finalise<std::uint32_t, Flag>(sums_, base, lo, hi, a_.moments);
+        // Memory that holds zeros only is not touched.
+        if (a_.moments.err2 && (errors || a_.whole))
+            for (Index p = lo, q = base; p < hi; ++p, ++q)
+                a_.moments.err2[p] = sums_.err2[q];
+    }
+};
+
+template <class Value> BandResult add_band_of(const Band &a) {
+    switch (a.moments.flags_width) {
+    case 2:
+        return Stream<Value, std::uint16_t>(a).add();
+    case 4:
+        return Stream<Value, std::uint32_t>(a).add();
+    default:
+        return Stream<Value, std::uint64_t>(a).add();
+    }
+}
+
+inline BandResult add_band(const Band &a) {
+    const bool single = a.data.kind == Kind::real && a.data.width == 4;
+    return single ? add_band_of<float>(a) : add_band_of<double>(a);
+}
+
+} // namespace emdarks::EMDARKS_LEVEL
