@@ -84,7 +84,7 @@ struct Rooms {
         for (auto &values : room.values)
             values = memory.take<double>(pixels);
         room.errors = memory.take<double>(cols);
-        room.bad = memory.array<std::uint8_t>(cols);
+        room.bad = memory.array<std::uint16_t>(cols);
         room.sums = open_sums(memory, pixels, true);
     }
     Index pixels, cols;

@@ -72,13 +72,13 @@ inline constexpr int IN_MEMORY = -1;
 
 // One thread's buffers for a run of pixels, whole rows.
 struct Room {
-    void *data;               // a frame's image as stored, if that is not a real number
-    void *err;                // its errors as stored
-    void *dq;                 // its flags as stored
-    void *values[GROUP];      // images as native real numbers
-    void *errors;             // errors as native real numbers
-    Array1<std::uint8_t> bad; // 1 where a sample of the row does not count
-    OpenSums sums;            // of the run
+    void *data;                // a frame's image as stored, if that is not a real number
+    void *err;                 // its errors as stored
+    void *dq;                  // its flags as stored
+    void *values[GROUP];       // images as native real numbers
+    void *errors;              // errors as native real numbers
+    Array1<std::uint16_t> bad; // 1 where a sample of the row does not count
+    OpenSums sums;             // of the run
 };
 
 // A band of rows of every frame of a batch, to be added to open sums.

@@ -46,6 +46,19 @@ template <class To, class From> EMDARKS_INLINE Vector<To> convert(From v) {
     return __builtin_convertvector(v, Vector<To>);
 }
 
+// Numbers as Lanes, in the ways that compilers have instructions for. Counts are below 2^31.
+EMDARKS_INLINE Lanes to_lanes(Lanes v) { return v; }
+EMDARKS_INLINE Lanes to_lanes(Vector<float> v) {
+    return Lanes{v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]};
+}
+EMDARKS_INLINE Lanes to_lanes(Vector<std::int32_t> v) { return convert<double>(v); }
+EMDARKS_INLINE Lanes to_lanes(Vector<std::uint16_t> v) {
+    return convert<double>(convert<std::int32_t>(v));
+}
+EMDARKS_INLINE Lanes to_lanes(Vector<std::uint32_t> v) {
+    return convert<double>(reinterpret_cast<Vector<std::int32_t>>(v));
+}
+
 EMDARKS_INLINE Lanes lanes(double x) { return Lanes{} + x; }
 
 EMDARKS_INLINE Lanes select(Mask where, Lanes yes, Lanes no) { return where ? yes : no; }

@@ -37,7 +37,7 @@ EMDARKS_INLINE void add_lanes(const Value *const *values, const double *scales, 
     Lanes K = take(first), s = take(shifted), q = take(squares);
     const bool starts = any(K != K);
     for (Index f = 0; f < frames; ++f) {
-        const Lanes x = convert<double>(take(values[f] + p)) * scales[f];
+        const Lanes x = to_lanes(take(values[f] + p)) * scales[f];
         if (starts)
             K = select(K == K, K, x);
         Lanes d = x - K;

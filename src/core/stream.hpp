@@ -37,21 +37,48 @@ inline bool read(int file, void *buffer, Index count, std::int64_t offset) {
     return true;
 }
 
-// Samples that are good, and whether they are all.
+// Samples that are good, or have one value.
 template <class Value> Index count_good(const Value *values, Index size) {
-    Index count = 0;
+    std::uint32_t count = 0;
     for (Index p = 0; p < size; ++p)
         count += values[p] == values[p];
     return count;
+}
+
+template <class Value> Index count_equal(const Value *values, Index size, Value wanted) {
+    std::uint32_t count = 0;
+    for (Index p = 0; p < size; ++p)
+        count += values[p] == wanted;
+    return count;
+}
+
+// Take the flags of a row into the sums; `bad` receives 1 where a sample is excluded.
+template <class Word, class Flag, class Order>
+void add_flags(const Word *__restrict stored, Order order, Word flip, Word mask,
+               Flag *__restrict flags, std::uint16_t *__restrict n, std::uint16_t *__restrict bad,
+               Index cols) {
+    for (Index p = 0; p < cols; ++p) {
+        const auto flag = static_cast<Word>(order(stored[p]) ^ flip);
+        const auto excluded = static_cast<std::uint16_t>((flag & mask) != 0);
+        flags[p] = static_cast<Flag>(flags[p] | static_cast<Flag>(flag));
+        n[p] = static_cast<std::uint16_t>(n[p] + 1 - excluded);
+        bad[p] = excluded;
+    }
+}
+
+template <class Value>
+void mask_samples(Value *__restrict values, const std::uint16_t *__restrict bad, Index cols) {
+    for (Index p = 0; p < cols; ++p)
+        values[p] = bad[p] != 0 ? static_cast<Value>(NOT_A_NUMBER) : values[p];
 }
 
 struct Sums {
     double sum, squares, highest;
 };
 
-// Sum, sum of squares and highest of the good samples of a piece of a row. 32 lanes are added up in
-// order.
-template <class Value> Sums sum_row(const Value *values, Index size, double scale) {
+// Sum, and if wanted sum of squares and highest, of the good samples of a piece of a row. 32 lanes
+// are added up in order.
+template <bool all_three, class Value> Sums sum_row(const Value *values, Index size, double scale) {
     constexpr Index parts = 4;
     Lanes sums[parts] = {}, squares[parts] = {}, highest[parts];
     for (auto &each : highest)
@@ -59,11 +86,13 @@ template <class Value> Sums sum_row(const Value *values, Index size, double scal
     Index p = 0;
     for (; p + parts * WIDTH <= size; p += parts * WIDTH)
         for (Index k = 0; k < parts; ++k) {
-            const Lanes v = convert<double>(load(values + p + k * WIDTH)), x = v * scale;
+            const Lanes v = to_lanes(load(values + p + k * WIDTH)), x = v * scale;
             const Lanes good = select(x == x, x, Lanes{});
             sums[k] += good;
-            squares[k] += good * good;
-            highest[k] = larger(v, highest[k]);
+            if constexpr (all_three) {
+                squares[k] += good * good;
+                highest[k] = larger(v, highest[k]);
+            }
         }
     Sums all = {0.0, 0.0, -__builtin_inf()};
     for (Index k = 0; k < parts; ++k)
@@ -85,12 +114,13 @@ template <class Value> Sums sum_row(const Value *values, Index size, double scal
 
 // Weighted sum of every 31st sample of a row, enough to tell frames of noise apart.
 template <class Value> double fingerprint(const Value *values, Index size) {
-    double content = 0.0;
-    for (Index i = 0; i < size; i += 31) {
+    constexpr Index stride = 31, parts = 4;
+    double content[parts] = {};
+    for (Index i = 0, k = 0; i < size; i += stride, k = (k + 1) % parts) {
         const double x = values[i];
-        content += x - x == 0.0 ? x * (static_cast<double>(i) + 1.0) : 0.0;
+        content[k] += x - x == 0.0 ? x * (static_cast<double>(i) + 1.0) : 0.0;
     }
-    return content;
+    return (content[0] + content[1]) + (content[2] + content[3]);
 }
 
 // Adds a band; images are numbers of type Value, flags of type Flag.
@@ -187,11 +217,11 @@ private:
                 not_finite += take_errors<double>(f, stored, base, values, clean);
         }
         if (seen != 0)
-            mask(values);
+            mask_samples(values, room_.bad.at(0, cols), cols);
         if (errors)
             add_taken(f, base, values);
         if (a_.figures)
-            take_figures(f, pixel / cols, at, values, seen, content, not_finite);
+            take_figures(f, pixel / cols, at, values, seen, clean, content, not_finite);
         if (a_.moments.top)
             add_top(values, a_.scales[f], a_.moments.top, base, cols);
         return errors;
@@ -199,43 +229,32 @@ private:
 
     // Take the flags of a row into the sums; the OR of all. Fills `bad` if that is not 0.
     std::uint64_t load_flags(Index at, Index base) {
-        std::uint16_t *n = sums_.n.at(base, a_.cols);
+        const Index cols = a_.cols;
+        std::uint16_t *n = sums_.n.at(base, cols);
         std::uint64_t all = 0;
         if (a_.dq.kind != Kind::none)
             with_word(a_.dq.width, [&](auto zero) {
                 using T = decltype(zero);
                 const auto *stored = static_cast<const T *>(after(room_.dq, at * a_.dq.width));
-                const auto flip = static_cast<T>(a_.dq.flip);
+                const auto flip = static_cast<T>(a_.dq.flip), mask = static_cast<T>(a_.mask);
                 const T none = a_.dq.swap ? swapped(flip) : flip;
                 T seen = 0;
-                for (Index p = 0; p < a_.cols; ++p)
+                for (Index p = 0; p < cols; ++p)
                     seen = static_cast<T>(seen | (stored[p] ^ none));
                 all = a_.dq.swap ? swapped(seen) : seen;
-                if (seen != 0)
-                    add_flags(stored, flip, n, flags_ + base);
+                const auto take = [&](auto order) {
+                    add_flags(stored, order, flip, mask, flags_ + base, n, room_.bad.at(0, cols),
+                              cols);
+                };
+                if (seen != 0 && a_.dq.swap)
+                    take([](T word) { return swapped(word); });
+                else if (seen != 0)
+                    take([](T word) { return word; });
             });
         if (all == 0)
-            for (Index p = 0; p < a_.cols; ++p)
+            for (Index p = 0; p < cols; ++p)
                 n[p] = static_cast<std::uint16_t>(n[p] + 1);
         return all;
-    }
-
-    template <class T> void add_flags(const T *stored, T flip, std::uint16_t *n, Flag *flags) {
-        const auto bits = static_cast<T>(a_.mask);
-        std::uint8_t *bad = room_.bad.at(0, a_.cols);
-        const auto take = [&](auto order) {
-            for (Index p = 0; p < a_.cols; ++p) {
-                const auto flag = static_cast<T>(order(stored[p]) ^ flip);
-                const bool excluded = (flag & bits) != 0;
-                flags[p] = static_cast<Flag>(flags[p] | static_cast<Flag>(flag));
-                n[p] = static_cast<std::uint16_t>(n[p] + !excluded);
-                bad[p] = excluded;
-            }
-        };
-        if (a_.dq.swap)
-            take([](T word) { return swapped(word); });
-        else
-            take([](T word) { return word; });
     }
 
     // Samples become NaN, with flag 1, where a number (themselves, or their error) is not finite,
@@ -243,7 +262,8 @@ private:
     template <class Number>
     Index blank(const Number *numbers, Value *values, Index base, double least, bool &clean) {
         if (clean)
-            __builtin_memset(room_.bad.at(0, a_.cols), 0, static_cast<std::size_t>(a_.cols));
+            __builtin_memset(room_.bad.at(0, a_.cols), 0,
+                             static_cast<std::size_t>(a_.cols) * sizeof(std::uint16_t));
         clean = false;
         Index count = 0;
         for (Index p = 0; p < a_.cols; ++p) {
@@ -295,11 +315,6 @@ private:
                        a_.cols);
     }
 
-    void mask(Value *values) {
-        for (Index p = 0; p < a_.cols; ++p)
-            values[p] = room_.bad.data[p] != 0 ? static_cast<Value>(NOT_A_NUMBER) : values[p];
-    }
-
     Index count_saturated(Index at) {
         Index count = 0;
         with_word(a_.dq.width, [&](auto zero) {
@@ -314,28 +329,27 @@ private:
     }
 
     void take_figures(Index f, Index row, Index at, const Value *values, std::uint64_t seen,
-                      double content, Index not_finite) {
+                      bool clean, double content, Index not_finite) {
         const double scale = a_.scales[f];
         const auto *area = values + a_.imaging[0], *prescan = values + a_.prescan[0];
         const Index size = a_.imaging[1] - a_.imaging[0],
                     prescan_size = a_.prescan[1] - a_.prescan[0];
-        const Index good = count_good(area, size);
-        const Sums sums = sum_row(area, size, scale);
-        Index at_highest = 0;
-        for (Index p = 0; good > 0 && p < size; ++p)
-            at_highest += area[p] == static_cast<Value>(sums.highest);
+        const Index good = clean ? size : count_good(area, size);
+        const Sums sums = sum_row<true>(area, size, scale);
+        const auto highest = static_cast<Value>(sums.highest);
         a_.figures(f, row) = {
             .good = static_cast<double>(good),
             .masked = static_cast<double>(size - good),
             .saturated = static_cast<double>((seen & SATURATED) != 0 ? count_saturated(at) : 0),
             .sum = sums.sum,
             .squares = sums.squares,
-            .prescan_good = static_cast<double>(count_good(prescan, prescan_size)),
-            .prescan_sum = sum_row(prescan, prescan_size, scale).sum,
+            .prescan_good =
+                static_cast<double>(clean ? prescan_size : count_good(prescan, prescan_size)),
+            .prescan_sum = sum_row<false>(prescan, prescan_size, scale).sum,
             .content = content,
             .not_finite = static_cast<double>(not_finite),
             .highest = sums.highest * scale,
-            .at_highest = static_cast<double>(at_highest),
+            .at_highest = static_cast<double>(good > 0 ? count_equal(area, size, highest) : 0),
         };
     }
 

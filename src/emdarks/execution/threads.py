@@ -46,8 +46,8 @@ Array = npt.NDArray[Any]
 A = TypeVar("A")
 B = TypeVar("B")
 
-# A run's pixels, as stored and as numbers, and its sums stay in a core's cache.
-RUN_PIXELS = 1 << 14
+# A run's pixels, as stored and as numbers, and its sums stay in the caches of a core.
+RUN_PIXELS = 1 << 15
 # Packed and remote files are held whole while they are open: a batch, and the next one.
 BATCH_BYTES = 1 << 27
 # Any number that is given must be below.
