@@ -5,14 +5,16 @@ BIN    := $(VENV)/bin
 EXTRAS := test,lint,docs
 PYTEST_ARGS ?= -n auto
 
-.PHONY: demo test test-oldest lint types docs cli-page checks-page screenshots validate bench fuzz \
-    mutants audit clean help
+.PHONY: demo test test-oldest sanitize wheel-check lint docs cli-page checks-page screenshots \
+    validate bench fuzz mutants audit clean help
 
 help:
 	@echo "make demo    a first run: simulate, calibrate, compare with the truth, write a page"
 	@echo "make test    install into .venv and run the tests"
 	@echo "make test-oldest  the tests with the oldest dependencies that are supported"
-	@echo "make lint    style, types, safety (ruff, mypy strict, bandit)"
+	@echo "make sanitize  the tests of the compiled core, with checks of every access to memory"
+	@echo "make wheel-check  build a wheel and use it where there is no compiler"
+	@echo "make lint    style, types, safety (ruff, mypy strict, bandit, clang-format)"
 	@echo "make validate  compare the estimators with a known truth, write docs/validation*.md (minutes)"
 	@echo "make bench   measure speed and memory, write docs/benchmarks.md (a quarter of an hour)"
 	@echo "make docs    build the documentation; warnings are errors"
@@ -24,25 +26,29 @@ help:
 	@echo "make audit   known weaknesses of the dependencies (asks pypi.org)"
 	@echo "make clean   remove what the other targets made"
 
-PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --editable
+# What the core is built from: an editable install is made anew when any of it changes.
+CORE := pyproject.toml CMakeLists.txt tools/install.py src/core $(wildcard src/core/*)
+# Warnings of the compiler stop those who work on emdarks, not those who use it.
+WERROR := $(if $(filter-out demo,$(MAKECMDGOALS)),ON,OFF)
+INSTALL = tools/install.py -C cmake.define.EMDARKS_WERROR=$(WERROR)
 
 # The product alone, which is all that the demo needs; what tests, lint and documentation need
 # comes on top of it.
-$(VENV)/.product: pyproject.toml
+$(VENV)/.product: $(CORE)
 	@$(PYTHON) -c 'import sys; sys.exit("emdarks needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
-	@echo "making a Python environment in $(VENV)"
-	@$(PYTHON) -m venv $(VENV)
-	@echo "installing emdarks and the packages that it needs into $(VENV)"
-	@$(BIN)/python $(PIP_INSTALL) .
+	@test -e $(BIN)/python || echo "making a Python environment in $(VENV)"
+	@test -e $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "compiling emdarks, installing it and the packages that it needs into $(VENV)"
+	@$(BIN)/python $(INSTALL) .
 	@touch $@
 
-$(VENV)/.installed: $(VENV)/.product
+$(VENV)/.installed: pyproject.toml | $(VENV)/.product
 	@echo "installing what tests, lint and documentation need into $(VENV)"
-	@$(BIN)/python $(PIP_INSTALL) '.[$(EXTRAS)]'
+	@$(BIN)/python $(INSTALL) '.[$(EXTRAS)]'
 	@touch $@
 
 demo: $(VENV)/.product
-	@echo "starting the demo; kernels are compiled at the first run, a minute or two"
+	@echo "starting the demo"
 	@$(BIN)/python examples/demo.py $(DEMO_ARGS)
 	@echo "for emdarks in this shell: source $(VENV)/bin/activate"
 
@@ -54,34 +60,57 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/bandit -q -c pyproject.toml -r src
+	$(BIN)/clang-format --dry-run -Werror src/core/*
 
 OLDEST := .venv-oldest
 
-$(OLDEST)/.installed: pyproject.toml tests/oldest.txt
+$(OLDEST)/.installed: $(CORE) tests/oldest.txt
 	$(PYTHON) -m venv $(OLDEST)
-	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check \
-	    --constraint tests/oldest.txt --editable '.[test]'
+	$(OLDEST)/bin/python $(INSTALL) --constraint tests/oldest.txt '.[test]'
 	@touch $@
 
-# Compiled kernels of two versions of Numba do not share a folder.
 test-oldest: $(OLDEST)/.installed
-	NUMBA_CACHE_DIR=$(CURDIR)/$(OLDEST)/numba $(OLDEST)/bin/python -m pytest $(PYTEST_ARGS)
+	$(OLDEST)/bin/python -m pytest $(PYTEST_ARGS)
+
+# The packages of .venv, and a core of its own.
+SANITIZE := .venv-sanitize
+PACKAGES := 'import sysconfig; print(sysconfig.get_path("purelib"))'
+SANITIZE_TESTS ?= tests/test_core_build.py tests/test_kernels.py tests/test_small_stream.py \
+    tests/test_small_kernels.py tests/test_small_fits.py tests/test_pooled.py \
+    tests/test_hostile_packed.py tests/test_fitsio.py tests/test_bad_input.py
+
+$(SANITIZE)/.installed: $(CORE) | $(VENV)/.installed
+	$(PYTHON) -m venv $(SANITIZE)
+	$(BIN)/python -c $(PACKAGES) > "$$($(SANITIZE)/bin/python -c $(PACKAGES))/of-venv.pth"
+	$(SANITIZE)/bin/python $(INSTALL) --no-deps -C cmake.define.EMDARKS_CHECKED=ON \
+	    -C cmake.define.EMDARKS_SANITIZE=address,undefined .
+	@touch $@
+
+# The runtimes of the sanitizers must be there before Python. It leaks by itself.
+sanitize: $(SANITIZE)/.installed
+	LD_PRELOAD=$$(ldd $$(find $(SANITIZE)/lib -name '_core.*.so') | \
+	        awk '/asan|ubsan|stdc/ { print $$3 }' | paste -sd:) \
+	    PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	    $(SANITIZE)/bin/python -m pytest $(PYTEST_ARGS) $(SANITIZE_TESTS)
+
+wheel-check: $(VENV)/.installed
+	$(BIN)/python tools/wheel_check.py
 
 audit: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[audit]'
+	$(BIN)/python $(INSTALL) '.[audit]'
 	$(BIN)/python -m pip freeze --exclude-editable > $(VENV)/frozen.txt
 	$(BIN)/python -m pip_audit --strict --disable-pip --no-deps -r $(VENV)/frozen.txt
 
 FUZZ_ARGS ?= --seconds 600 --page
 
 fuzz: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	$(BIN)/python $(INSTALL) '.[fuzz]'
 	nice -n 19 $(BIN)/python -m validation.fuzz $(FUZZ_ARGS)
 
 MUTANTS_ARGS ?= --seed 1 --mutants 400 --workers 2
 
 mutants: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[mutation]'
+	$(BIN)/python $(INSTALL) '.[mutation]'
 	nice -n 10 $(BIN)/python -m validation.mutants $(MUTANTS_ARGS)
 
 docs: $(VENV)/.installed
@@ -106,12 +135,12 @@ validate: $(VENV)/.installed
 	$(BIN)/python -m validation.validate $(VALIDATE_ARGS)
 
 $(VENV)/.bench: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	$(BIN)/python $(INSTALL) '.[bench]'
 	@touch $@
 
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/bench.py $(BENCH_ARGS)
 
 clean:
-	rm -rf $(VENV) $(OLDEST) docs/_build docs/api docs/generated dist build
+	rm -rf $(VENV) $(OLDEST) $(SANITIZE) docs/_build docs/api docs/generated dist build
 	if [ -e demo/.made-by-emdarks-demo ]; then rm -rf demo; fi
