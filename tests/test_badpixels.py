@@ -24,7 +24,6 @@ from emdarks.darks import build_trad_dark, calibrate_darks_lsq
 from emdarks.darks.noise import HOT_JUMP
 from emdarks.data import BadPixelMap, Dark, DetectorNoiseMaps
 from emdarks.errors import InputError
-from emdarks.fitsio import Header
 
 SHAPE = (90, 130)
 IMAGE = np.s_[2:19, 18:33]
@@ -33,10 +32,10 @@ Array = np.ndarray[Any, Any]
 
 def dark_of(data: Array, err: Any, dq: Any = None, frames: int = 10**9) -> Dark:
     """A traditional dark of so many frames that single electrons do nothing, by default."""
-    header = Header()
+    header = fits.Header()
     header["EXPTIME"], header["EMGAIN_C"], header["KGAINPAR"] = 60.0, 1000.0, 8.7
     header["DRPNFILE"], header["IS_SYNTH"] = frames, 0
-    dark = Dark(data, Header(), header, None, np.broadcast_to(err, data.shape).copy(), dq)
+    dark = Dark(data, fits.Header(), header, None, np.broadcast_to(err, data.shape).copy(), dq)
     dark.filename = "cgi_x_drk_cal.fits"
     return dark
 
@@ -265,9 +264,9 @@ def test_a_map_of_the_reference_is_read(tmp_path: Path) -> None:
 def test_a_new_map_says_what_it_was_made_of() -> None:
     flags = np.zeros((3, 4), np.uint16)
     with pytest.raises(InputError, match="needs the products it was made of"):
-        BadPixelMap(flags, Header(), Header())
+        BadPixelMap(flags, fits.Header(), fits.Header())
     parent = SimpleNamespace(filename="cgi_y_l2a_dnm_cal.fits")
-    made = BadPixelMap(flags, Header(), Header(), [parent])
+    made = BadPixelMap(flags, fits.Header(), fits.Header(), [parent])
     assert (made.filename, made.ext_hdr["FILE0"]) == ("cgi_y_bpm_cal.fits", parent.filename)
 
 

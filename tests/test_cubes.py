@@ -14,7 +14,7 @@ import emdarks.frames.source as source_module
 from emdarks import Dataset, build_bad_pixel_map, build_trad_dark, calibrate_darks_lsq
 from emdarks.data import sample
 from emdarks.execution import Sample, StackJob, Threads
-from emdarks.fitsio import Header, scan_file
+from emdarks.fitsio import scan_file
 from emdarks.frames.levels import LevelledSource, Levels
 from emdarks.frames.source import FileSource
 from emdarks.products.dark import step_of_dark
@@ -140,5 +140,5 @@ def test_maps_say_how_many_frames_they_were_made_of() -> None:
     ],
 )
 def test_products_without_a_number_of_frames(cards: dict[str, int], frames: int | None) -> None:
-    found = frames_combined(Header(cards))
+    found = frames_combined(fits.Header(cards))
     assert np.isnan(found) if frames is None else found == frames

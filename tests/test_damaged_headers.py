@@ -11,7 +11,7 @@ from astropy.io import fits
 
 from emdarks.data import Dataset
 from emdarks.errors import InputError
-from emdarks.fitsio import Cards, PrimaryHDU, scan_file, write_whole
+from emdarks.fitsio import Cards, scan_file, write_whole
 from emdarks.fitsio.layout import read_others
 
 ROWS, COLS = 7, 11
@@ -34,7 +34,7 @@ def test_a_header_with_a_damaged_card_can_be_written(tmp_path: Path, text: str) 
     cards = Cards.from_bytes(block(f"ODD     = {text}", "EXPTIME =                 60.5"))
     header = cards.to_header()
     assert header["EXPTIME"] == 60.5
-    write_whole([PrimaryHDU(header=header)], tmp_path / "f.fits")
+    write_whole([fits.PrimaryHDU(header=header)], tmp_path / "f.fits")
     with fits.open(tmp_path / "f.fits") as hdus:
         assert text in str(hdus[0].header)
         assert hdus[0].header["EXPTIME"] == 60.5

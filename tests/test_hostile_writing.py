@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from validation.hostile_campaign import Place, write_good
 from validation.hostile_run import file_permissions_count, invoke
 from validation.hostile_writing import (
@@ -21,7 +22,7 @@ from validation.hostile_writing import (
 )
 
 from emdarks.errors import InputError
-from emdarks.fitsio import PrimaryHDU, image_hdu, whole_file, write_whole
+from emdarks.fitsio import image_hdu, whole_file, write_whole
 from emdarks.fitsio.write import _clean
 
 
@@ -29,7 +30,9 @@ def image(value: float, rows: int = 60) -> Callable[[Path], None]:
     pixels = np.full((rows, 997), value, np.float32)
 
     def write(path: Path) -> None:
-        write_whole([PrimaryHDU(), image_hdu(pixels, name="A"), image_hdu(pixels, name="B")], path)
+        write_whole(
+            [fits.PrimaryHDU(), image_hdu(pixels, name="A"), image_hdu(pixels, name="B")], path
+        )
 
     return write
 

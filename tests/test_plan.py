@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from scipy.optimize import linprog
 
 from emdarks.cameras import Camera, load_camera
@@ -19,7 +20,6 @@ from emdarks.darks import calibrate_darks_lsq
 from emdarks.data import Dataset, DetectorParams, Image
 from emdarks.errors import EmdarksWarning, InputError
 from emdarks.execution import Threads
-from emdarks.fitsio import Header
 from emdarks.plan import PlannedStack, Readout, predict, share_budget
 from emdarks.simulate import (
     DEFAULT_STACKS,
@@ -80,7 +80,7 @@ def simulated_errors(stacks: list[PlannedStack], seed: int) -> tuple[Any, Any]:
     images = []
     for stack in stacks:
         data, dq = simulate_stack(truth, *stack, rng)
-        header = Header(
+        header = fits.Header(
             {
                 "EXPTIME": stack.exposure_time,
                 "EMGAIN_C": stack.gain,
@@ -89,7 +89,7 @@ def simulated_errors(stacks: list[PlannedStack], seed: int) -> tuple[Any, Any]:
             }
         )
         images += [
-            Image(plane, Header(), header.copy(), dq=flags)
+            Image(plane, fits.Header(), header.copy(), dq=flags)
             for plane, flags in zip(data, dq, strict=True)
         ]
     with warnings.catch_warnings():

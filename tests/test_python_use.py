@@ -14,6 +14,7 @@ import numpy as np
 import PIL.Image
 import pytest
 from astropy import units
+from astropy.io import fits
 from astropy.nddata import CCDData, StdDevUncertainty, VarianceUncertainty
 from astropy.wcs import WCS
 
@@ -29,7 +30,6 @@ from emdarks.data import (
     Image,
 )
 from emdarks.errors import InputError
-from emdarks.fitsio import Header
 
 MAP_NAMES = ["fixed-pattern noise F", "clock-induced charge C", "dark current D"]
 
@@ -63,8 +63,8 @@ def test_plain_representations(maps: DetectorNoiseMaps, dark: Dark, quirky: Camp
     assert repr(DetectorParams({})).endswith(">")
     assert "valid from MJD 6" in repr(DetectorParams({}))
     assert repr(quirky.files()) == "<Dataset of 27 frames>"
-    assert repr(Image(np.zeros((2, 3)), Header(), Header())) == "<Image (unnamed) (2, 3)>"
-    flags = BadPixelMap(np.eye(3, 5, dtype=np.uint16), Header(), Header(), [])
+    assert repr(Image(np.zeros((2, 3)), fits.Header(), fits.Header())) == "<Image (unnamed) (2, 3)>"
+    flags = BadPixelMap(np.eye(3, 5, dtype=np.uint16), fits.Header(), fits.Header(), [])
     assert repr(flags) == "<BadPixelMap bpm_cal.fits (3, 5), 3 bad pixels>"
 
 
@@ -117,7 +117,7 @@ def test_a_dataset_in_a_notebook(quirky: Campaign, maps: DetectorNoiseMaps) -> N
 
 
 def test_names_are_escaped_and_missing_files_no_harm(quirky: Campaign, tmp_path: Path) -> None:
-    image = Image(np.zeros((2, 3)), Header(), Header())
+    image = Image(np.zeros((2, 3)), fits.Header(), fits.Header())
     image.filename = "<script>.fits"
     assert "<script>" not in image._repr_html_()
     path = tmp_path / "gone.fits"
@@ -126,7 +126,7 @@ def test_names_are_escaped_and_missing_files_no_harm(quirky: Campaign, tmp_path:
     path.unlink()
     assert "cannot be read" in frames[0]._repr_html_()
     assert not pictures(frames._repr_html_())
-    headless = Dataset([Image(np.zeros((2, 3)), Header(), Header())])
+    headless = Dataset([Image(np.zeros((2, 3)), fits.Header(), fits.Header())])
     assert "the header has no EMGAIN_C and no KGAINPAR" in headless._repr_html_()
 
 
@@ -175,10 +175,10 @@ def test_noise_maps_plot_three_maps(maps: DetectorNoiseMaps) -> None:
 
 
 def test_what_cannot_be_plotted() -> None:
-    cube = Image(np.zeros((2, 3, 4)), Header(), Header())
+    cube = Image(np.zeros((2, 3, 4)), fits.Header(), fits.Header())
     with pytest.raises(InputError, match=r"pixels of shape \(2, 3, 4\)"):
         cube.plot()
-    flags = BadPixelMap(np.eye(3, 5, dtype=np.uint16) * 8, Header(), Header(), [])
+    flags = BadPixelMap(np.eye(3, 5, dtype=np.uint16) * 8, fits.Header(), fits.Header(), [])
     np.testing.assert_array_equal(flags.plot().images[0].get_array(), np.eye(3, 5))
 
 
@@ -257,15 +257,15 @@ def test_darks_and_maps(dark: Dark, maps: DetectorNoiseMaps) -> None:
     ],
 )
 def test_units(text: str, unit: Any) -> None:
-    header = Header([("BUNIT", text)] if text else [])
-    image = Image(np.ones((2, 3)), Header(), header)
+    header = fits.Header([("BUNIT", text)] if text else [])
+    image = Image(np.ones((2, 3)), fits.Header(), header)
     ccd = image.to_ccddata()
     assert ccd.unit == unit
     assert Image.from_ccddata(ccd).ext_hdr.get("BUNIT", "") == text
 
 
 def test_units_that_are_none() -> None:
-    image = Image(np.ones((2, 3)), Header(), Header([("BUNIT", "counts per moon")]))
+    image = Image(np.ones((2, 3)), fits.Header(), fits.Header([("BUNIT", "counts per moon")]))
     with pytest.raises(InputError, match="no unit that astropy knows"):
         image.to_ccddata()
     assert image.to_ccddata("adu").unit == units.adu

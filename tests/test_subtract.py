@@ -20,7 +20,6 @@ from emdarks import subtract_dark
 from emdarks.darks import build_synthesized_dark, build_trad_dark, calibrate_darks_lsq
 from emdarks.data import Dark, Dataset, DetectorNoiseMaps, DetectorParams, Image
 from emdarks.errors import EmdarksWarning, InputError
-from emdarks.fitsio import Header
 from emdarks.subtract import save_subtracted
 
 IMAGE = np.s_[2:19, 18:33]
@@ -192,7 +191,9 @@ def test_frames_of_the_image_region_meet_a_whole_dark(
 ) -> None:
     frame = frames_like(tmp_path, "detected electron", 300.0)[0]
     data = frame.data[IMAGE]
-    cut = Image(data, Header(), frame.ext_hdr, err=frame.err[:, 2:19, 18:33], dq=frame.dq[IMAGE])
+    cut = Image(
+        data, fits.Header(), frame.ext_hdr, err=frame.err[:, 2:19, 18:33], dq=frame.dq[IMAGE]
+    )
     made = subtract_dark(Dataset([cut]), dark, params(), REGIONS)[0]
     np.testing.assert_allclose(made.data, data - dark.data[IMAGE], rtol=1e-12)
     synthesised = subtract_dark(Dataset([cut]), maps, params(), REGIONS)[0]

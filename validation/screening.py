@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from astropy.io import fits
 
 from emdarks.cameras import load_camera
 from emdarks.darks import calibrate_darks_lsq
 from emdarks.data import Dataset, Image
-from emdarks.fitsio import Header
 
 PAGE = Path(__file__).parent.parent / "docs" / "validation_screening.md"
 SEED = 2026
@@ -57,10 +57,10 @@ def frames(known: dict[str, Any], rng: np.random.Generator, hits: float) -> Iter
                 charge_of_hits = rng.uniform(5e3, 5e4, shape)
                 if hits:
                     data = data + struck * charge_of_hits
-                header = Header()
+                header = fits.Header()
                 header["EXPTIME"], header["EMGAIN_C"], header["KGAINPAR"] = time, gain, 8.7
                 header["BUNIT"] = "detected EM electron"
-                yield Image(data.astype(np.float32), Header(), header)
+                yield Image(data.astype(np.float32), fits.Header(), header)
 
 
 def maps(known: dict[str, Any], seed: int, hits: float, screen: bool) -> tuple[Any, int]:

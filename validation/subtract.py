@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from astropy.io import fits
 
 from emdarks.darks import calibrate_darks_lsq
 from emdarks.data import Dataset, DetectorNoiseMaps, Image
 from emdarks.detector import region_slices
-from emdarks.fitsio import Header
 from emdarks.simulate import (
     DEFAULT_STACKS,
     Effects,
@@ -86,10 +86,10 @@ def detector(law: str, seed: int) -> Truth:
 
 def frame(truth: Truth, gain: float, time: float, data: Array, err: Any, dq: Any) -> Image:
     """An image in EM electrons, with the cards that matter."""
-    header = Header()
+    header = fits.Header()
     header["EXPTIME"], header["EMGAIN_C"], header["KGAINPAR"] = time, gain, truth.k_gain
     header["BUNIT"], header["CAMERA"] = "detected EM electron", truth.camera.name
-    return Image(data, Header(), header, err=err, dq=dq)
+    return Image(data, fits.Header(), header, err=err, dq=dq)
 
 
 def noise_maps(truth: Truth, frames: int, seed: int) -> DetectorNoiseMaps:

@@ -28,7 +28,7 @@ from emdarks.darks.noise import HOT_JUMP
 from emdarks.darks.synthesis import planes_of
 from emdarks.detector import Regions, frame_shape, imaging_area_geom, region_slices
 from emdarks.errors import InputError
-from emdarks.fitsio import Header, image_hdu
+from emdarks.fitsio import fits, image_hdu
 from emdarks.flags import DQ, unsigned
 from emdarks.products import BadPixelMap, load_product
 from emdarks.products.dark import step_of_dark
@@ -361,7 +361,7 @@ def _product(
     return made
 
 
-def _write_numbers(header: Header, verdict: _Verdict, hot: float | None) -> None:
+def _write_numbers(header: fits.Header, verdict: _Verdict, hot: float | None) -> None:
     bright = (verdict.flags & DQ.HOT) != 0
     warm = bright & (verdict.ratio < hot) if hot is not None else np.zeros_like(bright)
     header["NBADPIX"] = (int(np.count_nonzero(verdict.flags)), "pixels with any flag")

@@ -16,7 +16,8 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from astropy.io import fits
+
+from emdarks.fitsio import fits
 
 __all__ = ["Cards"]
 

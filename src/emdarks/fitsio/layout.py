@@ -24,10 +24,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from astropy.io import fits
-from astropy.utils.exceptions import AstropyUserWarning
 
 from emdarks.errors import InputError
+from emdarks.fitsio import fits
 from emdarks.fitsio.cards import Cards
 from emdarks.fitsio.nofits import refuse_other_formats
 from emdarks.fitsio.remote import (
@@ -39,6 +38,7 @@ from emdarks.fitsio.remote import (
     read_whole,
 )
 from emdarks.fitsio.roles import Found, Roles, UnreadImage, frames_and_planes, roles_of
+from emdarks.fitsio.tables import copied
 
 __all__ = ["FileLayout", "PlaneLayout", "read_plane", "scan_extensions", "scan_file"]
 
@@ -229,6 +229,8 @@ class FileLayout:
 
 
 def _open(file: Any) -> fits.HDUList:
+    from astropy.utils.exceptions import AstropyUserWarning
+
     with warnings.catch_warnings():
         # A file that is too short is found below, with its name.
         warnings.simplefilter("ignore", AstropyUserWarning)
@@ -624,7 +626,7 @@ def read_others(layout: FileLayout) -> fits.HDUList:
         with fits.open(_whole(layout), memmap=False) as hdus, np.errstate(all="ignore"):
             found = []
             for number in layout.others:
-                found.append(hdus[number].copy())
+                found.append(copied(hdus[number]))
             return fits.HDUList(found)
     except Exception as error:  # damaged tables can fail anywhere inside astropy
         raise InputError(

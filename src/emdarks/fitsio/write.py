@@ -14,25 +14,23 @@ import os
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import numpy.typing as npt
-from astropy.io import fits
 
 from emdarks.errors import InputError
+from emdarks.fitsio import fits
 from emdarks.fitsio.remote import PART, is_url, local_path, put
+from emdarks.fitsio.tables import copied
 
 __all__ = [
     "PART",
-    "ascii_text",
     "from_bytes",
     "image_hdu",
-    "table_hdu",
     "to_bytes",
     "whole_file",
     "write_whole",
@@ -156,35 +154,10 @@ def image_hdu(
     return hdu
 
 
-def table_hdu(name: str, columns: Mapping[str, tuple[npt.ArrayLike, str]]) -> fits.BinTableHDU:
-    """Binary table of columns ``{name: (values, unit)}``; texts become fixed-width strings."""
-    made = []
-    for label, (values, unit) in columns.items():
-        array = np.asarray(values)
-        if array.dtype.kind == "U":
-            array = np.array([ascii_text(text) for text in array.flat], dtype="S")
-        code = f"{max(1, array.dtype.itemsize)}A" if array.dtype.kind == "S" else None
-        made.append(
-            fits.Column(name=label, array=array, unit=unit or None, format=code or _code(array))
-        )
-    return fits.BinTableHDU.from_columns(made, name=name)
-
-
-def _code(array: npt.NDArray[Any]) -> str:
-    codes = {"f8": "D", "f4": "E", "i8": "K", "i4": "J", "i2": "I", "u1": "B", "b1": "L"}
-    return codes[array.dtype.str[1:]]
-
-
-def ascii_text(text: str) -> str:
-    r"""Text as FITS can hold it: other characters than printable ASCII as escapes, like \xfc."""
-    plain = text.encode("ascii", "backslashreplace").decode("ascii")
-    return "".join(c if " " <= c <= "~" else f"\\x{ord(c):02x}" for c in plain)
-
-
 def to_bytes(hdus: Sequence[Any]) -> bytes:
     """HDUs as the bytes of a FITS file, for pickling: astropy's own objects hold files."""
     buffer = io.BytesIO()
-    fits.HDUList([fits.PrimaryHDU(), *(hdu.copy() for hdu in hdus)]).writeto(
+    fits.HDUList([fits.PrimaryHDU(), *map(copied, hdus)]).writeto(
         buffer, output_verify="silentfix+ignore"
     )
     return buffer.getvalue()
@@ -193,4 +166,4 @@ def to_bytes(hdus: Sequence[Any]) -> bytes:
 def from_bytes(content: bytes) -> fits.HDUList:
     """HDUs from what `to_bytes` made."""
     with fits.open(io.BytesIO(content), memmap=False) as hdus:
-        return fits.HDUList([hdu.copy() for hdu in hdus[1:]])
+        return fits.HDUList([copied(hdu) for hdu in hdus[1:]])

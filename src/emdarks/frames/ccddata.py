@@ -10,14 +10,14 @@ from astropy import units
 from astropy.nddata import CCDData, StdDevUncertainty
 
 from emdarks.errors import InputError
-from emdarks.fitsio import Header
+from emdarks.fitsio import fits
 from emdarks.flags import DQ
 
 __all__ = ["Planes", "ccddata", "planes_of_ccddata", "unit_of"]
 
 Array = npt.NDArray[Any]
 #: Pixels, errors, flags, header.
-Planes = tuple[Array, "Array | None", "Array | None", Header]
+Planes = tuple[Array, "Array | None", "Array | None", fits.Header]
 
 _UNITS = {
     "dn": units.adu,
@@ -57,7 +57,7 @@ def unit_of(text: str) -> Any:
         raise InputError(f"{text!r} is no unit that astropy knows; give unit=") from None
 
 
-def ccddata(data: Array, err: Array, dq: Array, header: Header, unit: Any) -> CCDData:
+def ccddata(data: Array, err: Array, dq: Array, header: fits.Header, unit: Any) -> CCDData:
     """Put a CCDData together, of copies.
 
     Parameters
@@ -114,9 +114,11 @@ def _flags(ccd: CCDData) -> Array | None:
     return np.where(masked & (flags == 0), flags.dtype.type(DQ.BAD_UNSPECIFIED), flags)
 
 
-def _header(ccd: CCDData) -> Header:
+def _header(ccd: CCDData) -> fits.Header:
     try:
-        header = ccd.meta.copy() if isinstance(ccd.meta, Header) else Header(dict(ccd.meta))
+        header = (
+            ccd.meta.copy() if isinstance(ccd.meta, fits.Header) else fits.Header(dict(ccd.meta))
+        )
     except ValueError as error:
         raise InputError(f"the meta data do not go into a FITS header ({error})") from None
     if ccd.wcs is not None:

@@ -13,10 +13,9 @@ import numpy.typing as npt
 from emdarks.errors import InputError
 from emdarks.fitsio import (
     Cards,
-    HDUList,
-    Header,
-    PrimaryHDU,
     ascii_text,
+    copied,
+    fits,
     from_bytes,
     image_hdu,
     is_url,
@@ -42,10 +41,10 @@ DQ_DTYPE = np.uint16
 
 
 def _header_property(name: str, doc: str) -> property:
-    def get(self: Image) -> Header:
+    def get(self: Image) -> fits.Header:
         return self._header(name)
 
-    def put(self: Image, header: Header) -> None:
+    def put(self: Image, header: fits.Header) -> None:
         self._headers[name] = header
 
     return property(get, put, doc=doc)
@@ -91,12 +90,12 @@ class Image(Plotted):
     def __init__(
         self,
         data_or_filepath: str | os.PathLike[str] | npt.ArrayLike,
-        pri_hdr: Header | None = None,
-        ext_hdr: Header | None = None,
+        pri_hdr: fits.Header | None = None,
+        ext_hdr: fits.Header | None = None,
         err: npt.ArrayLike | None = None,
         dq: npt.ArrayLike | None = None,
-        err_hdr: Header | None = None,
-        dq_hdr: Header | None = None,
+        err_hdr: fits.Header | None = None,
+        dq_hdr: fits.Header | None = None,
         input_hdulist: Any = None,
     ):
         self._begin()
@@ -125,16 +124,16 @@ class Image(Plotted):
         self._data: Array | None = None
         self._err: Array | None = None
         self._dq: Array | None = None
-        self._headers: dict[str, Header] = {}
-        self._hdu_list: HDUList | None = None
+        self._headers: dict[str, fits.Header] = {}
+        self._hdu_list: fits.HDUList | None = None
         self._lent: dict[str, weakref.ref[Array]] = {}
 
     def _take(
         self,
         err: npt.ArrayLike | None,
         dq: npt.ArrayLike | None,
-        err_hdr: Header | None,
-        dq_hdr: Header | None,
+        err_hdr: fits.Header | None,
+        dq_hdr: fits.Header | None,
         hdus: Any,
     ) -> None:
         if err is not None or self._err is None:
@@ -143,9 +142,9 @@ class Image(Plotted):
             self.dq = np.zeros(self.data.shape, DQ_DTYPE) if dq is None else dq
         for name, header in (("err", err_hdr), ("dq", dq_hdr)):
             if header is not None or (name not in self._headers and self._layout is None):
-                self._headers[name] = Header() if header is None else header
+                self._headers[name] = fits.Header() if header is None else header
         if hdus is not None:
-            self._hdu_list = HDUList(list(hdus))
+            self._hdu_list = fits.HDUList(list(hdus))
 
     @classmethod
     def lazy(cls, layout: FileLayout, frame: int | None = None) -> Self:
@@ -276,7 +275,7 @@ class Image(Plotted):
         plane = {"ext": layout.image, "err": layout.err, "dq": layout.dq}[name]
         return Cards(()) if plane is None else plane.cards
 
-    def _header(self, name: str) -> Header:
+    def _header(self, name: str) -> fits.Header:
         if name not in self._headers:
             self._headers[name] = self.cards(name).to_header()
         return self._headers[name]
@@ -289,10 +288,10 @@ class Image(Plotted):
     # Further HDUs and the file
 
     @property
-    def hdu_list(self) -> HDUList:
+    def hdu_list(self) -> fits.HDUList:
         """HDUs other than image, ERR and DQ."""
         if self._hdu_list is None:
-            self._hdu_list = HDUList([]) if self._layout is None else read_others(self._layout)
+            self._hdu_list = fits.HDUList([]) if self._layout is None else read_others(self._layout)
         return self._hdu_list
 
     @property
@@ -367,7 +366,7 @@ class Image(Plotted):
         # Errors were read as standard deviations, whatever the file had.
         err_hdr.remove("UTYPE", ignore_missing=True)
         return [
-            PrimaryHDU(header=self.pri_hdr.copy()),
+            fits.PrimaryHDU(header=self.pri_hdr.copy()),
             image_hdu(_stored(self.data), self.ext_hdr),
             image_hdu(_stored(self.err), err_hdr, "ERR"),
             image_hdu(_stored_flags(self.dq), self.dq_hdr, "DQ"),
@@ -383,7 +382,9 @@ class Image(Plotted):
         twin.__dict__.update(self.__dict__)
         twin._headers = {name: header.copy() for name, header in self._headers.items()}
         twin._hdu_list = (
-            None if self._hdu_list is None else HDUList([hdu.copy() for hdu in self._hdu_list])
+            None
+            if self._hdu_list is None
+            else fits.HDUList([copied(hdu) for hdu in self._hdu_list])
         )
         twin._lent = {}
         if copy_data:
@@ -450,7 +451,7 @@ class Image(Plotted):
         return ccddata(self.data, self.err[0], self.dq, self.ext_hdr, known)
 
     @classmethod
-    def from_ccddata(cls, ccd: Any, pri_hdr: Header | None = None) -> Self:
+    def from_ccddata(cls, ccd: Any, pri_hdr: fits.Header | None = None) -> Self:
         """Make an image of a `astropy.nddata.CCDData`.
 
         Parameters
@@ -474,7 +475,7 @@ class Image(Plotted):
         from emdarks.frames.ccddata import planes_of_ccddata
 
         data, err, dq, header = planes_of_ccddata(ccd)
-        primary = Header() if pri_hdr is None else pri_hdr.copy()
+        primary = fits.Header() if pri_hdr is None else pri_hdr.copy()
         return cls(data, pri_hdr=primary, ext_hdr=header, err=err, dq=dq)
 
     def __repr__(self) -> str:
@@ -514,10 +515,10 @@ def _stored_flags(dq: Array) -> Array:
 
 def _is_filler(hdu: Any) -> bool:
     """Whether astropy put it in front of a table that was appended to an empty list."""
-    return isinstance(hdu, PrimaryHDU) and hdu.data is None
+    return isinstance(hdu, fits.PrimaryHDU) and hdu.data is None
 
 
 def _stored_hdu(hdu: Any) -> Any:
     if not hdu.is_image or hdu.data is None:
-        return hdu.copy()
+        return copied(hdu)
     return image_hdu(_stored(hdu.data), hdu.header, hdu.name)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.errors import InputError
-from emdarks.fitsio import Header, ascii_text
+from emdarks.fitsio import ascii_text, fits
 from emdarks.frames import Image
 from emdarks.products.header import product_name
 from emdarks.products.provenance import name_inputs
@@ -42,13 +42,13 @@ class BadPixelMap(Image):
     def __init__(
         self,
         data_or_filepath: str | os.PathLike[str] | npt.ArrayLike,
-        pri_hdr: Header | None = None,
-        ext_hdr: Header | None = None,
+        pri_hdr: fits.Header | None = None,
+        ext_hdr: fits.Header | None = None,
         input_dataset: Any = None,
         err: npt.ArrayLike | None = None,
         dq: npt.ArrayLike | None = None,
-        err_hdr: Header | None = None,
-        dq_hdr: Header | None = None,
+        err_hdr: fits.Header | None = None,
+        dq_hdr: fits.Header | None = None,
         input_hdulist: Any = None,
     ):
         super().__init__(

@@ -12,7 +12,7 @@ import numpy as np
 
 from emdarks._version import __version__
 from emdarks.cameras import HeaderRules
-from emdarks.fitsio import Cards, Header
+from emdarks.fitsio import Cards, fits
 from emdarks.frames import FrameInput
 from emdarks.products.model import model_of
 from emdarks.products.provenance import iso_date
@@ -44,7 +44,7 @@ def _in_time_order(inputs: Sequence[FrameInput]) -> list[FrameInput]:
 
 def merge_headers(
     inputs: Sequence[FrameInput], rules: HeaderRules, invalid: Iterable[str]
-) -> dict[str, Header]:
+) -> dict[str, fits.Header]:
     """Merge the headers of all frames of a product.
 
     The latest frame supplies the cards; the rules of the camera say which of
@@ -90,7 +90,7 @@ def merge_headers(
     return merged
 
 
-def _state_dates(merged: dict[str, Header], inputs: Sequence[FrameInput]) -> None:
+def _state_dates(merged: dict[str, fits.Header], inputs: Sequence[FrameInput]) -> None:
     """Write DATE-BEG and DATE-END: from the first exposure's start to the last one's end."""
     spans = [
         (item.record.start, item.record.start + item.record.exposure_time / 86400)
@@ -107,7 +107,7 @@ def _state_dates(merged: dict[str, Header], inputs: Sequence[FrameInput]) -> Non
             merged["ext"][keyword] = (date, f"{what} of the {frames} exposure, UTC")
 
 
-def _base(cards: Cards) -> Header:
+def _base(cards: Cards) -> fits.Header:
     header = cards.to_header()
     for keyword in {key for key in header if _STRUCTURE.fullmatch(key)}:
         header.remove(keyword, remove_all=True)
@@ -115,7 +115,7 @@ def _base(cards: Cards) -> Header:
 
 
 def _take(
-    header: Header,
+    header: fits.Header,
     all_cards: Sequence[Cards],
     keywords: Iterable[str],
     combine: Callable[[list[Any]], Any],
@@ -146,7 +146,7 @@ def _invalid(value: Any) -> int | float | str:
     return NOT_SUPPLIED if isinstance(value, float) else "-999"
 
 
-def stamp(header: Header) -> None:
+def stamp(header: fits.Header) -> None:
     """Say which software made the product, and when."""
     header["DRPVERSN"] = (__version__, "version of emdarks that made this file")
     header["DRPCTIME"] = (datetime.now(UTC).isoformat(timespec="milliseconds"), "when, UTC")
@@ -178,7 +178,7 @@ _OF_MAPS = (
 )
 
 
-def drop_map_cards(header: Header) -> None:
+def drop_map_cards(header: fits.Header) -> None:
     """Remove, in place, cards that speak of noise maps."""
     # MODEL of three maps is what the frames said of their camera.
     of_two = ("MODEL", "MAPGAIN", "MAPTIME") if model_of(header) != "full" else ()

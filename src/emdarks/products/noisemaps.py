@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from emdarks.arguments import is_number
 from emdarks.errors import EmdarksWarning, InputError
-from emdarks.fitsio import Header, ascii_text
+from emdarks.fitsio import ascii_text, fits
 from emdarks.frames import Image
 from emdarks.products.dark import Dark
 from emdarks.products.header import NOT_SUPPLIED, product_name
@@ -104,13 +104,13 @@ class DetectorNoiseMaps(Image):
     def __init__(
         self,
         data_or_filepath: str | os.PathLike[str] | npt.ArrayLike,
-        pri_hdr: Header | None = None,
-        ext_hdr: Header | None = None,
+        pri_hdr: fits.Header | None = None,
+        ext_hdr: fits.Header | None = None,
         input_dataset: Any = None,
         err: npt.ArrayLike | None = None,
         dq: npt.ArrayLike | None = None,
-        err_hdr: Header | None = None,
-        dq_hdr: Header | None = None,
+        err_hdr: fits.Header | None = None,
+        dq_hdr: fits.Header | None = None,
         input_hdulist: Any = None,
     ):
         super().__init__(
@@ -444,7 +444,7 @@ class DetectorNoiseMaps(Image):
         return ccddata(self.data[i], self.err[0, i], self.dq[i], header, known)
 
     @classmethod
-    def from_ccddata(cls, ccd: Any, pri_hdr: Header | None = None) -> Self:
+    def from_ccddata(cls, ccd: Any, pri_hdr: fits.Header | None = None) -> Self:
         """Refuse: a CCDData holds one map, not three.
 
         Raises

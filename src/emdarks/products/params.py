@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from emdarks.errors import InputError
-from emdarks.fitsio import Header, ascii_text
+from emdarks.fitsio import ascii_text, fits
 from emdarks.frames import Image
 from emdarks.products.header import NOT_SUPPLIED, stamp
 
@@ -78,7 +78,7 @@ class DetectorParams(Image):
     def _make(self, values: dict[str, Any], date_valid: datetime) -> None:
         date = date_valid if date_valid.tzinfo else date_valid.replace(tzinfo=UTC)
         mjd = date.timestamp() / 86400.0 + _MJD_OF_UNIX_EPOCH
-        pri, ext = Header(), Header()
+        pri, ext = fits.Header(), fits.Header()
         pri["OBSNUM"] = 0
         ext["MJDSRT"] = (mjd, "valid from, MJD")
         ext["EXPTIME"], ext["OPMODE"], ext["EMGAIN_C"], ext["EXCAMT"] = 1.0, "", 1.0, 40.0

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from emdarks.fitsio import Header, ascii_text, table_hdu
+from emdarks.fitsio import ascii_text, fits, table_hdu
 from emdarks.frames import FrameInput
 from emdarks.frames.skipping import BadFrame
 
@@ -34,7 +34,7 @@ def input_names(inputs: Sequence[FrameInput]) -> list[str]:
 
 
 def name_inputs(
-    header: Header, names: Sequence[str], count: int, frames: int | None = None
+    header: fits.Header, names: Sequence[str], count: int, frames: int | None = None
 ) -> None:
     """Write FILE cards, their number (DRPNFILE), and the number of frames (NFRAMES).
 
@@ -87,7 +87,7 @@ def mjd_of(value: Any) -> float:
     return float(value) if known else math.nan
 
 
-def parent_names(header: Header) -> list[str]:
+def parent_names(header: fits.Header) -> list[str]:
     """Names in the FILE cards of a header, in order."""
     found = [key for key in header if re.fullmatch(r"FILE\d+", key)]
     return [str(header[key]) for key in sorted(found, key=lambda key: int(key[4:]))]

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from emdarks.arguments import is_number
 from emdarks.errors import EmdarksWarning, InputError, InputTypeError
-from emdarks.fitsio import Header, ascii_text
+from emdarks.fitsio import ascii_text, fits
 from emdarks.products.dark import Dark
 from emdarks.products.header import drop_map_cards, product_name, stamp
 from emdarks.products.model import check_setting, dark_formula
@@ -245,7 +245,7 @@ def dark_from_maps(noisemaps: Any, planes: Maps, setting: DarkSetting, which: st
     return dark
 
 
-def _write_electron_step(header: Header, noisemaps: Any, setting: DarkSetting) -> None:
+def _write_electron_step(header: fits.Header, noisemaps: Any, setting: DarkSetting) -> None:
     """Say how lumpy the noise of the dark is, where the maps know."""
     weights = np.array([1.0 / setting.gain, 1.0, setting.exposure_time])
     step = noisemaps.electron_step(weights) if hasattr(noisemaps, "electron_step") else None

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.cameras import HeaderRules
-from emdarks.fitsio import Header, image_hdu, table_hdu
+from emdarks.fitsio import fits, image_hdu, table_hdu
 from emdarks.frames import FrameInput
 from emdarks.products.header import NOT_SUPPLIED, merge_headers, stamp
 from emdarks.products.noisemaps import FORMAT_VERSION, DetectorNoiseMaps, clip_planes
@@ -142,7 +142,7 @@ def _number(value: float) -> float:
     return float(value) if math.isfinite(value) else NOT_SUPPLIED
 
 
-def _write_numbers(ext: Header, content: MapsContent) -> None:
+def _write_numbers(ext: fits.Header, content: MapsContent) -> None:
     offset, statistics = content.offset, content.statistics
     means, variances = statistics.means, statistics.variances
     cards = {

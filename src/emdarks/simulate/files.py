@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.cameras import Camera, Unit
-from emdarks.fitsio import PrimaryHDU, image_hdu, write_whole
+from emdarks.fitsio import fits, image_hdu, write_whole
 from emdarks.simulate.frames import Frame
 from emdarks.simulate.headers import FrameFacts, frame_headers, plain_header
 from emdarks.simulate.truth import known_bias
@@ -94,10 +94,10 @@ def save_plain(path: Path, frames: Sequence[Frame], facts: FrameFacts, camera: C
     header = plain_header(facts, camera)
     if camera.frames.layout == "extensions":
         images = [image_hdu(image, name=f"FRAME{i}") for i, image in enumerate(numbers)]
-        write_whole([PrimaryHDU(header=header), *images], path)
+        write_whole([fits.PrimaryHDU(header=header), *images], path)
         return
     pixels = np.stack(numbers) if camera.frames.layout == "cube" else numbers[0]
-    write_whole([PrimaryHDU(pixels, header=header)], path)
+    write_whole([fits.PrimaryHDU(pixels, header=header)], path)
 
 
 def save_l2a(path: Path, frame: Frame, facts: FrameFacts, camera: Camera, error: float) -> None:
@@ -106,7 +106,7 @@ def save_l2a(path: Path, frame: Frame, facts: FrameFacts, camera: Camera, error:
     scale = 1.0 if facts.unit is Unit.EM_ELECTRON else facts.k_gain
     errors = np.full((1, *frame.data.shape), error / scale, dtype=np.float32)
     hdus: list[Any] = [
-        PrimaryHDU(header=primary),
+        fits.PrimaryHDU(header=primary),
         image_hdu(frame.data, image),
         image_hdu(errors, err, "ERR"),
         image_hdu(frame.dq, dq, "DQ"),

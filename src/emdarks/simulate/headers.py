@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from emdarks.cameras import Camera, Unit, Value
-from emdarks.fitsio import Header, ascii_text
+from emdarks.fitsio import ascii_text, fits
 
 __all__ = [
     "DARK_VISIT",
@@ -194,7 +194,9 @@ def stack_facts(stacks: Iterable[StackPlan], k_gain: float, unit: Unit) -> Itera
             elapsed += stack.exposure_time + PAUSE
 
 
-def frame_headers(facts: FrameFacts, camera: Camera) -> tuple[Header, Header, Header, Header]:
+def frame_headers(
+    facts: FrameFacts, camera: Camera
+) -> tuple[fits.Header, fits.Header, fits.Header, fits.Header]:
     """Headers of one frame.
 
     Parameters
@@ -208,11 +210,11 @@ def frame_headers(facts: FrameFacts, camera: Camera) -> tuple[Header, Header, He
     -------
     primary, image, err, dq : Header
     """
-    err = Header([("TRK_ERRS", False), ("LAYER_1", "combined_error")])
-    return _primary(facts), _image(facts, camera), err, Header()
+    err = fits.Header([("TRK_ERRS", False), ("LAYER_1", "combined_error")])
+    return _primary(facts), _image(facts, camera), err, fits.Header()
 
 
-def _primary(facts: FrameFacts) -> Header:
+def _primary(facts: FrameFacts) -> fits.Header:
     visit = facts.visit_id
     cards: dict[str, Any] = {"VISITID": visit} | _PRIMARY | {"FILETIME": _iso(facts.begin)}
     cards |= facts.visit | {
@@ -221,10 +223,10 @@ def _primary(facts: FrameFacts) -> Header:
         "VISTYPE": facts.visit_type,
     }
     cards |= _POINTING | {"FILENAME": facts.filename} | _OBSERVATION
-    return Header(cards.items())
+    return fits.Header(cards.items())
 
 
-def _image(facts: FrameFacts, camera: Camera) -> Header:
+def _image(facts: FrameFacts, camera: Camera) -> fits.Header:
     own = camera_cards(facts, camera)
 
     def of(*quantities: str) -> dict[str, Any]:
@@ -239,10 +241,10 @@ def _image(facts: FrameFacts, camera: Camera) -> Header:
     cards |= {"DATETIME": _iso(facts.begin), "FTIMEUTC": _iso(facts.begin)} | of("start")
     end = facts.elapsed + facts.exposure_time
     cards |= {"MJDEND": _BEGIN_MJD + end / _DAY} | _processing(facts)
-    return Header((cards | own).items())
+    return fits.Header((cards | own).items())
 
 
-def plain_header(facts: FrameFacts, camera: Camera) -> Header:
+def plain_header(facts: FrameFacts, camera: Camera) -> fits.Header:
     """Header of a file without ERR and DQ: the cards that the camera's file names.
 
     Parameters
@@ -256,7 +258,7 @@ def plain_header(facts: FrameFacts, camera: Camera) -> Header:
     -------
     Header
     """
-    return Header((camera.simulation.cards | camera_cards(facts, camera)).items())
+    return fits.Header((camera.simulation.cards | camera_cards(facts, camera)).items())
 
 
 def camera_cards(facts: FrameFacts, camera: Camera) -> dict[str, Any]:

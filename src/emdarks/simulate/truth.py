@@ -13,7 +13,7 @@ import numpy.typing as npt
 from emdarks.cameras import Camera, load_camera
 from emdarks.detector import frame_shape, imaging_area_geom, region_slices
 from emdarks.errors import InputError
-from emdarks.fitsio import Header, PrimaryHDU, ascii_text, image_hdu, scan_file, write_whole
+from emdarks.fitsio import ascii_text, fits, image_hdu, scan_file, write_whole
 from emdarks.fitsio.layout import open_whole
 from emdarks.frames.levels import bias_frame
 from emdarks.simulate.register import STAGES, excess_noise_squared
@@ -164,7 +164,7 @@ class Truth:
         """
         facts = _header(self)
         maps = (self.fixed_pattern, self.clock_induced_charge, self.dark_current)
-        hdus: list[Any] = [PrimaryHDU(header=facts)]
+        hdus: list[Any] = [fits.PrimaryHDU(header=facts)]
         for name, values in zip(_MAPS, maps, strict=True):
             hdu = image_hdu(values, facts, name)
             hdu.header["BUNIT"] = _UNITS[name]
@@ -220,8 +220,8 @@ def _imaging_area(camera: Camera) -> npt.NDArray[np.bool_]:
     return mask
 
 
-def _header(truth: Truth) -> Header:
-    return Header(
+def _header(truth: Truth) -> fits.Header:
+    return fits.Header(
         [
             ("DATATYPE", "Truth"),
             ("CAMERA", ascii_text(truth.camera.name)),

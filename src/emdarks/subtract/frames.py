@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from emdarks.darks.synthesis import dark_setting
 from emdarks.errors import InputError
-from emdarks.fitsio import Cards, HDUList, Header
+from emdarks.fitsio import Cards, copied, fits
 from emdarks.fitsio.layout import read_others
 from emdarks.flags import DQ, unsigned
 from emdarks.frames import FrameInput, Image
@@ -159,12 +159,12 @@ class SubtractedFrame(Image):
         kept = name in self._headers
         return Cards.from_header(self._headers[name] if kept else self._made_header(name))
 
-    def _header(self, name: str) -> Header:
+    def _header(self, name: str) -> fits.Header:
         if name not in self._headers:
             self._headers[name] = self._made_header(name)
         return self._headers[name]
 
-    def _made_header(self, name: str) -> Header:
+    def _made_header(self, name: str) -> fits.Header:
         header = self._input.headers[name].to_header()
         for keyword in _STALE:
             header.remove(keyword, ignore_missing=True)
@@ -177,7 +177,7 @@ class SubtractedFrame(Image):
             self._describe_errors(header)
         return header
 
-    def _describe(self, header: Header) -> None:
+    def _describe(self, header: fits.Header) -> None:
         facts, step = self._step.darks.facts(self._step.stack), self._step
         was = self._input.record.unit_text or "no unit"
         header[step.unit_keyword] = header["BUNIT"] = SUBTRACTED_UNIT
@@ -196,7 +196,7 @@ class SubtractedFrame(Image):
         if step.sections.frame[0].start is not None:
             header["HISTORY"] = "Cut to the image region, which is all that the dark covers"
 
-    def _describe_errors(self, header: Header) -> None:
+    def _describe_errors(self, header: fits.Header) -> None:
         for keyword in [key for key in header if re.fullmatch(r"LAYER_\d+", key)]:
             del header[keyword]
         header["BUNIT"] = SUBTRACTED_UNIT
@@ -205,13 +205,13 @@ class SubtractedFrame(Image):
         header["HISTORY"] = "Added error term: dark_error"
 
     @property
-    def hdu_list(self) -> HDUList:
+    def hdu_list(self) -> fits.HDUList:
         """HDUs other than image, ERR and DQ, as the frame has them."""
         if self._hdu_list is None:
             layout = self._input.layout
             own = getattr(self._origin, "hdu_list", None) or []
             own = own if layout is None else read_others(layout)
-            self._hdu_list = HDUList([hdu.copy() for hdu in own])
+            self._hdu_list = fits.HDUList([copied(hdu) for hdu in own])
         return self._hdu_list
 
     def hdus(self) -> list[Any]:
@@ -265,7 +265,7 @@ def _result_name(item: FrameInput) -> str:
     return "_".join((stem, *parts)) + ending
 
 
-def _shift_reference_pixel(header: Header, sections: Sections) -> None:
+def _shift_reference_pixel(header: fits.Header, sections: Sections) -> None:
     """Keep world coordinates right where the frame is cut."""
     rows, cols = sections.frame
     for keyword, start in (("CRPIX1", cols.start), ("CRPIX2", rows.start)):
