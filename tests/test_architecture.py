@@ -24,8 +24,8 @@ LAYERS = [
     {"execution"},
     {"frames"},
     {"kernels", "cameras", "fitsio"},
-    {"arguments", "detector", "flags"},
-    {"errors", "_version"},
+    {"arguments", "detector", "flags", "moments"},
+    {"errors", "_core", "_version"},
 ]
 HEIGHT = {name: len(LAYERS) - i for i, layer in enumerate(LAYERS) for name in layer}
 
