@@ -29,8 +29,7 @@ help:
 # What the core is built from: an editable install is made anew when any of it changes.
 CORE := pyproject.toml CMakeLists.txt tools/install.py src/core $(wildcard src/core/*)
 # Warnings of the compiler stop those who work on emdarks, not those who use it.
-WERROR := $(if $(filter-out demo,$(MAKECMDGOALS)),ON,OFF)
-INSTALL = tools/install.py -C cmake.define.EMDARKS_WERROR=$(WERROR)
+INSTALL := tools/install.py $(if $(filter-out demo,$(MAKECMDGOALS)),--strict)
 
 # The product alone, which is all that the demo needs; what tests, lint and documentation need
 # comes on top of it.

@@ -1,11 +1,11 @@
 """Install emdarks into this Python environment, editable; without a C++20 compiler, too.
 
-python tools/install.py [arguments of pip install ...] '.[test]'
+python tools/install.py [--strict] [arguments of pip install ...] '.[test]'
 
 The core is built in a folder of this environment that is kept, so that only what changed is
 compiled again. What the build needs comes into the environment first. Where no compiler for C++20
 is found, neither the one that CXX names nor c++, g++ or clang++, the ziglang package brings one:
-a Clang with its own C++ library.
+a Clang with its own C++ library. With --strict, warnings of a compiler that was there are errors.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ int main() {
 def main(arguments: list[str]) -> None:
     """Prepare the build, then let pip do it."""
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    strict = "--strict" in arguments
+    *others, product = [argument for argument in arguments if argument != "--strict"]
     constraints = _constraints(arguments)
     with (ROOT / "pyproject.toml").open("rb") as file:
         subprocess.run(
@@ -51,7 +53,8 @@ def main(arguments: list[str]) -> None:
     compiler = _compiler()
     if compiler:
         build = BUILD / "-".join(Path(word).name for word in shlex.split(compiler))
-        settings, environment = [], {**os.environ, "CXX": compiler}
+        settings = [f"cmake.define.EMDARKS_WERROR={'ON' if strict else 'OFF'}"]
+        environment = {**os.environ, "CXX": compiler}
     else:
         print(
             f"no compiler for C++20 found ({', '.join(_candidates())}): the ziglang package brings "
@@ -63,7 +66,6 @@ def main(arguments: list[str]) -> None:
         settings = [f"cmake.define.CMAKE_{name}={path}" for name, path in _zig().items()]
         environment = {**os.environ}
     options = [f"-C{setting}" for setting in [f"build-dir={build}", *settings]]
-    *others, product = arguments
     subprocess.run(
         [*pip, "--no-build-isolation", *options, *others, "--editable", product],
         check=True,
