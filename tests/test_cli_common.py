@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -24,13 +22,11 @@ from astropy.io import fits
 from rich.console import Console
 from typer.testing import CliRunner
 
-import emdarks
 from emdarks.cli import talk
 from emdarks.cli.app import app
 from emdarks.darks import build_trad_dark, calibrate_darks_lsq
 from emdarks.data import Dataset, sample
 from emdarks.execution import Threads
-from emdarks.kernels import _jit, announce_compilation
 
 COMMANDS = sorted(typer.main.get_command(app).commands)
 
@@ -224,94 +220,6 @@ def test_a_terminal_shows_rate_and_what_comes_then(monkeypatch: pytest.MonkeyPat
 )
 def test_durations(seconds: float, words: str) -> None:
     assert talk.duration(seconds) == words
-
-
-# Compilation
-
-
-def test_compilation_is_announced_once_and_only_when_it_happens(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    import numba
-
-    monkeypatch.setattr(_jit, "PATIENCE", 0.0)
-    said: list[str] = []
-    with announce_compilation(lambda kept: said.append("compiling")):
-        for number in (1, 2):
-            numba.njit(lambda x: x + number)(1.0)  # noqa: B023  compiled at once
-        time.sleep(0.05)
-    assert said == ["compiling"]
-    function = numba.njit(lambda x: x * 2)
-    function(1.0)
-    with announce_compilation(lambda kept: said.append("again")):
-        function(2.0)
-        time.sleep(0.05)
-    assert said == ["compiling"]
-    monkeypatch.setattr(_jit, "PATIENCE", 60.0)
-    with announce_compilation(lambda kept: said.append("short")):
-        function(1)
-    assert said == ["compiling"]
-
-
-PROGRAM = """
-import sys
-import numpy as np
-from emdarks.kernels import _jit, announce_compilation
-import emdarks
-_jit.PATIENCE = 0.0
-from emdarks.kernels.decode import to_native
-with announce_compilation(lambda kept: print("compiling", kept, flush=True)):
-    words = np.array([0x0102, 0x0304], np.uint16)
-    to_native(words)
-assert words.tolist() == [0x0201, 0x0403]
-print(emdarks.__file__)
-"""
-
-
-def obey_permissions() -> None:
-    """Take from root, in this process and its children, the right to write everywhere."""
-    drop_from_bounding_set, override = 24, 1
-    if os.geteuid() == 0 and ctypes.CDLL(None).prctl(drop_from_bounding_set, override, 0, 0, 0):
-        os._exit(77)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux to bind root, too")
-def test_kernels_of_a_read_only_installation_are_kept_for_the_user(tmp_path: Path) -> None:
-    site, home, nowhere = (tmp_path / name for name in ("site", "home", "nowhere"))
-    source = Path(emdarks.__file__).parent
-    shutil.copytree(source, site / "emdarks", ignore=shutil.ignore_patterns("__pycache__"))
-    home.mkdir()
-    nowhere.mkdir()
-    closed = [nowhere, site, *(path for path in site.rglob("*") if path.is_dir())]
-    for path in closed:
-        path.chmod(0o555)
-
-    def outcome(home: Path) -> list[str]:
-        made = subprocess.run(
-            [sys.executable, "-c", PROGRAM],
-            env={"PYTHONPATH": str(site), "HOME": str(home), "PATH": os.environ["PATH"]},
-            capture_output=True,
-            text=True,
-            preexec_fn=obey_permissions,
-        )
-        if made.returncode == 77:
-            pytest.skip("root may write everywhere here")
-        assert made.returncode == 0, made.stderr
-        lines = made.stdout.splitlines()
-        assert lines.pop() == str(site / "emdarks" / "__init__.py")
-        return lines
-
-    try:
-        assert outcome(home) == ["compiling True"]
-        assert list((home / ".cache" / "numba").rglob("decode._to_native*.nbi"))
-        assert outcome(home) == []
-        # Nowhere at all to keep them: compiled anew, and it works.
-        assert outcome(nowhere) == ["compiling False"]
-        assert list(nowhere.iterdir()) == []
-        assert not list(site.rglob("*.nbi"))
-    finally:
-        for path in closed:
-            path.chmod(0o755)
 
 
 # Interruption

@@ -15,12 +15,12 @@ from validation.mutants_run import Bench, Outcome
 
 SOURCE = '''"""Text with 1 < 2."""
 
-from emdarks.kernels._jit import jit
+from functools import lru_cache
 
 LIMIT: tuple[int, int] | None = None
 
 
-@jit(3 + 4)
+@lru_cache(3 + 4)
 def larger(x: float | None, y: float = 5.0) -> float | int:
     """Which is more than 6."""
     if x is None:
@@ -61,7 +61,9 @@ def test_a_line_elsewhere_leaves_the_choice_as_it_is(folder: Path) -> None:
     for seed in range(5):
         before = {mutant.key for mutant in sample(folder, ["one.py"], 100, seed)[0]}
         some = sample(folder, ["one.py"], 3, seed)[0]
-        (folder / "one.py").write_text(SOURCE.replace("jit\n", "jit\n\nNONE = None\n", 1))
+        (folder / "one.py").write_text(
+            SOURCE.replace("lru_cache\n", "lru_cache\n\nNONE = None\n", 1)
+        )
         assert {mutant.key for mutant in sample(folder, ["one.py"], 100, seed)[0]} == before
         assert [m.key for m in sample(folder, ["one.py"], 3, seed)[0]] == [m.key for m in some]
         (folder / "one.py").write_text(SOURCE)

@@ -387,7 +387,7 @@ def test_input_errors_alone(weighting: bool) -> None:
 
 
 def test_one_stack_without_scatter_takes_the_model() -> None:
-    rng = np.random.default_rng(6)
+    rng = np.random.default_rng(7)
     known = truth(rng, "normal")
     stacks = draw_stacks(rng, *grid("real16"), 100, known)
     stacks.store.m2[3] = 0.0

@@ -191,11 +191,6 @@ def _child(options: argparse.Namespace) -> None:
     """Run under atheris, which ends the process itself; results go to a file."""
     import atheris
 
-    # Numba compiles functions as they stand: what it compiles cannot be watched.
-    import emdarks.kernels.decode
-    import emdarks.kernels.levels
-    import emdarks.kernels.stream
-
     with atheris.instrument_imports(include=["emdarks", "astropy.io.fits"]):
         import emdarks.frames  # noqa: F401
     with _folder() as folder:

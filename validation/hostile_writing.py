@@ -146,7 +146,7 @@ def killed(folder: Path, name: str, old: Write, new: Write, times: int, seed: in
     path, rng = folder / name, random.Random(seed)
     new(path)
     fresh = digest(path)
-    old(path)  # compiles and imports what is needed; only then is the time a usual one
+    old(path)  # imports what is needed; only then is the time a usual one
     started = time.monotonic()
     old(path)
     usual = time.monotonic() - started

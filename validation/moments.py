@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -154,56 +153,39 @@ class Stacks:
         return np.array([stack.exposure_time for stack in self.stacks])
 
 
-@numba.njit(cache=True)
-def _signal(
-    rng: np.random.Generator, frames: int, charge: float, gain: float, each: Array
-) -> tuple[float, float]:
-    """Sum and sum of squares of what the register gives in some frames."""
-    if charge > MANY:
-        for j in range(frames):
-            k = rng.poisson(charge)
-            each[j] = gain * rng.standard_gamma(float(k)) if k > 0 else 0.0
-    else:
-        k = rng.poisson(charge * frames)
-        if k == 0:
-            return 0.0, 0.0
-        each[:frames] = 0.0
-        for _ in range(k):
-            each[int(frames * rng.random())] += gain * rng.standard_exponential()
-    total, squares = 0.0, 0.0
-    for j in range(frames):
-        total += each[j]
-        squares += each[j] * each[j]
+def _signal(rng: np.random.Generator, n: Array, charge: Array, gain: float) -> tuple[Array, Array]:
+    """Sum and sum of squares of what the register gives in n frames; all by pixel."""
+    total, squares = np.zeros(n.size), np.zeros(n.size)
+    frames, many = max(1, int(n.max(initial=0))), charge > MANY
+    # Frame by frame: one gamma variate each, of 0 where there is no electron.
+    taken = np.arange(frames) < n[many, None]
+    each = gain * rng.standard_gamma(rng.poisson(charge[many, None], taken.shape)) * taken
+    total[many], squares[many] = each.sum(axis=1), (each * each).sum(axis=1)
+    # One by one: the pixel of each electron, then its frame; those of one frame add up.
+    pixel = np.repeat(np.arange(n.size), rng.poisson(np.where(many, 0.0, charge * n)))
+    frame = (n[pixel] * rng.random(pixel.size)).astype(np.int64)
+    jump = gain * rng.standard_exponential(pixel.size)
+    seen, which = np.unique(pixel * frames + frame, return_inverse=True)
+    sums = np.bincount(which, jump, seen.size)
+    total += np.bincount(seen // frames, sums, n.size)
+    squares += np.bincount(seen // frames, sums * sums, n.size)
     return total, squares
 
 
-@numba.njit(cache=True)
 def _one_stack(
-    rng: np.random.Generator,
-    n: Array,
-    F: Array,
-    charge: Array,
-    gain: float,
-    read_noise: float,
-    mean: Array,
-    m2: Array,
-    each: Array,
-) -> None:
-    """Moments of one stack; n, F, charge, mean, m2 by pixel."""
-    for p in range(n.size):
-        mean[p], m2[p] = 0.0, 0.0
-        if n[p] == 0:
-            continue
-        total, squares = _signal(rng, n[p], charge[p], gain, each)
-        signal = total / n[p]
-        mean[p] = F[p] + signal + read_noise * rng.standard_normal() / np.sqrt(n[p])
-        if n[p] == 1:
-            continue
-        spread = max(squares - n[p] * signal * signal, 0.0)
-        z = rng.standard_normal()
-        rest = 2.0 * rng.standard_gamma(0.5 * (n[p] - 2)) if n[p] > 2 else 0.0
-        cross = 2.0 * read_noise * np.sqrt(spread) * z
-        m2[p] = max(spread + cross + read_noise**2 * (z * z + rest), 0.0)
+    rng: np.random.Generator, n: Array, F: Array, charge: Array, gain: float, read_noise: float
+) -> tuple[Array, Array]:
+    """Mean and M2 of one stack; n, F, charge by pixel."""
+    total, squares = _signal(rng, n, charge, gain)
+    frames = np.maximum(n, 1)
+    signal = total / frames
+    mean = F + signal + read_noise * rng.standard_normal(n.size) / np.sqrt(frames)
+    spread = np.maximum(squares - frames * signal * signal, 0.0)
+    z = rng.standard_normal(n.size)
+    rest = 2.0 * rng.standard_gamma(0.5 * np.maximum(n - 2, 0))
+    cross = 2.0 * read_noise * np.sqrt(spread) * z
+    m2 = np.maximum(spread + cross + read_noise**2 * (z * z + rest), 0.0)
+    return np.where(n > 0, mean, 0.0), np.where(n > 1, m2, 0.0)
 
 
 def draw_stacks(
@@ -236,12 +218,11 @@ def draw_stacks(
     shape = (gain.size, truth.F.size)
     n = np.empty(shape, np.int64)
     mean, m2 = np.empty(shape), np.empty(shape)
-    each = np.empty(int(counts.max()))
     for i in range(gain.size):
         good = 1 - COSMIC_RAYS[0] - COSMIC_RAYS[1] * time[i]
         n[i] = rng.binomial(counts[i], good, truth.F.size)
         if masked:
             n[i][rng.random(truth.F.size) < masked] = 0
         charge = truth.C + time[i] * truth.D
-        _one_stack(rng, n[i], truth.F, charge, float(gain[i]), read_noise, mean[i], m2[i], each)
+        mean[i], m2[i] = _one_stack(rng, n[i], truth.F, charge, float(gain[i]), read_noise)
     return Stacks.of(gain, time, n, mean, m2)

@@ -1,4 +1,4 @@
-"""Tests of changed sources, each in a private copy of the tree, kernels not compiled."""
+"""Tests of changed sources, each in a private copy of the tree."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +30,11 @@ How = Literal["killed", "timeout", "survived"]
 LEAST_TIME, TIMES = 20.0, 4.0
 #: A mutant that asks for memory without end gets no more than this, KiB.
 MEMORY = 6_000_000
+#: An editable installation finds the checkout's package before all others.
+CUSTOMIZE = """import sys
+
+sys.meta_path[:] = [each for each in sys.meta_path if "editable" not in type(each).__module__]
+"""
 PYTEST = ("-x", "-q", "-p", "no:cacheprovider", "-n", "0", "--hypothesis-seed=0", "--tb=no")
 
 
@@ -52,13 +58,36 @@ class Outcome:
 
 
 def _environment(tree: Path, keep: bool) -> dict[str, str]:
-    """Settings of a test run: no compilation, nothing written beside the sources."""
+    """Settings of a test run: the tree's own package, nothing written beside its sources."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    clean |= {"PYTHONPATH": str(tree / "src"), "NUMBA_DISABLE_JIT": "1"}
+    clean["PYTHONPATH"] = str(tree / "src")
     # One thread each: mutants run side by side.
     clean |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     # A changed file must never be taken for one that was compiled before.
     return clean if keep else clean | {"PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _take_core(sources: Path) -> None:
+    """Put the compiled core into a copy of the sources, and make Python take that copy."""
+    core = find_spec("emdarks._core")
+    assert core is not None
+    assert core.origin is not None
+    shutil.copy2(core.origin, sources / "emdarks")
+    (sources / "sitecustomize.py").write_text(CUSTOMIZE)
+
+
+def _check_taken(tree: Path) -> None:
+    """Stop where tests would import another package than the one whose lines are changed."""
+    made = subprocess.run(
+        [sys.executable, "-c", "import emdarks; print(emdarks.__file__)"],
+        cwd=tree,
+        env=_environment(tree, keep=False),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    if made.stdout.strip() != str(tree / "src" / "emdarks" / "__init__.py"):
+        raise SystemExit(f"tests would run with {made.stdout.strip()}, which no mutant changes")
 
 
 def _pytest(tree: Path, tests: Tests, timeout: float | None, keep: bool = False) -> tuple[int, str]:
@@ -113,11 +142,13 @@ class Bench:
                     root / part, tree / part, ignore=shutil.ignore_patterns("__pycache__")
                 )
             shutil.copy2(root / "pyproject.toml", tree)
+            _take_core(tree / "src")
             self._trees.put(tree)
 
     def measure(self, say: Callable[[str], None]) -> None:
         """Run all tests without a mutant, on every tree: they must pass, and tell the limits."""
         for tree in self._folders:
+            _check_taken(tree)
             for tests in dict.fromkeys(tests for plan in self._plans.values() for tests in plan):
                 start = time.monotonic()
                 status, output = _pytest(tree, tests, None, keep=True)

@@ -329,11 +329,9 @@ def streaming(
     Executor
     """
     from emdarks.execution import Checkpoint, Threads
-    from emdarks.kernels import announce_compilation
 
     with ExitStack() as held:
         advance = held.enter_context(progress(verb, "frames", then))
-        held.enter_context(announce_compilation(_compiling))
         advance(0, frames)
         executor: Executor
         if dask is None:
@@ -345,16 +343,6 @@ def streaming(
             executor = held.enter_context(Dask(dask, progress=advance, threads=threads))
             say_more(f"{verb} {frames} frames on the Dask cluster at {executor.address}")
         yield executor if checkpoint is None else Checkpoint(executor, checkpoint)
-
-
-def _compiling(kept: bool) -> None:
-    if kept:
-        say("compiling kernels, once (up to a minute)")
-    else:
-        say(
-            "compiling kernels (up to a minute); to keep them, set NUMBA_CACHE_DIR to a folder "
-            "that can be written"
-        )
 
 
 def _plain(value: Any) -> str:

@@ -5,7 +5,3 @@ sums of a stack, `figures` takes the figures of single frames, `fit` solves
 for the three parameters pixel by pixel. Every kernel has a slow, obvious
 NumPy twin in the tests. All release the interpreter lock.
 """
-
-from emdarks.kernels._jit import announce_compilation
-
-__all__ = ["announce_compilation"]
