@@ -133,7 +133,7 @@ inline bool all_zero(const void *from, Index bytes) {
     std::uint8_t last = 0;
     for (; i < bytes; ++i)
         last |= each[i];
-    return last == 0 && !any(reinterpret_cast<Mask>(seen));
+    return last == 0 && !any(seen);
 }
 
 } // namespace emdarks::EMDARKS_LEVEL
