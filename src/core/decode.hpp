@@ -9,7 +9,6 @@ namespace emdarks::EMDARKS_LEVEL {
 // From here on (10^12) a number counts as not finite: no camera counts so far, and one such sample
 // would spoil the pooled noise of its stack.
 inline constexpr double HUGE_NUMBER = 0x1p40;
-inline constexpr double NOT_A_NUMBER = __builtin_nan("");
 
 template <int width> struct WordOf;
 template <> struct WordOf<1> {

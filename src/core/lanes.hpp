@@ -11,6 +11,8 @@
 
 namespace emdarks::EMDARKS_LEVEL {
 
+inline constexpr double NOT_A_NUMBER = __builtin_nan("");
+
 inline constexpr Index WIDTH = 8;
 #if defined(__AVX512F__)
 inline constexpr Index REGISTER = 8;
@@ -137,8 +139,7 @@ template <class T> EMDARKS_INLINE Vector<T> load(const T *from) {
     }
 }
 
-template <class T>
-EMDARKS_INLINE void store(T *to, std::type_identity_t<Vector<T>> v) {
+template <class T> EMDARKS_INLINE void store(T *to, std::type_identity_t<Vector<T>> v) {
     if constexpr (std::is_same_v<T, double>)
         v.to(to);
     else
@@ -181,7 +182,8 @@ template <class To, class From> EMDARKS_INLINE Vector<To> convert(From v) {
     } else if constexpr (!std::is_same_v<To, double>)
         return __builtin_convertvector(v, Vector<To>);
     else if constexpr (sizeof(v) < sizeof(Vector<std::int32_t>))
-        return cut<WIDTH>(__builtin_convertvector(__builtin_convertvector(v, Vector<std::int32_t>), Plain<double, WIDTH>::type));
+        return cut<WIDTH>(__builtin_convertvector(__builtin_convertvector(v, Vector<std::int32_t>),
+                                                  Plain<double, WIDTH>::type));
     else
         return cut<WIDTH>(__builtin_convertvector(v, Plain<double, WIDTH>::type));
 }
