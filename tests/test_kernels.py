@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 import oracles
 from emdarks import _core
+from emdarks._core import FitData, design_rank, reference_fit, smallest_variance
 from emdarks.execution import FrameFigures, Sample, StackJob, StackSums, Threads
 from emdarks.execution.blocks import FigureArea, merge_tree
 from emdarks.frames.source import ArraySource
-from emdarks.kernels.fit import design_rank, reference_fit, smallest_variance
 from emdarks.moments import Moments, merge
 
 ALL = np.uint64((1 << 64) - 1)
@@ -232,13 +232,10 @@ def test_the_fit_equals_the_slow_twin(rng: np.random.Generator, weighted: bool) 
     chi2, rsq, s2 = (np.full(pixels, -7.0) for _ in range(3))
     used, dq = np.zeros(pixels, np.int16), np.zeros(pixels, np.uint16)
     derivatives = np.empty((stacks + 1, 3))
-    moments = (s[name] for name in ("n", "mean", "m2", "err2", "flags"))
     unknown = reference_fit(
         0,
         pixels - 2,
-        s["gain"],
-        s["time"],
-        *moments,
+        FitData(**s, imaging=np.arange(pixels) % 3 > 0),
         single,
         floor,
         weighted,
@@ -250,7 +247,6 @@ def test_the_fit_equals_the_slow_twin(rng: np.random.Generator, weighted: bool) 
         s2,
         used,
         dq,
-        np.arange(pixels) % 3 > 0,
         derivatives,
     )
     assert unknown == 0
@@ -290,20 +286,16 @@ def test_pixels_whose_errors_have_no_stand_in_are_counted(rng: np.random.Generat
     s["n"][3, 20] = 4
     zero = (s["n"] > 1) & (s["m2"] + s["err2"] == 0)
     results = [np.empty((3, pixels)) for _ in range(3)] + [np.empty(pixels) for _ in range(3)]
-    moments = (s[name] for name in ("n", "mean", "m2", "err2", "flags"))
     unknown = reference_fit(
         0,
         pixels,
-        s["gain"],
-        s["time"],
-        *moments,
+        FitData(**s, imaging=np.ones(pixels, bool)),
         np.full(stacks, 9.0),
         np.full(stacks, np.nan),
         True,
         *results,
         np.zeros(pixels, np.int16),
         np.zeros(pixels, np.uint16),
-        np.ones(pixels, bool),
         np.empty((stacks + 1, 3)),
     )
     assert unknown == zero.any(axis=0).sum() == 2
@@ -329,13 +321,19 @@ def test_rank_does_not_depend_on_the_unit_of_time(unit: float) -> None:
     assert not design_rank(gain, gain * unit)
 
 
+def for_variance(n: Any, m2: Any, err2: Any) -> FitData:
+    """Two stacks, of which the smallest error is sought."""
+    two, flags = np.ones(2), np.zeros(n.shape, np.uint8)
+    return FitData(two, two, n, m2, m2, err2, flags, np.zeros(n.shape[1], bool))
+
+
 def test_smallest_variance_ignores_empty_pixels_and_zeros() -> None:
     n = np.array([[0, 2, 1, 4], [1, 2, 2, 0]], np.uint16)
     m2 = np.array([[0.0, 0.0, 0.0, 8.0], [0.0, 8.0, 0.0, 0.0]])
     single, out = np.array([3.0, 7.0]), np.empty(2)
-    smallest_variance(0, 4, n, m2, None, single, out)
+    smallest_variance(0, 4, for_variance(n, m2, None), single, out)
     np.testing.assert_array_equal(out, [0.5, 2.0])
-    smallest_variance(0, 1, n, m2, None, single, out)
+    smallest_variance(0, 1, for_variance(n, m2, None), single, out)
     np.testing.assert_array_equal(out, [np.inf, 7.0])
 
 
@@ -348,7 +346,7 @@ def test_smallest_variance_of_many_pixels(rng: np.random.Generator, err: bool) -
     m2[:, [100, 400]] = 0.0
     m2[:, :lo] = m2[:, hi:] = err2[:, :lo] = err2[:, hi:] = 1e-9
     single, out = np.array([30.0, 0.7]), np.empty(2)
-    smallest_variance(lo, hi, n, m2, err2 if err else None, single, out)
+    smallest_variance(lo, hi, for_variance(n, m2, err2 if err else None), single, out)
     for i in range(2):
         found = []
         for p in range(lo, hi):

@@ -12,14 +12,14 @@ from validation.moments import Stacks, Truth, draw_stacks, draw_truth, grid
 
 import pooled_oracle
 from campaigns import REGIONS, Campaign, params
+from emdarks import _core
 from emdarks.darks import calibrate_darks_lsq, fitting
-from emdarks.darks.fitting import Fit
+from emdarks.darks.fitting import Fit, fit_data
 from emdarks.darks.pooled import PooledNoise, fit_pooled
 from emdarks.data import Dataset
 from emdarks.errors import CalDarksLSQException
 from emdarks.execution import Sample, StackJob, Threads
 from emdarks.frames.source import ArraySource
-from emdarks.kernels.pooled import first_sweep, survey
 from emdarks.moments import Moments, merge
 
 PIXELS, INSIDE = 2000, 1500
@@ -141,10 +141,10 @@ def test_pixels_outside_the_range_stay_untouched() -> None:
     dq, values = np.full(PIXELS, 7, np.uint16), np.full((3, PIXELS), 7.0)
     scale, jump, sums = np.full((2, PIXELS), 7.0), np.full((2, PIXELS), 7.0), np.empty((2, 4, 2))
     lo, hi = 13, PIXELS - 1
-    gain, time = stacks.gain, stacks.time
-    survey(lo, hi, gain, time, True, True, s.n, s.m2, s.flags, IMAGING, group, used, dq, sums)
+    data = fit_data(s, stacks.stacks, IMAGING)
+    _core.survey(lo, hi, data, group, used, dq, sums)
     v0 = sums[..., 0] / sums[..., 1]
-    first_sweep(lo, hi, gain, time, True, True, s.n, s.mean, v0, IMAGING, values, scale, jump)
+    _core.first_sweep(lo, hi, data, v0, values, scale, jump)
     outside = np.r_[0:lo, hi]
     for plane in (group, used, dq, values, scale, jump):
         assert (plane[..., outside] == 7).all()

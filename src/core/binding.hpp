@@ -61,5 +61,6 @@ inline void check_range(Index lo, Index hi, Index pixels) {
 
 void bind_decode(nb::module_ &m);
 void bind_stream(nb::module_ &m);
+void bind_fit(nb::module_ &m);
 
 } // namespace emdarks

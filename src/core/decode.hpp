@@ -9,7 +9,6 @@ namespace emdarks::EMDARKS_LEVEL {
 // From here on (10^12) a number counts as not finite: no camera counts so far, and one such sample
 // would spoil the pooled noise of its stack.
 inline constexpr double HUGE_NUMBER = 0x1p40;
-inline constexpr double NOT_A_NUMBER = __builtin_nan("");
 
 template <int width> struct WordOf;
 template <> struct WordOf<1> {
@@ -133,7 +132,7 @@ inline bool all_zero(const void *from, Index bytes) {
     std::uint8_t last = 0;
     for (; i < bytes; ++i)
         last |= each[i];
-    return last == 0 && !any(reinterpret_cast<Mask>(seen));
+    return last == 0 && !any(seen);
 }
 
 } // namespace emdarks::EMDARKS_LEVEL

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "arrays.hpp"
+#include "fit.hpp"
 
 namespace emdarks {
 
@@ -116,6 +117,16 @@ struct Kernels {
     void (*to_native)(const Words &);
     BandResult (*add_band)(const Band &);
     void (*merge)(const Merge &);
+    bool (*design_rank)(Array1<const double> gain, Array1<const double> gain_time);
+    void (*smallest_variance)(const FitData &, Range, Array1<const double> single,
+                              Array1<double> least);
+    Index (*reference_fit)(const FitData &, Range, const ReferenceFit &);
+    void (*survey)(const FitData &, Range, const Survey &);
+    void (*pool_sweep)(const FitData &, Range, Array1<const std::int8_t> group,
+                       Array2<double> pools);
+    void (*first_sweep)(const FitData &, Range, const FirstFit &);
+    void (*second_sweep)(const FitData &, Range, const SecondFit &);
+    void (*final_sweep)(const FitData &, Range, const FinalFit &);
 };
 
 // The kernels of the best level that this machine has, or of the one that the user named.

@@ -11,4 +11,5 @@ NB_MODULE(_core, m) {
     m.attr("sources") = EMDARKS_SOURCES;
     emdarks::bind_decode(m);
     emdarks::bind_stream(m);
+    emdarks::bind_fit(m);
 }

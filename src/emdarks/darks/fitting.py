@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from emdarks import _core
 from emdarks.errors import CalDarksLSQException
 from emdarks.execution import Executor
-from emdarks.kernels.fit import reference_fit, smallest_variance
 from emdarks.stacks import Stack, StackStore
 from emdarks.stacks.campaign import design
+from emdarks.stacks.model import FULL, Model
 
 __all__ = ["Fit", "fit_reference"]
 
@@ -105,6 +106,16 @@ def bands(pixels: int, skip: tuple[int, int]) -> list[tuple[int, int]]:
     ]
 
 
+def fit_data(
+    store: StackStore, stacks: Sequence[Stack], imaging: Array, model: Model = FULL
+) -> _core.FitData:
+    """Stacks as the kernels take them."""
+    gain, _ = design(stacks)
+    time = np.array([stack.exposure_time for stack in stacks], dtype=np.float64)
+    moments = store.n, store.mean, store.m2, store.err2, store.flags
+    return _core.FitData(gain, time, *moments, imaging, model.has_c, model.has_d)
+
+
 def fit_reference(
     store: StackStore,
     stacks: Sequence[Stack],
@@ -141,20 +152,13 @@ def fit_reference(
     residual_variance = fit.residual_variance
     ranges = bands(pixels, skip)
     single = _lone_variances(store, stacks, ranges, executor)
-    gain, _ = design(stacks)
-    time = np.array([stack.exposure_time for stack in stacks], dtype=np.float64)
+    data = fit_data(store, stacks, imaging)
 
     def solve(band: tuple[int, int], floor: Array) -> tuple[Array, int]:
         moved = np.empty((len(stacks) + 1, 3))
-        unknown = reference_fit(
+        unknown = _core.reference_fit(
             *band,
-            gain,
-            time,
-            store.n,
-            store.mean,
-            store.m2,
-            store.err2,
-            store.flags,
+            data,
             single,
             floor,
             weighted,
@@ -166,7 +170,6 @@ def fit_reference(
             residual_variance,
             fit.stacks_used,
             fit.dq,
-            imaging,
             moved,
         )
         return moved, unknown
@@ -176,7 +179,7 @@ def fit_reference(
     results = executor.map(lambda band: solve(band, missing), ranges)
     again = [i for i, (_, unknown) in enumerate(results) if unknown]
     if again:
-        floor = _floors(store, single, ranges, executor)
+        floor = _floors(data, single, ranges, executor)
         repeated = executor.map(lambda i: solve(ranges[i], floor), again)
         for i, result in zip(again, repeated, strict=True):
             results[i] = result
@@ -204,13 +207,13 @@ def _lone_variances(
 
 
 def _floors(
-    store: StackStore, single: Array, ranges: Sequence[tuple[int, int]], executor: Executor
+    data: _core.FitData, single: Array, ranges: Sequence[tuple[int, int]], executor: Executor
 ) -> Array:
     """Squared error of each stack's mean that stands in for 0."""
 
     def least(band: tuple[int, int]) -> Array:
         out = np.empty(single.size)
-        smallest_variance(*band, store.n, store.m2, store.err2, single, out)
+        _core.smallest_variance(*band, data, single, out)
         return out
 
     floor: Array = np.min(executor.map(least, ranges), axis=0)

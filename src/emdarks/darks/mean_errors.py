@@ -7,8 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.darks.noise import GATE, HOT_JUMP, IDEAL_KAPPA, kurtosis_ratio, spread_of
-from emdarks.kernels.pooled import V_FLOOR
+from emdarks.darks.noise import (
+    GATE,
+    HOT_JUMP,
+    IDEAL_KAPPA,
+    V_FLOOR,
+    kurtosis_ratio,
+    spread_of,
+)
 from emdarks.moments import Moments
 
 __all__ = ["ESTIMATORS", "mean_errors"]

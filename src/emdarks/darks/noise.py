@@ -33,6 +33,8 @@ KAPPA_ERROR = 0.25
 MISFIT = 0.01
 #: ln(1e4), in average electrons: how far the tail of one electron's gain reaches.
 HOT_JUMP = 9.2
+#: Least variance of a pixel, as a share of the pool's.
+V_FLOOR = 0.1
 #: Spread of the error variance over pixels below and above which none and all is followed.
 GATE = (0.12, 0.22)
 #: A spread must exceed its own error by this many standard errors.

@@ -13,24 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.darks.fitting import Fit, bands
-from emdarks.darks.noise import GATE, HOT_JUMP, NoiseModel, fit_noise, kurtosis_ratio
+from emdarks import _core
+from emdarks._core import COUNTS, EQUAL, HOT, POOLED, UNFITTED
+from emdarks.darks.fitting import Fit, bands, fit_data
+from emdarks.darks.noise import GATE, HOT_JUMP, V_FLOOR, NoiseModel, fit_noise, kurtosis_ratio
 from emdarks.darks.population import Group, population, spread
 from emdarks.errors import CalDarksLSQException
 from emdarks.execution import Executor
-from emdarks.kernels.pooled import (
-    COUNTS,
-    EQUAL,
-    HOT,
-    POOLED,
-    UNFITTED,
-    V_FLOOR,
-    final_sweep,
-    first_sweep,
-    pool_sweep,
-    second_sweep,
-    survey,
-)
 from emdarks.kernels.select import deviations, mark_hot
 from emdarks.stacks import Stack, StackStore
 from emdarks.stacks.campaign import design
@@ -84,19 +73,13 @@ class PooledNoise:
 class _Work:
     """What the sweeps share; ``group`` tells region, hot and unfittable pixels apart."""
 
-    store: StackStore
+    data: _core.FitData
     gain: Array
     time: Array
-    imaging: Array
     ranges: list[tuple[int, int]]
     executor: Executor
     group: Array
     model: Model = FULL
-
-    @property
-    def design(self) -> tuple[Array, Array, bool, bool]:
-        """What kernels need of the model."""
-        return self.gain, self.time, self.model.has_c, self.model.has_d
 
     def parameters(self, region: int) -> list[int]:
         """Which of C (0) and D (1) are fitted in a region."""
@@ -176,12 +159,13 @@ def fit_pooled(
     fit = Fit.empty(len(stacks), pixels, store.flags.dtype, residuals=False)
     gain, _ = design(stacks)
     time = np.array([stack.exposure_time for stack in stacks], dtype=np.float64)
+    data = fit_data(store, stacks, imaging, model)
     group = np.full(pixels, UNFITTED, np.int8)
-    work = _Work(store, gain, time, imaging, bands(pixels, skip), executor, group, model)
+    work = _Work(data, gain, time, bands(pixels, skip), executor, group, model)
     v0, freedom0 = _survey(work, fit)
     # Planes of the result that are not yet needed hold what is needed on the way.
     scale, jump, free = fit.errors[1:], fit.correlations[1:], fit.chi2
-    work.sweep(first_sweep, *work.design, store.n, store.mean, v0, imaging, fit.values, scale, jump)
+    work.sweep(_core.first_sweep, data, v0, fit.values, scale, jump)
     _mark_hot(work, v0, freedom0, fit.values[1:], scale, jump, free)
     regions = _noise(work, fit.values[1:], scale)
     hot, above = _above(work, regions, fit.values[1:])
@@ -189,12 +173,12 @@ def fit_pooled(
         if region is not None:
             region.kind = _kind(region, store.err2, weighting)
     own = fit.errors[1:]
-    slopes = _second_fit(work, fit, hot, above, _tables(regions, gain.size), own)
+    tables = _tables(regions, gain.size, hot, above)
+    slopes = work.sums((2, 2), _core.second_sweep, data, group, tables, fit.values, own)
     for index, region in enumerate(regions):
         if region is not None:
             _spread(work, index, region, fit.values[1:], own, slopes[index])
-    parts = _final(work, fit, hot, above, _tables(regions, gain.size), gain_error)
-    fit.mean_derivatives(parts)
+    _final(work, fit, _tables(regions, gain.size, hot, above), gain_error)
     fit.blank(*skip)
     return fit, PooledNoise(*regions)
 
@@ -203,12 +187,8 @@ def _survey(work: _Work, fit: Fit) -> tuple[Array, Array]:
     """Which pixels can be fitted; pooled variances, [region, stack], and their freedom."""
     total = work.sums(
         (2, work.gain.size, 2),
-        survey,
-        *work.design,
-        work.store.n,
-        work.store.m2,
-        work.store.flags,
-        work.imaging,
+        _core.survey,
+        work.data,
         work.group,
         fit.stacks_used,
         fit.dq,
@@ -228,63 +208,16 @@ def _pools(total: Array) -> tuple[Array, Array]:
     return np.where(freedom > 0, total[..., 0] / np.maximum(freedom, 1), np.nan), freedom
 
 
-def _second_fit(
-    work: _Work, fit: Fit, hot: Array, above: Array, tables: dict[str, Array], own: Array
-) -> Array:
-    """F, C and D with the final weights; sums of slopes, [region, C or D]."""
-    return work.sums(
-        (2, 2),
-        second_sweep,
-        *work.design,
-        work.store.n,
-        work.store.mean,
-        work.store.err2,
-        work.imaging,
-        work.group,
-        hot,
-        above,
-        tables["v"],
-        tables["kappa"],
-        tables["kind"],
-        fit.values,
-        own,
-    )
-
-
-def _final(
-    work: _Work,
-    fit: Fit,
-    hot: Array,
-    above: Array,
-    tables: dict[str, Array],
-    gain_error: float,
-) -> list[Array]:
-    """Last sweep: errors and quality; returns the bands' sums of gain derivatives."""
-    store = work.store
+def _final(work: _Work, fit: Fit, tables: _core.NoiseTables, gain_error: float) -> None:
+    """Last sweep: errors and quality."""
 
     def finish(band: tuple[int, int]) -> Array:
         moved = np.empty((work.gain.size + 1, 3))
-        final_sweep(
+        _core.final_sweep(
             *band,
-            work.gain,
-            work.time,
-            work.model.has_c,
-            work.model.has_d,
-            store.n,
-            store.mean,
-            store.m2,
-            store.err2,
-            work.imaging,
+            work.data,
             work.group,
-            hot,
-            above,
-            tables["v"],
-            tables["kappa"],
-            tables["kind"],
-            tables["floor"],
-            tables["level"],
-            tables["spread"],
-            tables["gate"],
+            tables,
             gain_error,
             fit.stacks_used,
             fit.values,
@@ -296,7 +229,7 @@ def _final(
         )
         return moved
 
-    return work.executor.map(finish, work.ranges)
+    fit.mean_derivatives(work.executor.map(finish, work.ranges))
 
 
 def _mark_hot(
@@ -326,10 +259,8 @@ def _mark_hot(
 
 def _noise(work: _Work, first: Array, scale: Array) -> list[Region | None]:
     """Pools over the pixels that are not hot, and the noise model of each region."""
-    store = work.store
-    v, freedom = _pools(
-        work.sums((2, work.gain.size, 2), pool_sweep, store.n, store.m2, work.imaging, work.group)
-    )
+    shape = 2, work.gain.size, 2
+    v, freedom = _pools(work.sums(shape, _core.pool_sweep, work.data, work.group))
     regions: list[Region | None] = []
     for region in (0, 1):
         cold = work.members(region)
@@ -417,7 +348,9 @@ def _spread(
             region.gate[k] = np.clip((tau - GATE[0]) / (GATE[1] - GATE[0]), 0.0, 1.0)
 
 
-def _tables(regions: Sequence[Region | None], stacks: int) -> dict[str, Array]:
+def _tables(
+    regions: Sequence[Region | None], stacks: int, hot: Array, above: Array
+) -> _core.NoiseTables:
     """Numbers of both regions as the kernels take them: [region, stack] or [region, C or D]."""
 
     def table(name: str, shape: tuple[int, ...], dtype: Any = np.float64) -> Array:
@@ -427,12 +360,14 @@ def _tables(regions: Sequence[Region | None], stacks: int) -> dict[str, Array]:
                 out[index] = getattr(region, name)
         return out
 
-    return {
-        "v": table("v", (stacks,)),
-        "kappa": table("kappa", ()),
-        "kind": table("kind", (), np.int64),
-        "floor": table("floor", (stacks,)),
-        "level": table("level", (2,)),
-        "spread": table("spread", (2,)),
-        "gate": table("gate", (2,)),
-    }
+    return _core.NoiseTables(
+        v=table("v", (stacks,)),
+        kappa=table("kappa", ()),
+        kind=table("kind", (), np.int64),
+        floor=table("floor", (stacks,)),
+        level=table("level", (2,)),
+        spread=table("spread", (2,)),
+        gate=table("gate", (2,)),
+        hot=hot,
+        above=above,
+    )

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from emdarks._core import design_rank
 from emdarks.arguments import is_number, is_whole
 from emdarks.cameras import NoiseFigures
 from emdarks.darks.noise import HOT_JUMP
 from emdarks.errors import InputError
-from emdarks.kernels.fit import design_rank
 from emdarks.stacks.campaign import MIN_STACKS
 
 __all__ = [
@@ -163,7 +163,7 @@ def distinguishes(stacks: Sequence[PlannedStack]) -> bool:
     """Whether stacks can tell F, C and D apart: rank 3, by the fit's own rule."""
     gain = np.array([stack.gain for stack in stacks])
     time = np.array([stack.exposure_time for stack in stacks])
-    return bool(design_rank(gain, gain * time))
+    return design_rank(gain, gain * time)
 
 
 def check_noise(noise: NoiseFigures) -> None:

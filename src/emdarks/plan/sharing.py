@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from emdarks._core import PIVOT, design_rank
 from emdarks.arguments import is_number, is_whole
 from emdarks.cameras import NoiseFigures
 from emdarks.errors import InputError
-from emdarks.kernels.fit import PIVOT, design_rank
 from emdarks.plan.design import (
     MOST,
     PlannedStack,
@@ -219,7 +219,7 @@ class _Problem:
         taken = frames > 0
         if taken.sum() < MIN_STACKS or frames[taken].min() < LEAST_FRAMES:
             return False
-        return bool(design_rank(self.gain[taken], self.gain_time[taken]))
+        return design_rank(self.gain[taken], self.gain_time[taken])
 
     @property
     def equal(self) -> Counts | None:

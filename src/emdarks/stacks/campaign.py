@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from emdarks._core import design_rank
 from emdarks.errors import CalDarksLSQException, InputError
-from emdarks.kernels.fit import design_rank
 from emdarks.stacks.group import Stack, check_stack
 
 __all__ = ["MIN_LEVEL_STACKS", "MIN_STACKS", "check_campaign", "check_each", "design", "fits_level"]
