@@ -11,6 +11,9 @@ namespace emdarks::EMDARKS_LEVEL {
 inline constexpr double HUGE_NUMBER = 0x1p40;
 inline constexpr double NOT_A_NUMBER = __builtin_nan("");
 
+// Flags of a sample.
+inline constexpr unsigned SATURATED = 32, COSMIC_RAY = 128;
+
 template <int width> struct WordOf;
 template <> struct WordOf<1> {
     using type = std::uint8_t;

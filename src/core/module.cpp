@@ -10,5 +10,6 @@ NB_MODULE(_core, m) {
     m.attr("level") = emdarks::level();
     m.attr("sources") = EMDARKS_SOURCES;
     emdarks::bind_decode(m);
+    emdarks::bind_statistics(m);
     emdarks::bind_stream(m);
 }
