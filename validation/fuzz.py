@@ -193,7 +193,6 @@ def _child(options: argparse.Namespace) -> None:
 
     # Numba compiles functions as they stand: what it compiles cannot be watched.
     import emdarks.kernels.decode
-    import emdarks.kernels.levels
     import emdarks.kernels.stream
 
     with atheris.instrument_imports(include=["emdarks", "astropy.io.fits"]):
