@@ -74,7 +74,7 @@ test-oldest: $(OLDEST)/.installed
 # The packages of .venv, and a core of its own.
 SANITIZE := .venv-sanitize
 PACKAGES := 'import sysconfig; print(sysconfig.get_path("purelib"))'
-SANITIZE_TESTS ?= tests/test_core_build.py tests/test_kernels.py tests/test_small_stream.py \
+SANITIZE_TESTS ?= tests/test_core.py tests/test_kernels.py tests/test_small_stream.py \
     tests/test_small_kernels.py tests/test_small_fits.py tests/test_pooled.py \
     tests/test_hostile_packed.py tests/test_fitsio.py tests/test_bad_input.py
 

@@ -34,7 +34,6 @@ from emdarks.execution import Threads
 from emdarks.frames import frame_inputs, select_frames
 from emdarks.frames.source import Scratch
 from emdarks.inspection import inspect_campaign
-from emdarks.kernels.levels import level_run
 from emdarks.simulate import (
     CampaignFiles,
     Effects,
@@ -477,19 +476,6 @@ def test_saturated_samples_do_not_count_in_a_dark(numbers: Any, tmp_path: Path) 
     # GAIN 2 electrons per DN, EM gain 25.
     expected = (np.nanmean(clean, axis=0) - 100) * 2 / 25
     np.testing.assert_allclose(dark.data, expected, rtol=1e-12)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_kernel_equals_its_slow_twin(dtype: Any, rng: np.random.Generator) -> None:
-    data = rng.normal(100, 10, 501).astype(dtype)
-    data[7] = np.nan
-    frame = rng.normal(90, 1, 501)
-    for bias in (None, frame):
-        clean, flags = np.empty(501), np.empty(501, np.uint16)
-        level_run(data, 97.0, bias, 105.0, clean, flags)
-        level = 97.0 if bias is None else bias
-        np.testing.assert_array_equal(clean, data.astype(np.float64) - level)
-        np.testing.assert_array_equal(flags, np.where(data >= 105.0, 32, 0))
 
 
 # ---------------------------------------------------------------- what must not mix

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import subprocess
@@ -197,7 +198,6 @@ def with_errors() -> _core.Frames:
             "offsets must be places",
         ),
     ],
-    ids=str,
 )
 def test_bands_that_cannot_be(changes: Any, error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
@@ -245,11 +245,28 @@ def test_the_room_of_a_run_is_whole_rows() -> None:
             _core.Room(pixels, cols)
 
 
-def test_the_core_is_that_of_these_sources() -> None:
-    """A core that was built before a source changed would be tested in its place."""
-    import hashlib
+SOURCES = Path(__file__).parent.parent / "src" / "core"
 
-    folder = Path(__file__).parent.parent / "src" / "core"
-    sources = sorted(path for path in folder.iterdir() if re.fullmatch(r".*\.[ch]pp", path.name))
-    each = "".join(hashlib.sha256(path.read_bytes()).hexdigest() for path in sources)
-    assert _core.sources == hashlib.sha256(each.encode()).hexdigest(), "build anew: make test"
+
+def test_the_core_was_built_from_these_sources() -> None:
+    hashes = (hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(SOURCES.iterdir()))
+    now = hashlib.sha256("".join(hashes).encode()).hexdigest()
+    assert _core.sources == now, "the core is older than src/core: make test builds it anew"
+
+
+def test_kernels_know_arrays_only() -> None:
+    """No Python in loops; and no code that the linker could take from another level."""
+    seen, left = set(), {"level.cpp"}
+    while left:
+        text = (SOURCES / left.pop()).read_text()
+        found = set(re.findall(r'#include "(.*)"', text)) - seen
+        seen |= found
+        left |= found
+        assert set(re.findall(r"#include <(.*)>", text)) <= {
+            *("cerrno", "cstddef", "cstdint", "cstdio", "cstdlib", "type_traits", "unistd.h")
+        }
+        used = set(re.findall(r"std::(\w+)", text))
+        compiled_away = {name for name in used if re.search("_t$|_v$|^is_|^type_", name)}
+        assert used - compiled_away <= {"abort", "aligned_alloc", "fprintf", "free"}
+    assert {"stream.hpp", "pooled.hpp", "statistics.hpp"} <= seen
+    assert "binding.hpp" not in seen

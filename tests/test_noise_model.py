@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 
 import pooled_oracle
-from emdarks.darks import statistics
 from emdarks.darks.fitting import Fit
 from emdarks.darks.mean_errors import mean_errors
 from emdarks.darks.noise import NoiseModel, fit_noise, kurtosis_ratio, spread_of
-from emdarks.darks.population import Group, Population, bracket, middle, population, spread, stride
+from emdarks.darks.population import Group, Population, population, spread
 from emdarks.darks.statistics import bias_offset, image_statistics, pooled_bias_offset
 from emdarks.errors import EmdarksWarning
 from emdarks.execution import Threads
@@ -144,8 +143,7 @@ def test_a_group_over_its_bands() -> None:
     part = slice(4, 83)
     here = of[part] == 1
     value, e2 = x[part][here], error2[part][here]
-    np.testing.assert_array_equal(group(of).values(x), value)
-    assert group(of).median(x) == np.median(value)
+    assert group(of).median(x) == np.median(x[of == 1])
     found = population(group(of), x, error2)
     w = 1 / e2
     assert found.size == value.size
@@ -156,21 +154,7 @@ def test_a_group_over_its_bands() -> None:
     expected = pooled_oracle.spread_of(value, e2)
     assert expected > 1
     assert spread(group(of), x, error2, found) == pytest.approx(expected, rel=1e-10)
-    assert Group(of, 1, [], Threads(1)).values(x).size == 0
-
-
-@pytest.mark.parametrize("misled", [False, True])
-def test_a_median_about_which_a_sample_tells(misled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exact all the same, also where every pixel of the sample lies above all others."""
-    monkeypatch.setattr("emdarks.darks.population.FEW_SAMPLES", 5)
-    monkeypatch.setattr("emdarks.darks.population.stride", lambda size: 3)
-    # Otherwise a sample of few pixels has all between its bounds.
-    monkeypatch.setattr(
-        "emdarks.darks.population.bracket", lambda x: tuple(np.sort(x)[[x.size // 3, -x.size // 3]])
-    )
-    of, x, _ = few()
-    x[::3] += 100.0 if misled else 0.0
-    assert group(of).median(x) == np.median(x[4:83][of[4:83] == 1])
+    assert population(Group(of, 1, [], Threads(1)), x, error2).size == 0
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3])
@@ -194,28 +178,6 @@ def test_small_groups(size: int) -> None:
     assert (expected > 0) == (size == 3)
     assert spread(group(of), x, error2, found) == pytest.approx(expected, rel=1e-10)
     assert spread(group(of), x, 0 * error2, population(group(of), x, 0 * error2)) == 0.0
-
-
-def test_a_sample_about_the_median() -> None:
-    """Six standard errors of a median, sqrt(size) / 2 ranks each, about the middle."""
-    x = np.random.default_rng(1).permutation(np.arange(10_000.0))
-    low, high = bracket(x)
-    assert (low, high) == (5000 - 300, 5000 + 300)
-    assert bracket(np.arange(9.0)) == (0.0, 8.0)
-    assert stride(1) == stride(1 << 14) == stride((1 << 15) - 1) == 1
-    assert stride(1 << 15) == 3  # odd
-    assert stride(5 << 14) == 5
-
-
-@pytest.mark.parametrize("count", [7, 8])
-@pytest.mark.parametrize("below", range(5))
-def test_the_middle_of_what_lies_inside(count: int, below: int) -> None:
-    x = np.array([1.0, 2, 4, 8, 16, 32, 64, 128])[:count]
-    for inside in range(count - below + 1):
-        part = x[below : below + inside][::-1].copy()
-        ranks = (count - 1) // 2, count // 2
-        known = below <= ranks[0] and ranks[1] < below + inside
-        assert middle(count, below, part) == (np.median(x) if known else None)
 
 
 # Errors of a mean
@@ -372,11 +334,7 @@ def residuals(fit: Fit, store: Any, stacks: Any, i: int, p: int, sign: int) -> f
     return float(store.mean[i, p] - F - gain[i] * C - gain_time[i] * D)
 
 
-@pytest.mark.parametrize("sampled", [False, True])
-def test_the_offset_of_the_bias_with_bounds(sampled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    if sampled:  # a third of the pixels tells where the median lies
-        monkeypatch.setattr(statistics, "FEW_SAMPLES", 5)
-        monkeypatch.setattr(statistics, "stride", lambda size: 3)
+def test_the_offset_of_the_bias_with_bounds() -> None:
     fit, store, stacks = finished()
     k_gains = [8.0, 7.0, 9.0, 6.0, 5.0]
     found = bias_offset(fit, store, stacks, k_gains, PRESCAN, Threads(1))

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from campaigns import REGIONS, Campaign, params
+from emdarks._core import KEPT
 from emdarks.darks import calibrate_darks_lsq
 from emdarks.data import Dataset
 from emdarks.errors import EmdarksWarning
 from emdarks.execution import Sample, StackJob, Threads
 from emdarks.frames.source import ArraySource
-from emdarks.kernels.screen import KEPT
 from emdarks.moments import Moments
 from emdarks.stacks.store import Screening, screen_stack
 

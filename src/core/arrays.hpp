@@ -7,6 +7,8 @@
 #include <cstdlib>
 
 #define EMDARKS_INLINE [[gnu::always_inline]] inline
+// The same for lambdas, behind their parameters.
+#define EMDARKS_INLINED __attribute__((always_inline))
 
 namespace emdarks {
 

@@ -112,15 +112,7 @@ void check_offsets(const Frames &frames, Index pixels) {
         }
 }
 
-int width(const AnyOut &array, const char *name, const char *widths) {
-    const int bytes = array.dtype().bits / 8;
-    if (array.dtype().code != static_cast<std::uint8_t>(nb::dlpack::dtype_code::UInt) ||
-        std::string(widths).find(static_cast<char>('0' + bytes)) == std::string::npos)
-        throw nb::type_error(
-            (std::string(name) + " must be unsigned integers of " + widths[0] + " bytes or more")
-                .c_str());
-    return bytes;
-}
+} // namespace
 
 Moments moments(const AnyOut &n, const Out<double> &mean, const Out<double> &m2,
                 const std::optional<Out<double>> &err2, const AnyOut &flags,
@@ -141,6 +133,8 @@ Moments moments(const AnyOut &n, const Out<double> &mean, const Out<double> &m2,
         throw nb::value_error("n and flags must have as many pixels as mean");
     return found;
 }
+
+namespace {
 
 std::pair<Index, bool> add_band(const Frames &frames, const Rooms &room,
                                 const std::optional<const WholeSums *> &sums, Index lo, Index hi,

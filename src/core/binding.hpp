@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "arrays.hpp"
+#include "kernels.hpp"
 
 namespace emdarks {
 
@@ -35,10 +35,15 @@ using Unlocked = nb::call_guard<nb::gil_scoped_release>;
 }
 
 // One line of `size` elements; any number of them where size is -1.
-template <class Array> auto line(const Array &array, const char *name, Index size = -1) {
+template <class Array> Index check_line(const Array &array, const char *name, Index size = -1) {
     const auto there = static_cast<Index>(array.ndim() == 1 ? array.shape(0) : 0);
     if (array.ndim() != 1 || (size >= 0 && there != size))
         bad_shape(name, size < 0 ? "any," : std::to_string(size) + ",");
+    return there;
+}
+
+template <class Array> auto line(const Array &array, const char *name, Index size = -1) {
+    const Index there = check_line(array, name, size);
     return Array1<std::remove_pointer_t<decltype(array.data())>>{array.data(), there};
 }
 
@@ -59,7 +64,24 @@ inline void check_range(Index lo, Index hi, Index pixels) {
         throw nb::value_error("lo and hi must be a range of the pixels");
 }
 
+// Bytes of unsigned integers, one of `widths`.
+template <class Array> int width(const Array &array, const char *name, const char *widths) {
+    const int bytes = array.dtype().bits / 8;
+    if (array.dtype().code != static_cast<std::uint8_t>(nb::dlpack::dtype_code::UInt) ||
+        std::string(widths).find(static_cast<char>('0' + bytes)) == std::string::npos)
+        throw nb::type_error(
+            (std::string(name) + " must be unsigned integers of " + widths[0] + " bytes or more")
+                .c_str());
+    return bytes;
+}
+
+// The sums of a stack.
+Moments moments(const AnyOut &n, const Out<double> &mean, const Out<double> &m2,
+                const std::optional<Out<double>> &err2, const AnyOut &flags,
+                const std::optional<Out<double>> &top);
+
 void bind_decode(nb::module_ &m);
+void bind_statistics(nb::module_ &m);
 void bind_stream(nb::module_ &m);
 void bind_fit(nb::module_ &m);
 

@@ -10,6 +10,9 @@ namespace emdarks::EMDARKS_LEVEL {
 // would spoil the pooled noise of its stack.
 inline constexpr double HUGE_NUMBER = 0x1p40;
 
+// Flags of a sample.
+inline constexpr unsigned SATURATED = 32, COSMIC_RAY = 128;
+
 template <int width> struct WordOf;
 template <> struct WordOf<1> {
     using type = std::uint8_t;

@@ -113,6 +113,93 @@ struct Merge {
     Moments into, other;
 };
 
+// Those of the pixels lo to hi whose entry in `of` is `member`; all of them without `of`.
+struct Group {
+    Array1<const std::int8_t> of;
+    std::int8_t member = 0;
+    Index lo = 0, hi = 0;
+};
+
+// Weights 1 / error^2 lie within this factor of the smallest.
+inline constexpr double LEAST = 1e-6;
+
+// Estimates x of some error, and the largest squared error of their group.
+struct Estimates {
+    Array1<const double> x, error2;
+    double top;
+};
+
+// Sums over a group, w = top / error^2.
+struct WeightedSums {
+    double w, wx, w2, w2x, count, error2;
+};
+// The same of e = (x - centre)^2 - error^2.
+struct ExcessSums {
+    double w2e, w4, w4e, w4e2;
+};
+struct CountedSum {
+    double count, sum;
+};
+
+// A median goes by a sample of about so many pixels, unless so few belong to the group.
+inline constexpr Index SAMPLE = 1 << 14, FEW_SAMPLES = 1 << 10;
+
+// Above `middle` by more than `widths` u and `jumps` electrons a pixel is hot.
+struct HotLimit {
+    double middle, widths, jumps;
+};
+struct HotPixels {
+    Index lo, hi;
+    // C and D, u^2 of each, and what one electron moves them: (2, pixels); limits (region, C or D).
+    Array2<const double> x, scale, jump;
+    Array2<const HotLimit> limits;
+    Array1<std::int8_t> group;
+};
+
+// The mean of a stack, and the fit with its errors, (3, pixels).
+struct Residuals {
+    const void *n;
+    int n_width;
+    Array1<const double> mean;
+    Array2<const double> values, errors;
+    double gain, gain_time, shift;
+};
+
+struct StackSums {
+    double good, residual, seen, freedom, scatter;
+};
+struct StackSumsOver {
+    Index lo, hi;
+    Array1<const double> gain, gain_time, least;
+    const void *n; // (stacks, pixels), as mean and m2; m2 may be none
+    int n_width;
+    Array2<const double> mean, m2, values;
+    Array1<const std::int8_t> inside;
+    Array1<std::int16_t> unreliable;
+    Array1<StackSums> out;
+};
+
+// Largest samples of each pixel that are kept for screening.
+inline constexpr Index KEPT = 6;
+
+struct Screening {
+    Moments moments;
+    Array1<const double> trimmed;
+    double level, gain, read_noise, charge;
+    Array1<std::int32_t> rejected;
+};
+
+// Stored numbers, and the same without bias; flags.
+struct Levelling {
+    const void *data;
+    bool single; // float32, not float64
+    double bias;
+    Array1<const double> frame; // instead of the bias, or none
+    double saturation;
+    Array1<double> clean;
+    Array1<std::uint16_t> flags;
+};
+
 struct Kernels {
     void (*to_native)(const Words &);
     BandResult (*add_band)(const Band &);
@@ -127,6 +214,20 @@ struct Kernels {
     void (*first_sweep)(const FitData &, Range, const FirstFit &);
     void (*second_sweep)(const FitData &, Range, const SecondFit &);
     void (*final_sweep)(const FitData &, Range, const FinalFit &);
+    double (*largest)(const Group &, const Array1<const double> &x);
+    WeightedSums (*weighted_sums)(const Group &, const Estimates &);
+    ExcessSums (*excess_sums)(const Group &, const Estimates &, double centre);
+    CountedSum (*product_sum)(const Group &, const Array1<const double> &x,
+                              const Array1<const double> &y, double x_0, double y_0);
+    double (*median)(const Group &, const Array1<const double> &x);
+    double (*median_deviation)(const Group &, const Array1<const double> &x,
+                               const Array1<const double> &scale, double middle);
+    void (*mark_hot)(const HotPixels &);
+    double (*residual_median)(const Group &, const Residuals &);
+    void (*stack_sums)(const StackSumsOver &);
+    void (*trimmed_means)(const Moments &, const Array1<double> &out);
+    void (*screen)(const Screening &);
+    void (*level_run)(const Levelling &);
 };
 
 // The kernels of the best level that this machine has, or of the one that the user named.

@@ -119,12 +119,15 @@ using Lanes = Some<double, WIDTH>;
 // What comparisons of Lanes give: all bits of a lane set, or none.
 using Mask = Some<std::int64_t, WIDTH>;
 
-// WIDTH numbers of type T: Lanes of doubles, the compiler's vector of others.
+// WIDTH numbers of type T: Lanes of doubles, a Mask of int64, the compiler's vector of others.
 template <class T> struct VectorOf {
     using type = typename Plain<T, WIDTH>::type;
 };
 template <> struct VectorOf<double> {
     using type = Lanes;
+};
+template <> struct VectorOf<std::int64_t> {
+    using type = Mask;
 };
 template <class T> using Vector = typename VectorOf<T>::type;
 
@@ -158,43 +161,47 @@ EMDARKS_INLINE void store(T *to, std::type_identity_t<Vector<T>> v, Index count)
     __builtin_memcpy(to, &v, static_cast<std::size_t>(count) * sizeof(T));
 }
 
-// The registers of a wide vector of the compiler.
-template <Index N> EMDARKS_INLINE Some<double, N> cut(typename Plain<double, N>::type v) {
-    Some<double, N> result;
+// The registers of a wide vector of the compiler, and back.
+template <class T, Index N> EMDARKS_INLINE Some<T, N> cut(typename Plain<T, N>::type v) {
+    Some<T, N> result;
     if constexpr (N == REGISTER)
         result.parts.all = v;
     else if constexpr (N == 8)
-        result.parts = {cut<4>(__builtin_shufflevector(v, v, 0, 1, 2, 3)),
-                        cut<4>(__builtin_shufflevector(v, v, 4, 5, 6, 7))};
+        result.parts = {cut<T, 4>(__builtin_shufflevector(v, v, 0, 1, 2, 3)),
+                        cut<T, 4>(__builtin_shufflevector(v, v, 4, 5, 6, 7))};
     else
-        result.parts = {cut<2>(__builtin_shufflevector(v, v, 0, 1)),
-                        cut<2>(__builtin_shufflevector(v, v, 2, 3))};
+        result.parts = {cut<T, 2>(__builtin_shufflevector(v, v, 0, 1)),
+                        cut<T, 2>(__builtin_shufflevector(v, v, 2, 3))};
     return result;
 }
-
-// Integers below 2^31 and float become double fast, 8 bytes at once.
-template <class To, class From> EMDARKS_INLINE Vector<To> convert(From v) {
-    if constexpr (std::is_same_v<From, Lanes>) {
-        Vector<To> to;
-        for (Index i = 0; i < WIDTH; ++i)
-            to[i] = static_cast<To>(v[i]);
-        return to;
-    } else if constexpr (!std::is_same_v<To, double>)
-        return __builtin_convertvector(v, Vector<To>);
-    else if constexpr (sizeof(v) < sizeof(Vector<std::int32_t>))
-        return cut<WIDTH>(__builtin_convertvector(__builtin_convertvector(v, Vector<std::int32_t>),
-                                                  Plain<double, WIDTH>::type));
-    else
-        return cut<WIDTH>(__builtin_convertvector(v, Plain<double, WIDTH>::type));
+template <class T> EMDARKS_INLINE T join(T v) { return v; }
+template <class T> EMDARKS_INLINE auto join(Some<T, WIDTH> v) {
+    typename Plain<T, WIDTH>::type all;
+    __builtin_memcpy(&all, &v, sizeof all);
+    return all;
 }
 
-// Numbers as Lanes. Counts are below 2^31.
+// Small integers become double by way of int32, for which there are instructions.
+template <class To, class From> EMDARKS_INLINE Vector<To> convert(From v) {
+    if constexpr (std::is_same_v<To, double> && sizeof v < WIDTH * sizeof(std::int32_t))
+        return convert<double>(convert<std::int32_t>(v));
+    const auto to = __builtin_convertvector(join(v), typename Plain<To, WIDTH>::type);
+    if constexpr (sizeof(To) == 8 && std::is_signed_v<To>)
+        return cut<To, WIDTH>(to);
+    else
+        return to;
+}
+
+// Numbers as Lanes, in the ways that GCC has instructions for. Counts are below 2^31.
 EMDARKS_INLINE Lanes to_lanes(Lanes v) { return v; }
-EMDARKS_INLINE Lanes to_lanes(Vector<float> v) { return convert<double>(v); }
+EMDARKS_INLINE Lanes to_lanes(Vector<float> v) {
+    return cut<double, WIDTH>(
+        typename Plain<double, WIDTH>::type{v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]});
+}
 EMDARKS_INLINE Lanes to_lanes(Vector<std::int32_t> v) { return convert<double>(v); }
 EMDARKS_INLINE Lanes to_lanes(Vector<std::uint16_t> v) { return convert<double>(v); }
 EMDARKS_INLINE Lanes to_lanes(Vector<std::uint32_t> v) {
-    return convert<double>(reinterpret_cast<Vector<std::int32_t>>(v));
+    return to_lanes(reinterpret_cast<Vector<std::int32_t>>(v));
 }
 
 EMDARKS_INLINE Lanes lanes(double x) { return {x}; }

@@ -1,5 +1,8 @@
 // The kernels for one instruction level; this file is compiled once for each.
+#include "bias.hpp"
 #include "pooled.hpp"
+#include "screening.hpp"
+#include "statistics.hpp"
 #include "stream.hpp"
 
 namespace emdarks::EMDARKS_LEVEL {
@@ -17,6 +20,18 @@ const Kernels table = {
     .first_sweep = first_sweep,
     .second_sweep = second_sweep,
     .final_sweep = final_sweep,
+    .largest = largest,
+    .weighted_sums = weighted_sums,
+    .excess_sums = excess_sums,
+    .product_sum = product_sum,
+    .median = median,
+    .median_deviation = median_deviation,
+    .mark_hot = mark_hot,
+    .residual_median = residual_median,
+    .stack_sums = stack_sums,
+    .trimmed_means = trimmed_means,
+    .screen = screen,
+    .level_run = level_run,
 };
 
 } // namespace emdarks::EMDARKS_LEVEL

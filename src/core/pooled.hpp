@@ -125,7 +125,8 @@ struct Noise {
     Weighting kind;
 
     Noise(const NoiseTables &t, bool dark)
-        : tables(t), region(dark), kappa(t.kappa[dark]), kind(static_cast<Weighting>(t.kind[dark])) {}
+        : tables(t), region(dark), kappa(t.kappa[dark]),
+          kind(static_cast<Weighting>(t.kind[dark])) {}
     EMDARKS_INLINE double v(Index i) const { return tables.v(region, i); }
     // V_i, method page, eq. 5 (cov).
     EMDARKS_INLINE Lanes variance(Index i, const Setting &x, const Charge &offset) const {

@@ -13,9 +13,6 @@
 
 namespace emdarks::EMDARKS_LEVEL {
 
-// Flag of a saturated sample.
-inline constexpr std::uint64_t SATURATED = 32;
-
 // Fill a buffer; whether that was possible. A positioned read needs no shared file offset.
 inline bool read(int file, void *buffer, Index count, std::int64_t offset) {
     auto *to = static_cast<char *>(buffer);

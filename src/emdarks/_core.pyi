@@ -13,6 +13,13 @@ level: str
 sources: str
 IN_MEMORY: int
 ROW_FIGURES: tuple[str, ...]
+# Largest samples of each pixel that are kept for screening.
+KEPT: int
+# Weights 1/error^2 lie within this factor of the smallest.
+LEAST: float
+# A median goes by a sample of about so many pixels, unless so few belong to the group.
+SAMPLE: int
+FEW_SAMPLES: int
 
 def to_native(words: Array, flip: int = 0) -> None: ...
 
@@ -152,4 +159,71 @@ def final_sweep(
     chi2: Array,
     r_squared: Array,
     derivatives: Array,
+) -> None: ...
+def largest(lo: int, hi: int, x: Array, of: Array, member: int) -> float: ...
+def weighted_sums(
+    lo: int, hi: int, x: Array, error2: Array, of: Array, member: int, top: float
+) -> tuple[float, float, float, float, float, float]: ...
+def excess_sums(
+    lo: int,
+    hi: int,
+    x: Array,
+    error2: Array,
+    of: Array,
+    member: int,
+    top: float,
+    centre: float,
+) -> tuple[float, float, float, float]: ...
+def product_sum(
+    lo: int, hi: int, x: Array, y: Array | None, x_0: float, y_0: float, of: Array, member: int
+) -> tuple[float, float]: ...
+def median(x: Array, of: Array | None = None, member: int = 1) -> float: ...
+def median_deviation(
+    x: Array, scale: Array, middle: float, of: Array | None = None, member: int = 1
+) -> float: ...
+def mark_hot(
+    lo: int, hi: int, x: Array, scale: Array, jump: Array, limits: Array, of: Array
+) -> None: ...
+def residual_median(
+    n: Array,
+    mean: Array,
+    values: Array,
+    errors: Array,
+    gain: float,
+    gain_time: float,
+    shift: float,
+    of: Array | None = None,
+    member: int = 1,
+) -> float: ...
+def stack_sums(
+    lo: int,
+    hi: int,
+    gain: Array,
+    gain_time: Array,
+    least: Array,
+    n: Array,
+    mean: Array,
+    m2: Array | None,
+    values: Array,
+    inside: Array,
+    unreliable: Array,
+    out: Array,
+) -> None: ...
+def trimmed_means(n: Array, mean: Array, top: Array, out: Array) -> None: ...
+def screen(
+    n: Array,
+    mean: Array,
+    m2: Array,
+    err2: Array | None,
+    flags: Array,
+    top: Array,
+    trimmed: Array,
+    level: float,
+    gain: float,
+    read_noise: float,
+    charge: float,
+    rejected: Array,
+) -> None: ...
+def level_run(
+    data: Array, bias: float, frame: Array | None, saturation: float, clean: Array, flags: Array
 ) -> None: ...

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from emdarks import _core
 from emdarks.arguments import check_flag, check_names, is_number
 from emdarks.cameras import Camera
 from emdarks.darks.careful import Streamed, check_kinds, judged
@@ -29,8 +30,6 @@ from emdarks.execution import Executor, StackJob, StackSums
 from emdarks.fitsio import ascii_text
 from emdarks.frames.skipping import SKIP_SHARE
 from emdarks.inspection.products import ProductLook
-from emdarks.kernels.screen import KEPT
-from emdarks.kernels.statistics import remove_dark_current, stack_sums
 from emdarks.products import DetectorNoiseMaps
 from emdarks.products.model import mean_comments, model_cards, model_words
 from emdarks.products.noisemaps import PLANES
@@ -128,7 +127,7 @@ def calibrate_darks_lsq(
         to be added to the errors ("pooled" only).
     screen : bool
         Take out samples that no clean pixel reaches, such as unflagged cosmic rays: see
-        `emdarks.kernels.screen`. Needs 48 bytes more a pixel while a stack is
+        `emdarks._core.screen`. Needs 48 bytes more a pixel while a stack is
         accumulated. The number of rejected samples is kept in the HDU ``REJECTED``.
     skip_bad_frames : bool
         Leave out frames that make the product wrong or cannot be read, also where that turns
@@ -294,7 +293,7 @@ class _Plan:
         check_shape(stacks, job.arrtype, job.regions)
         area = figure_area(job.arrtype, job.regions, telemetry)
         scales = [to_em_electrons(stack, kgain) for stack in stacks]
-        jobs = jobs_of(stacks, scales, job.mask, area, KEPT if screen else 0)
+        jobs = jobs_of(stacks, scales, job.mask, area, _core.KEPT if screen else 0)
         screenings = [_screening(stack, job.camera) for stack in stacks] if screen else None
         return cls(stacks, jobs, screenings, model)
 
@@ -418,7 +417,7 @@ def _content(
     image = Group(inside, True, ranges, job.executor)
     statistics = image_statistics(fit, store, stacks, image, read_noise)
     rows, unreliable = _stack_rows(fit, noise, store, stacks, k_gains, image)
-    _remove_dark_current(fit, ~frame.imaging & frame.signal, ranges, job.executor)
+    _remove_dark_current(fit, ~frame.imaging & frame.signal)
     if not model.fitted.all():
         statistics, rows = _without_absent(fit, model, statistics, rows)
     frame_of = {id(item): i for i, stack in enumerate(stacks) for item in stack.frames}
@@ -461,12 +460,14 @@ def _without_absent(
     return statistics, rows
 
 
-def _remove_dark_current(
-    fit: Fit, outside: Array, ranges: Sequence[tuple[int, int]], executor: Executor
-) -> None:
-    """No light-sensitive pixel, no dark current: D and its error are 0 there."""
-    planes = fit.values, fit.errors, fit.correlations
-    executor.map(lambda band: remove_dark_current(*band, outside, *planes), ranges)
+def _remove_dark_current(fit: Fit, outside: Array) -> None:
+    """No light-sensitive pixel, no dark current: D and its error are 0 there.
+
+    The error stays NaN where the fit was not possible.
+    """
+    for plane in (fit.values[2], *fit.correlations[1:]):
+        np.copyto(plane, 0.0, where=outside)
+    np.copyto(fit.errors[2], 0.0, where=outside & ~np.isnan(fit.errors[0]))
 
 
 def _stack_rows(
@@ -481,13 +482,13 @@ def _stack_rows(
     region = None if noise is None else noise.imaging or noise.outside
     pixels = store.n.shape[1]
     unreliable = np.empty(pixels, np.int16)
-    least = np.array([(len(stack.frames) + 1) // 2 for stack in stacks], store.n.dtype)
+    least = np.array([(len(stack.frames) + 1) // 2 for stack in stacks], dtype=np.float64)
     m2 = store.m2 if region is None else None
     gain, gain_time = design(stacks)
 
     def part(band: tuple[int, int]) -> Array:
         out = np.empty((len(stacks), 5))
-        stack_sums(
+        _core.stack_sums(
             *band,
             gain,
             gain_time,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from emdarks import _core
 from emdarks.darks.noise import (
     GATE,
     HOT_JUMP,
@@ -82,8 +83,8 @@ def _sample(mean: Array, m2: Array, n: Array, pool: float) -> Array:
 def _hot(mean: Array, n: Array) -> Array:
     """Pixels above what noise and a lucky electron explain."""
     seen = n > 0
-    median = np.median(mean[seen])
-    mad = 1.4826 * np.median(np.abs(mean[seen] - median))
+    median = _core.median(mean, seen)
+    mad = 1.4826 * _core.median(np.abs(mean - median), seen)
     hot: Array = seen & (mean > median + HOT_MAD * mad + HOT_JUMP / np.maximum(n, 1))
     return hot
 
@@ -112,7 +113,7 @@ def _followed(mean: Array, m2: Array, n: Array, pool: float) -> Array:
     gate = np.clip((np.sqrt(spread) / v - GATE[0]) / (GATE[1] - GATE[0]), 0.0, 1.0)
     V = v + np.where(two, gate * spread / (spread + q), 0.0) * (s2 - v)
     if hot.any():
-        base = mean[use].mean() if use.any() else np.median(mean[n > 0])
+        base = mean[use].mean() if use.any() else _core.median(mean, n > 0)
         V = np.where(hot, v + IDEAL_KAPPA * np.maximum(mean - base, 0.0), V)
     width = np.sqrt(_relative_variance(V, n))
     low = s2 / (1 + np.where(hot, ODD_HOT, ODD) * width)

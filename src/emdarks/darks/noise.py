@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from emdarks import _core
+
 __all__ = [
     "GATE",
     "IDEAL_KAPPA",
@@ -153,7 +155,7 @@ def spread_of(x: Array, error2: Array) -> float:
     top = error2.max() if x.size else 0.0
     if x.size < 3 or not top > 0:
         return 0.0
-    w = 1 / np.maximum(error2 / top, 1e-6) ** 2
+    w = 1 / np.maximum(error2 / top, _core.LEAST) ** 2
     w /= w.sum()
     excess = (x - (w * x).sum()) ** 2 - error2
     mean = (w * excess).sum()

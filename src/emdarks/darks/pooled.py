@@ -20,7 +20,6 @@ from emdarks.darks.noise import GATE, HOT_JUMP, V_FLOOR, NoiseModel, fit_noise, 
 from emdarks.darks.population import Group, population, spread
 from emdarks.errors import CalDarksLSQException
 from emdarks.execution import Executor
-from emdarks.kernels.select import deviations, mark_hot
 from emdarks.stacks import Stack, StackStore
 from emdarks.stacks.campaign import design
 from emdarks.stacks.model import FULL, Model
@@ -164,9 +163,9 @@ def fit_pooled(
     work = _Work(data, gain, time, bands(pixels, skip), executor, group, model)
     v0, freedom0 = _survey(work, fit)
     # Planes of the result that are not yet needed hold what is needed on the way.
-    scale, jump, free = fit.errors[1:], fit.correlations[1:], fit.chi2
+    scale, jump = fit.errors[1:], fit.correlations[1:]
     work.sweep(_core.first_sweep, data, v0, fit.values, scale, jump)
-    _mark_hot(work, v0, freedom0, fit.values[1:], scale, jump, free)
+    _mark_hot(work, v0, freedom0, fit.values[1:], scale, jump)
     regions = _noise(work, fit.values[1:], scale)
     hot, above = _above(work, regions, fit.values[1:])
     for region in regions:
@@ -233,7 +232,7 @@ def _final(work: _Work, fit: Fit, tables: _core.NoiseTables, gain_error: float) 
 
 
 def _mark_hot(
-    work: _Work, v0: Array, freedom0: Array, first: Array, scale: Array, jump: Array, free: Array
+    work: _Work, v0: Array, freedom0: Array, first: Array, scale: Array, jump: Array
 ) -> None:
     """Mark the pixels that even a lucky electron cannot explain.
 
@@ -251,10 +250,9 @@ def _mark_hot(
         kappa = fit_noise(work.gain, work.charge(region, level), v0[region], freedom0[region]).kappa
         for k in work.parameters(region):
             middle = members.median(first[k])
-            work.sweep(deviations, first[k], scale[k], middle, free)
-            mad = 1.4826 * members.median(free)
+            mad = 1.4826 * _core.median_deviation(first[k], scale[k], middle, *members.pixels)
             limits[region, k] = middle, HOT_MAD * mad, HOT_JUMP * kappa / 2
-    work.sweep(mark_hot, first, scale, jump, limits, work.group)
+    work.sweep(_core.mark_hot, first, scale, jump, limits, work.group)
 
 
 def _noise(work: _Work, first: Array, scale: Array) -> list[Region | None]:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from emdarks import _core
 from emdarks.darks.fitting import Fit
-from emdarks.darks.population import FEW_SAMPLES, Group, bracket, middle, stride
+from emdarks.darks.population import Group
 from emdarks.errors import EmdarksWarning
 from emdarks.execution import Executor
-from emdarks.kernels.statistics import residuals_between
 from emdarks.stacks import Stack, StackStore
 from emdarks.stacks.campaign import design
 
@@ -95,52 +95,31 @@ def bias_offset(
     executor : Executor
         Who computes.
     """
-    pixels = prescan[np.isfinite(fit.errors[0, prescan])]
-    if pixels.size == 0:
+    use = _fitted_among(prescan, fit)
+    if not use.any():
         return NO_OFFSET
     gain, gain_time = design(stacks)
 
-    def medians(i: int) -> Array:
-        found: Array = _medians(fit, store, i, gain[i], gain_time[i], pixels) / k_gains[i]
-        return found
+    def medians(i: int) -> list[float]:
+        moments = store.n[i], store.mean[i]
+        return [
+            _core.residual_median(
+                *moments, fit.values, fit.errors, gain[i], gain_time[i], shift, use
+            )
+            / k_gains[i]
+            for shift in (0.0, -1.0, 1.0)
+        ]
 
     offsets = np.array(executor.map(medians, range(len(stacks))))
     value, upper, lower = (float(mean) for mean in np.nanmean(offsets, axis=0))
     return BiasOffset(value, max(upper - value, value - lower), upper, lower)
 
 
-def _medians(
-    fit: Fit, store: StackStore, i: int, gain: float, gain_time: float, pixels: Array
-) -> Array:
-    """Median residuals of a stack; of the fit, and of F, C and D one error lower and higher."""
-
-    def some(of: Array, low: Array, high: Array) -> tuple[Array, Array]:
-        found, out = np.empty((3, 3), np.int64), np.empty((3, of.size))
-        moments = store.n[i], store.mean[i]
-        residuals_between(
-            of, *moments, fit.values, fit.errors, gain, gain_time, low, high, found, out
-        )
-        return found, out
-
-    everything = np.full(3, -np.inf), np.full(3, np.inf)
-    found, out = some(pixels[:: stride(pixels.size)], *everything)
-    if found[0, 0] < FEW_SAMPLES:
-        found, out = some(pixels, *everything)
-    else:
-        # The sample tells where the medians lie: only values about them are kept.
-        kept = found[:, 2]
-        low, high = np.array([bracket(row[:n]) for row, n in zip(out, kept, strict=True)]).T
-        found, out = some(pixels, low, high)
-    medians = [
-        middle(n, below, row[:kept])
-        for (n, below, kept), row in zip(found.tolist(), out, strict=True)
-    ]
-    if found[0, 0] == 0:
-        return np.full(3, np.nan)
-    if None in medians:
-        found, out = some(pixels, *everything)
-        medians = [float(np.median(row[: found[0, 0]])) for row in out]
-    return np.array(medians)
+def _fitted_among(pixels: Array, fit: Fit) -> Array:
+    """Which pixels of the frame are among these and fitted; boolean."""
+    use = np.zeros(fit.fitted.size, dtype=bool)
+    use[pixels] = fit.fitted[pixels]
+    return use
 
 
 def pooled_bias_offset(
@@ -224,26 +203,8 @@ def _left_out(
         keeps += list(~np.eye(groups, dtype=bool))
     with np.errstate(invalid="ignore"):
         means = [weights[keep].sum() / counts[keep].sum() for keep in keeps]
-    return np.array([_medians_of(residual, member, counts, keeps), means])
-
-
-def _medians_of(x: Array, member: Array, counts: Array, keeps: Sequence[Array]) -> list[float]:
-    """Medians of x over the groups of pixels to keep; NaN where there are none."""
-    if x.size == 0:
-        return [np.nan] * len(keeps)
-    # Only values about the median of all can be one of them, unless groups differ much.
-    low, high = bracket(x[:: stride(x.size)])
-    near = (x >= low) & (x <= high)
-    about, group = x[near], member[near]
-    below = np.bincount(member[x < low], minlength=counts.size)
-    medians = []
-    for keep in keeps:
-        median = middle(int(counts[keep].sum()), int(below[keep].sum()), about[keep[group]])
-        if median is None:
-            some = x[keep[member]]
-            median = float(np.median(some)) if some.size else np.nan
-        medians.append(median)
-    return medians
+    medians = [_core.median(residual, keep[member]) for keep in keeps]
+    return np.array([medians, means])
 
 
 def image_statistics(

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from emdarks import _core
 from emdarks.cameras import Camera, FrameRecord
 from emdarks.detector import frame_shape, region_slices
 from emdarks.errors import InputError, UnreadableFrameError
@@ -29,7 +30,6 @@ from emdarks.frames.source import (
     Scratch,
     read_array,
 )
-from emdarks.kernels.levels import level_run
 
 __all__ = ["LevelledSource", "Levels", "bias_frame", "levelled"]
 
@@ -135,7 +135,7 @@ class LevelledSource:
             data = stored if own and stored.flags.writeable else np.empty(stored.size)
             flags = np.empty(stored.size, np.uint16)
             frame = bias_frame(self.levels.frame, self.shape) if self.levels.frame else None
-            level_run(stored, self.levels.bias, frame, self.levels.saturation, data, flags)
+            _core.level_run(stored, self.levels.bias, frame, self.levels.saturation, data, flags)
             unpacked = reader.bytes_unpacked + scratch.bytes_read
             if not math.isinf(self.levels.saturation):
                 dq = flags if dq is None else flags | dq

@@ -11,6 +11,8 @@ import PIL.Image
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from emdarks import _core
+
 __all__ = [
     "BLUE",
     "BOTH_SIGNS",
@@ -119,7 +121,7 @@ def robust_scatter(values: npt.ArrayLike) -> float:
     finite = array[np.isfinite(array)]
     if finite.size == 0:
         return float("nan")
-    return float(1.4826 * np.median(np.abs(finite - np.median(finite))))
+    return 1.4826 * _core.median(np.abs(finite - _core.median(finite)))
 
 
 def axes_of(ax: Axes | None, width: float, height: float) -> Axes:

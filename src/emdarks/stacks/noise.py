@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from emdarks import _core
 from emdarks.execution import FrameFigures
 
 __all__ = ["FAR", "bulk_noise", "shows_read_noise", "typical_noise"]
@@ -45,11 +46,11 @@ def typical_noise(n: Array, m2: Array) -> float:
     float
         NaN where no pixel is good twice.
     """
-    twice = n > 1
-    if not twice.any():
-        return math.nan
-    freedom = n[twice].astype(float) - 1
-    return math.sqrt(float(np.median(m2[twice] / (freedom * _median_of_variance(freedom)))))
+    # By number of samples: what M2 has to be divided by; nothing tells the noise of fewer than 2.
+    freedom = np.maximum(np.arange(int(n.max(initial=0)) + 1) - 1.0, 1.0)
+    unit = freedom * _median_of_variance(freedom)
+    unit[:2] = np.nan
+    return math.sqrt(_core.median((m2 / unit[n]).reshape(-1)))
 
 
 def bulk_noise(typical: float, figures: Sequence[FrameFigures]) -> float:

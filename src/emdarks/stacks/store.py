@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from emdarks import _core
 from emdarks.errors import InputError
 from emdarks.execution import Executor, FrameFigures, Sample, StackJob, StackSums
 from emdarks.execution.blocks import FigureArea
-from emdarks.kernels.screen import screen, trimmed_means
 from emdarks.moments import Moments, counts_dtype, merge
 from emdarks.stacks.group import Stack
 from emdarks.stacks.noise import FAR, bulk_noise, shows_read_noise, typical_noise
@@ -112,7 +112,7 @@ class StackStore:
 
 @dataclass(frozen=True, slots=True)
 class Screening:
-    """What the screening of a stack needs to know: see `emdarks.kernels.screen`."""
+    """What the screening of a stack needs to know: see `emdarks._core.screen`."""
 
     gain: float
     read_noise: float
@@ -162,15 +162,15 @@ def screen_stack(
 
     def trim(run: tuple[int, int]) -> None:
         part = slice(*run)
-        trimmed_means(moments.n[part], moments.mean[part], top[part], trimmed[part])
+        _core.trimmed_means(moments.n[part], moments.mean[part], top[part], trimmed[part])
 
     executor.map(trim, runs)
-    level = float(np.nanmedian(trimmed)) if (moments.n > 0).any() else 0.0
+    level = _core.median(trimmed)
 
     def take_out(run: tuple[int, int]) -> None:
         part, cut = moments.part(*run), slice(*run)
         assert part.top is not None
-        screen(
+        _core.screen(
             part.n,
             part.mean,
             part.m2,
