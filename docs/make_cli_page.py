@@ -48,9 +48,6 @@ one of these a line; of a folder, products among the frames are left out by thei
 - Exit codes: 0 done, 1 the input is at fault (one line says which file, what is wrong and what
   to do), 2 wrong use, 130 interrupted.
 - `emdarks --install-completion` makes the shell complete commands and options.
-- The first run compiles kernels, which takes up to a minute and is said; they are kept beside the
-  package, or in the user's cache where that is read-only, or in the folder that the environment
-  variable `NUMBA_CACHE_DIR` names.
 """
 
 
@@ -73,9 +70,7 @@ class Shell:
         if made.returncode != code:
             raise SystemExit(f"{line}\nended with {made.returncode}, not {code}:\n{made.stdout}")
         text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", made.stdout)
-        lines = [each.rstrip() for each in text.strip("\n").splitlines()]
-        kept = [each for each in lines if not each.startswith("compiling kernels")]
-        return "\n".join(kept).strip("\n")
+        return "\n".join(each.rstrip() for each in text.splitlines()).strip("\n")
 
     def shown(self, line: str, code: int = 0, most: int = 60) -> str:
         """The same below its prompt, as a block of the page."""

@@ -39,6 +39,7 @@ HOMES = {
     "matplotlib": "plots",
     "PIL": "plots",
     "jinja2": "report",
+    "pydantic": "cameras",
     "dask": "execution",
     "distributed": "execution",
     "scipy": "plan",
@@ -121,6 +122,12 @@ def test_each_library_lives_in_one_place(path: Path) -> None:
         assert home is None or room(path) == home, f"{path} imports {name}"
         if name.startswith("astropy.io.fits") or name == "astropy.io.fits":
             assert room(path) == "fitsio"
+
+
+def test_nothing_is_compiled_at_run_time() -> None:
+    """The kernels are in `emdarks._core`; no library that compiles Python takes part."""
+    found = {name.split(".")[0] for path in modules() for name in imports(path)}
+    assert not found & {"numba", "llvmlite", "cython", "jax", "numexpr", "pythran"}
 
 
 def test_extras_are_imported_only_when_they_are_used() -> None:

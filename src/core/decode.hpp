@@ -124,18 +124,16 @@ inline bool load_integers(const void *from, const Stored &stored, double *values
 // Whether all bits of some bytes are 0.
 inline bool all_zero(const void *from, Index bytes) {
     const auto *each = static_cast<const std::uint8_t *>(from);
-    constexpr Index step = 8 * WIDTH;
-    Vector<std::uint64_t> seen = {};
+    std::uint64_t seen = 0;
     Index i = 0;
-    for (; i + step <= bytes; i += step) {
-        Vector<std::uint64_t> words;
-        __builtin_memcpy(&words, each + i, sizeof words);
-        seen |= words;
+    for (; i + 8 <= bytes; i += 8) {
+        std::uint64_t word;
+        __builtin_memcpy(&word, each + i, sizeof word);
+        seen |= word;
     }
-    std::uint8_t last = 0;
     for (; i < bytes; ++i)
-        last |= each[i];
-    return last == 0 && !any(seen);
+        seen |= each[i];
+    return seen == 0;
 }
 
 } // namespace emdarks::EMDARKS_LEVEL
