@@ -73,14 +73,14 @@ test-oldest: $(OLDEST)/.installed
 
 # The packages of .venv, and a core of its own.
 SANITIZE := .venv-sanitize
-PACKAGES := 'import sysconfig; print(sysconfig.get_path("purelib"))'
+PACKAGES := 'import sys; print(*(path for path in sys.path if path.endswith("site-packages")), sep="\n")'
 SANITIZE_TESTS ?= tests/test_core.py tests/test_kernels.py tests/test_small_stream.py \
     tests/test_small_kernels.py tests/test_small_fits.py tests/test_pooled.py \
     tests/test_hostile_packed.py tests/test_fitsio.py tests/test_bad_input.py
 
 $(SANITIZE)/.installed: $(CORE) | $(VENV)/.installed
 	$(PYTHON) -m venv $(SANITIZE)
-	$(BIN)/python -c $(PACKAGES) > "$$($(SANITIZE)/bin/python -c $(PACKAGES))/of-venv.pth"
+	$(BIN)/python -c $(PACKAGES) > $$(echo $(SANITIZE)/lib/python*/site-packages)/of-venv.pth
 	$(SANITIZE)/bin/python $(INSTALL) --no-deps -C cmake.define.EMDARKS_CHECKED=ON \
 	    -C cmake.define.EMDARKS_SANITIZE=address,undefined .
 	@touch $@
