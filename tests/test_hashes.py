@@ -25,9 +25,10 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -146,7 +147,8 @@ def digest(part: Any) -> str:
 # ---------------------------------------------------------------- the frames
 
 
-class Campaign(NamedTuple):
+@dataclass
+class Campaign:
     """Frames, and what the functions need to know of them."""
 
     paths: Sequence[str | Path]
@@ -154,12 +156,17 @@ class Campaign(NamedTuple):
     regions: Any = None
     camera: Any = None
 
+    @cached_property
     def frames(self) -> Dataset:
         return Dataset([str(path) for path in self.paths], skip_bad_frames=True)
 
+    @cached_property
+    def _stacks(self) -> dict[tuple[float, float], Dataset]:
+        datasets, pairs = self.frames.split_dataset(exthdr_keywords=["EMGAIN_C", "EXPTIME"])
+        return dict(zip(pairs, datasets, strict=True))
+
     def stack(self, gain: float, time: float) -> Dataset:
-        datasets, pairs = self.frames().split_dataset(exthdr_keywords=["EMGAIN_C", "EXPTIME"])
-        return datasets[pairs.index((gain, time))]
+        return self._stacks[gain, time]
 
     @property
     def options(self) -> dict[str, Any]:
@@ -271,7 +278,7 @@ class Workshop:
 
 def noise_maps(name: str, options: dict[str, Any], work: Workshop) -> Any:
     campaign = work.campaign(name)
-    return calibrate_darks_lsq(campaign.frames(), campaign.params, **campaign.options, **options)
+    return calibrate_darks_lsq(campaign.frames, campaign.params, **campaign.options, **options)
 
 
 def trad_dark(
@@ -317,7 +324,7 @@ def synthesized(
 def subtracted(name: str, dark: str, frames: slice, work: Workshop) -> Any:
     campaign = work.campaign(name)
     return subtract_dark(
-        campaign.frames()[frames], work.product(dark), campaign.params, **campaign.options
+        campaign.frames[frames], work.product(dark), campaign.params, **campaign.options
     )
 
 
@@ -328,13 +335,13 @@ def bad_pixels(name: str, product: str, options: dict[str, Any], work: Workshop)
 
 def half_split(name: str, options: dict[str, Any], work: Workshop) -> Any:
     campaign = work.campaign(name)
-    report = check_darks(campaign.frames(), campaign.params, **campaign.options, **options)
+    report = check_darks(campaign.frames, campaign.params, **campaign.options, **options)
     return {"report": text_of_value(report.as_dict())}
 
 
 def input_frames(name: str, work: Workshop) -> Any:
     """Numbers of the frames that tests make: where these change, products do."""
-    return {"pixels": native(np.array([frame.data for frame in work.campaign(name).frames()]))}
+    return {"pixels": native(np.array([frame.data for frame in work.campaign(name).frames]))}
 
 
 FITS_OF_ALL: dict[str, dict[str, Any]] = {
