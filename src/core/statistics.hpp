@@ -221,7 +221,8 @@ inline void mark_hot(const HotPixels &a) {
                 hot |= convert<std::int64_t>(group == static_cast<std::int8_t>(region)) &
                        (plane(a.x) - limit.middle > most);
             }
-        store(of, group - 2 * convert<std::int8_t>(hot), count);
+        if (any(hot))
+            store(of, group - 2 * convert<std::int8_t>(hot), count);
     });
 }
 
@@ -254,13 +255,12 @@ void stack_sums(const StackSumsOver &a, Index i, Index lo, Index hi, StackSums &
     const auto plane = [](const auto &x, Index row, Index p, Index count) {
         return load(x.row(row).at(p, count), count);
     };
+    const auto least = static_cast<Count>(a.least[i]);
+    for (Index p = lo; p < hi; ++p)
+        a.unreliable[p] = static_cast<std::int16_t>(a.unreliable[p] + (n[p] < least));
     each({a.inside, 1, lo, hi}, [&](Index p, Index number, Mask inside) EMDARKS_INLINED {
-        const auto counts = load(n + p, number);
-        const Lanes count = to_lanes(counts);
+        const Lanes count = to_lanes(load(n + p, number));
         good += count;
-        auto *few = a.unreliable.at(p, number);
-        const auto more = convert<std::int16_t>(count < a.least[i]);
-        store(few, load(few, number) - more, number);
         if (!any(inside))
             return;
         const Mask here = inside & (count > 0.0);
