@@ -149,9 +149,9 @@ template <class T> EMDARKS_INLINE void store(T *to, std::type_identity_t<Vector<
         __builtin_memcpy(to, &v, sizeof v);
 }
 
-// Of at most WIDTH numbers; the other lanes are 0.
+// Of WIDTH numbers or fewer; the other lanes are 0.
 template <class T> EMDARKS_INLINE Vector<T> load(const T *from, Index count) {
-    if (count == WIDTH)
+    if (__builtin_expect(count == WIDTH, true))
         return load(from);
     Vector<T> v{};
     __builtin_memcpy(&v, from, static_cast<std::size_t>(count) * sizeof(T));
@@ -160,7 +160,7 @@ template <class T> EMDARKS_INLINE Vector<T> load(const T *from, Index count) {
 
 template <class T>
 EMDARKS_INLINE void store(T *to, std::type_identity_t<Vector<T>> v, Index count) {
-    if (count == WIDTH)
+    if (__builtin_expect(count == WIDTH, true))
         return store(to, v);
     __builtin_memcpy(to, &v, static_cast<std::size_t>(count) * sizeof(T));
 }

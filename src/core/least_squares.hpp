@@ -44,20 +44,22 @@ struct Symmetric {
 
     // Add w x x'.
     EMDARKS_INLINE void add(Lanes w, const Setting &x) {
+        const Lanes g = w * x.g, h = w * x.h;
         FF += w;
-        FC += w * x.g;
-        FD += w * x.h;
-        CC += w * (x.g * x.g);
-        CD += w * (x.g * x.h);
-        DD += w * (x.h * x.h);
+        FC += g;
+        FD += h;
+        CC += g * x.g;
+        CD += g * x.h;
+        DD += h * x.h;
     }
     EMDARKS_INLINE void add(Lanes w, const Three &x) {
-        FF += x.F * x.F * w;
-        FC += x.F * x.C * w;
-        FD += x.F * x.D * w;
-        CC += x.C * x.C * w;
-        CD += x.C * x.D * w;
-        DD += x.D * x.D * w;
+        const Lanes F = x.F * w, C = x.C * w, D = x.D * w;
+        FF += F * x.F;
+        FC += F * x.C;
+        FD += F * x.D;
+        CC += C * x.C;
+        CD += C * x.D;
+        DD += D * x.D;
     }
     EMDARKS_INLINE Three operator*(const Three &x) const {
         return {FF * x.F + FC * x.C + FD * x.D, FC * x.F + CC * x.C + CD * x.D,
@@ -138,14 +140,17 @@ struct Pixels {
     EMDARKS_INLINE Mask there() const { return first(count); }
 };
 
+// So many bytes ahead are asked for: processors follow fewer rows by themselves than stacks have.
+inline constexpr Index AHEAD = 512;
+
 template <class Double> EMDARKS_INLINE Lanes pick(Array1<Double> plane, Pixels p) {
     const double *from = plane.at(p.at, p.count);
-    return p.count == WIDTH ? load(from) : load(from, p.count);
+    __builtin_prefetch(reinterpret_cast<const char *>(from) + AHEAD);
+    return load(from, p.count);
 }
 
 EMDARKS_INLINE void put(Array1<double> plane, Pixels p, Lanes x) {
-    double *to = plane.at(p.at, p.count);
-    p.count == WIDTH ? store(to, x) : store(to, x, p.count);
+    store(plane.at(p.at, p.count), x, p.count);
 }
 
 EMDARKS_INLINE void put(Array2<double> planes, Pixels p, const Three &x) {
@@ -161,6 +166,7 @@ EMDARKS_INLINE void put(Array1<std::int16_t> plane, Pixels p, Lanes x) {
 // Numbers of good samples, 16 or 32 bits wide and below 2^31; 0 where there is no pixel.
 EMDARKS_INLINE Lanes counts(const Unsigned &n, Index i, Pixels p) {
     const char *from = n.at(i, p.at, p.count);
+    __builtin_prefetch(from + AHEAD / 8 * n.width);
     if (n.width == 2)
         return convert<double>(load(reinterpret_cast<const std::uint16_t *>(from), p.count));
     return convert<double>(load(reinterpret_cast<const std::int32_t *>(from), p.count));

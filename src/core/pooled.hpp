@@ -97,9 +97,10 @@ inline void first_sweep(const FitData &d, Range range, const FirstFit &a) {
         const Inverse solve = design.invert(normal);
         put(a.values, p, solve * right);
         for (Index k = 0; k < 2; ++k) {
+            const bool fitted = k == 0 ? design.has_c : design.has_d;
             const Three row = k == 0 ? solve.row_C() : solve.row_D();
             Lanes scale = 0.0, jump = 0.0;
-            for (Index i = 0; i < stacks; ++i) {
+            for (Index i = 0; fitted && i < stacks; ++i) {
                 const Lanes each = row.at(design.stacks[i]); // G_ki / n_i
                 scale += each * each * n[i] * a.v0(p.dark, i);
                 jump = larger(select(n[i] > 0.0, each * d.gain[i], 0.0), jump);
@@ -119,22 +120,34 @@ struct Charge {
 
 // The noise of one region.
 struct Noise {
-    const NoiseTables &tables;
-    Index region;
+    // What belongs to a stack: variance of the pool and 1 over it, least variance, what charge adds
+    // to it, fourth cumulant per charge and square of one electron's tail (of `OwnScatter`), charge
+    // of the pool.
+    struct Term {
+        double v, precision, floor, slope, fourth, jump2, charge;
+
+        // V_i, method page, eq. 5 (cov).
+        EMDARKS_INLINE Lanes variance(Lanes offset) const {
+            return larger(v + offset * slope, floor);
+        }
+    };
     double kappa;
     Weighting kind;
+    Array1<const double> level, spread, gate;
+    Buffer<Term> terms;
 
-    Noise(const NoiseTables &t, bool dark)
-        : tables(t), region(dark), kappa(t.kappa[dark]),
-          kind(static_cast<Weighting>(t.kind[dark])) {}
-    EMDARKS_INLINE double v(Index i) const { return tables.v(region, i); }
-    // V_i, method page, eq. 5 (cov).
-    EMDARKS_INLINE Lanes variance(Index i, const Setting &x, const Charge &offset) const {
-        const Lanes raised = v(i) + offset.at(x.time) * (kappa * x.gain * x.gain);
-        return larger(raised, tables.floor(region, i));
-    }
-    EMDARKS_INLINE double level(const Setting &x) const {
-        return tables.level(region, 0) + x.time * tables.level(region, 1);
+    Noise(const FitData &d, const NoiseTables &t, bool dark)
+        : kappa(t.kappa[dark]), kind(static_cast<Weighting>(t.kind[dark])),
+          level(t.level.row(dark)), spread(t.spread.row(dark)), gate(t.gate.row(dark)),
+          terms(d.gain.size) {
+        for (Index i = 0; i < d.gain.size; ++i) {
+            const double g2 = d.gain[i] * d.gain[i], electron = JUMP_HIGH * d.gain[i] * kappa * 0.5;
+            const double v = t.v(dark, i), precision = v > 0.0 ? 1.0 / v : 0.0;
+            const double fourth = 3.0 * kappa * kappa * kappa * g2 * g2;
+            const double charge = level[0] + d.time[i] * level[1];
+            terms[i] = {v,     precision, t.floor(dark, i), kappa * g2, fourth, electron * electron,
+                        charge};
+        }
     }
 };
 
@@ -156,16 +169,17 @@ struct Weighted {
     const Design designs[2];
     const Noise noises[2];
     Buffer<Mean> means;
-    Index next_hot = 0;
 
     Weighted(const FitData &data, const NoiseTables &tables)
         : d(data), designs{Design(data, false), Design(data, true)},
-          noises{Noise(tables, false), Noise(tables, true)}, means(data.gain.size) {}
+          noises{Noise(data, tables, false), Noise(data, tables, true)}, means(data.gain.size),
+          tables_(tables) {}
 
     // Weights of the means; returns the normal matrix.
     EMDARKS_INLINE Symmetric weigh(Pixels p) {
         const Noise &noise = noises[p.dark];
-        const Charge hot = above(p, noise.tables);
+        const Charge hot = above(p);
+        const bool pool_alone = !d.err2 && !any((hot.C > 0.0) | (hot.D > 0.0));
         Symmetric normal;
         for (Index i = 0; i < d.gain.size; ++i) {
             const Setting &x = designs[p.dark].stacks[i];
@@ -173,26 +187,33 @@ struct Weighted {
             mean.n = counts(d.n, i, p);
             mean.q = select(mean.n > 0.0, 1.0 / select(mean.n > 0.0, mean.n, 1.0), 0.0);
             mean.s = d.err2 ? pick(d.err2.row(i), p) * mean.q * mean.q : 0.0;
-            if (noise.kind == POOLED) {
-                const Lanes excess = larger(hot.at(x.time) * (noise.kappa * x.gain * x.gain), 0.0);
-                const Lanes variance = mean.variance(noise.v(i) + excess);
-                mean.w = select(variance > 0.0, 1.0 / select(variance > 0.0, variance, 1.0), 0.0);
-            } else
+            const Noise::Term &of = noise.terms[i];
+            if (noise.kind != POOLED)
                 mean.w = noise.kind == COUNTS ? mean.n : usable(mean.n);
+            else if (pool_alone)
+                mean.w = mean.n * of.precision;
+            else {
+                const Lanes excess = larger(hot.at(x.time) * of.slope, 0.0);
+                const Lanes variance = mean.variance(of.v + excess);
+                mean.w = select(variance > 0.0, 1.0 / select(variance > 0.0, variance, 1.0), 0.0);
+            }
             normal.add(mean.w, x);
         }
         return normal;
     }
 
 private:
+    const NoiseTables &tables_;
+    Index next_hot_ = 0;
+
     // C and D of hot pixels above the pool, 0 of others.
-    EMDARKS_INLINE Charge above(Pixels p, const NoiseTables &tables) {
+    EMDARKS_INLINE Charge above(Pixels p) {
         Charge found;
-        const auto &hot = tables.hot;
-        for (; next_hot < hot.size && hot[next_hot] < p.at + p.count; ++next_hot)
-            if (hot[next_hot] >= p.at) {
-                found.C.set(hot[next_hot] - p.at, tables.above(0, next_hot));
-                found.D.set(hot[next_hot] - p.at, tables.above(1, next_hot));
+        const auto &hot = tables_.hot;
+        for (; next_hot_ < hot.size && hot[next_hot_] < p.at + p.count; ++next_hot_)
+            if (hot[next_hot_] >= p.at) {
+                found.C.set(hot[next_hot_] - p.at, tables_.above(0, next_hot_));
+                found.D.set(hot[next_hot_] - p.at, tables_.above(1, next_hot_));
             }
         return found;
     }
@@ -225,10 +246,12 @@ inline void second_sweep(const FitData &d, Range range, const SecondFit &a) {
                 const Setting &x = design.stacks[i];
                 const Mean &mean = fit.means[i];
                 const Lanes G = mean.w * row.at(x);
-                own += G * G * mean.variance(noise.v(i));
-                slope += G * G * mean.q * (noise.kappa * x.gain * x.gain * (k == 0 ? 1 : x.time));
+                slope += G * G * mean.q * (noise.terms[i].slope * (k == 0 ? 1.0 : x.time));
+                if (noise.kind != POOLED)
+                    own += G * G * mean.variance(noise.terms[i].v);
             }
-            put(a.own.row(k), p, own);
+            // Where weights are inverse variances, that is the inverse matrix.
+            put(a.own.row(k), p, noise.kind == POOLED ? k == 0 ? row.C : row.D : own);
             (k == 0 ? slopes[p.dark].C : slopes[p.dark].D) += select(cold, slope, 0.0);
         }
     });
@@ -271,29 +294,22 @@ struct Estimate {
 
 // Variance of a sample where a pixel is noisier than any model of it: then its own scatter counts.
 struct OwnScatter {
-    Lanes n, q, m2, V;
-    double gain, kappa;
-    Lanes charge;
+    const Mean &mean;
+    const Noise::Term &of;
+    Lanes m2, V, charge;
 
-    EMDARKS_INLINE Lanes more() const { return n - 1.0; }
-    EMDARKS_INLINE double fourth() const {
-        return 3.0 * kappa * kappa * kappa * (gain * gain) * (gain * gain);
-    }
-    EMDARKS_INLINE double jump() const {
-        const double electron = JUMP_HIGH * gain * kappa * 0.5;
-        return electron * electron;
-    }
     // Where that may be: the test of `variance` without its divisions tells the few.
     EMDARKS_INLINE Mask odd() const {
-        const Lanes away = m2 - V * more() - jump() * q * more();
-        const Lanes width2 = more() * (more() * fourth() * charge * q + 2.0 * V * V);
-        return (more() > 0.0) & (V > 0.0) & (away > 0.0) &
+        const Lanes more = mean.n - 1.0, share = 1.0 - mean.q; // n - 1, and (n - 1) / n
+        const Lanes away = m2 - V * more - share * of.jump2;
+        const Lanes width2 = more * (share * of.fourth * charge + 2.0 * V * V);
+        return (more > 0.0) & (V > 0.0) & (away > 0.0) &
                (away * away > 0.999 * ODD_LOW * ODD_LOW * width2);
     }
     EMDARKS_INLINE Lanes variance() const {
-        const Lanes f = (m2 - V * more()) / (V * more());
-        const Lanes deviation = square_root(fourth() * charge / (V * V * n) + 2.0 / more());
-        return V + V * f * ramp(((f - jump() / (V * n)) / deviation - ODD_LOW) / ODD_RANGE);
+        const Lanes more = mean.n - 1.0, f = m2 / (V * more) - 1.0, q_V = mean.q / V;
+        const Lanes deviation = square_root(of.fourth * charge / V * q_V + 2.0 / more);
+        return V + V * f * ramp(((f - of.jump2 * q_V) / deviation - ODD_LOW) / ODD_RANGE);
     }
 };
 
@@ -309,9 +325,7 @@ struct Finish {
 
     // Offsets of C (k = 0) or D at which variances are taken; where they are not 0.
     EMDARKS_INLINE Mask follow(Index k) {
-        const NoiseTables &t = noise.tables;
-        const double level = t.level(noise.region, k), spread = t.spread(noise.region, k);
-        const double gate = t.gate(noise.region, k);
+        const double level = noise.level[k], spread = noise.spread[k], gate = noise.gate[k];
         const Three row = k == 0 ? solve.row_C() : solve.row_D();
         Estimate estimate = {(k == 0 ? beta.C : beta.D) - level, 0.0, 0.0, 0.0, 0.0, spread, gate};
         if (gate == 0.0 && noise.kind == POOLED) {
@@ -325,9 +339,10 @@ struct Finish {
         for (Index i = 0; i < fit.means.size; ++i) {
             const Setting &x = design.stacks[i];
             const Mean &mean = fit.means[i];
+            const Noise::Term &of = noise.terms[i];
             const Lanes G = mean.w * row.at(x), step = G * mean.q * x.gain;
-            const double charge = noise.level(x) > 0.0 ? noise.level(x) : 0.0;
-            estimate.e2 += G * G * mean.variance(noise.variance(i, x, offset));
+            const double charge = of.charge > 0.0 ? of.charge : 0.0;
+            estimate.e2 += G * G * mean.variance(of.variance(offset.at(x.time)));
             estimate.slope += step * G * (x.gain * noise.kappa * (k == 0 ? 1.0 : x.time));
             estimate.mu3 += step * step * G * (x.gain * 1.5 * noise.kappa * noise.kappa * charge);
             estimate.jump = larger(step * (noise.kappa * 0.5), estimate.jump);
@@ -335,6 +350,12 @@ struct Finish {
         const Lanes found = larger(estimate.offset(), level > 0.0 ? -level : 0.0);
         (k == 0 ? offset.C : offset.D) = found;
         return found != 0.0;
+    }
+    EMDARKS_INLINE OwnScatter scatter(Pixels p, Index i) const {
+        const Noise::Term &of = noise.terms[i];
+        const Lanes more = offset.at(design.stacks[i].time);
+        return {fit.means[i], of, pick(fit.d.m2.row(i), p), of.variance(more),
+                larger(of.charge + more, 0.0)};
     }
     // Sandwich G V G', method page, eq. 5 (cov), with the errors of the gain.
     EMDARKS_INLINE Symmetric covariance(Pixels p, double gain_error) {
@@ -345,33 +366,38 @@ struct Finish {
             if (design.has_c)
                 own |= follow(0);
         }
+        // Where variances are the pool's, and weights their inverse, that is the inverse matrix.
+        const bool exact = noise.kind == POOLED && gain_error == 0.0;
+        Symmetric inverse = solve;
+        if (!design.has_c)
+            inverse.CC = 0.0;
+        if (!design.has_d)
+            inverse.DD = 0.0;
+        if (exact && !any(own)) {
+            Mask odd = 0;
+            for (Index i = 0; i < fit.means.size; ++i)
+                odd |= scatter(p, i).odd();
+            if (!any(odd))
+                return inverse;
+        }
         Symmetric sandwich;
         for (Index i = 0; i < fit.means.size; ++i) {
             const Setting &x = design.stacks[i];
-            const Mean &mean = fit.means[i];
-            Lanes V = noise.variance(i, x, offset);
-            const OwnScatter scatter = {mean.n,
-                                        mean.q,
-                                        pick(fit.d.m2.row(i), p),
-                                        V,
-                                        x.gain,
-                                        noise.kappa,
-                                        larger(noise.level(x) + offset.at(x.time), 0.0)};
-            const Mask odd = scatter.odd();
-            if (any(odd)) {
-                V = select(odd, scatter.variance(), V);
-                own |= odd;
-            }
+            const OwnScatter seen = scatter(p, i);
+            const Mask odd = seen.odd();
+            Lanes V = seen.V;
+            if (any(odd))
+                V = select(odd, seen.variance(), V);
+            own |= odd;
             const Lanes moved = gain_error * (beta.C * x.g + beta.D * (x.g * x.time));
-            sandwich.add(mean.variance(V) + moved * moved, solve.G(mean.w, x));
+            sandwich.add(fit.means[i].variance(V) + moved * moved, solve.G(fit.means[i].w, x));
         }
-        if (noise.kind != POOLED || gain_error != 0.0)
+        if (!exact)
             return sandwich;
-        // Where variances are the pool's, and weights their inverse, that is the inverse matrix.
         const auto both = [&](Lanes a, Lanes b) { return select(own, a, b); };
-        return {both(sandwich.FF, solve.FF), both(sandwich.FC, solve.FC),
-                both(sandwich.FD, solve.FD), both(sandwich.CC, design.has_c ? solve.CC : 0.0),
-                both(sandwich.CD, solve.CD), both(sandwich.DD, design.has_d ? solve.DD : 0.0)};
+        return {both(sandwich.FF, inverse.FF), both(sandwich.FC, inverse.FC),
+                both(sandwich.FD, inverse.FD), both(sandwich.CC, inverse.CC),
+                both(sandwich.CD, inverse.CD), both(sandwich.DD, inverse.DD)};
     }
 };
 
@@ -395,7 +421,7 @@ EMDARKS_INLINE Quality quality(const Weighted &fit, Pixels p, const Three &beta,
         all2 += mean.w * away * away;
         residual2 += mean.w * residual * residual;
         if (noise.kind != POOLED) {
-            const Lanes variance = mean.variance(noise.v(i));
+            const Lanes variance = mean.variance(noise.terms[i].v);
             chi2 += select((mean.n > 0.0) & (variance > 0.0),
                            residual * residual / select(variance > 0.0, variance, 1.0), 0.0);
         }
