@@ -13,6 +13,7 @@ import pytest
 DOCS = Path(__file__).parent.parent / "docs"
 TESTS = Path(__file__).parent
 SOURCE = DOCS.parent / "src" / "emdarks"
+CORE = DOCS.parent / "src" / "core"
 
 
 def statements() -> str:
@@ -54,9 +55,9 @@ def test_there_is_something_to_check() -> None:
 
 def equations_cited() -> list[tuple[str, int, str]]:
     return [
-        (str(path.relative_to(SOURCE)), int(number), label)
-        for path in sorted(SOURCE.rglob("*.py"))
-        for number, label in re.findall(r"eq\. (\d+) \((\w+)\)", path.read_text())
+        (path.name, int(number), label)
+        for path in [*sorted(SOURCE.rglob("*.py")), *sorted(CORE.glob("*.hpp"))]
+        for number, label in re.findall(r"eq\. (\d+)\s(?:// )?\((\w+)\)", path.read_text())
     ]
 
 
