@@ -6,7 +6,7 @@ EXTRAS := test,lint,docs
 PYTEST_ARGS ?= -n auto
 
 .PHONY: demo test test-oldest sanitize wheel-check lint docs cli-page checks-page screenshots \
-    validate bench fuzz mutants audit clean help
+    validate bench metrics fuzz mutants audit clean help
 
 help:
 	@echo "make demo    a first run: simulate, calibrate, compare with the truth, write a page"
@@ -17,6 +17,7 @@ help:
 	@echo "make lint    style, types, safety (ruff, mypy strict, bandit, clang-format)"
 	@echo "make validate  compare the estimators with a known truth, write docs/validation*.md (minutes)"
 	@echo "make bench   measure speed and memory, write docs/benchmarks.md (a quarter of an hour)"
+	@echo "make metrics  lengths, circles and public names of the code, write docs/metrics.md"
 	@echo "make docs    build the documentation; warnings are errors"
 	@echo "make cli-page  run every command and write docs/command_line.md"
 	@echo "make checks-page  read every check off the source and write docs/checks.md"
@@ -139,6 +140,10 @@ $(VENV)/.bench: $(VENV)/.installed
 
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/bench.py $(BENCH_ARGS)
+
+# Nothing is imported: no environment is needed.
+metrics:
+	@$(PYTHON) benchmarks/metrics.py $(METRICS_ARGS)
 
 clean:
 	rm -rf $(VENV) $(OLDEST) $(SANITIZE) docs/_build docs/api docs/generated dist build

@@ -499,7 +499,7 @@ def saved(work: Workshop) -> Path:
     folder = work.folder()
     product = copy.copy(work.product("sample: noise maps, pooled"))
     product.save(folder)
-    return folder / product.filename
+    return folder / str(product.filename)
 
 
 def changed_by(path: Path, change: Callable[[fits.HDUList], None]) -> list[str]:
@@ -571,7 +571,7 @@ def say(text: str) -> None:
 def write() -> None:
     """Write the file of hashes, and say what changed."""
     old = kept() if HASHES.exists() else {}
-    new = {}
+    new: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
         work = Workshop(Path(folder))
         for name in PRODUCTS:
@@ -614,4 +614,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
