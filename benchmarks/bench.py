@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
+import shutil
 import sys
 import tempfile
 import time
@@ -21,12 +21,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from frames import INDEX, chosen, load
-from processes import EMDARKS, Finished, compilations, noise_maps, part, run, script
-from report import markdown, plain, rows
+from frames import INDEX, SMALL, chosen, load, small
+from fresh import Fresh, arguments, package
+from lines import lines_of_kernels
+from machine import description
+from processes import TOGETHER, Finished, at_once, part, script
+from reached import compared
+from report import beside, markdown, plain, rows
 
-DOCS = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+HERE = Path(__file__).parent
+DOCS = HERE.parent / "docs" / "benchmarks.md"
+#: Figures of version 0.1.0, whose kernels Numba compiled when they were first called.
+BEFORE = HERE / "before.json"
 ESTIMATORS = ("reference", "pooled")
+#: Bytes that products need, at most.
+ROOM = 1 << 32
+#: Seconds of CPU of a first command that is too long to be repeated, or run many times at once.
+LONG = 10.0
+# How many of these files differ in a pixel or a row of a table.
+DIFFERENT = """
+import hashlib, sys
+from astropy.io import fits
+def digest(path):
+    with fits.open(path) as file:
+        planes = [hdu.data.tobytes() for hdu in file if hdu.data is not None]
+    return hashlib.sha256(b"".join(planes)).digest()
+print(len({digest(path) for path in sys.argv[1:]}))
+"""
 
 
 @dataclass(frozen=True)
@@ -38,25 +59,31 @@ class Size:
     few: int = 4
     growth: tuple[int, ...] = (3, 6, 12)
     repeats: int = 3
+    #: Repeats of what takes a second or less.
+    often: int = 7
 
 
 FULL = Size()
-QUICK = Size(stacks=(6, 16), many=8, few=2, growth=(2, 4, 8), repeats=1)
+QUICK = Size(stacks=(6, 16), many=8, few=2, growth=(2, 4, 8), repeats=1, often=2)
 
 
 class Bench:
     """One run; what was found so far is in `found`."""
 
-    def __init__(self, folder: Path, size: Size):
+    def __init__(self, folder: Path, output: Path, size: Size):
         self.folder = folder
         self.size = size
         self.began = time.perf_counter()
+        self.output = output
+        self.settled = Fresh(folder / "settled", self.output, bytecode=True)
         self.found: dict[str, Any] = {
+            "machine": description(),
             "load": os.getloadavg()[0],
             "threads": len(os.sched_getaffinity(0)),
             "stacks": size.stacks,
             "many": size.many,
             "few": size.few,
+            "lines": lines_of_kernels(package()),
         }
 
     def say(self, text: str) -> None:
@@ -76,6 +103,8 @@ class Bench:
         stacks = load(self.folder)
         if len(stacks) < max(size.stacks) or len(stacks[0]) < size.many:
             raise SystemExit(f"{self.folder} has fewer frames than are needed; choose another")
+        if not (self.folder / SMALL).exists():
+            script("frames", self.folder, "--small")
         self.say("reading all once")
         buffer = bytearray(1 << 20)
         for path in (path for stack in stacks for path in stack):
@@ -83,17 +112,87 @@ class Bench:
                 while file.readinto(buffer):
                     pass
 
-    def inside(self) -> None:
-        """What happens inside one process, on 16 stacks of many frames."""
-        size, found = self.size, self.found
-        campaign = self.listed(16, size.many)
-        for name in ("streaming", "fits", "steps"):
+    def campaigns(self) -> dict[str, Path]:
+        """Lists of the frames of three campaigns: full-size, and two small ones."""
+        sample = self.folder / "sample.txt"
+        paths = [path for folder in package() for path in folder.glob("sample_data/cgi_*.gz")]
+        sample.write_text("\n".join(map(str, sorted(paths))) + "\n")
+        six = self.listed(6, self.size.few)
+        return {"six": six, "sample": sample, "small": small(self.folder)}
+
+    def first(self) -> None:
+        """The first command ever, and the second."""
+        campaigns, found = self.campaigns(), self.found.setdefault("first", {})
+        for name in ("six", "sample"):
+            for kind, bytecode in (("bytecode", True), ("bare", False)):
+                self.say(f"first command ever: {name}, {kind}")
+                pairs: list[list[Finished]] = []
+                while len(pairs) < self.size.repeats and not _long(pairs):
+                    with Fresh(self.folder / "fresh", self.output, bytecode) as fresh:
+                        pairs.append([fresh.noise_maps(campaigns[name]) for _ in range(2)])
+                first, second = (_summary(made) for made in zip(*pairs, strict=True))
+                found[f"{name}, {kind}"] = {"first": first, "second": second, "times": len(pairs)}
+
+    def start_up(self) -> None:
+        """Imports and small commands against importing NumPy."""
+        self.say("start-up")
+        settled, campaigns = self.settled, self.campaigns()
+        ways = {
+            "numpy": lambda: settled.code("import numpy"),
+            "darks": lambda: settled.code("import emdarks.darks"),
+            "help": lambda: settled.emdarks("--help"),
+            "sample": lambda: settled.noise_maps(campaigns["sample"]),
+            "small": lambda: settled.noise_maps(campaigns["small"]),
+        }
+        runs: dict[str, list[Finished]] = {name: [] for name in ways}
+        for repeat in range(self.size.often + 1):
+            for name, run in ways.items():
+                done = run()
+                if repeat:  # the first may have had something to prepare
+                    runs[name].append(done)
+        self.found["start_up"] = {name: _summary(made) for name, made in runs.items()}
+
+    def together(self) -> None:
+        """Many commands at once: as later ones, and as the first ones ever."""
+        self.say(f"{TOGETHER} commands at once")
+        found = self.found["together"] = {"later": self._together(self.settled)}
+        first = self.found.get("first", {}).get("sample, bare", {}).get("first", {})
+        if first.get("cpu", LONG) < LONG:
+            with Fresh(self.folder / "fresh", self.output, bytecode=False) as fresh:
+                found["first"] = self._together(fresh)
+
+    def _together(self, environment: Fresh) -> dict[str, float]:
+        listed = self.campaigns()["sample"]
+        outputs = [self.output / f"{number}.fits" for number in range(TOGETHER)]
+        commands = [[str(environment.command), *arguments(listed, to)] for to in outputs]
+        seconds, codes = at_once(commands, environment.environment)
+        made = [output for output in outputs if output.exists()]
+        different = int(environment.code(DIFFERENT, *made).output)
+        for output in made:
+            output.unlink()
+        failed = sum(code != 0 for code in codes)
+        return {"seconds": seconds, "failed": failed, "different": different}
+
+    def streaming(self) -> None:
+        """Reading, streaming and the fit inside one process, on 16 stacks of many frames."""
+        for name in ("streaming", "fits"):
             self.say(name)
-            found[name] = part(name, campaign, "--repeats", size.repeats)
+            campaign = self.listed(16, self.size.many)
+            self.found[name] = part(name, campaign, "--repeats", self.size.often)
+
+    def combine(self) -> None:
+        """One stack, and ccdproc."""
+        self.say("one stack, and ccdproc")
+        listed = self.listed(1, self.size.many)
+        self.found["combine"] = part("combine", listed, "--repeats", self.size.repeats)
+
+    def inside(self) -> None:
+        """What else happens inside one process."""
+        size, found = self.size, self.found
+        self.say("steps")
+        found["steps"] = part("steps", self.listed(16, size.many), "--repeats", size.repeats)
         self.say("same bits")
         found["bits"] = part("bits", self.listed(6, size.few))
-        self.say("one stack, and ccdproc")
-        found["combine"] = part("combine", self.listed(1, size.many), "--repeats", size.repeats)
 
     def growth(self) -> None:
         """Cost against frames and stacks."""
@@ -108,45 +207,36 @@ class Bench:
         }
 
     def commands(self) -> None:
-        """Whole processes: time and peak memory."""
-        size = self.size
+        """Whole commands, and the same a second time in one process."""
+        size, settled = self.size, self.settled
         self.say("whole commands")
         campaign = self.listed(16, size.many)
         runs: dict[str, list[Finished]] = {}
+        second = []
         for repeat in range(size.repeats):
             for estimator in ESTIMATORS:
                 for threads in (None, 1) if repeat == 0 else (None,):
-                    made = noise_maps(campaign, estimator, threads)
+                    made = settled.noise_maps(campaign, estimator, threads)
                     runs.setdefault(f"{estimator}, {threads or 'all'}", []).append(made)
+            second.append(settled.second(campaign))
         self.found["commands"] = {name: _summary(made) for name, made in runs.items()}
+        self.found["second call"] = min(second)
+
+    def memory(self) -> None:
+        """Peak memory of whole commands."""
+        size = self.size
         self.say("memory")
         self.found["memory"] = [
             {
                 "stacks": stacks,
                 "frames": frames,
                 "estimator": estimator,
-                **_summary([noise_maps(self.listed(stacks, frames), estimator)]),
+                **_summary([self.settled.noise_maps(self.listed(stacks, frames), estimator)]),
             }
             for stacks in size.stacks
             for frames in ((size.few, size.many) if stacks <= 16 else (size.few,))
             for estimator in ESTIMATORS
         ]
-
-    def start_up(self) -> None:
-        """Help against importing NumPy, and what the second call compiles."""
-        self.say("start-up")
-        importing = [sys.executable, "-c", "import numpy"]
-        pairs = [(run([str(EMDARKS), "--help"]), run(importing)) for _ in range(7)]
-        helped, imported = (statistics.median(p[i].seconds for p in pairs) for i in (0, 1))
-        first, second = (
-            compilations(self.listed(6, self.size.few), self.folder / "cache") for _ in range(2)
-        )
-        self.found["start_up"] = {
-            "help": helped,
-            "numpy": imported,
-            "first": (first[0], first[1].seconds),
-            "second": (second[0], second[1].seconds),
-        }
 
     def textbook(self) -> None:
         """The same job in textbook NumPy, once: it is long."""
@@ -154,20 +244,37 @@ class Bench:
         done = script("textbook", self.listed(16, self.size.many), self.size.many)
         self.found["textbook"] = {**json.loads(done.output), **_summary([done])}
 
-    def all(self) -> dict[str, Any]:
-        """Measure everything."""
+    def measure(self, parts: Sequence[str]) -> dict[str, Any]:
+        """Measure these parts."""
         self.frames()
-        for step in (self.start_up, self.inside, self.growth, self.commands, self.textbook):
-            step()
+        for name in parts:
+            getattr(self, name)()
         self.say("done")
         return self.found
 
 
+#: Parts of a run; the first are those that are compared with the version before.
+COMPARED = ("first", "start_up", "together", "commands", "streaming", "combine", "textbook")
+PARTS = (*COMPARED, "inside", "growth", "memory")
+
+
 def _summary(made: Sequence[Finished]) -> dict[str, float]:
     return {
-        "seconds": statistics.median(each.seconds for each in made),
+        "seconds": min(each.seconds for each in made),
+        "cpu": min(each.cpu for each in made),
         "peak": max(each.peak for each in made),
     }
+
+
+def _long(pairs: list[list[Finished]]) -> bool:
+    return any(first.cpu > LONG for first, _ in pairs)
+
+
+def _memory(otherwise: Path) -> Path:
+    """Where products are written: memory, where it can be had; no disk is measured here."""
+    memory = Path("/dev/shm")
+    large = memory.is_dir() and shutil.disk_usage(memory).free > ROOM
+    return memory if large else otherwise
 
 
 def main() -> None:
@@ -175,17 +282,28 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer frames; writes nothing")
     parser.add_argument("--folder", type=Path, help="keep the frames here, and use them again")
     parser.add_argument("--figures", type=Path, help="write all figures here, too (JSON)")
-    arguments = parser.parse_args()
+    parser.add_argument(
+        "--parts",
+        nargs="+",
+        choices=PARTS,
+        default=PARTS,
+        help="only these; with --figures, the others stay in the file; writes no page",
+    )
+    chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="emdarks-bench-") as temporary:
-        folder = (arguments.folder or Path(temporary)).resolve()
+        folder = (chosen.folder or Path(temporary)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
-        found = Bench(folder, QUICK if arguments.quick else FULL).all()
-    if arguments.figures:
-        arguments.figures.write_text(json.dumps(found, indent=1))
-    found = json.loads(json.dumps(found))
-    print(plain(rows(found)))
-    if not arguments.quick:
-        DOCS.write_text(markdown(found))
+        with tempfile.TemporaryDirectory(prefix="emdarks-bench-", dir=_memory(folder)) as output:
+            bench = Bench(folder, Path(output), QUICK if chosen.quick else FULL)
+            found = bench.measure(chosen.parts)
+    if chosen.figures:
+        kept = json.loads(chosen.figures.read_text()) if chosen.figures.exists() else {}
+        chosen.figures.write_text(json.dumps(kept | found, indent=1) + "\n")
+    found, before = json.loads(json.dumps(found)), json.loads(BEFORE.read_text())
+    aims, table = compared(before, found), beside(rows(found), before)
+    print(plain([*aims, *table]))
+    if not chosen.quick and set(chosen.parts) == set(PARTS):
+        DOCS.write_text(markdown(aims, table, before, found))
         print(f"written: docs/{DOCS.name}")
 
 

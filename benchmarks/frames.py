@@ -19,6 +19,8 @@ SIX = ((2.0, 2.0), (2.0, 100.0), (50.0, 10.0), (500.0, 40.0), (5000.0, 2.0), (50
 SIXTEEN = tuple((g, t) for g in (2.0, 50.0, 500.0, 5000.0) for t in (2.0, 10.0, 40.0, 100.0))
 ALL = tuple((g, t) for g in GAINS for t in TIMES)
 INDEX = "frames.json"
+#: A campaign of small frames: six stacks of eight, 120 x 220 pixels.
+SMALL = "small"
 
 Stacks = list[list[str]]
 
@@ -46,6 +48,20 @@ def make(folder: Path, stacks: int, long: int, short: int) -> None:
     (folder / INDEX).write_text(json.dumps(index))
 
 
+def make_small(folder: Path) -> None:
+    """Write the campaign of small frames."""
+    from emdarks.simulate import simulate_campaign
+
+    simulate_campaign(folder / SMALL, "excam-small", frames=8, seed=2026, overwrite=True)
+
+
+def small(folder: Path) -> Path:
+    """List of the small frames."""
+    target = folder / "list_small.txt"
+    target.write_text("\n".join(map(str, sorted((folder / SMALL).glob("cgi_*.fits")))) + "\n")
+    return target
+
+
 def load(folder: Path) -> Stacks:
     """Paths of the frames, stack by stack."""
     index: Stacks = json.loads((folder / INDEX).read_text())
@@ -68,11 +84,15 @@ def paths_in(listed: str | Path) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("stacks", type=int)
-    parser.add_argument("long", type=int, help="frames of each of the first 16 stacks")
-    parser.add_argument("short", type=int, help="frames of each of the others")
+    parser.add_argument("stacks", type=int, nargs="?", default=49)
+    parser.add_argument("long", type=int, nargs="?", default=12, help="frames of the first 16")
+    parser.add_argument("short", type=int, nargs="?", default=4, help="frames of the others")
+    parser.add_argument("--small", action="store_true", help="a campaign of small frames instead")
     arguments = parser.parse_args()
-    make(arguments.folder, arguments.stacks, arguments.long, arguments.short)
+    if arguments.small:
+        make_small(arguments.folder)
+    else:
+        make(arguments.folder, arguments.stacks, arguments.long, arguments.short)
 
 
 if __name__ == "__main__":

@@ -10,16 +10,17 @@ from __future__ import annotations
 import argparse
 import json
 import mmap
-import statistics
+import os
 import tempfile
 import warnings
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from clock import medians, seconds
+from clock import least, seconds
 from frames import paths_in
 from stages import Stages, calibrate
 
@@ -30,6 +31,8 @@ from emdarks.stacks import accumulate_stacks
 #: Fastest here: the buffer stays in a core's cache.
 BUFFER = 1 << 18
 FRAME = 1 << 25
+#: What streaming reads at a time: a run of pixels, as float32.
+RUN = 1 << 16
 
 
 def read_all(paths: list[str], buffer: bytearray) -> None:
@@ -39,6 +42,23 @@ def read_all(paths: list[str], buffer: bytearray) -> None:
         with Path(path).open("rb", buffering=0) as file:
             while file.readinto(view):
                 pass
+
+
+def read_shared(paths: list[str], threads: int) -> None:
+    """Read every byte once, each thread its share of the files."""
+    shares = [paths[first::threads] for first in range(threads)]
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(lambda share: read_all(share, bytearray(BUFFER)), shares))
+
+
+def read_runs(paths: list[str]) -> None:
+    """Read every byte once, on one thread, by positioned reads of one run each."""
+    into = [bytearray(RUN)]
+    for path in paths:
+        with Path(path).open("rb", buffering=0) as file:
+            number, position = file.fileno(), 0
+            while found := os.preadv(number, into, position):
+                position += found
 
 
 def _touch() -> None:
@@ -62,12 +82,14 @@ def streaming(paths: list[str], repeats: int) -> dict[str, Any]:
     jobs = _jobs(calibrate(Dataset(paths), "reference"))
     small, large = bytearray(BUFFER), bytearray(FRAME)
     once, everywhere = Threads(1), Threads()
-    return medians(
+    return least(
         repeats,
         {
             "first touch": _touch,
             "reading": lambda: read_all(paths, small),
             "reading, buffer of a frame": lambda: read_all(paths, large),
+            "reading, runs": lambda: read_runs(paths),
+            "reading, all threads": lambda: read_shared(paths, everywhere.threads),
             "headers": lambda: Dataset(paths),
             "streaming": lambda: accumulate_stacks(jobs, Threads()),
             "streaming, one thread": lambda: accumulate_stacks(jobs, Threads(1)),
@@ -84,7 +106,7 @@ def growth(paths: list[str], repeats: int) -> dict[str, Any]:
     stages = calibrate(Dataset(paths), "reference")
     jobs, (arguments, options) = _jobs(stages), stages.calls["fit_reference"]
     executor = Threads()
-    return medians(
+    return least(
         repeats,
         {
             "headers": lambda: Dataset(paths),
@@ -95,7 +117,7 @@ def growth(paths: list[str], repeats: int) -> dict[str, Any]:
 
 
 def fits(paths: list[str], repeats: int) -> dict[str, Any]:
-    """The fit alone, by estimator and threads."""
+    """The fit alone, by estimator and threads; reading its moments at memory speed."""
     from emdarks.darks import maps
 
     functions: dict[str, Callable[[], Any]] = {}
@@ -106,7 +128,24 @@ def fits(paths: list[str], repeats: int) -> dict[str, Any]:
         for name, threads in (("", None), (", one thread", 1)):
             changed = [Threads(threads) if isinstance(a, Threads) else a for a in arguments]
             functions[estimator + name] = lambda f=fit, a=changed, o=options: f(*a, **o)
-    return medians(repeats, functions)
+    planes = _planes(arguments[0])
+    functions["moments, memory"] = lambda: _read_memory(planes)
+    return {**least(repeats, functions), "moments, bytes": sum(plane.nbytes for plane in planes)}
+
+
+def _planes(store: Any) -> list[Any]:
+    """Moments of all stacks, as bytes."""
+    arrays = store.n, store.mean, store.m2, store.err2, store.flags
+    return [array.reshape(-1).view(np.uint8) for array in arrays if array is not None]
+
+
+def _read_memory(planes: list[Any]) -> None:
+    """Read every byte once, on one thread, into memory that stays in a core's cache."""
+    room = np.empty(BUFFER, np.uint8)
+    for plane in planes:
+        for first in range(0, plane.size, BUFFER):
+            piece = plane[first : first + BUFFER]
+            room[: piece.size] = piece
 
 
 def steps(paths: list[str], repeats: int) -> dict[str, Any]:
@@ -116,7 +155,7 @@ def steps(paths: list[str], repeats: int) -> dict[str, Any]:
 
 def _steps(paths: list[str], repeats: int, estimator: str) -> dict[str, float]:
     runs = [_one_run(paths, estimator) for _ in range(repeats)]
-    return {step: statistics.median(run[step] for run in runs) for step in runs[0]}
+    return {step: min(run[step] for run in runs) for step in runs[0]}
 
 
 def _one_run(paths: list[str], estimator: str) -> dict[str, float]:
@@ -137,9 +176,8 @@ def bits(paths: list[str], repeats: int) -> dict[str, Any]:
 def _fingerprint(jobs: list[Any], executor: Threads) -> int:
     store, _ = accumulate_stacks(jobs, executor)
     value = 0
-    for array in (store.n, store.mean, store.m2, store.err2, store.flags):
-        if array is not None:
-            value = zlib.crc32(array.reshape(-1).view("u1").data, value)
+    for plane in _planes(store):
+        value = zlib.crc32(plane.data, value)
     return value
 
 
@@ -147,7 +185,7 @@ def combine(paths: list[str], repeats: int) -> dict[str, Any]:
     """The plain mean of one stack: ccdproc and ours, from the same files."""
     from emdarks.darks import mean_combine
 
-    figures = medians(3 * repeats, {"ours": lambda: mean_combine(Dataset(paths), None)})
+    figures = least(3 * repeats, {"ours": lambda: mean_combine(Dataset(paths), None)})
     try:
         import ccdproc
     except ImportError:
@@ -160,7 +198,7 @@ def combine(paths: list[str], repeats: int) -> dict[str, Any]:
     mean, bad, *_ = mean_combine(Dataset(paths), None)
     if not np.allclose(theirs().data[bad == 0], mean[bad == 0], rtol=1e-12, atol=1e-9):
         raise SystemExit("ccdproc and emdarks do not agree")
-    return {**figures, **medians(repeats, {"ccdproc": theirs})}
+    return {**figures, **least(repeats, {"ccdproc": theirs})}
 
 
 PARTS = {part.__name__: part for part in (streaming, growth, fits, steps, bits, combine)}

@@ -6,8 +6,12 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
-LIBRARIES = ("emdarks", "numpy", "astropy", "numba", "ccdproc")
+#: Figures of a run, by part.
+Figures = dict[str, Any]
+
+LIBRARIES = ("emdarks", "numpy", "astropy", "ccdproc")
 
 
 def cpu() -> str:

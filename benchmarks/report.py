@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
-from machine import description
-
-Figures = dict[str, Any]
+from machine import Figures
+from processes import TOGETHER
 
 
 @dataclass(frozen=True)
@@ -19,6 +16,7 @@ class Row:
     figure: str
     target: str = ""
     reached: bool | None = None
+    before: str = ""
 
     @property
     def verdict(self) -> str:
@@ -28,31 +26,41 @@ class Row:
 
 def at_most(name: str, value: float, limit: float, unit: str = "", more: str = "") -> Row:
     """A figure that is to be small."""
-    return Row(name, _number(value, unit) + more, f"at most {limit:g}{unit}", value <= limit)
+    return Row(name, number(value, unit) + more, f"at most {limit:g}{unit}", value <= limit)
 
 
 def at_least(name: str, value: float, limit: float, more: str = "") -> Row:
     """A ratio that is to be large."""
-    return Row(name, _number(value, " x") + more, f"at least {limit:g} x", value >= limit)
+    return Row(name, number(value, " x") + more, f"at least {limit:g} x", value >= limit)
 
 
-def _number(value: float, unit: str) -> str:
+def number(value: float, unit: str) -> str:
+    """A figure in three digits or more."""
     return f"{value:.3g}{unit}" if value < 100 else f"{value:.0f}{unit}"
 
 
 def rows(found: Figures) -> list[Row]:
-    """The table."""
-    parts: tuple[Callable[[Figures], list[Row]], ...] = (
-        reading_rows,
-        fit_rows,
-        textbook_rows,
-        combine_rows,
-        command_rows,
-        memory_rows,
-        growth_rows,
-        start_rows,
-    )
-    return [row for part in parts for row in part(found)]
+    """The table, of those parts that were measured."""
+    parts = {
+        reading_rows: ("streaming",),
+        fit_rows: ("fits",),
+        textbook_rows: ("textbook", "streaming", "fits", "commands"),
+        combine_rows: ("combine", "streaming"),
+        command_rows: ("commands",),
+        memory_rows: ("memory",),
+        growth_rows: ("frames",),
+        thread_rows: ("streaming", "fits"),
+        start_rows: ("start_up",),
+        bits_rows: ("bits",),
+    }
+    made = [part(found) for part, needed in parts.items() if found.keys() >= set(needed)]
+    return [row for table in made for row in table]
+
+
+def beside(table: list[Row], before: Figures) -> list[Row]:
+    """The same, with the figures of an earlier version beside them."""
+    earlier = {row.name: row.figure for row in rows(before)}
+    return [replace(row, before=earlier.get(row.name, "")) for row in table]
 
 
 def _a_frame(found: Figures, seconds: float) -> str:
@@ -62,10 +70,11 @@ def _a_frame(found: Figures, seconds: float) -> str:
 def reading_rows(found: Figures) -> list[Row]:
     """Reading, headers, streaming."""
     times = found["streaming"]
-    limit = times["reading"]
     names = {
         "reading limit: every byte once, one thread": "reading",
         "the same, into a buffer of a whole frame": "reading, buffer of a frame",
+        "the same, by positioned reads of 64 kB each": "reading, runs",
+        "the same, all threads, each its share of the files": "reading, all threads",
         "headers": "headers",
         "streaming, pixels to moments, all threads": "moments",
         "the same with one thread": "moments, one thread",
@@ -75,8 +84,6 @@ def reading_rows(found: Figures) -> list[Row]:
     made = [Row(name, _a_frame(found, times[key])) for name, key in names.items()]
     return [
         *made,
-        at_most("streaming / reading limit", times["moments"] / limit, 2.0, " x"),
-        at_most("streaming and keeping / reading limit", times["streaming"] / limit, 2.0, " x"),
         Row("first touch of fresh memory", f"{times['first touch']:.2f} s a GB"),
     ]
 
@@ -84,7 +91,10 @@ def reading_rows(found: Figures) -> list[Row]:
 def fit_rows(found: Figures) -> list[Row]:
     """The fit alone."""
     return [
-        Row(f'fit, 16 stacks, "{name}"', f"{found['fits'][name]:.2f} s")
+        Row(
+            f'fit, 16 stacks, "{name}"',
+            f"{found['fits'][name]:.2f} s ({found['fits'][name + ', CPU']:.2f} s of CPU)",
+        )
         for name in ("reference", "pooled")
     ]
 
@@ -108,7 +118,7 @@ def textbook_rows(found: Figures) -> list[Row]:
         Row("textbook NumPy, peak memory", f"{book['peak']:.2f} GB"),
         Row(
             "textbook / reading limit alone",
-            _number((book["streaming"] + book["fit"]) / times["reading"], " x"),
+            number((book["streaming"] + book["fit"]) / times["reading"], " x"),
         ),
     ]
     for name in ("reference", "pooled"):
@@ -137,7 +147,7 @@ def combine_rows(found: Figures) -> list[Row]:
         Row("ccdproc `combine`, average with mask, same files", theirs),
         Row(
             "ccdproc / reading image and flags alone",
-            _number(times["ccdproc"] / reading, " x"),
+            number(times["ccdproc"] / reading, " x"),
         ),
         at_least("ccdproc / ours", times["ccdproc"] / times["ours"], 30),
     ]
@@ -154,7 +164,10 @@ _THREADS = {"all": "all threads", "1": "one thread"}
 def command_rows(found: Figures) -> list[Row]:
     """The whole command."""
     commands = found["commands"]
-    made = [Row(_command(name), f"{run['seconds']:.2f} s") for name, run in commands.items()]
+    made = [
+        Row(_command(name), f"{run['seconds']:.2f} s ({run['cpu']:.2f} s of CPU)")
+        for name, run in commands.items()
+    ]
     plain, pooled = commands["reference, all"], commands["pooled, all"]
     ratio, peak = pooled["seconds"] / plain["seconds"], pooled["peak"] / plain["peak"]
     return [
@@ -174,7 +187,7 @@ def memory_rows(found: Figures) -> list[Row]:
         made.append(at_most(name, max(peaks.values()), limits[stacks], " GB"))
         if len(peaks) > 1:
             few, many = peaks[found["few"]], peaks[found["many"]]
-            name = f"the same, {found['many']} frames a stack / {found['few']}"
+            name = f"{name}, {found['many']} frames a stack / {found['few']}"
             made.append(Row(name, f"{many / few:.3f} x", "0.9 to 1.1 x", 0.9 <= many / few <= 1.1))
     return made
 
@@ -198,46 +211,41 @@ def linearity(found: Figures) -> float:
 
 
 def growth_rows(found: Figures) -> list[Row]:
-    """Growth with frames and threads."""
-    times, fits, threads = found["streaming"], found["fits"], found["threads"]
+    """Growth with frames."""
     ratio = linearity(found)
-    made = [
+    return [
         Row("2N frames / N, above start-up", f"{ratio:.2f} x", "1.9 to 2.1 x", 1.9 <= ratio <= 2.1)
     ]
+
+
+def thread_rows(found: Figures) -> list[Row]:
+    """What more threads give."""
+    times, fits, threads = found["streaming"], found["fits"], found["threads"]
     pairs = {
         "streaming": times["moments, one thread"] / times["moments"],
         "fit, reference": fits["reference, one thread"] / fits["reference"],
         "fit, pooled": fits["pooled, one thread"] / fits["pooled"],
     }
-    return made + [
+    return [
         at_least(f"one thread / {threads} threads, {name}", value, 1.6)
         for name, value in pairs.items()
     ]
 
 
 def start_rows(found: Figures) -> list[Row]:
-    """Start-up, compilation, bits."""
-    start, bits = found["start_up"], found["bits"]
-    first, second = start["first"], start["second"]
+    """Start-up."""
+    start = found["start_up"]
+    helped, numpy = start["help"]["seconds"], start["numpy"]["seconds"]
     return [
-        Row('`python -c "import numpy"`', f"{start['numpy'] * 1e3:.0f} ms"),
-        at_most(
-            "`emdarks --help` / that",
-            start["help"] / start["numpy"],
-            3,
-            " x",
-            f" ({start['help'] * 1e3:.0f} ms)",
-        ),
-        Row(
-            "first `emdarks noisemaps` ever, 6 stacks",
-            f"{first[1]:.1f} s, {first[0]} functions compiled",
-        ),
-        Row(
-            "second call",
-            f"{second[1]:.1f} s, {second[0]} functions compiled",
-            "0 compiled",
-            second[0] == 0,
-        ),
+        Row('`python -c "import numpy"`', f"{numpy * 1e3:.0f} ms"),
+        at_most("`emdarks --help` / that", helped / numpy, 3, " x", f" ({helped * 1e3:.0f} ms)"),
+    ]
+
+
+def bits_rows(found: Figures) -> list[Row]:
+    """Whether bits depend on how they were computed."""
+    bits = found["bits"]
+    return [
         Row(
             "same bits by threads, open files, size of runs",
             f"{bits['ways']} ways, {'the same' if bits['same'] else 'different'}",
@@ -249,9 +257,9 @@ def start_rows(found: Figures) -> list[Row]:
 
 def plain(table: list[Row]) -> str:
     """The table for a terminal."""
-    lines = [(r.name, r.figure, r.target, r.verdict.strip("*")) for r in table]
-    lines = [("", "figure", "target", ""), *lines]
-    widths = [max(len(line[i]) for line in lines) for i in range(4)]
+    lines = [(r.name, r.before, r.figure, r.target, r.verdict.strip("*")) for r in table]
+    lines = [("", "0.1.0, Numba", "figure", "target", ""), *lines]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
@@ -297,30 +305,81 @@ def _steps_table(found: Figures) -> str:
     return _table(["step", '"reference", s', '"pooled", s'], lines)
 
 
-def markdown(found: Figures) -> str:
+def markdown(aims: list[Row], table: list[Row], before: Figures, found: Figures) -> str:
     """The page."""
-    table = [[r.name, r.figure, r.target, r.verdict] for r in rows(found)]
+    header = ["", "0.1.0, Numba", "now", "goal", ""]
+    lines, more = (
+        _table(header, [[r.name, r.before, r.figure, r.target, r.verdict] for r in part])
+        for part in (aims, table)
+    )
     return PAGE.format(
-        machine=description(),
+        machine=found["machine"],
         load=found["load"],
+        earlier="The same machine." if before["machine"] == found["machine"] else before["machine"],
+        earlier_load=before["load"],
         many=found["many"],
         few=found["few"],
-        table=_table(["", "figure", "target", ""], table),
+        threads=found["threads"],
+        best=TOGETHER / found["threads"],
+        aims=lines,
+        table=more,
         frames=_frames_table(found),
         stacks=_stacks_table(found),
         steps=_steps_table(found),
+        kernels=_kernels_table(before, found),
     )
+
+
+def _kernels_table(before: Figures, found: Figures) -> str:
+    lines = [
+        [f"`{pattern}`", str(before["lines"].get(pattern, 0)), str(count)]
+        for pattern, count in found["lines"].items()
+    ]
+    return _table(["lines", "0.1.0, Numba", "now"], lines)
 
 
 PAGE = """# Benchmarks
 
-Written by `make bench` (`python benchmarks/bench.py`), all figures in one run.
+Written by `make bench` (`python benchmarks/bench.py`), all figures of *now* in one run.
 Simulated frames of 1200 x 2200 pixels, 26.4 MB each, in the page cache; 16 stacks of {many}
-frames where nothing else is said. Short times are medians of repeats, taken in turn; ratios
-are of figures from the same run. GB are 10⁹ bytes.
+frames where nothing else is said. Times are the least of repeats, taken in turn: each does the
+same work every time, and what took longer was disturbed. Ratios are of figures from the same
+run. Products are written to memory (`/dev/shm`) where it has room. GB are 10⁹ bytes.
 
 {machine}
 Load average when the run began: {load:.1f}.
+
+*0.1.0, Numba* is the version before the compiled core: its kernels were compiled by Numba when
+they were first called. It was measured by the same scripts (`python benchmarks/bench.py --figures
+benchmarks/before.json --parts ...` with that version installed), and its ratios are of figures
+from one run, too. {earlier} Load average when that run began: {earlier_load:.1f}.
+
+## What the compiled core was to reach
+
+{aims}
+
+- *First command ever / second*: `emdarks noisemaps` in a new environment (`python -m venv`) that
+  has a copy of the package, and an empty home folder; then the same again. *Installed by pip*:
+  the bytecode of the package is there, since pip writes it when it installs. *Without bytecode*:
+  the first command writes it, as after installers that leave it out. The other packages are
+  those that the benchmark runs with, bytecode included, and all files are in the page cache.
+- *The sample* are the 24 frames of 40 x 62 pixels that come with the package
+  (`emdarks.data.sample()`). CPU seconds are those of the whole process, of all its threads, the
+  system's included. Imports and commands run in an environment as pip leaves it.
+- *Reading limit*, *streaming* and *keeping*: see below.
+- *Fit*: CPU seconds of the fit alone, all threads; beside it, as a ratio, the time in which one
+  thread copies the same moments piece by piece into memory that stays in the core's cache.
+- *The second call in one process*: the command line is called twice by one process, and the
+  second call is timed; the ratio is what starting costs.
+- *Lines of kernels*: comments and empty lines count; by folder:
+
+{kernels}
+
+- *20 commands at once*: started together, waited for all; each writes its own maps, whose bits
+  are compared. With {threads} cores the ratio would be {best:.0f} x if one command kept one core
+  busy and nothing else took time.
+
+## Figures
 
 {table}
 
@@ -354,7 +413,7 @@ Load average when the run began: {load:.1f}.
 
 ## Where the time goes
 
-`calibrate_darks_lsq` by its steps, medians, all threads; then the file, and the command.
+`calibrate_darks_lsq` by its steps, all threads; then the file, and the command.
 
 {steps}
 """
