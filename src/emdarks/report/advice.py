@@ -15,12 +15,10 @@ from emdarks.check import ENOUGH_FRAMES as ENOUGH_FOR_ERRORS
 from emdarks.check import SIGNIFICANT, CheckReport
 from emdarks.products.provenance import frames_combined
 from emdarks.report.checking import check_advice
-from emdarks.report.numbers import count, number, percent, signed
+from emdarks.report.formatting import count, number, percent, signed
 from emdarks.report.page import Advice
+from emdarks.report.product_summary import DarkView, MapsView, ProductView, camera_of
 from emdarks.report.stacks import Misfits
-from emdarks.report.view import DarkView, MapsView, ProductView, camera_of
-
-__all__ = ["advise_dark", "advise_maps", "chi2_values", "stack_misfits"]
 
 Array = npt.NDArray[Any]
 
