@@ -149,28 +149,22 @@ def _chi2(view: MapsView) -> Iterator[Advice]:
     if values is None or values.size < 2 or not _honest_weights(view):
         return
     mean, error = float(values.mean()), float(values.std() / np.sqrt(values.size))
-    margin = CHI2_TOLERANCE + SIGNIFICANT * error
-    if abs(mean - 1) <= margin:
+    if abs(mean - 1) <= CHI2_TOLERANCE + SIGNIFICANT * error:
         yield Advice(
             "fine", f"The stacks lie about the fit as far as their noise says: reduced chi-square "
             f"is {number(mean)} on average."
         )  # fmt: skip
-    elif mean > 1:
-        yield Advice(
-            "warning",
-            f"The stacks lie further from the fit than their noise says: reduced chi-square is "
-            f"{number(mean)} on average (1 is expected).",
-            "Look for a stack with a large misfit below, and for structure in the map of "
-            "chi-square: a wrong gain or time, light, or a level that drifted.",
-        )
-    else:
-        yield Advice(
-            "warning",
-            f"The stacks lie closer to the fit than their noise says: reduced chi-square is "
-            f"{number(mean)} on average (1 is expected).",
-            "Look for copies of frames among the inputs, and for errors in the frames (HDU ERR) "
-            "that are in their scatter already.",
-        )
+        return
+    yield Advice(
+        "warning",
+        f"The stacks lie {'further from' if mean > 1 else 'closer to'} the fit than their noise "
+        f"says: reduced chi-square is {number(mean)} on average (1 is expected).",
+        "Look for a stack with a large misfit below, and for structure in the map of chi-square: "
+        "a wrong gain or time, light, or a level that drifted."
+        if mean > 1
+        else "Look for copies of frames among the inputs, and for errors in the frames (HDU ERR) "
+        "that are in their scatter already.",
+    )
 
 
 def _honest_weights(view: MapsView) -> bool:

@@ -59,35 +59,21 @@ def maps_page(
         Why the frames could not be checked, where they were to be.
     """
     counts = _counts(view)
-    chi2 = view.extra("CHI2")
-    figures = {
-        "maps": _maps(view),
-        "histograms": _histograms(view),
-        "hot_pixels": hot_figure(view),
-        **check_figures(check),
-    }
-    if chi2 is not None:
-        figures["chi2"] = _chi2(view, chi2.astype(np.float64))
-    if counts["varied"]:
-        figures["counts"] = _count_maps(view, counts["varied"])
     own = {} if view.stacks is None else _stacks(view, view.stacks)
-    if view.stacks is not None:
-        figures["stacks"] = _stack_figure(view, view.stacks, own["misfits"])
     words = render(
         "maps.html.j2",
-        figures,
+        {**_figures(view, counts["varied"], own.get("misfits")), **check_figures(check)},
         view=view,
         quoted=shlex.quote(view.name),
         model=(model_words(view.header) or ("",))[0],
         statistics=[(plane, view.statistics(plane)) for plane in view.planes],
         hot=hot_pixels(view),
         block=map_block(view),
-        has_chi2=chi2 is not None,
+        has_chi2=view.extra("CHI2") is not None,
         chi2=chi2_values(view),
         read_noise=view.number_in("RN_EST"),
         clipped=str(view.card("NONNEG", "CIC,DC")).replace(",", ", "),
-        same=counts["same"],
-        varied=counts["varied"],
+        **counts,
         flags=flag_counts(view),
         check=check,
         unchecked=unchecked,
@@ -107,6 +93,24 @@ def maps_page(
         else "Whether the errors are right only the frames can tell: see "
         "“The check without truth”.",
     )
+
+
+def _figures(
+    view: MapsView, varied: dict[str, tuple[Array, str]], misfits: Misfits | None
+) -> dict[str, plots.Figure]:
+    figures = {
+        "maps": _maps(view),
+        "histograms": _histograms(view),
+        "hot_pixels": hot_figure(view),
+    }
+    chi2 = view.extra("CHI2")
+    if chi2 is not None:
+        figures["chi2"] = _chi2(view, chi2.astype(np.float64))
+    if varied:
+        figures["counts"] = _count_maps(view, varied)
+    if view.stacks is not None and misfits is not None:
+        figures["stacks"] = _stack_figure(view, view.stacks, misfits)
+    return figures
 
 
 def _maps(view: MapsView) -> plots.Figure:
