@@ -35,18 +35,13 @@ from emdarks.frames import select_frames
 from emdarks.inspection import CampaignSummary, inspect_campaign
 from emdarks.plots import Figure
 from emdarks.report import (
-    Column,
     Page,
-    Picture,
-    Section,
-    Source,
-    Table,
-    Text,
     campaign_sections,
     maps_page,
+    render,
     view_of,
 )
-from emdarks.report.numbers import count, measured, number, signed
+from emdarks.report.formatting import count, number
 from emdarks.simulate import Truth, simulate_campaign, star_field, write_science_frame
 
 Array = npt.NDArray[Any]
@@ -345,123 +340,120 @@ def write_page(run: Run, made: Products, frames: int, seed: int) -> Path:
 def make_page(run: Run, made: Products, frames: int, seed: int) -> Page:
     """The report of the maps; before it the truth, after it how to make it again."""
     page = maps_page(view_of(made.maps), made.check)
-    own = [truth_section(made), darks_section(made, frames), stars_section(made)]
     total = made.summary.frames
+    figures = {
+        "maps_and_truth": figure_maps(made),
+        "recovered": figure_recovered(made),
+        "darks": figure_darks(made),
+        "science": figure_science(made),
+    }
+    own = render(
+        SECTIONS,
+        figures,
+        maps=compare_maps(made),
+        darks=compare_darks(made),
+        residuals=residuals(made),
+        gain=SCIENCE[0],
+        time=SCIENCE[1],
+        frames=frames,
+        total=total,
+    )
+    again = render(AGAIN, seed=seed, seconds=run.seconds)
     return replace(
         page,
         title="From dark frames to calibrated science",
         subtitle=f"A simulated campaign of {count(total)} dark frames, calibrated with emdarks "
         f"{__version__} and compared with the detector that the simulation was given",
-        what=f"{page.what} The frames were simulated; so there is a truth to compare with.",
+        what=page.what + " The frames were simulated; so there is a truth to compare with.",
         steps=[
             "Read “Compared with the truth”: are the maps right, and are their errors?",
             "Do the same with your own frames: `emdarks noisemaps FRAMES -o maps.fits`, then "
             "`emdarks report maps.fits --frames FRAMES -o report.html`.",
         ],
-        sections=[*own, *campaign_sections(made.summary), *page.sections, again_section(run, seed)],
+        sections=[
+            *own.sections,
+            *campaign_sections(made.summary),
+            *page.sections,
+            *again.sections,
+        ],
     )
 
 
-def comparison_table(rows: Sequence[Comparison], what: str, caption: str) -> Table:
-    """Recovered against true values."""
-    columns = [
-        Column(what, words=True), Column("unit", words=True), Column("pixels"),
-        Column("true mean"), Column("recovered mean"), Column("scatter"),
-        Column("reported error"), Column("pull, median"), Column("pull, scatter"),
-    ]  # fmt: skip
-    lines = [
-        [
-            row.name, row.unit.replace("e-", "e⁻"), count(row.pixels), number(row.true_mean),
-            measured(row.mean, row.mean_error), number(row.scatter), number(row.error),
-            signed(row.pull, 2), number(row.pull_scatter),
-        ]
-        for row in rows
-    ]  # fmt: skip
-    return Table(columns, lines, caption)
+#: What only a demo has: recovered against true values, darks of both kinds, a frame of stars.
+SECTIONS = """
+{% macro comparison(rows, what, caption) %}
+{% call(row) table(
+    rows,
+    [what ~ "|words", "unit|words", "pixels", "true mean", "recovered mean", "scatter",
+     "reported error", "pull, median", "pull, scatter"],
+    caption) %}
+{{ words([row.name, row.unit|replace("e-", "e⁻")]) }}
+{{ cells([row.pixels|count, row.true_mean|number, row.mean|measured(row.mean_error)]) }}
+{{ cells([row.scatter|number, row.error|number, row.pull|signed(2), row.pull_scatter|number]) }}
+{% endcall %}
+{% endmacro %}
 
+{% call section("truth", "Compared with the truth") %}
+{% set caption %}
+Pixels of the imaging area; hot: 0.01 e⁻/s and more. Scatter: robust, of recovered minus true
+values. Reported error: median. Pull: (recovered - true) / error; honest errors have a pull scatter
+of 1.
+{% endset %}
+{{ comparison(maps, "map", caption) }}
+{% call picture("maps_and_truth", "Maps of F, C and D, fitted above and true below") %}
+Fitted (above) and true maps (below), each pair on one scale; before negative values of C and D are
+clipped. C varies by only a tenth from pixel to pixel, less than the noise of the fit.
+{% endcall %}
+{% call picture("recovered", "Recovered against true values, and histograms of pulls") %}
+Above: recovered against true values of every pixel of the imaging area. Points with bars: median
+and central 68 % in bins of the true value. Below: pulls (those beyond 6 in the last bins), and the
+law that honest errors would give.
+{% endcall %}
+{% endcall %}
 
-def truth_section(made: Products) -> Section:
-    """Maps against the truth."""
-    table = comparison_table(
-        compare_maps(made),
-        "map",
-        "Pixels of the imaging area; hot: 0.01 e⁻/s and more. Scatter: robust, of recovered minus "
-        "true values. Reported error: median. Pull: (recovered - true) / error; honest errors have "
-        "a pull scatter of 1.",
-    )
-    maps = Picture.of(
-        "maps_and_truth",
-        figure_maps(made),
-        "Maps of F, C and D, fitted above and true below",
-        "Fitted (above) and true maps (below), each pair on one scale; before negative values of C "
-        "and D are clipped. C varies by only a tenth from pixel to pixel, less than the noise of "
-        "the fit.",
-    )
-    recovered = Picture.of(
-        "recovered",
-        figure_recovered(made),
-        "Recovered against true values, and histograms of pulls",
-        "Above: recovered against true values of every pixel of the imaging area. Points with "
-        "bars: median and central 68 % in bins of the true value. Below: pulls (those beyond 6 in "
-        "the last bins), and the law that honest errors would give.",
-    )
-    return Section("truth", "Compared with the truth", [table, maps, recovered])
+{% call section("master-darks", "Master darks for EM gain %g and %g s"|format(gain, time)) %}
+{% call p() %}
+The traditional dark is the mean of the {{ frames|count }} frames taken at this setting. The
+synthesised one, F/g + C + t D, uses all {{ total|count }} frames and can be had for any gain and
+time.
+{% endcall %}
+{% call picture("darks", "Traditional, synthesised and true dark") %}
+Detected electrons per pixel, all on the scale of the true dark.
+{% endcall %}
+{% set caption %}
+Image region without hot pixels. Columns as above. The traditional dark's error comes from a
+variance pooled over pixels, followed by each pixel's own scatter as far as pixels really differ.
+{% endset %}
+{{ comparison(darks, "dark", caption) }}
+{% endcall %}
 
+{% call section("stars", "A frame of stars") %}
+{% call picture("science", "Science frame before and after the subtraction, and the scene") %}
+One frame, that frame minus the synthesised dark, and the scene it shows. Grey: cosmic rays,
+flagged. What remains after the subtraction is the noise of a single frame.
+{% endcall %}
+{% call(left) table(
+    residuals,
+    ["subtracted|words", "ordinary pixels", "hot pixels"],
+    "Between the stars: mean of frame minus dark minus scene, electrons per pixel.") %}
+{{ words([left.name]) }}
+{{ cells([left.quiet|measured(left.quiet_error), left.hot|measured(left.hot_error)]) }}
+{% endcall %}
+{% endcall %}
+"""
 
-def darks_section(made: Products, frames: int) -> Section:
-    """Both darks against the truth."""
-    gain, seconds = SCIENCE
-    text = Text(
-        f"The traditional dark is the mean of the {count(frames)} frames taken at this setting. "
-        f"The synthesised one, F/g + C + t D, uses all {count(made.summary.frames)} frames and can "
-        "be had for any gain and time."
-    )
-    picture = Picture.of(
-        "darks",
-        figure_darks(made),
-        "Traditional, synthesised and true dark",
-        "Detected electrons per pixel, all on the scale of the true dark.",
-    )
-    table = comparison_table(
-        compare_darks(made),
-        "dark",
-        "Image region without hot pixels. Columns as above. The traditional dark's error comes "
-        "from a variance pooled over pixels, followed by each pixel's own scatter as far as pixels "
-        "really differ.",
-    )
-    title = f"Master darks for EM gain {gain:g} and {seconds:g} s"
-    return Section("master-darks", title, [text, picture, table])
-
-
-def stars_section(made: Products) -> Section:
-    """A frame of stars before and after."""
-    picture = Picture.of(
-        "science",
-        figure_science(made),
-        "Science frame before and after the subtraction, and the scene",
-        "One frame, that frame minus the synthesised dark, and the scene it shows. Grey: cosmic "
-        "rays, flagged. What remains after the subtraction is the noise of a single frame.",
-    )
-    rows = [
-        [left.name, measured(left.quiet, left.quiet_error), measured(left.hot, left.hot_error)]
-        for left in residuals(made)
-    ]
-    table = Table(
-        [Column("subtracted", words=True), Column("ordinary pixels"), Column("hot pixels")],
-        rows,
-        "Between the stars: mean of frame minus dark minus scene, electrons per pixel.",
-    )
-    return Section("stars", "A frame of stars", [picture, table])
-
-
-def again_section(run: Run, seed: int) -> Section:
-    """How to get the same page."""
-    steps = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in run.seconds.items())
-    text = Text(
-        f"The same seed ({seed}) makes the same frames and the same numbers. This run: {steps}."
-    )
-    command = Source("In a clone of the repository", "make demo")
-    return Section("again", "Make it again", [command, text])
+#: How to get the same page.
+AGAIN = """
+{% call section("again", "Make it again") %}
+{{ source("In a clone of the repository", "make demo") }}
+{% call p() %}
+The same seed ({{ seed }}) makes the same frames and the same numbers. This run:
+{% for name, time in seconds.items() %}
+{{ name }} {{ "%.1f"|format(time) }} s{{ "." if loop.last else "," }}
+{% endfor %}
+{% endcall %}
+{% endcall %}
+"""
 
 
 def print_results(run: Run, made: Products, page: Path) -> None:

@@ -21,25 +21,21 @@ from emdarks.inspection import inspect_campaign
 from emdarks.report import (
     Advice,
     DarkView,
-    Facts,
     MapsView,
     Page,
-    Section,
-    Source,
-    Table,
-    Text,
     Verdict,
     campaign_page,
     compare_products,
     dark_page,
     maps_page,
     open_product,
+    render,
     report_on,
     write_report,
 )
 from emdarks.report.advice import advise_dark, advise_maps, stack_misfits
 from emdarks.report.checking import load_check
-from emdarks.report.numbers import (
+from emdarks.report.formatting import (
     count,
     measured,
     number,
@@ -51,7 +47,6 @@ from emdarks.report.numbers import (
     tied,
     value_in,
 )
-from emdarks.report.page import Column
 from emdarks.simulate import make_truth, simulate_stack
 
 STACKS = [(1.0, 2.0), (1.0, 100.0), (50.0, 10.0), (1000.0, 5.0), (1000.0, 60.0), (5000.0, 2.0),
@@ -206,20 +201,30 @@ def test_shares_counts_and_sizes() -> None:
 # Pages
 
 
-def page_of(*blocks: Any, advice: Any = ()) -> Page:
-    return Page("Title", "subtitle", "what", advice, ["`step`"], [Section("s", "Section", blocks)])
+def page_of(content: str = "", advice: Any = (), **values: Any) -> Page:
+    template = f'{{% call section("s", "Section") %}}\n{content}\n{{% endcall %}}'
+    return Page(
+        "Title", "subtitle", "what", advice, ["`step`"], render(template, **values).sections
+    )
+
+
+EVERY_PART = """
+{% call p() %}{{ evil }}{% endcall %}
+{{ fact(evil, evil) }}
+{{ source(evil, evil) }}
+{{ flag_table({"pixels": 1, "flagged": 1, "rows": [{"value": evil, "name": evil, "pixels": 1}]}) }}
+{% call(row) table([evil], [evil ~ "|" ~ evil, evil ~ "|words"], evil) %}
+{{ words([row]) }}{{ cells([row]) }}
+{% endcall %}
+"""
 
 
 def test_text_of_headers_cannot_become_markup() -> None:
     evil = '<script>alert("x")</script><img src="http://evil.example/x.png">'
-    page = page_of(
-        Text(evil), Facts([(evil, evil)]), Source(evil, evil), Source(evil, evil, True),
-        Table([Column(evil, evil, True)], [[evil]], evil),
-        advice=[Advice("note", evil, evil)],
-    ).html()  # fmt: skip
+    page = page_of(EVERY_PART, [Advice("note", evil, evil)], evil=evil).html()
     assert "<script" not in page
     assert "<img" not in page
-    assert page.count("&lt;script&gt;") == 13
+    assert page.count("&lt;script&gt;") == 15
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -243,7 +248,7 @@ def test_pages_ask_nobody_for_anything(page: Page) -> None:
 
 
 def test_words_between_backticks_are_code() -> None:
-    text = page_of(Text("run `emdarks <x>` now")).html()
+    text = page_of("{% call p() %}{{ text }}{% endcall %}", text="run `emdarks <x>` now").html()
     assert "run <code>emdarks &lt;x&gt;</code> now" in text
 
 

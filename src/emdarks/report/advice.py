@@ -15,12 +15,10 @@ from emdarks.check import ENOUGH_FRAMES as ENOUGH_FOR_ERRORS
 from emdarks.check import SIGNIFICANT, CheckReport
 from emdarks.products.provenance import frames_combined
 from emdarks.report.checking import check_advice
-from emdarks.report.numbers import count, number, percent, signed
+from emdarks.report.formatting import count, number, percent, signed
 from emdarks.report.page import Advice
+from emdarks.report.product_summary import DarkView, MapsView, ProductView, camera_of
 from emdarks.report.stacks import Misfits
-from emdarks.report.view import DarkView, MapsView, ProductView, camera_of
-
-__all__ = ["advise_dark", "advise_maps", "chi2_values", "stack_misfits"]
 
 Array = npt.NDArray[Any]
 
@@ -151,28 +149,22 @@ def _chi2(view: MapsView) -> Iterator[Advice]:
     if values is None or values.size < 2 or not _honest_weights(view):
         return
     mean, error = float(values.mean()), float(values.std() / np.sqrt(values.size))
-    margin = CHI2_TOLERANCE + SIGNIFICANT * error
-    if abs(mean - 1) <= margin:
+    if abs(mean - 1) <= CHI2_TOLERANCE + SIGNIFICANT * error:
         yield Advice(
             "fine", f"The stacks lie about the fit as far as their noise says: reduced chi-square "
             f"is {number(mean)} on average."
         )  # fmt: skip
-    elif mean > 1:
-        yield Advice(
-            "warning",
-            f"The stacks lie further from the fit than their noise says: reduced chi-square is "
-            f"{number(mean)} on average (1 is expected).",
-            "Look for a stack with a large misfit below, and for structure in the map of "
-            "chi-square: a wrong gain or time, light, or a level that drifted.",
-        )
-    else:
-        yield Advice(
-            "warning",
-            f"The stacks lie closer to the fit than their noise says: reduced chi-square is "
-            f"{number(mean)} on average (1 is expected).",
-            "Look for copies of frames among the inputs, and for errors in the frames (HDU ERR) "
-            "that are in their scatter already.",
-        )
+        return
+    yield Advice(
+        "warning",
+        f"The stacks lie {'further from' if mean > 1 else 'closer to'} the fit than their noise "
+        f"says: reduced chi-square is {number(mean)} on average (1 is expected).",
+        "Look for a stack with a large misfit below, and for structure in the map of chi-square: "
+        "a wrong gain or time, light, or a level that drifted."
+        if mean > 1
+        else "Look for copies of frames among the inputs, and for errors in the frames (HDU ERR) "
+        "that are in their scatter already.",
+    )
 
 
 def _honest_weights(view: MapsView) -> bool:

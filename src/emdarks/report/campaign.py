@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,26 +10,10 @@ import numpy.typing as npt
 from emdarks import plots
 from emdarks.check import CheckReport
 from emdarks.inspection import CampaignSummary
-from emdarks.report.checking import check_advice, check_section
-from emdarks.report.numbers import count, number, observed, percent, setting
-from emdarks.report.page import (
-    WIDTH,
-    Advice,
-    Block,
-    Column,
-    Facts,
-    Page,
-    Picture,
-    Section,
-    Source,
-    Table,
-    Text,
-)
+from emdarks.report.checking import check_advice, check_figures
+from emdarks.report.formatting import count, observed
+from emdarks.report.page import WIDTH, Advice, Page, Rendered, Section, render
 from emdarks.report.stacks import stack_name
-
-__all__ = ["campaign_page", "campaign_sections"]
-
-Array = npt.NDArray[Any]
 
 #: Standard errors from which on a frame is told of, as in the figure of levels.
 BEYOND = 6.0
@@ -53,15 +35,19 @@ def campaign_page(summary: CampaignSummary, name: str, check: CheckReport | None
     """
     rows, cols = summary.shape
     size = f"frames of {rows} × {cols} pixels" if summary.stacks else "frames, none usable"
+    words = _render(summary)
+    checked = render("check.html.j2", check_figures(check), check=check, unchecked="")
+    findings = [finding for finding in summary.findings if finding.frames]
+    named = render("named_frames.html.j2", findings=findings, most=NAMED)
     return Page(
         title="A campaign of dark frames",
         subtitle=f"{name} · {count(summary.frames)} {size} · camera {summary.camera}",
         observed=_observed(summary),
-        what=_what(summary),
+        what=words.what,
         advice=[*_advice(summary), *check_advice(check)],
-        steps=_steps(summary, name),
-        glance=[Facts(_glance(summary))],
-        sections=[*campaign_sections(summary), check_section(check), *_frames(summary)],
+        steps=words.steps,
+        glance=words.glance,
+        sections=[*words.sections, *checked.sections, *named.sections],
         untested=""
         if check
         else "Whether the frames agree with each other the check without "
@@ -71,24 +57,24 @@ def campaign_page(summary: CampaignSummary, name: str, check: CheckReport | None
 
 def campaign_sections(summary: CampaignSummary) -> list[Section]:
     """What is known of stacks and of single frames."""
-    sections = [Section("campaign", "The frames, by stack", [_intro(summary), _table(summary)])]
-    if summary.stacks:
-        sections.append(_sequence(summary))
-    return sections
+    return _render(summary).sections
 
 
-# In front
-
-
-def _what(summary: CampaignSummary) -> str:
-    if not summary.stacks:
-        return "Frames of which none can be used."
-    gains = [stack.em_gain for stack in summary.stacks]
-    times = [stack.exposure_time for stack in summary.stacks]
-    return (
-        f"{count(summary.frames)} dark frames in {len(summary.stacks)} stacks, of EM gains "
-        f"{setting(min(gains))} to {setting(max(gains))} and exposure times {min(times):g} to "
-        f"{max(times):g} s. Noise maps and master darks are made of them."
+def _render(summary: CampaignSummary) -> Rendered:
+    frames = [frame for stack in summary.stacks for frame in stack.frame_summaries]
+    used = sum(stack.frames for stack in summary.stacks)
+    ends = np.array([stack.temperature for stack in summary.stacks], dtype=np.float64)
+    measured = bool(np.isfinite(ends).any())
+    return render(
+        "campaign.html.j2",
+        _figures(summary) if summary.stacks else {},
+        summary=summary,
+        stacks=summary.stacks,
+        masked=sum(stack.masked * stack.frames for stack in summary.stacks) / max(used, 1),
+        temperatures=(np.nanmin(ends), np.nanmax(ends)) if measured else None,
+        far=sum(abs(frame.sigmas) > BEYOND for frame in frames),
+        shown=len(frames),
+        limit=BEYOND,
     )
 
 
@@ -122,109 +108,16 @@ def _sentence(text: str) -> str:
     return f"{first}{text[1:]}{end}"
 
 
-def _steps(summary: CampaignSummary, name: str) -> list[str]:
-    if not summary.fittable:
-        return ["Solve the problems above; `emdarks inspect FRAMES` looks again."]
-    return [
-        "Fit noise maps: `emdarks noisemaps FRAMES -o maps.fits`.",
-        "Look at them, and let the frames check their errors: "
-        "`emdarks report maps.fits --frames FRAMES -o maps.html`.",
-    ]
-
-
-def _glance(summary: CampaignSummary) -> list[tuple[str, str]]:
-    facts = [
-        ("frames", count(summary.frames)),
-        ("stacks", count(len(summary.stacks))),
-        ("noise maps can be fitted", "yes" if summary.fittable else "no"),
-    ]
-    if summary.stacks:
-        used = sum(stack.frames for stack in summary.stacks)
-        masked = sum(stack.masked * stack.frames for stack in summary.stacks) / used
-        facts.append(("samples masked", percent(masked)))
-    ends = np.array([stack.temperature for stack in summary.stacks], dtype=np.float64)
-    if ends.size and np.isfinite(ends).any():
-        low, high = float(np.nanmin(ends)), float(np.nanmax(ends))
-        facts.append(("detector temperature", f"{number(low, 4)} to {number(high, 4)} °C"))
-    few = f"{count(summary.pixels.unfittable)} of {count(summary.pixels.imaging)}"
-    facts.append(("pixels good in fewer than 4 stacks", few))
-    return facts
-
-
-# The stacks
-
-
-def _intro(summary: CampaignSummary) -> Text:
-    return Text(
-        "Frames of one exposure time, EM gain and k-gain make a stack. Levels and scatters are EM "
-        "electrons in the imaging area, flagged samples left out."
-    )
-
-
-def _table(summary: CampaignSummary) -> Table:
-    rows = [
-        [
-            setting(stack.commanded_gain),
-            setting(stack.em_gain),
-            f"{stack.exposure_time:g}",
-            number(stack.k_gain),
-            count(stack.frames),
-            percent(stack.masked),
-            percent(stack.saturated),
-            number(stack.level),
-            number(stack.scatter),
-            number(stack.prescan_level),
-            count(stack.lost_pixels),
-        ]
-        for stack in summary.stacks
-    ]
-    return Table(
-        [
-            Column("EM gain", "asked for"),
-            Column("EM gain", "used"),
-            Column("time", "s"),
-            Column("k-gain", "e⁻/DN"),
-            Column("frames"),
-            Column("masked", "of samples"),
-            Column("saturated", "of samples"),
-            Column("level", "EM e⁻"),
-            Column("scatter", "EM e⁻"),
-            Column("prescan", "EM e⁻"),
-            Column("lost", "pixels"),
-        ],
-        rows,
-        "Level and scatter: mean and standard deviation within a frame. Prescan: its level. Lost: "
-        "pixels that are masked in every frame of the stack.",
-    )
-
-
 # Along the sequence
 
 
-def _sequence(summary: CampaignSummary) -> Section:
+def _figures(summary: CampaignSummary) -> dict[str, plots.Figure]:
     levels = plots.frame_levels(summary, width=WIDTH)[0].get_figure(root=True)
     assert isinstance(levels, plots.Figure)
-    frames = [frame for stack in summary.stacks for frame in stack.frame_summaries]
-    beyond = sum(abs(frame.sigmas) > BEYOND for frame in frames)
-    text = Text(
-        "Each dot is a frame, each panel a stack in its own units. The band is what noise and the "
-        "jitter of the other frames explain. A trend is a drift of bias or dark current; a single "
-        f"frame far off saw light, or has a wrong gain. {count(beyond)} of {count(len(frames))} "
-        f"frames lie beyond {BEYOND:g} standard errors."
-    )
-    blocks: list[Block] = [
-        text,
-        Picture.of(
-            "sequence",
-            levels,
-            "Level of every frame along the sequence, a panel for each stack",
-            "Levels of the frames, stack by stack. Stacks of fewer than four frames have no band.",
-        ),
-    ]
-    return Section("sequence", "Along the sequence", [*blocks, _conditions(summary)])
+    return {"sequence": levels, "conditions": _conditions(summary)}
 
 
-def _conditions(summary: CampaignSummary) -> Picture:
+def _conditions(summary: CampaignSummary) -> plots.Figure:
     """What else changes along the sequence: masked samples, temperature."""
     times, x = _times(summary)
     names = [stack_name(s.commanded_gain, s.exposure_time) for s in summary.stacks]
@@ -243,15 +136,10 @@ def _conditions(summary: CampaignSummary) -> Picture:
     for ax, (title, unit, values) in zip(axes, panels, strict=True):
         stacks = dict(zip(names, zip(times, values, strict=True), strict=False))
         plots.sequence(stacks, x if ax is axes[-1] else "", unit, title, ax=ax)
-    return Picture.of(
-        "conditions",
-        figure,
-        "Share of masked samples and temperature of every frame along the sequence",
-        "Stacks differ in the shape and colour of their dots.",
-    )
+    return figure
 
 
-def _times(summary: CampaignSummary) -> tuple[list[Array], str]:
+def _times(summary: CampaignSummary) -> tuple[list[npt.NDArray[np.float64]], str]:
     """Hours since the first frame; numbers of frames where starts are not known."""
     starts = [
         np.array([frame.start for frame in stack.frame_summaries]) for stack in summary.stacks
@@ -261,18 +149,3 @@ def _times(summary: CampaignSummary) -> tuple[list[Array], str]:
         return [24 * (start - every.min()) for start in starts], "hours since the first frame"
     first = np.cumsum([0, *(start.size for start in starts)])
     return [first[i] + np.arange(start.size) for i, start in enumerate(starts)], "frame"
-
-
-# Frames that findings name
-
-
-def _frames(summary: CampaignSummary) -> list[Section]:
-    blocks: list[Block] = []
-    for finding in summary.findings:
-        if finding.frames:
-            shown: Sequence[str] = finding.frames[:NAMED]
-            rest = len(finding.frames) - len(shown)
-            text = "\n".join([*shown, *([f"and {rest} more"] if rest else [])])
-            title = f"{finding.severity}: {finding.topic} ({count(len(finding.frames))} frames)"
-            blocks.append(Source(title, text))
-    return [Section("frames", "Frames that were named", blocks)] if blocks else []

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from emdarks import plots
 from emdarks.cameras import Camera
@@ -18,31 +17,18 @@ from emdarks.detector import frame_shape, region_slices
 from emdarks.errors import InputError
 from emdarks.products.model import SAME_GAIN, model_of
 from emdarks.products.provenance import parent_names
-from emdarks.report.numbers import count, measured, number, percent, signed, value_in
-from emdarks.report.page import (
-    WIDTH,
-    Advice,
-    AdviceList,
-    Block,
-    Column,
-    Picture,
-    Section,
-    Table,
-    Text,
+from emdarks.report.formatting import count, measured, number, signed, value_in
+from emdarks.report.page import WIDTH, Advice, Section, render
+from emdarks.report.product_summary import (
+    Array,
+    DarkView,
+    MapsView,
+    Plane,
+    ProductView,
+    camera_of,
+    view_of,
 )
-from emdarks.report.shared import MOST, map_height
-from emdarks.report.view import DarkView, MapsView, Plane, ProductView, camera_of, view_of
-
-__all__ = [
-    "Comparison",
-    "PlaneChange",
-    "compare_products",
-    "compare_views",
-    "comparison_section",
-    "matching_view",
-]
-
-Array = npt.NDArray[Any]
+from emdarks.report.sections import MOST, map_height
 
 #: Share of pixels that a normal law has beyond 5 standard deviations.
 BEYOND_FIVE = 5.733e-7
@@ -194,11 +180,7 @@ def compare_views(new: ProductView, old: ProductView) -> Comparison:
         shared=_shared(new, old),
         words=(),
     )
-    return Comparison(**{**_fields(found), "words": tuple(_words(found))})
-
-
-def _fields(found: Comparison) -> dict[str, Any]:
-    return {name: getattr(found, name) for name in Comparison.__dataclass_fields__}
+    return replace(found, words=tuple(_words(found)))
 
 
 def matching_view(
@@ -423,99 +405,30 @@ def _gain_words(found: Comparison) -> list[str]:
 
 def comparison_section(
     new: ProductView, old: ProductView, found: Comparison
-) -> tuple[Section, list[Advice]]:
+) -> tuple[list[Section], list[Advice]]:
     """A section about the comparison, and what it means for the product in front."""
-    blocks: list[Block] = [
-        Text(_intro(new, old, found)),
-        AdviceList([_verdict(found)]),
-        _table(found),
-        _picture(new, old),
-    ]
-    return Section("comparison", f"Compared with {old.name}", blocks), _advice(found)
-
-
-def _intro(new: ProductView, old: ProductView, found: Comparison) -> str:
-    times = [str(view.card("DRPCTIME", ""))[:10] for view in (old, new)]
-    when = f" ({times[0]} and {times[1]})" if all(times) else ""
-    text = (
-        f"New minus old{when}, pixel by pixel, over the errors of both. The image mean of a map "
-        "has drifted where it changed by more than 5 standard errors, pixels that are hot in "
-        "either left out. A pixel has changed where it differs by more than 5 combined errors and "
-        "the reach of one electron's gain. A normal law puts few pixels there (column “expected”); "
-        "there are too many where they exceed that number by 5 Poisson deviations."
-    )
-    if found.shared:
-        text += (
-            f" Both products name {count(found.shared)} input files alike: where these are the "
-            "same frames, differences are smaller than their errors say, and small changes hidden."
-        )
-    return text
-
-
-def _verdict(found: Comparison) -> Advice:
-    if not found.drifted:
-        return Advice("fine", "Verdict: no drift. Nothing changed by more than the errors allow.")
-    return Advice("warning", f"Verdict: it has changed. {' '.join(found.words)}")
-
-
-def _advice(found: Comparison) -> list[Advice]:
-    if not found.drifted:
-        return [Advice("fine", f"Nothing has changed since {found.old} beyond the errors.")]
-    return [
-        Advice(
+    words = " ".join(found.words)
+    verdict = Advice("fine", "Verdict: no drift. Nothing changed by more than the errors allow.")
+    advice = Advice("fine", f"Nothing has changed since {found.old} beyond the errors.")
+    if found.drifted:
+        verdict = Advice("warning", f"Verdict: it has changed. {words}")
+        advice = Advice(
             "warning",
-            f"Changed since {found.old}: {' '.join(found.words)}",
+            f"Changed since {found.old}: {words}",
             "Use the old product for frames taken before the change and the new one for frames "
             "taken after it; find out when it happened.",
         )
-    ]
-
-
-def _table(found: Comparison) -> Table:
-    rows = []
-    for plane in found.planes:
-        changed = "not known" if plane.changed is None else count(plane.changed)
-        share = plane.changed / plane.pixels if plane.changed and plane.pixels else 0.0
-        rows.append(
-            [
-                f"{plane.name} {plane.key}".strip(),
-                plane.unit,
-                measured(plane.mean, plane.error),
-                signed(plane.sigmas, 2),
-                f"{signed(100 * plane.relative, 2)} %" if np.isfinite(plane.relative) else "–",
-                number(plane.pulls),
-                changed,
-                percent(share) if plane.changed is not None else "–",
-                number(plane.expected, 2),
-            ]
-        )
-    caption = (
-        "Pulls: standard deviation of change over combined error, without hot pixels; 1 where "
-        "nothing changed and errors are right."
+    section = render(
+        "comparison.html.j2",
+        {"comparison": _figure(new, old)},
+        found=found,
+        dates=[str(view.card("DRPCTIME", ""))[:10] for view in (old, new)],
+        verdict=verdict,
     )
-    if any(plane.changed is None for plane in found.planes):
-        caption += (
-            " How many single pixels changed a synthesised dark cannot tell; compare the noise "
-            "maps instead."
-        )
-    return Table(
-        [
-            Column("map", words=True),
-            Column("unit", words=True),
-            Column("change of mean"),
-            Column("std. errors"),
-            Column("relative"),
-            Column("pulls"),
-            Column("pixels changed"),
-            Column("share"),
-            Column("expected"),
-        ],
-        rows,
-        caption,
-    )
+    return section.sections, [advice]
 
 
-def _picture(new: ProductView, old: ProductView) -> Picture:
+def _figure(new: ProductView, old: ProductView) -> plots.Figure:
     figure = plots.new_figure(WIDTH, len(new.planes) * map_height(new, WIDTH / 2))
     grid = figure.subplots(len(new.planes), 2, squeeze=False)
     both = new.good & old.good
@@ -534,11 +447,4 @@ def _picture(new: ProductView, old: ProductView) -> Picture:
         if not new.whole:
             plots.outline(axes[0], new.area)
         plots.pull_histogram(inside, "imaging area", "change / combined error", ax=axes[1])
-    return Picture.of(
-        "comparison",
-        figure,
-        "Maps and histograms of change over combined error",
-        "Change over combined error: map, left; imaging area, right, with the law that is expected "
-        "where nothing changed and samples are normal. Those of C and D are not where frames are "
-        "few: most pixels saw no electron.",
-    )
+    return figure

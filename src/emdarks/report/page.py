@@ -1,19 +1,19 @@
 """What a page is made of, and how it becomes one file.
 
-A page is data: a few words in front, then sections of blocks (text, tables, pictures,
-facts, advice). Those who make pages never see the template, and the template never sees a
-product: any page that is put together of these looks like all the others.
+The templates hold the words, tables and captions of pages. Python gives them plain values and
+figures, and never sees HTML; `render` brings both together.
 """
 
 from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -22,22 +22,7 @@ from emdarks import plots
 from emdarks._version import __version__
 from emdarks.errors import InputError
 from emdarks.fitsio import whole_file
-from emdarks.report.numbers import tied
-
-__all__ = [
-    "Advice",
-    "AdviceList",
-    "Block",
-    "Column",
-    "Facts",
-    "Page",
-    "Picture",
-    "Section",
-    "Source",
-    "Table",
-    "Text",
-    "Verdict",
-]
+from emdarks.report import formatting
 
 #: Width of the figures of a page, inches; a hundred pixels of the page each.
 WIDTH = 10.4
@@ -45,9 +30,10 @@ _DPI = 150
 _COLOURS = 256
 
 #: "problem": do not use it so; "warning": worse than it could be; "note": good to know;
-#: "fine": nothing to do.
+#: "fine": nothing to do. The worst comes first.
 Severity = Literal["problem", "warning", "note", "fine"]
-_ORDER = {"problem": 0, "warning": 1, "note": 2, "fine": 3}
+_ORDER = ("problem", "warning", "note", "fine")
+_FILTERS = ("count", "measured", "number", "percent", "setting", "signed", "size", "tied")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,89 +56,11 @@ class Advice:
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
-    """A paragraph; words between backticks are shown as code."""
-
-    kind: ClassVar[str] = "text"
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of a table: title, unit below it, and whether it holds words."""
-
-    title: str
-    unit: str = ""
-    words: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows of texts that are ready to be shown."""
-
-    kind: ClassVar[str] = "table"
-    columns: Sequence[Column]
-    rows: Sequence[Sequence[str]]
-    caption: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """Names and values, such as cards of a header."""
-
-    kind: ClassVar[str] = "facts"
-    items: Sequence[tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class AdviceList:
-    """Advice in the order in which it matters."""
-
-    kind: ClassVar[str] = "advice"
-    items: Sequence[Advice]
-
-    @property
-    def ordered(self) -> list[Advice]:
-        """The worst first."""
-        return sorted(self.items, key=lambda item: _ORDER[item.severity])
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Text as it stands, such as a history; folded away on a screen where it is long."""
-
-    kind: ClassVar[str] = "source"
-    title: str
-    text: str
-    folded: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Picture:
-    """A figure, drawn.
+    """A drawn figure: a name in one word, and the PNG file."""
 
-    Attributes
-    ----------
-    name : str
-        Of the file, where pictures are written as files; in one word.
-    png : bytes
-        The file.
-    description : str
-        What it shows, for those who cannot see it.
-    caption : str
-        Below it.
-    """
-
-    kind: ClassVar[str] = "picture"
     name: str
     png: bytes
-    description: str
-    caption: str = ""
-
-    @classmethod
-    def of(cls, name: str, figure: plots.Figure, description: str, caption: str = "") -> Picture:
-        """Draw a figure in the resolution of pages."""
-        return cls(name, plots.as_png(figure, _DPI, _COLOURS), description, caption)
 
     @property
     def address(self) -> str:
@@ -166,16 +74,14 @@ class Picture:
         return width, height
 
 
-Block = Text | Table | Facts | AdviceList | Source | Picture
-
-
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of a page: name of its anchor, title, blocks."""
+    """A part of a page: name of its anchor, title, content, and the pictures in it."""
 
     key: str
     title: str
-    blocks: Sequence[Block]
+    html: Markup
+    pictures: tuple[Picture, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,15 +101,7 @@ class Verdict:
 
     @classmethod
     def of(cls, advice: Iterable[Advice], untested: str = "") -> Verdict:
-        """Sum advice up.
-
-        Parameters
-        ----------
-        advice : iterable of Advice
-            What was found.
-        untested : str
-            What has not been looked at, said where nothing was found.
-        """
+        """Sum advice up; `untested` is said where nothing was found."""
         found = [item.severity for item in advice]
         problems, warnings = found.count("problem"), found.count("warning")
         if problems:
@@ -233,10 +131,10 @@ class Page:
         What to do with it.
     sections : sequence of Section
         All the rest.
-    glance : sequence of Block
+    glance : Markup
         The most important numbers, after the words in front.
     untested : str
-        What nobody looked at; see ``Verdict.of``.
+        What has not been looked at, said where nothing was found.
     observed : str
         When the frames behind it were taken.
     """
@@ -247,7 +145,7 @@ class Page:
     advice: Sequence[Advice]
     steps: Sequence[str]
     sections: Sequence[Section]
-    glance: Sequence[Block] = field(default_factory=tuple)
+    glance: Markup = field(default_factory=Markup)
     untested: str = ""
     observed: str = ""
 
@@ -259,13 +157,11 @@ class Page:
     @property
     def pictures(self) -> list[Picture]:
         """All pictures, in order."""
-        blocks = [*self.glance, *(block for section in self.sections for block in section.blocks)]
-        return [block for block in blocks if isinstance(block, Picture)]
+        return [picture for section in self.sections for picture in section.pictures]
 
     def html(self) -> str:
         """The page as a text that needs no other file."""
-        template = _environment().get_template("page.html.j2")
-        return template.render(page=self, advice=AdviceList(self.advice), version=__version__)
+        return _environment().get_template("page.html.j2").render(page=self, version=__version__)
 
     def save(
         self,
@@ -313,6 +209,63 @@ def _folder(path: Path) -> Path:
     return path
 
 
+@dataclass
+class Rendered:
+    """What a template gives: sections, and for the head of a page `what`, steps, and a glance."""
+
+    sections: list[Section] = field(default_factory=list)
+    steps: list[str] = field(default_factory=list)
+    what: str = ""
+    glance: Markup = field(default_factory=Markup)
+
+
+def render(
+    template: str, figures: Mapping[str, plots.Figure] | None = None, **values: Any
+) -> Rendered:
+    """Render a template of sections.
+
+    Parameters
+    ----------
+    template : str
+        Name of a file in ``templates``, or the text of a template, which has line breaks.
+    figures : mapping of str to Figure, optional
+        The figures that it shows, by name.
+    **values
+        What the template names.
+
+    Returns
+    -------
+    Rendered
+        A template adds a section by ``{% call section(key, title) %}``, a step by
+        ``{% call step() %}``, shows a figure by ``{% call picture(name, description) %}``, and
+        may set ``what`` and ``glance``.
+    """
+    environment = _environment()
+    found = Rendered()
+    drawn: list[Picture] = []
+
+    def section(key: str, title: str, caller: Any) -> str:
+        html = caller()
+        found.sections.append(Section(key, title, html, tuple(drawn)))
+        drawn.clear()
+        return ""
+
+    def step(caller: Any) -> str:
+        found.steps.append(caller())
+        return ""
+
+    def picture(name: str, description: str, caller: Any) -> Any:
+        drawn.append(Picture(name, plots.as_png((figures or {})[name], _DPI, _COLOURS)))
+        return environment.globals["picture_file"](drawn[-1], description, caller())  # type: ignore[operator]
+
+    load = environment.from_string if "\n" in template else environment.get_template
+    context = {**values, "section": section, "step": step, "picture": picture}
+    module: Any = load(template).make_module(context)
+    found.what = getattr(module, "what", "")
+    found.glance = getattr(module, "glance", found.glance)
+    return found
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -322,16 +275,24 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["prose"] = _prose
-    environment.filters["tied"] = tied
+    environment.filters |= {name: getattr(formatting, name) for name in _FILTERS}
+    environment.filters |= {"g": "{:g}".format, "prose": _prose, "worst_first": _worst_first}
+    macros = environment.get_template("macros.html.j2").module
+    environment.globals |= {k: v for k, v in vars(macros).items() if not k.startswith("_")}
     return environment
+
+
+def _worst_first(advice: Iterable[Advice]) -> list[Advice]:
+    return sorted(advice, key=lambda item: _ORDER.index(item.severity))
 
 
 def _prose(text: Any) -> Markup:
     """Text with words between backticks as code; everything else is escaped."""
-    parts = str(escape(text)).split("`")
+    parts = re.sub(r"[ \n]+", " ", str(escape(text))).strip().split("`")
     # Words between backticks are typed as they stand, with plain spaces; a last one is a word.
     code = {i for i in range(1, len(parts), 2) if i < len(parts) - 1}
-    marked = "".join(f"<code>{p}</code>" if i in code else tied(p) for i, p in enumerate(parts))
+    marked = "".join(
+        f"<code>{p}</code>" if i in code else formatting.tied(p) for i, p in enumerate(parts)
+    )
     # Everything that came in is escaped.
     return Markup(marked)  # nosec B704

@@ -11,9 +11,7 @@ import numpy.typing as npt
 
 from emdarks.darks.noise import HOT_JUMP, IDEAL_KAPPA
 from emdarks.products.model import absent_planes
-from emdarks.report.numbers import setting
-
-__all__ = ["Misfits", "Stacks", "stack_name"]
+from emdarks.report.formatting import setting
 
 Array = npt.NDArray[Any]
 

@@ -21,9 +21,7 @@ from emdarks.report.compare import compare_views, comparison_section, matching_v
 from emdarks.report.dark import dark_page
 from emdarks.report.maps import maps_page
 from emdarks.report.page import Advice, Page, Section
-from emdarks.report.view import MapsView, ProductView, view_of
-
-__all__ = ["can_report", "open_product", "report_on", "write_report"]
+from emdarks.report.product_summary import MapsView, ProductView, view_of
 
 Product = DetectorNoiseMaps | Dark | BadPixelMap
 _KINDS: dict[str, type[Product]] = {
@@ -213,8 +211,7 @@ def _comparison(
     if isinstance(earlier, BadPixelMap):
         raise InputError(f"{earlier.filename}: is a bad-pixel map, which nothing is compared with")
     old = matching_view(view, view_of(earlier, camera), camera)
-    section, advice = comparison_section(view, old, compare_views(view, old))
-    return [section], advice
+    return comparison_section(view, old, compare_views(view, old))
 
 
 def _other_frames(view: MapsView, frames: Iterable[Any]) -> list[Advice]:

@@ -21,10 +21,8 @@ from emdarks.plots import robust_scatter
 from emdarks.products.dark import step_of_dark
 from emdarks.products.model import absent_planes, model_of
 from emdarks.products.synthesis import Maps
-from emdarks.report.numbers import value_in
+from emdarks.report.formatting import value_in
 from emdarks.report.stacks import Stacks
-
-__all__ = ["DarkView", "MapsView", "Plane", "ProductView", "camera_of", "view_of"]
 
 Array = npt.NDArray[Any]
 Box = tuple[slice, slice]
@@ -110,7 +108,58 @@ class PlaneStatistics:
     negative: float
 
 
-class ProductView:
+class ProductSummary:
+    """What all products have in common: a name, a header, flags, the area that counts.
+
+    Parameters
+    ----------
+    product : DetectorNoiseMaps, Dark or BadPixelMap
+        The product.
+    area : tuple of slices, optional
+        The imaging area; all pixels by default.
+    """
+
+    #: Flags of every pixel, shape (rows, columns).
+    flags: Array
+    #: Rows of the area without any value.
+    telemetry: Array
+
+    def __init__(self, product: Any, area: Box | None = None):
+        self.product = product
+        rows, cols = product.data.shape[-2:]
+        self.shape: tuple[int, int] = rows, cols
+        self.area: Box = area or (slice(0, rows), slice(0, cols))
+
+    @property
+    def name(self) -> str:
+        """File name."""
+        return str(self.product.filename or "(not saved)")
+
+    @property
+    def subtitle(self) -> str:
+        """File, size and camera."""
+        camera = self.card("CAMERA")
+        return f"{self.name} · {self.size}" + (f" · camera {camera}" if camera else "")
+
+    @property
+    def size(self) -> str:
+        """Rows and columns, in words."""
+        return "{} × {} pixels".format(*self.shape)
+
+    @property
+    def header(self) -> Any:
+        """Header of the image."""
+        return self.product.ext_hdr
+
+    def card(self, keyword: str, default: Any = None) -> Any:
+        """A card of the image header, else of the primary one."""
+        for header in (self.product.ext_hdr, self.product.pri_hdr):
+            if keyword in header:
+                return header[keyword]
+        return default
+
+
+class ProductView(ProductSummary):
     """What noise maps and darks have in common.
 
     Parameters
@@ -119,30 +168,16 @@ class ProductView:
         The product.
     planes : sequence of Plane
         Its maps.
-    area : tuple of slices
-        The imaging area, or the whole of a product that is no full frame.
+    area : tuple of slices or None
+        The imaging area; None for the whole of a product that is no full frame.
     """
 
-    def __init__(self, product: Any, planes: Sequence[Plane], area: Box):
-        self.product = product
+    def __init__(self, product: Any, planes: Sequence[Plane], area: Box | None):
+        super().__init__(product, area)
         self.planes = tuple(planes)
-        self.area = area
-
-    @property
-    def name(self) -> str:
-        """File name."""
-        return str(self.product.filename or "(not saved)")
-
-    @property
-    def header(self) -> Any:
-        """Header of the image."""
-        return self.product.ext_hdr
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
-        rows, cols = self.planes[0].values.shape
-        return rows, cols
+        # All planes of maps have the same flags.
+        self.flags = np.asarray(product.dq if product.dq.ndim == 2 else product.dq[0])
+        self.telemetry = np.asarray(np.isnan(self.planes[0].values[self.area]).all(axis=1))
 
     @property
     def whole(self) -> bool:
@@ -154,19 +189,6 @@ class ProductView:
     def brightness(self) -> Plane:
         """The plane that tells hot pixels."""
         return self.planes[-1]
-
-    @property
-    def flags(self) -> Array:
-        """Flags of every pixel, shape (rows, columns); all planes of maps have the same."""
-        dq = self.product.dq
-        return np.asarray(dq if dq.ndim == 2 else dq[0])
-
-    def card(self, keyword: str, default: Any = None) -> Any:
-        """A card of the image header, else of the primary one."""
-        for header in (self.product.ext_hdr, self.product.pri_hdr):
-            if keyword in header:
-                return header[keyword]
-        return default
 
     def number_in(self, keyword: str) -> float:
         """A number in a card; NaN where there is none, or -999 in its place."""
@@ -184,11 +206,6 @@ class ProductView:
         # The reference implementation gives a pixel without a value 0 with an error of 0.
         nothing = (errors == 0) & (self.flags[self.area] != 0)
         return np.asarray(np.isfinite(values + errors) & ~nothing)
-
-    @cached_property
-    def telemetry(self) -> Array:
-        """Rows of the area without any value."""
-        return np.asarray(np.isnan(self.planes[0].values[self.area]).all(axis=1))
 
     @property
     def pixels(self) -> int:
@@ -276,7 +293,7 @@ class DarkView(ProductView):
             np.asarray(product.err[0], dtype=np.float64),
             None if product.ext_hdr.get("IS_SYNTH") else HOT_JUMP * step_of_dark(product.ext_hdr),
         )
-        super().__init__(product, [plane], _imaging_area(product, camera) or _everything(product))
+        super().__init__(product, [plane], _imaging_area(product, camera))
 
     @property
     def synthesised(self) -> bool:
@@ -309,11 +326,6 @@ def _imaging_area(product: Any, camera: str | Camera | None) -> Box | None:
         return None
     height, width, (row, col) = imaging_area_geom(known.arrtype, known.regions)
     return slice(row, row + height), slice(col, col + width)
-
-
-def _everything(product: Any) -> Box:
-    rows, cols = product.data.shape[-2:]
-    return slice(0, rows), slice(0, cols)
 
 
 class MapsView(ProductView):

@@ -6,19 +6,6 @@ import math
 import re
 from datetime import datetime, timedelta
 
-__all__ = [
-    "count",
-    "measured",
-    "number",
-    "observed",
-    "percent",
-    "setting",
-    "signed",
-    "size",
-    "tied",
-    "value_in",
-]
-
 _NO_BREAK, _THIN = "\N{NO-BREAK SPACE}", "\N{NARROW NO-BREAK SPACE}"
 _EPOCH = datetime(1858, 11, 17)
 _MINUS = "\N{MINUS SIGN}"
