@@ -17,7 +17,7 @@ ROOT = Path(emdarks.__file__).parent
 LAYERS = [
     {"cli"},
     {"show", "report"},
-    {"simulate", "plots", "check", "plan", "subtract", "badpixels"},
+    {"simulate", "plots", "check", "planning", "subtract", "badpixels"},
     {"darks", "data"},
     {"inspection", "products"},
     {"stacks"},
@@ -42,7 +42,6 @@ HOMES = {
     "pydantic": "cameras",
     "dask": "execution",
     "distributed": "execution",
-    "scipy": "plan",
     # CCDData, and the units it needs: imported when a frame is converted.
     "astropy.nddata": "frames",
     "astropy.units": "frames",

@@ -25,7 +25,7 @@ from emdarks import (
 )
 from emdarks.data import sample
 from emdarks.errors import EmdarksError
-from emdarks.plan import Readout, predict, share_budget
+from emdarks.planning import Readout, predict, share_budget
 from emdarks.simulate import simulate_campaign
 
 NAN, INF = float("nan"), float("inf")

@@ -127,7 +127,7 @@ PUBLIC = (
     "execution",
     "flags",
     "inspection",
-    "plan",
+    "planning",
     "plots",
     "simulate",
     "subtract",

@@ -20,7 +20,7 @@ from emdarks.darks import calibrate_darks_lsq
 from emdarks.data import Dataset, DetectorParams, Image
 from emdarks.errors import EmdarksWarning, InputError
 from emdarks.execution import Threads
-from emdarks.plan import PlannedStack, Readout, predict, share_budget
+from emdarks.planning import PlannedStack, Readout, predict, share_budget
 from emdarks.simulate import (
     DEFAULT_STACKS,
     STAGES,

@@ -114,7 +114,7 @@ def plan(
 
         from emdarks.cameras import load_camera
         from emdarks.errors import InputError
-        from emdarks.plan import Readout, predict, share_budget
+        from emdarks.planning import Readout, predict, share_budget
 
         figures = {
             "read_noise": read_noise,

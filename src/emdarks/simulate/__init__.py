@@ -10,7 +10,6 @@ from emdarks.simulate.campaign import (
     DEFAULT_STACKS,
     Campaign,
     CampaignFiles,
-    StackPlan,
     default_stacks,
     frame_generator,
     load_campaign,
@@ -26,6 +25,7 @@ from emdarks.simulate.frames import (
     simulate_stack,
     star_field,
 )
+from emdarks.simulate.headers import StackPlan
 from emdarks.simulate.register import STAGES, excess_noise_squared, multiply, stage_probability
 from emdarks.simulate.sample import (
     SAMPLE_FRAMES,

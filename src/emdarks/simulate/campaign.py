@@ -30,22 +30,11 @@ from emdarks.simulate.headers import PAUSE, SCIENCE_VISIT, FrameFacts, StackPlan
 from emdarks.simulate.register import STAGES, stage_probability
 from emdarks.simulate.truth import Truth, check_simulable, generator, make_truth
 
-__all__ = [
-    "DEFAULT_STACKS",
-    "Campaign",
-    "CampaignFiles",
-    "StackPlan",
-    "default_stacks",
-    "frame_generator",
-    "load_campaign",
-    "simulate_campaign",
-    "write_science_frame",
-]
+# Any number that is given must be below.
+_MOST, _MOST_SEED = 1 << 31, (1 << 63) - 1
 
 #: Gain and exposure time (s) of six stacks that F, C and D can be fitted to: low gain
 #: for F, high gain for a short time for C, high gain for a long time for D, and a
-# Any number that is given must be below.
-_MOST, _MOST_SEED = 1 << 31, (1 << 63) - 1
 #: traditional dark at gain 1000 and 60 s in between.
 DEFAULT_STACKS = (
     (1.0, 2.0),

@@ -13,8 +13,6 @@ from emdarks.cameras import NoiseFigures
 from emdarks.errors import InputError
 from emdarks.flags import DQ
 
-__all__ = ["CHARGE", "Effects", "Flags", "disturb", "fill_wells"]
-
 Flags = npt.NDArray[np.uint16]
 
 #: Charge of a cosmic ray in a sample, EM electrons, evenly distributed.

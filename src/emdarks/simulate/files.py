@@ -16,8 +16,6 @@ from emdarks.simulate.frames import Frame
 from emdarks.simulate.headers import FrameFacts, frame_headers, plain_header
 from emdarks.simulate.truth import known_bias
 
-__all__ = ["FileNames", "FilePlan", "file_names", "save_l2a", "save_plain", "stored_numbers"]
-
 
 class FilePlan(NamedTuple):
     """One file, and the frames in it."""
@@ -102,13 +100,13 @@ def save_plain(path: Path, frames: Sequence[Frame], facts: FrameFacts, camera: C
 
 def save_l2a(path: Path, frame: Frame, facts: FrameFacts, camera: Camera, error: float) -> None:
     """Write a frame with an ERR plane of one value (EM electrons) and its DQ plane."""
-    primary, image, err, dq = frame_headers(facts, camera)
+    headers = frame_headers(facts, camera)
     scale = 1.0 if facts.unit is Unit.EM_ELECTRON else facts.k_gain
     errors = np.full((1, *frame.data.shape), error / scale, dtype=np.float32)
     hdus: list[Any] = [
-        fits.PrimaryHDU(header=primary),
-        image_hdu(frame.data, image),
-        image_hdu(errors, err, "ERR"),
-        image_hdu(frame.dq, dq, "DQ"),
+        fits.PrimaryHDU(header=headers["primary"]),
+        image_hdu(frame.data, headers["image"]),
+        image_hdu(errors, headers["err"], "ERR"),
+        image_hdu(frame.dq, headers["dq"], "DQ"),
     ]
     write_whole(hdus, path)

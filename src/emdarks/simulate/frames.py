@@ -26,16 +26,6 @@ from emdarks.simulate.effects import Effects, Flags, disturb, fill_wells
 from emdarks.simulate.register import multiply, stage_probability
 from emdarks.simulate.truth import Map, Truth, telemetry_rows
 
-__all__ = [
-    "Exposure",
-    "Frame",
-    "Units",
-    "science_frame",
-    "simulate_frame",
-    "simulate_stack",
-    "star_field",
-]
-
 Units = Literal["DN", "e"]
 
 #: Telemetry words are those of a 14-bit converter.

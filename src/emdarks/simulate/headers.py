@@ -1,101 +1,34 @@
 """Headers of simulated frames: those of a level-2a file of the Roman Coronagraph, or plain ones.
 
 Keywords that emdarks reads go by the names that the camera gives them, their values in
-its units (`camera_cards`). All others are there because real files have them, with harmless
-constants: nothing is derived from them.
+its units (`camera_cards`). All others stand in ``level_2a.toml``.
 """
 
 from __future__ import annotations
 
 import math
+import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
+from importlib import resources
 from typing import Any, NamedTuple
 
 from emdarks.cameras import Camera, Unit, Value
 from emdarks.fitsio import ascii_text, fits
 
-__all__ = [
-    "DARK_VISIT",
-    "PAUSE",
-    "SCIENCE_VISIT",
-    "FrameFacts",
-    "StackPlan",
-    "frame_headers",
-    "plain_header",
-    "stack_facts",
-]
-
 #: When simulated campaigns begin, as a date and as MJD.
 _BEGIN = datetime(2026, 1, 1)
 _BEGIN_MJD = 61041.0
 _DAY = 86400.0
-#: Degrees Celsius: where the gain model holds, and how far temperatures swing.
-_SET_POINT, _SWING = -88.0, 0.1
+#: How far temperatures swing, degrees Celsius.
+_SWING = 0.1
 #: Seconds between two exposures.
 PAUSE = 10.0
 
 DARK_VISIT = "CGIVST_CAL_DRK"
 SCIENCE_VISIT = "CGIVST_TDD_OBS"
-
-_PRIMARY = {
-    "CDMSVERS": "0", "FSWDVERS": "0", "MOCK": True, "TELESCOP": "ROMAN", "INSTRUME": "CGI",
-    "DETECTOR": "EXCAM", "ORIGIN": "emdarks", "DATAVERS": 1,
-}  # fmt: skip
-_POINTING = {
-    "TARGET": "DARK", "RA": 0.0, "DEC": 0.0, "EQUINOX": 2000.0, "RAPM": 0.0, "DECPM": 0.0,
-    "PSFREF": 0, "OPGAIN": "AUTO", "PHTCNT": "AUTO", "FRAMET": "AUTO",
-    "PA_V3": 0.0, "PA_APER": 0.0, "SVB_1": 0.0, "SVB_2": 0.0, "SVB_3": 0.0,
-    "ROLL": 0.0, "PITCH": 0.0, "YAW": 0.0,
-}  # fmt: skip
-_OBSERVATION = {"OBSNAME": "DARK", "WBJ_1": 0.0, "WBJ_2": 0.0, "WBJ_3": 0.0}
-
-_READOUT = {
-    "FRMTYPE": "NUM",
-    "ISHOWFSC": 0, "ISACQ": 0, "SPBAL": 0, "ISFLAT": 0, "SATSPOTS": 0, "STATUS": 0,
-    "HVCBIAS": 0, "OPMODE": "SIMULATED",
-}  # fmt: skip
-_GAIN_MODEL = {
-    "UNITYG": 0, **dict.fromkeys((f"EMGAINA{i}" for i in range(1, 6)), 0.0),
-    "GAINTCAL": _SET_POINT,
-}  # fmt: skip
-_TIMING = {
-    "BLNKTIME": 0.0, "BLNKCYC": 0, "EXPCYC": 0, "OVEREXP": 0, "NOVEREXP": 0.0, "ISPC": 0,
-    "PROXET": -999.0,
-}  # fmt: skip
-_STEERING = {
-    "FCMLOOP": "0", "FCMPOS": 0.0, "FSMINNER": "0", "FSMLOS": "0", "FSMPRFL": "NONE",
-    "FSMRSTR": 0,
-    "FSMSG1": 0.0, "FSMSG2": 0.0, "FSMSG3": 0.0, "FSMX": 0.0, "FSMY": 0.0,
-    "EACQ_ROW": 0.0, "EACQ_COL": 0.0, "SB_FP_DX": 0.0, "SB_FP_DY": 0.0, "SB_FS_DX": 0.0,
-    "SB_FS_DY": 0.0, "DMZLOOP": "0",
-}  # fmt: skip
-
-
-def _wavefront() -> dict[str, Any]:
-    """Zernike cards: average, residual and (the first two) variance of each term."""
-    cards: dict[str, Any] = {"1SVALID": 0}
-    for i in range(2, 15):
-        if i == 4:
-            cards["10SVALID"] = 0
-        parts = ("AVG", "RES", "VAR") if i < 4 else ("AVG", "RES") if i < 12 else ("AVG",)
-        cards |= {f"Z{i}{part}": 0.0 for part in parts}
-    return cards
-
-
-def _mechanisms() -> dict[str, Any]:
-    """Cards of the alignment mechanisms: position, name, set point."""
-    cards: dict[str, Any] = {}
-    for mechanism in ("SPAM", "FPAM", "LSAM", "FSAM", "CFAM", "DPAM"):
-        cards |= {
-            f"{mechanism}_H": 0.0, f"{mechanism}_V": 0.0, f"{mechanism}NAME": "UNKNOWN",
-            f"{mechanism}SP_H": 0.0, f"{mechanism}SP_V": 0.0,
-        }  # fmt: skip
-    return cards
-
-
-_OPTICS = _wavefront() | _mechanisms()
 
 
 @dataclass(frozen=True)
@@ -194,10 +127,15 @@ def stack_facts(stacks: Iterable[StackPlan], k_gain: float, unit: Unit) -> Itera
             elapsed += stack.exposure_time + PAUSE
 
 
-def frame_headers(
-    facts: FrameFacts, camera: Camera
-) -> tuple[fits.Header, fits.Header, fits.Header, fits.Header]:
-    """Headers of one frame.
+@cache
+def _level_2a() -> dict[str, dict[str, Any]]:
+    """Cards of each HDU, in order; the file says what its entries mean."""
+    file = resources.files("emdarks.simulate") / "level_2a.toml"
+    return tomllib.loads(file.read_text(encoding="utf-8"))
+
+
+def frame_headers(facts: FrameFacts, camera: Camera) -> dict[str, fits.Header]:
+    """Headers of the four HDUs of one frame: primary, image, err and dq.
 
     Parameters
     ----------
@@ -205,43 +143,41 @@ def frame_headers(
         What the frame is.
     camera : Camera
         Names of the keywords.
-
-    Returns
-    -------
-    primary, image, err, dq : Header
     """
-    err = fits.Header([("TRK_ERRS", False), ("LAYER_1", "combined_error")])
-    return _primary(facts), _image(facts, camera), err, fits.Header()
-
-
-def _primary(facts: FrameFacts) -> fits.Header:
-    visit = facts.visit_id
-    cards: dict[str, Any] = {"VISITID": visit} | _PRIMARY | {"FILETIME": _iso(facts.begin)}
-    cards |= facts.visit | {
-        "CPGSFILE": f"campaign_{visit}.xml",
-        "AUXFILE": f"aux_{visit}.txt",
-        "VISTYPE": facts.visit_type,
-    }
-    cards |= _POINTING | {"FILENAME": facts.filename} | _OBSERVATION
-    return fits.Header(cards.items())
-
-
-def _image(facts: FrameFacts, camera: Camera) -> fits.Header:
     own = camera_cards(facts, camera)
+    values = _values(facts, camera)
+    headers = {}
+    for hdu, table in _level_2a().items():
+        cards: dict[str, Any] = {}
+        for name, value in table.items():
+            if name.islower():
+                cards |= _place(name, value, own, camera)
+            else:
+                cards[name] = value.format(**values) if isinstance(value, str) else value
+        if hdu == "image":
+            cards |= {"MJDEND": _mjd(facts.elapsed + facts.exposure_time)} | own
+        headers[hdu] = fits.Header(cards.items())
+    return headers
 
-    def of(*quantities: str) -> dict[str, Any]:
-        names = (key for what in quantities for key in getattr(camera.keywords, what)[:1])
-        return {key: own[key] for key in names if key in own}
 
-    cards: dict[str, Any] = of("unit") | {"ARRTYPE": camera.arrtype}
-    cards |= _READOUT | of("exposure_time", "commanded_gain") | _GAIN_MODEL | of("temperature")
-    # The worst of the better gains is the applied one; -999 says that nobody knows it.
-    cards |= dict.fromkeys(camera.keywords.better_gains[-1:], -999.0) | of("k_gain")
-    cards |= _TIMING | _STEERING | _OPTICS
-    cards |= {"DATETIME": _iso(facts.begin), "FTIMEUTC": _iso(facts.begin)} | of("start")
-    end = facts.elapsed + facts.exposure_time
-    cards |= {"MJDEND": _BEGIN_MJD + end / _DAY} | _processing(facts)
-    return fits.Header((cards | own).items())
+def _place(quantity: str, value: Any, own: dict[str, Any], camera: Camera) -> dict[str, Any]:
+    """The card of a quantity, by the camera's keyword for it; none where it has no keyword."""
+    if quantity == "applied_gain":  # the worst of the better gains
+        return dict.fromkeys(camera.keywords.better_gains[-1:], value)
+    keywords = getattr(camera.keywords, quantity)[:1]
+    return {keyword: own[keyword] for keyword in keywords if keyword in own}
+
+
+def _values(facts: FrameFacts, camera: Camera) -> dict[str, str]:
+    """What stands for "{name}" in the tables."""
+    return facts.visit | {
+        "visit_id": facts.visit_id,
+        "visit_type": facts.visit_type,
+        "filename": facts.filename,
+        "level_1_file": facts.filename.replace("_l2a", "_l1_"),
+        "begin": facts.begin.isoformat(timespec="milliseconds"),
+        "arrtype": camera.arrtype,
+    }
 
 
 def plain_header(facts: FrameFacts, camera: Camera) -> fits.Header:
@@ -283,7 +219,7 @@ def camera_cards(facts: FrameFacts, camera: Camera) -> dict[str, Any]:
         "commanded_gain": facts.gain,
         "k_gain": facts.k_gain,
         "temperature": _temperature(facts.elapsed, camera.simulation.temperature),
-        "start": _BEGIN_MJD + facts.elapsed / _DAY,
+        "start": _mjd(facts.elapsed),
         "cycle_time": facts.exposure_time + PAUSE,
     }
     for quantity, number in numbers.items():
@@ -299,18 +235,8 @@ def _stored(value: Any, keyword: str, camera: Camera) -> Any:
     return camera.values.get(keyword, Value()).stored(value)
 
 
-def _processing(facts: FrameFacts) -> dict[str, Any]:
-    return {
-        "FILE0": facts.filename.replace("_l2a", "_l1_"), "DATALVL": "L2a", "MISSING": 0,
-        "DESMEAR": False, "CTI_CORR": False, "IS_BAD": False, "RECIPE": "simulated",
-        # Not the hour of writing: the same seed gives the same cards.
-        "DRPVERSN": "emdarks.simulate", "DRPCTIME": _iso(facts.begin),
-        "FWC_PP_E": 0.0, "FWC_EM_E": 0.0, "SAT_DN": 0.0,
-    }  # fmt: skip
-
-
-def _iso(time: datetime) -> str:
-    return time.isoformat(timespec="milliseconds")
+def _mjd(elapsed: float) -> float:
+    return _BEGIN_MJD + elapsed / _DAY
 
 
 def _temperature(elapsed: float, set_point: float) -> float:

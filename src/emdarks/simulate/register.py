@@ -40,8 +40,6 @@ import numpy.typing as npt
 
 from emdarks.errors import InputError
 
-__all__ = ["STAGES", "excess_noise_squared", "multiply", "stage_probability"]
-
 #: Stages of EXCAM's register.
 STAGES = 604
 

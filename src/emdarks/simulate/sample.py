@@ -9,8 +9,6 @@ from emdarks.cameras import Camera, load_camera
 from emdarks.fitsio import whole_file
 from emdarks.simulate.campaign import DEFAULT_STACKS, CampaignFiles, simulate_campaign
 
-__all__ = ["SAMPLE_FRAMES", "SAMPLE_SEED", "SAMPLE_STACKS", "sample_camera", "write_sample"]
-
 SAMPLE_SEED = 20260101
 SAMPLE_STACKS = DEFAULT_STACKS
 #: Frames of each stack.

@@ -18,17 +18,6 @@ from emdarks.fitsio.layout import open_whole
 from emdarks.frames.levels import bias_frame
 from emdarks.simulate.register import STAGES, excess_noise_squared
 
-__all__ = [
-    "Map",
-    "Truth",
-    "check_simulable",
-    "generator",
-    "known_bias",
-    "load_truth",
-    "make_truth",
-    "telemetry_rows",
-]
-
 Map = npt.NDArray[np.float32]
 
 _MAPS = ("FPN", "CIC", "DC")

@@ -6,9 +6,9 @@ Both speak of a pixel of the imaging area with the camera's typical noise; hand 
 other figures for others, such as a hot pixel's dark current.
 """
 
-from emdarks.plan.design import PlannedStack, Readout
-from emdarks.plan.prediction import DarkPrediction, Prediction, predict
-from emdarks.plan.sharing import Suggestion, share_budget
+from emdarks.planning.allocation import Suggestion, share_budget
+from emdarks.planning.design import PlannedStack, Readout
+from emdarks.planning.prediction import DarkPrediction, Prediction, predict
 
 __all__ = [
     "DarkPrediction",

@@ -17,17 +17,6 @@ from emdarks.darks.noise import HOT_JUMP
 from emdarks.errors import InputError
 from emdarks.stacks.campaign import MIN_STACKS
 
-__all__ = [
-    "MOST",
-    "PlannedStack",
-    "Readout",
-    "as_stacks",
-    "check_design",
-    "check_noise",
-    "distinguishes",
-    "information",
-]
-
 Array = npt.NDArray[np.float64]
 
 #: Largest number that is taken for one: beyond, floating point gives out in what follows.

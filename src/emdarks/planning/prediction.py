@@ -13,7 +13,7 @@ import numpy.typing as npt
 from emdarks.arguments import is_number
 from emdarks.cameras import NoiseFigures
 from emdarks.errors import InputError
-from emdarks.plan.design import (
+from emdarks.planning.design import (
     MOST,
     PlannedStack,
     Readout,
@@ -23,8 +23,6 @@ from emdarks.plan.design import (
     information,
 )
 from emdarks.stacks.campaign import MIN_STACKS
-
-__all__ = ["DarkPrediction", "Goal", "Prediction", "goal_name", "goal_vector", "predict"]
 
 Array = npt.NDArray[np.float64]
 
@@ -247,7 +245,7 @@ def predict(
     Examples
     --------
     >>> from emdarks import load_camera
-    >>> from emdarks.plan import predict
+    >>> from emdarks.planning import predict
     >>> stacks = [(gain, time, 100) for gain in (1, 5000) for time in (2, 100)]
     >>> prediction = predict(stacks, load_camera("excam").noise, [(1000, 60)])
     >>> prediction.frames, prediction.duration

@@ -3,13 +3,12 @@
 To minimise the variance c' (sum n_i a_i x_i x_i')^-1 c of one linear function of F, C and D
 over the numbers of frames n_i is a c-optimal design (Pukelsheim, *Optimal Design of
 Experiments*, 1993, chapter 2); it is convex in the n_i. The shares are optimised as real
-numbers by SciPy, around a few frames that make the campaign fittable; then they become
-whole frames, and frames are exchanged between pairs as long as that helps.
+numbers, beyond the few frames that make the campaign fittable, and rounded down; exchanges
+of frames between two pairs (Fedorov 1972) then spend what rounding left.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +20,7 @@ from emdarks._core import PIVOT, design_rank
 from emdarks.arguments import is_number, is_whole
 from emdarks.cameras import NoiseFigures
 from emdarks.errors import InputError
-from emdarks.plan.design import (
+from emdarks.planning.design import (
     MOST,
     PlannedStack,
     Readout,
@@ -30,10 +29,8 @@ from emdarks.plan.design import (
     check_noise,
     information,
 )
-from emdarks.plan.prediction import Goal, Prediction, goal_name, goal_vector, predict
+from emdarks.planning.prediction import Goal, Prediction, goal_name, goal_vector, predict
 from emdarks.stacks.campaign import MIN_STACKS
-
-__all__ = ["LEAST_FRAMES", "Suggestion", "share_budget"]
 
 Array = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
@@ -41,8 +38,9 @@ Counts = npt.NDArray[np.int64]
 #: Frames of a stack that is taken at all: the scatter of fewer tells no error.
 LEAST_FRAMES = 2
 #: An exchange of frames must lower the variance by this much, relative.
-GAIN_OF_EXCHANGE = 1e-7
-MOST_EXCHANGES = 2000
+LEAST_GAIN = 1e-7
+#: Largest numbers of exchanges, and of steps towards the real-valued optimum.
+MOST_EXCHANGES, STEPS = 2000, 500
 
 
 @dataclass(frozen=True)
@@ -144,7 +142,7 @@ def share_budget(
     Examples
     --------
     >>> from emdarks import load_camera
-    >>> from emdarks.plan import share_budget
+    >>> from emdarks.planning import share_budget
     >>> pairs = [(gain, time) for gain in (1, 5000) for time in (2, 100)]
     >>> suggestion = share_budget(pairs, 20400.0, load_camera("excam").noise, goal="D")
     >>> suggestion.error < suggestion.equal_error
@@ -158,7 +156,7 @@ def share_budget(
     if not is_whole(least) or least == 1 or not 0 <= least <= MOST:
         raise InputError(f"{least} frames of every pair: give 0, or 2 and more")
     floor = np.full(len(stacks), int(least), dtype=np.int64)
-    found = [_polish(problem, begin, floor) for begin in _begins(problem, floor)]
+    found = [_exchanged(problem, begin, floor) for begin in _begins(problem, floor)]
     best = min(found, key=problem.variance)
 
     def prediction(frames: Counts) -> Prediction:
@@ -201,18 +199,15 @@ class _Problem:
         Returns
         -------
         ndarray, shape (...)
-            c' M^-1 c by the adjugate of M, columns scaled to unit diagonal.
+            c' M^-1 c, with columns scaled to unit diagonal.
         """
         m = np.tensordot(frames, self.told, axes=1)
         scale = np.sqrt(np.maximum(np.diagonal(m, axis1=-2, axis2=-1), 1e-300))
-        u, v, w = np.moveaxis(self.c / scale, -1, 0)
-        r = m / (scale[..., :, None] * scale[..., None, :])
-        b, c, e = r[..., 0, 1], r[..., 0, 2], r[..., 1, 2]
-        determinant = 1 + 2 * b * c * e - b * b - c * c - e * e
-        form = u * u * (1 - e * e) + v * v * (1 - c * c) + w * w * (1 - b * b)
-        form = form + 2 * (u * v * (c * e - b) + u * w * (b * e - c) + v * w * (b * c - e))
-        regular = determinant > PIVOT**2
-        return np.where(regular, form / np.where(regular, determinant, 1.0), np.inf)
+        correlation, c = m / (scale[..., :, None] * scale[..., None, :]), self.c / scale
+        regular = np.linalg.det(correlation) > PIVOT**2
+        correlation = np.where(regular[..., None, None], correlation, np.eye(3))
+        solution = np.linalg.solve(correlation, c[..., None])[..., 0]
+        return np.where(regular, (c * solution).sum(axis=-1), np.inf)
 
     def fittable(self, frames: Counts) -> bool:
         """At least 4 stacks of at least 2 frames, of rank 3."""
@@ -255,35 +250,25 @@ def _problem(
 
 
 def _begins(problem: _Problem, floor: Counts) -> list[Counts]:
-    """Campaigns to improve upon, all within the budget.
+    """Campaigns to improve upon: rounded optima, each beyond a base that can be fitted.
 
-    Each is a base that can be fitted, and the best real-valued shares of the rest, rounded
-    down. The base is what every pair gets anyway; or the cheapest one, and the one that
-    tells most for its price. Equal numbers of frames are a begin, too.
+    The base is what every pair gets anyway; or the cheapest one, and the one that tells
+    most for its price. Equal numbers of frames are a begin, too.
     """
     if floor.any():
         bases = [floor]
     else:
         cheapest = _base(problem, problem.spent)
-        bases = [cheapest]
-        telling = _base(problem, lambda n: float(problem.variance(n)) * problem.spent(n))
-        if problem.spent(telling) <= problem.budget:
-            bases.append(telling)
+        bases = [cheapest, _base(problem, lambda n: problem.variance(n) * problem.spent(n))]
     if problem.spent(bases[0]) > problem.budget:
         raise InputError(
             f"a budget of {problem.budget:g} s is too small: "
             f"{np.count_nonzero(bases[0])} stacks that can be fitted, with "
             f"{bases[0].max()} frames each, take {problem.spent(bases[0]):g} s at the least"
         )
-    begins = []
-    for base in bases:
-        frames = base + np.floor(_shares(problem, base) / problem.cost).astype(np.int64)
-        frames[frames < LEAST_FRAMES] = 0
-        begins.append(frames if problem.spent(frames) <= problem.budget else base)
+    begins = [_rounded(problem, base) for base in bases if problem.spent(base) <= problem.budget]
     equal = problem.equal
-    if equal is not None and (equal >= floor).all():
-        begins.append(equal)
-    return begins
+    return begins if equal is None or (equal < floor).any() else [*begins, equal]
 
 
 def _base(problem: _Problem, worth: Callable[[Counts], float]) -> Counts:
@@ -292,97 +277,60 @@ def _base(problem: _Problem, worth: Callable[[Counts], float]) -> Counts:
     By price alone this is exact: sets that can be fitted are the spanning sets of a matroid.
     """
     frames = np.full(problem.cost.size, LEAST_FRAMES, dtype=np.int64)
-    while np.count_nonzero(frames) > MIN_STACKS:
-        without = []
-        for i in np.flatnonzero(frames):
-            fewer = frames.copy()
-            fewer[i] = 0
-            if problem.fittable(fewer):
-                without.append(fewer)
-        if not without:
-            break
-        frames = min(without, key=worth)
+    for _ in range(frames.size - MIN_STACKS):
+        without = [np.where(np.arange(frames.size) == i, 0, frames) for i in np.flatnonzero(frames)]
+        frames = min(filter(problem.fittable, without), key=worth, default=frames)
     return frames
 
 
-def _shares(problem: _Problem, base: Counts) -> Array:
-    """Seconds of each pair beyond a base, as real numbers: the convex optimum."""
-    from scipy.optimize import minimize
+def _rounded(problem: _Problem, base: Counts) -> Counts:
+    """A base, and the real-valued optimum of the time beyond it in whole frames.
 
-    rest = problem.budget - problem.spent(base)
-    pairs = problem.cost.size
-    if rest <= 0:
-        return np.zeros(pairs)
-    fixed = np.tensordot(base, problem.told, axes=1)
-    told = problem.told * (rest / problem.cost)[:, None, None]
-
-    def objective(share: Array) -> tuple[float, Array]:
-        """Logarithm of the variance, and its gradient -(x_i' M^-1 c)^2 / (c' M^-1 c)."""
-        solution = np.linalg.solve(fixed + np.tensordot(share, told, axes=1), problem.c)
-        variance = float(problem.c @ solution)
-        gradient = -np.einsum("j,ijk,k->i", solution, told, solution)
-        return math.log(variance), gradient / variance
-
-    result = minimize(
-        objective,
-        np.full(pairs, 1 / pairs),
-        jac=True,
-        method="SLSQP",
-        bounds=[(0.0, 1.0)] * pairs,
-        constraints={
-            "type": "eq",
-            "fun": lambda share: share.sum() - 1.0,
-            "jac": lambda share: np.ones(pairs),
-        },
-        options={"ftol": 1e-12, "maxiter": 500},
-    )
-    # Not asked whether it converged: exchanges of frames mend what is left.
-    share = np.clip(np.nan_to_num(result.x), 0.0, None)
-    total = share.sum()
-    shares: Array = share * (rest / total) if total > 0 else np.full(pairs, rest / pairs)
-    return shares
-
-
-def _polish(problem: _Problem, frames: Counts, floor: Counts) -> Counts:
-    """Exchange frames between two pairs, or buy some, as long as that lowers the variance."""
-    variance = float(problem.variance(frames))
-    for _ in range(MOST_EXCHANGES):
-        moves = _moves(problem, frames, floor)
-        values = problem.variance(moves)
-        for k in np.argsort(values):
-            if not values[k] < variance * (1 - GAIN_OF_EXCHANGE):
-                return frames
-            if problem.fittable(moves[k]):
-                frames, variance = moves[k], float(values[k])
-                break
-        else:
-            return frames
-    return frames
-
-
-def _moves(problem: _Problem, frames: Counts, floor: Counts) -> Counts:
-    """All campaigns within the budget that are one exchange away, shape (moves, pairs).
-
-    Frames of pair i - one, all, or as many as buy one frame of pair j - make way for as many
-    of pair j as there is time for; or none do, and the time left over is spent on j.
+    Multiplicative algorithm (Silvey, Titterington and Torsney 1978): each step multiplies a
+    pair's time by the root of how fast the variance falls with that time.
     """
-    cost = problem.cost
-    pairs = cost.size
+    rest = problem.budget - problem.spent(base)
+    fixed = np.tensordot(base, problem.told, axes=1)
+    frames = rest / problem.cost / problem.cost.size
+    for _ in range(STEPS if rest > 0 else 0):
+        solution = np.linalg.solve(fixed + np.tensordot(frames, problem.told, axes=1), problem.c)
+        slope = np.einsum("j,ijk,k->i", solution, problem.told, solution) / problem.cost
+        frames = frames * np.sqrt(np.abs(slope))  # rounding may put a slope of 0 below it
+        frames *= rest / (frames @ problem.cost)
+    whole: Counts = base + frames.astype(np.int64)
+    whole[whole < LEAST_FRAMES] = 0
+    return whole if problem.spent(whole) <= problem.budget else base
+
+
+def _exchanged(problem: _Problem, frames: Counts, floor: Counts) -> Counts:
+    """Exchange frames between two pairs, or buy some, as long as that lowers the variance."""
+    for _ in range(MOST_EXCHANGES):
+        moves = _exchanges(problem, frames, floor)
+        variance = problem.variance(moves)
+        enough = problem.variance(frames) * (1 - LEAST_GAIN)
+        better = (moves[k] for k in np.argsort(variance) if variance[k] < enough)
+        found = next(filter(problem.fittable, better), None)
+        if found is None:
+            break
+        frames = found
+    return frames
+
+
+def _exchanges(problem: _Problem, frames: Counts, floor: Counts) -> Counts:
+    """All campaigns within the budget that are one exchange away, shape (exchanges, pairs).
+
+    No frame of pair i, one, half of them, all, or as many as buy one of pair j make way for
+    as many of pair j as there is time for.
+    """
+    cost, pairs = problem.cost, problem.cost.size
     left = problem.budget - problem.spent(frames)
-    i, j = (index.ravel() for index in np.indices((pairs, pairs)))
-    one = np.ones(i.size, dtype=np.int64)
-    dear = np.ceil(np.maximum(cost[j] - left, 0) / cost[i]).astype(np.int64)
-    gone = np.concatenate([one, np.maximum(dear, 1), frames[i], 0 * one])
-    i, j = np.tile(i, 4), np.tile(j, 4)
-    # A stack is taken with at least LEAST_FRAMES or not at all.
-    stays = frames[i] - gone
-    gone = np.where((stays > 0) & (stays < LEAST_FRAMES), frames[i], gone)
-    bought = np.floor((left + gone * cost[i]) / cost[j]).astype(np.int64)
-    possible = (i != j) & (frames[i] - gone >= floor[i]) & (bought > 0)
-    possible &= frames[j] + bought >= LEAST_FRAMES
-    i, j, gone, bought = i[possible], j[possible], gone[possible], bought[possible]
-    moves = np.tile(frames, (i.size, 1))
-    row = np.arange(i.size)
-    moves[row, i] -= gone
-    moves[row, j] += bought
-    return moves[moves @ cost <= problem.budget]
+    i, j, kind = np.indices((pairs, pairs, 5)).reshape(3, -1)
+    price = np.ceil(np.maximum(cost[j] - left, 0) / cost[i]).astype(np.int64)
+    gone = np.choose(kind, [0, 1, frames[i] // 2, frames[i], price])
+    bought = ((left + gone * cost[i]) / cost[j]).astype(np.int64)
+    one = np.eye(pairs, dtype=np.int64)
+    moves = frames + bought[:, None] * one[j] - gone[:, None] * one[i]
+    allowed = (moves >= floor) & ((moves == 0) | (moves >= LEAST_FRAMES))
+    allowed = allowed.all(axis=1) & (moves @ cost <= problem.budget)
+    chosen: Counts = moves[(i != j) & (bought > 0) & allowed]
+    return chosen
