@@ -83,15 +83,16 @@ $(SANITIZE)/.installed: $(CORE) | $(VENV)/.installed
 	$(PYTHON) -m venv $(SANITIZE)
 	$(BIN)/python -c $(PACKAGES) > $$(echo $(SANITIZE)/lib/python*/site-packages)/of-venv.pth
 	$(SANITIZE)/bin/python $(INSTALL) --no-deps -C cmake.define.EMDARKS_CHECKED=ON \
-	    -C cmake.define.EMDARKS_SANITIZE=address,undefined .
+	    -C cmake.define.EMDARKS_SANITIZE=address,undefined -C install.strip=false .
 	@touch $@
 
-# The runtimes of the sanitizers must be there before Python. It leaks by itself.
+# The runtimes of the sanitizers must be there before Python, which leaks by itself; they write to
+# its standard error output past Python.
 sanitize: $(SANITIZE)/.installed
 	LD_PRELOAD=$$(ldd $$(find $(SANITIZE)/lib -name '_core.*.so') | \
 	        awk '/asan|ubsan|stdc/ { print $$3 }' | paste -sd:) \
 	    PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
-	    $(SANITIZE)/bin/python -m pytest $(PYTEST_ARGS) $(SANITIZE_TESTS)
+	    $(SANITIZE)/bin/python -m pytest --capture=sys $(PYTEST_ARGS) $(SANITIZE_TESTS)
 
 wheel-check: $(VENV)/.installed
 	$(BIN)/python tools/wheel_check.py
