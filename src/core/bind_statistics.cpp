@@ -341,9 +341,9 @@ the cosmic-ray flag. The part of a rejected sample in ``err2`` is taken to be th
 Parameters
 ----------
 n, mean, m2, err2, flags, top : ndarray
-    Moments, as in `merge`.
+    Moments, as in ``merge``.
 trimmed : ndarray of float64, shape (pixels,)
-    From `trimmed_means`.
+    From ``trimmed_means``.
 level : float
     Median of the trimmed means.
 gain, read_noise, charge : float

@@ -41,7 +41,8 @@ public:
     Memory(const Memory &) = delete;
     Memory &operator=(const Memory &) = delete;
     template <class T> T *take(Index count) {
-        void *place = std::aligned_alloc(64, (count * sizeof(T) + stagger_ + 127) / 64 * 64);
+        void *place = std::aligned_alloc(
+            64, (static_cast<std::size_t>(count) * sizeof(T) + stagger_ + 127) / 64 * 64);
         if (place == nullptr)
             throw std::bad_alloc();
         all_.emplace_back(place, &std::free);

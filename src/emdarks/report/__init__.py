@@ -1,7 +1,7 @@
 """Reports: one self-contained HTML page about a product or a campaign.
 
 `write_report` makes a page of noise maps, of a dark, of a bad-pixel map, or of the frames of a
-campaign. The words of pages stand in templates; Python gives them values and figures. `render`
+campaign. The words of pages stand in templates; Python gives them values and figures. ``render``
 makes sections for pages of other things.
 """
 
