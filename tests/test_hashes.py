@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import astropy
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -476,6 +477,9 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     return Workshop(tmp_path_factory.mktemp("hashes"))
 
 
+@pytest.mark.skipif(
+    int(astropy.__version__.split(".")[0]) < 8, reason="older Astropy writes other table headers"
+)
 @pytest.mark.parametrize("name", list(PRODUCTS))
 def test_same_bits_as_ever(name: str, work: Workshop) -> None:
     words = difference(name, work.hashes(name), of_product(kept(), name))
@@ -487,6 +491,9 @@ def test_the_file_holds_no_other_product() -> None:
     assert {key.split(" | ")[0] for key in kept()} == set(PRODUCTS)
 
 
+@pytest.mark.skipif(
+    int(astropy.__version__.split(".")[0]) < 8, reason="older Astropy writes other table headers"
+)
 def test_threads_do_not_matter(work: Workshop) -> None:
     for threads in (1, 3):
         options = {"screen": True, "executor": Threads(threads)}
