@@ -380,7 +380,7 @@ from one run, too. {earlier} Load average when that run began: {earlier_load:.1f
   pip. *The second call in one process*: what both calls do became faster (the second took 3.8 s
   and takes 2.8 s), start-up is 1.2 s of the command, most of it imports, and so its share grew.
   *Lines of kernels*: of those in `src/core`, three in ten are bindings, which check every argument
-  and hold the docstrings, and one in twelve declares what kernels take; the stub file for types comes
+  and hold the docstrings, and one in twelve declares what kernels take; the stub file comes
   on top. Numba needed neither, and checked nothing.
 - *20 commands at once*: started together, waited for all; each writes its own maps, whose bits
   are compared. With {threads} cores the ratio would be {best:.0f} x if one command kept one core
