@@ -191,12 +191,10 @@ private:
     // the sums. Whether any error is not 0.
     bool prepare_row(Index f, Index pixel, Index at, Index base, Value *values) {
         const Index cols = a_.cols;
-        bool finite;
-        if constexpr (sizeof(Value) == sizeof(float))
+        bool finite = false;
+        if (a_.data.kind == Kind::real)
             finite = load_reals(values, cols, a_.data.swap);
-        else if (a_.data.kind == Kind::real)
-            finite = load_reals(values, cols, a_.data.swap);
-        else
+        else if constexpr (sizeof(Value) == sizeof(double))
             finite = load_integers(after(room_.data, at * a_.data.width), a_.data, values, cols);
         const double content = fingerprint(values, cols);
         const std::uint64_t seen = load_flags(at, base);
@@ -204,6 +202,8 @@ private:
         Index not_finite = 0;
         if (!finite)
             not_finite += blank(values, values, base, -HUGE_NUMBER, clean);
+        if (seen != 0)
+            mask_samples(values, room_.bad.at(0, cols), cols);
         bool errors = false;
         if (a_.err.kind != Kind::none) {
             const void *stored = after(room_.err, at * a_.err.width);
@@ -213,10 +213,6 @@ private:
             else if (errors)
                 not_finite += take_errors<double>(f, stored, base, values, clean);
         }
-        if (seen != 0)
-            mask_samples(values, room_.bad.at(0, cols), cols);
-        if (errors)
-            add_taken(f, base, values);
         if (a_.figures)
             take_figures(f, pixel / cols, at, values, seen, clean, content, not_finite);
         if (a_.moments.top)
@@ -278,38 +274,25 @@ private:
         return count;
     }
 
-    // Errors as numbers, in the room; those that cannot be true exclude their samples.
+    // Add the errors of a row; those that cannot be true exclude their samples. How many.
     template <class Error>
-    Index take_errors(Index, const void *stored, Index base, Value *values, bool &clean) {
+    Index take_errors(Index f, const void *stored, Index base, Value *values, bool &clean) {
+        const Index cols = a_.cols;
         auto *errors = static_cast<Error *>(room_.errors);
-        bool finite;
-        if constexpr (sizeof(Error) == sizeof(double)) {
-            if (a_.err.kind != Kind::real) {
-                finite = load_integers(stored, a_.err, errors, a_.cols);
-                return check_errors(errors, finite, base, values, clean);
-            }
+        bool finite = false;
+        if constexpr (sizeof(Error) == sizeof(double))
+            if (a_.err.kind != Kind::real)
+                finite = load_integers(stored, a_.err, errors, cols);
+        if (a_.err.kind == Kind::real) {
+            __builtin_memcpy(errors, stored, static_cast<std::size_t>(cols) * sizeof(Error));
+            finite = load_reals(errors, cols, a_.err.swap);
         }
-        __builtin_memcpy(errors, stored, static_cast<std::size_t>(a_.cols) * sizeof(Error));
-        finite = load_reals(errors, a_.cols, a_.err.swap);
-        return check_errors(errors, finite, base, values, clean);
-    }
-
-    template <class Error>
-    Index check_errors(const Error *errors, bool finite, Index base, Value *values, bool &clean) {
         bool negative = false;
-        for (Index p = 0; p < a_.cols; ++p)
+        for (Index p = 0; p < cols; ++p)
             negative |= errors[p] < 0;
-        return finite && !negative ? 0 : blank(errors, values, base, 0.0, clean);
-    }
-
-    void add_taken(Index f, Index base, const Value *values) {
-        double *err2 = sums_.err2.at(base, a_.cols);
-        if (a_.err.kind == Kind::real && a_.err.width == 4)
-            add_errors(static_cast<const float *>(room_.errors), values, a_.scales[f], err2,
-                       a_.cols);
-        else
-            add_errors(static_cast<const double *>(room_.errors), values, a_.scales[f], err2,
-                       a_.cols);
+        const Index wrong = finite && !negative ? 0 : blank(errors, values, base, 0.0, clean);
+        add_errors(errors, values, a_.scales[f], sums_.err2.at(base, cols), cols);
+        return wrong;
     }
 
     Index count_saturated(Index at) {
