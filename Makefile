@@ -32,6 +32,10 @@ CORE := pyproject.toml CMakeLists.txt tools/install.py src/core $(wildcard src/c
 # Warnings of the compiler stop those who work on emdarks, not those who use it.
 INSTALL := tools/install.py $(if $(filter-out demo,$(MAKECMDGOALS)),--strict)
 
+# Both ask for versions of botocore. With everything else to choose at the same time, pip tries
+# combinations for more than ten minutes; first, these take one.
+HARD_TO_RESOLVE := "moto[server]>=5.0" "s3fs>=2024.5"
+
 # The product alone, which is all that the demo needs; what tests, lint and documentation need
 # comes on top of it.
 $(VENV)/.product: $(CORE)
@@ -44,6 +48,7 @@ $(VENV)/.product: $(CORE)
 
 $(VENV)/.installed: pyproject.toml | $(VENV)/.product
 	@echo "installing what tests, lint and documentation need into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(HARD_TO_RESOLVE)
 	@$(BIN)/python $(INSTALL) '.[$(EXTRAS)]'
 	@touch $@
 
@@ -63,9 +68,6 @@ lint: $(VENV)/.installed
 	$(BIN)/clang-format --dry-run -Werror src/core/*
 
 OLDEST := .venv-oldest
-# Both ask for versions of botocore. With everything else to choose at the same time, pip tries
-# combinations for more than ten minutes; first, these take one.
-HARD_TO_RESOLVE := "moto[server]>=5.0" "s3fs>=2024.5"
 
 $(OLDEST)/.installed: $(CORE) tests/oldest.txt
 	$(PYTHON) -m venv $(OLDEST)
