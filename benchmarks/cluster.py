@@ -107,8 +107,8 @@ def measured(function: Any, repeats: int = 3) -> float:
 
 def on_dask(paths: list[str], workers: int) -> dict[str, float]:
     """Figures of a cluster; in a process of its own, for its memory."""
-    from emdarks.execution.cluster import Dask
-    from emdarks.stacks.store import accumulate_stacks
+    from emdarks.accumulate.dask import Dask
+    from emdarks.stacks.stack_moments import accumulate_stacks
 
     jobs = jobs_of_campaign(paths)
     with cluster(workers) as client:
@@ -128,9 +128,9 @@ def on_dask(paths: list[str], workers: int) -> dict[str, float]:
 
 def on_threads(paths: list[str], kept: Path) -> dict[str, float]:
     """The same without a cluster, and with a checkpoint."""
-    from emdarks.execution import Checkpoint, Threads
-    from emdarks.execution.cluster import _merged
-    from emdarks.stacks.store import accumulate_stacks
+    from emdarks.accumulate import Checkpoint, Threads
+    from emdarks.accumulate.dask import _merged
+    from emdarks.stacks.stack_moments import accumulate_stacks
 
     jobs = jobs_of_campaign(paths)
     single = Threads(1)
@@ -223,7 +223,7 @@ def main() -> None:
             arguments.json.write_text(json.dumps(found))
         print("\n".join(report(found, arguments.block)))
         return
-    from emdarks.execution import blocks
+    from emdarks.accumulate import blocks
 
     warnings.simplefilter("ignore")
     blocks.BLOCK_FRAMES = arguments.block

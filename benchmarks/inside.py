@@ -24,8 +24,8 @@ from clock import least, seconds
 from frames import paths_in
 from stages import Stages, calibrate
 
+from emdarks.accumulate import Threads
 from emdarks.data import Dataset
-from emdarks.execution import Threads
 from emdarks.stacks import accumulate_stacks
 
 #: Fastest here: the buffer stays in a core's cache.
@@ -101,7 +101,7 @@ def streaming(paths: list[str], repeats: int) -> dict[str, Any]:
 
 def growth(paths: list[str], repeats: int) -> dict[str, Any]:
     """Headers, streaming and the fit of one selection of frames."""
-    from emdarks.darks import maps
+    from emdarks.darks import noise_maps
 
     stages = calibrate(Dataset(paths), "reference")
     jobs, (arguments, options) = _jobs(stages), stages.calls["fit_reference"]
@@ -111,20 +111,20 @@ def growth(paths: list[str], repeats: int) -> dict[str, Any]:
         {
             "headers": lambda: Dataset(paths),
             "moments": lambda: _moments(jobs, executor),
-            "fit": lambda: maps.fit_reference(*arguments, **options),
+            "fit": lambda: noise_maps.fit_reference(*arguments, **options),
         },
     )
 
 
 def fits(paths: list[str], repeats: int) -> dict[str, Any]:
     """The fit alone, by estimator and threads; reading its moments at memory speed."""
-    from emdarks.darks import maps
+    from emdarks.darks import noise_maps
 
     functions: dict[str, Callable[[], Any]] = {}
     for estimator in ("reference", "pooled"):
         stages = calibrate(Dataset(paths), estimator)
         arguments, options = stages.calls[f"fit_{estimator}"]
-        fit = getattr(maps, f"fit_{estimator}")
+        fit = getattr(noise_maps, f"fit_{estimator}")
         for name, threads in (("", None), (", one thread", 1)):
             changed = [Threads(threads) if isinstance(a, Threads) else a for a in arguments]
             functions[estimator + name] = lambda f=fit, a=changed, o=options: f(*a, **o)

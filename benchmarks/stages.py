@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from emdarks.darks import maps
+from emdarks.darks import noise_maps
 
 #: Functions that the recipe calls, and what they do.
 STEPS = {
@@ -41,7 +41,7 @@ class Stages:
 def watched() -> Iterator[Stages]:
     """Keep an eye on the steps while a recipe runs."""
     stages = Stages()
-    originals = {name: getattr(maps, name) for name in STEPS if hasattr(maps, name)}
+    originals = {name: getattr(noise_maps, name) for name in STEPS if hasattr(noise_maps, name)}
 
     def watch(name: str, step: Any) -> Any:
         def timed(*arguments: Any, **options: Any) -> Any:
@@ -54,22 +54,22 @@ def watched() -> Iterator[Stages]:
         return timed
 
     for name, step in originals.items():
-        setattr(maps, name, watch(name, step))
+        setattr(noise_maps, name, watch(name, step))
     try:
         yield stages
     finally:
         for name, step in originals.items():
-            setattr(maps, name, step)
+            setattr(noise_maps, name, step)
 
 
 def calibrate(dataset: Any, estimator: str, threads: int | None = None) -> Stages:
     """Make noise maps, and say what took how long."""
-    from emdarks.execution import Threads
+    from emdarks.accumulate import Threads
 
     with watched() as stages, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         start = time.perf_counter()
-        stages.product = maps.calibrate_darks_lsq(
+        stages.product = noise_maps.calibrate_darks_lsq(
             dataset, None, estimator=estimator, executor=Threads(threads)
         )
         stages.total = time.perf_counter() - start

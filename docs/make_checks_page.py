@@ -21,7 +21,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "emdarks"
 STAGES: tuple[tuple[str, tuple[str, ...], str], ...] = (
     (
         "The file",
-        ("fitsio",),
+        ("fits",),
         "Is it FITS, is it whole, which of its images is the frame, where do its pixels lie?",
     ),
     (
@@ -32,19 +32,19 @@ STAGES: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("The frame", ("frames",), "Its planes, unit, bias level and flags."),
     (
         "The stacks",
-        ("stacks", "execution"),
+        ("stacks", "accumulate"),
         "Do the frames belong together, and can they be read to the end?",
     ),
     (
         "What the frames look like",
-        ("inspection",),
+        ("checks",),
         "`emdarks inspect` says all of them; `noisemaps` and `dark` say the problems and the "
         "warnings, of the same frames, with the same words.",
     ),
-    ("The combination and the fit", ("darks", "kernels"), "Can the stacks be combined or fitted?"),
+    ("The combination and the fit", ("darks", "fit"), "Can the stacks be combined or fitted?"),
     (
         "The product",
-        ("products", "badpixels.py", "check.py"),
+        ("products", "bad_pixels.py", "half_split.py"),
         "Is a product what it says it is, and may it be used for this?",
     ),
     ("The subtraction", ("subtract",), "Does this dark fit this frame?"),

@@ -26,13 +26,13 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks import __version__, plots
-from emdarks.check import CheckReport, check_darks
+from emdarks.checks import CampaignSummary, inspect_campaign
 from emdarks.darks import build_synthesized_dark, build_trad_dark, calibrate_darks_lsq
 from emdarks.data import Dark, Dataset, DetectorNoiseMaps
 from emdarks.detector import region_slices
 from emdarks.errors import EmdarksError, EmdarksWarning
 from emdarks.frames import select_frames
-from emdarks.inspection import CampaignSummary, inspect_campaign
+from emdarks.half_split import CheckReport, check_darks
 from emdarks.plots import Figure
 from emdarks.report import (
     Page,

@@ -23,9 +23,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from campaigns import REGIONS, Campaign, params, quirky_campaign
+from emdarks.accumulate import Checkpoint, Executor, Threads, blocks
 from emdarks.darks import calibrate_darks_lsq
-from emdarks.execution import Checkpoint, Executor, Threads, blocks
-from emdarks.frames.source import FileSource
+from emdarks.fits.pixels import FileSource
 
 STACKS = ((1.0, 2.0, 25), (1.0, 90.0, 24), (40.0, 11.0, 26), (300.0, 50.0, 25), (2000.0, 80.0, 27))
 

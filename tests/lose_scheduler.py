@@ -11,11 +11,11 @@ import subprocess
 import sys
 import time
 
+from emdarks.accumulate import blocks
+from emdarks.accumulate.dask import Dask
 from emdarks.darks import mean_combine
 from emdarks.data import Dataset
 from emdarks.errors import ClusterError
-from emdarks.execution import blocks
-from emdarks.execution.cluster import Dask
 
 
 def start(*command: str) -> subprocess.Popen[str]:

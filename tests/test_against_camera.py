@@ -25,9 +25,9 @@ from emdarks import (
     subtract_dark,
 )
 from emdarks.cameras import Camera
+from emdarks.checks import CampaignSummary, Finding
 from emdarks.data import DetectorNoiseMaps
 from emdarks.errors import EmdarksWarning, InputError
-from emdarks.inspection import CampaignSummary, Finding
 from emdarks.simulate import simulate_campaign
 
 STACKS = [(2.0, 1.0), (2.0, 90.0), (70.0, 1.0), (300.0, 1.5), (300.0, 90.0)]

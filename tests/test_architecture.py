@@ -17,14 +17,17 @@ ROOT = Path(emdarks.__file__).parent
 LAYERS = [
     {"cli"},
     {"show", "report"},
-    {"simulate", "plots", "check", "planning", "subtract", "badpixels"},
+    {"simulate", "half_split", "planning", "subtract", "bad_pixels"},
     {"darks", "data"},
-    {"inspection", "products"},
+    {"checks"},
+    {"fit"},
+    {"products"},
     {"stacks"},
-    {"execution"},
+    {"accumulate"},
     {"frames"},
-    {"cameras", "fitsio"},
-    {"arguments", "detector", "flags", "moments"},
+    {"cameras", "fits"},
+    {"plots"},
+    {"arguments", "detector", "dq", "moments"},
     {"errors", "_core", "_version"},
 ]
 HEIGHT = {name: len(LAYERS) - i for i, layer in enumerate(LAYERS) for name in layer}
@@ -40,13 +43,13 @@ HOMES = {
     "PIL": "plots",
     "jinja2": "report",
     "pydantic": "cameras",
-    "dask": "execution",
-    "distributed": "execution",
+    "dask": "accumulate",
+    "distributed": "accumulate",
     # CCDData, and the units it needs: imported when a frame is converted.
     "astropy.nddata": "frames",
     "astropy.units": "frames",
-    "fsspec": "fitsio",
-    "s3fs": "fitsio",
+    "fsspec": "fits",
+    "s3fs": "fits",
 }
 
 
@@ -120,7 +123,7 @@ def test_each_library_lives_in_one_place(path: Path) -> None:
         home = home_of(name)
         assert home is None or room(path) == home, f"{path} imports {name}"
         if name.startswith("astropy.io.fits") or name == "astropy.io.fits":
-            assert room(path) == "fitsio"
+            assert room(path) == "fits"
 
 
 def test_nothing_is_compiled_at_run_time() -> None:
@@ -133,7 +136,7 @@ def test_extras_are_imported_only_when_they_are_used() -> None:
     program = (
         "import sys, astropy.io.fits\n"
         "others = set(sys.modules)\n"  # old versions of Astropy import fsspec where it is there
-        "import emdarks.cli.app, emdarks.darks, emdarks.inspection, emdarks.execution\n"
+        "import emdarks.cli.app, emdarks.darks, emdarks.checks, emdarks.accumulate\n"
         "from emdarks.data import Dataset, sample\n"
         "Dataset(sample())\n"
         "extras = {'dask', 'distributed', 'fsspec', 's3fs'}\n"
@@ -150,7 +153,7 @@ def test_only_one_file_knows_dask_and_one_knows_fsspec() -> None:
         library: {path.name for path in modules() for name in imports(path) if library in name}
         for library in ("distributed", "fsspec")
     }
-    assert users == {"distributed": {"cluster.py"}, "fsspec": {"remote.py"}}
+    assert users == {"distributed": {"dask.py"}, "fsspec": {"remote.py"}}
 
 
 def test_every_room_has_a_layer() -> None:

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from campaigns import COLS, REGIONS, ROWS, Campaign, SimpleDataset, frame_hdus, params, stand_in
+from emdarks.accumulate import Threads
 from emdarks.darks import CalDarksLSQException, build_trad_dark, calibrate_darks_lsq, mean_combine
 from emdarks.data import Dataset
 from emdarks.errors import EmdarksError, GeometryError, InputError
-from emdarks.execution import Threads
 
 GOOD = [(1.0, 2.0), (1.0, 90.0), (40.0, 11.0), (300.0, 50.0)]
 

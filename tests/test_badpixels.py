@@ -19,11 +19,11 @@ from validation.subtract import noise_maps
 
 from campaigns import COLS, REGIONS, ROWS, Campaign, params, stand_in
 from emdarks import build_bad_pixel_map
-from emdarks.badpixels import ds9_regions, hot_pixel_table, neighbourhood
+from emdarks.bad_pixels import ds9_regions, hot_pixel_table, neighbourhood
 from emdarks.darks import build_trad_dark, calibrate_darks_lsq
-from emdarks.darks.noise import HOT_JUMP
 from emdarks.data import BadPixelMap, Dark, DetectorNoiseMaps
 from emdarks.errors import InputError
+from emdarks.fit.noise_model import HOT_JUMP
 
 SHAPE = (90, 130)
 IMAGE = np.s_[2:19, 18:33]

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from emdarks.cameras import BUILTIN, load_camera
-from emdarks.cameras.values import UNITS
+from emdarks.cameras.units import UNITS
 from emdarks.cli.app import app
 from emdarks.data import Dark, DetectorNoiseMaps, Image
 from emdarks.simulate import load_truth

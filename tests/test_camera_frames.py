@@ -25,15 +25,15 @@ from emdarks import (
     calibrate_darks_lsq,
     subtract_dark,
 )
+from emdarks.accumulate import Threads
 from emdarks.cameras import BUILTIN, Bias, Camera, load_camera
-from emdarks.check import check_darks
+from emdarks.checks import inspect_campaign
 from emdarks.cli.app import app
 from emdarks.data import Dark, Dataset, DetectorNoiseMaps, Image
 from emdarks.errors import EmdarksWarning, InputError
-from emdarks.execution import Threads
+from emdarks.fits.pixels import Scratch
 from emdarks.frames import frame_inputs, select_frames
-from emdarks.frames.source import Scratch
-from emdarks.inspection import inspect_campaign
+from emdarks.half_split import check_darks
 from emdarks.simulate import (
     CampaignFiles,
     Effects,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emdarks.cameras import BUILTIN, Camera, FrameRecord, Unit, Value, load_camera
-from emdarks.cameras.values import UNITS, same, text_of
+from emdarks.cameras.units import UNITS, same, text_of
 from emdarks.errors import EmdarksError, InputError, MissingKeywordError
 from emdarks.simulate import Campaign, Effects, StackPlan
 from emdarks.simulate.headers import plain_header

@@ -22,14 +22,14 @@ from emdarks import (
     subtract_dark,
 )
 from emdarks.cameras import Rule, Value, load_camera
+from emdarks.checks import inspect_campaign
 from emdarks.cli.app import app
 from emdarks.data import Dataset
 from emdarks.errors import EmdarksError, EmdarksWarning, InputError
 from emdarks.frames import frame_inputs, frames_where, select_frames
-from emdarks.inspection import inspect_campaign
 from emdarks.simulate import make_truth, simulate_campaign
 from emdarks.stacks import check_frames, group_stacks
-from emdarks.stacks.untold import untold_settings
+from emdarks.stacks.unstated import untold_settings
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*no pixel of any frame is flagged")
 

@@ -24,7 +24,7 @@ from emdarks.cameras import (
 )
 from emdarks.detector import detector_areas, imaging_area_geom
 from emdarks.errors import InputError, MissingKeywordError
-from emdarks.fitsio import Cards
+from emdarks.fits import Cards
 
 GEOMETRY = """
 [geometry.FULL]

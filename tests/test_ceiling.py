@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from validation.hostile_campaign import write_good
 
-from emdarks.check import check_darks
+from emdarks.accumulate import Sample, StackJob, Threads
+from emdarks.accumulate.blocks import FigureArea
+from emdarks.checks import inspect_campaign
 from emdarks.darks import build_trad_dark, calibrate_darks_lsq
 from emdarks.data import Dataset
 from emdarks.errors import EmdarksWarning
-from emdarks.execution import Sample, StackJob, Threads
-from emdarks.execution.blocks import FigureArea
-from emdarks.frames.source import ArraySource
-from emdarks.inspection import inspect_campaign
+from emdarks.fits.pixels import ArraySource
+from emdarks.half_split import check_darks
 from emdarks.stacks import samples_at_ceiling
 
 ROWS, COLS = 97, 211

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from campaigns import frame_hdus
-from emdarks.check import check_darks
 from emdarks.data import Dataset, Image
 from emdarks.errors import CalDarksLSQException, InputError
+from emdarks.half_split import check_darks
 from emdarks.simulate import make_truth, simulate_campaign, simulate_stack
 
 STACKS = [(1.0, 2.0), (1.0, 100.0), (50.0, 10.0), (200.0, 60.0), (1000.0, 5.0), (1000.0, 60.0),

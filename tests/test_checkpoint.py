@@ -17,10 +17,7 @@ import pytest
 from astropy.io import fits
 
 from campaigns import COLS, REGIONS, ROWS, Campaign, params, quirky_campaign
-from emdarks.darks import build_trad_dark, calibrate_darks_lsq, mean_combine
-from emdarks.data import Dataset
-from emdarks.errors import EmdarksWarning, InputError
-from emdarks.execution import (
+from emdarks.accumulate import (
     Checkpoint,
     Sample,
     StackJob,
@@ -29,10 +26,13 @@ from emdarks.execution import (
     checkpoint,
     sums_version,
 )
-from emdarks.execution.blocks import FigureArea
-from emdarks.fitsio import PART, scan_file
-from emdarks.frames.source import FileSource
-from emdarks.inspection import inspect_campaign
+from emdarks.accumulate.blocks import FigureArea
+from emdarks.checks import inspect_campaign
+from emdarks.darks import build_trad_dark, calibrate_darks_lsq, mean_combine
+from emdarks.data import Dataset
+from emdarks.errors import EmdarksWarning, InputError
+from emdarks.fits import PART, scan_file
+from emdarks.fits.pixels import FileSource
 from emdarks.moments import Moments
 from test_same_bits import assert_same_product
 

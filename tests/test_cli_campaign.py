@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from emdarks.cli import talk
+from emdarks.cli import console
 from emdarks.cli.app import app
 from emdarks.data import Dataset, sample
 from emdarks.frames import select_frames
@@ -99,7 +99,7 @@ def test_unknown_camera_exits_1(tmp_path: Path) -> None:
 def test_inspect_shows_stacks_findings_and_a_verdict(
     darks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(talk.people, "_width", 100)
+    monkeypatch.setattr(console.people, "_width", 100)
     outcome = run("inspect", darks)
     assert outcome.exit_code == 0
     assert outcome.stdout == ""
@@ -199,8 +199,8 @@ def test_progress_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Non
     from rich.console import Console
 
     screen = StringIO()
-    monkeypatch.setattr(talk, "people", Console(file=screen, force_terminal=True, width=80))
-    with talk.progress("simulating", "frames") as advance:
+    monkeypatch.setattr(console, "people", Console(file=screen, force_terminal=True, width=80))
+    with console.progress("simulating", "frames") as advance:
         advance(3, 4)
     assert "simulating" in screen.getvalue()
     assert "\r" in screen.getvalue() or "\x1b[" in screen.getvalue()

@@ -22,11 +22,11 @@ from astropy.io import fits
 from rich.console import Console
 from typer.testing import CliRunner
 
-from emdarks.cli import talk
+from emdarks.accumulate import Threads
+from emdarks.cli import console
 from emdarks.cli.app import app
 from emdarks.darks import build_trad_dark, calibrate_darks_lsq
 from emdarks.data import Dataset, sample
-from emdarks.execution import Threads
 
 COMMANDS = sorted(typer.main.get_command(app).commands)
 
@@ -38,7 +38,7 @@ def run(*arguments: Any, **options: Any) -> Any:
 @pytest.fixture(autouse=True)
 def _normal() -> Iterator[None]:
     yield
-    talk.set_loudness(talk.Loudness.NORMAL)
+    console.set_loudness(console.Loudness.NORMAL)
 
 
 @pytest.fixture(scope="module")
@@ -133,15 +133,15 @@ def test_quiet_and_verbose(darks: str, tmp_path: Path) -> None:
 
 def test_long_lists_of_files_are_cut_unless_all_are_asked_for() -> None:
     names = [f"/data/frame{number}.fits" for number in range(5)]
-    assert talk.file_names(names) == "frame0.fits, frame1.fits, frame2.fits and 2 more"
-    assert talk.file_names(names, None).count("fits") == 5
-    assert talk.file_names(names[:3]).endswith("frame2.fits")
+    assert console.file_names(names) == "frame0.fits, frame1.fits, frame2.fits and 2 more"
+    assert console.file_names(names, None).count("fits") == 5
+    assert console.file_names(names[:3]).endswith("frame2.fits")
 
 
 def test_findings_stand_beside_their_label_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = StringIO()
-    monkeypatch.setattr(talk, "people", Console(file=screen, force_terminal=True, width=40))
-    talk.finding("warning", "one two three four five six seven eight nine", "do", ["/a/b.fits"])
+    monkeypatch.setattr(console, "people", Console(file=screen, force_terminal=True, width=40))
+    console.finding("warning", "one two three four five six seven eight nine", "do", ["/a/b.fits"])
     lines = re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue()).splitlines()
     assert lines[0].startswith("warning  one two three")
     assert all(len(line) <= 40 for line in lines)
@@ -170,14 +170,14 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch):
         self.now = 100.0
-        monkeypatch.setattr(talk.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(console.time, "monotonic", lambda: self.now)
 
 
 def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     log = StringIO()
-    monkeypatch.setattr(talk, "people", Console(file=log, width=200))
+    monkeypatch.setattr(console, "people", Console(file=log, width=200))
     clock = Clock(monkeypatch)
-    with talk.progress("reading", "frames") as advance:
+    with console.progress("reading", "frames") as advance:
         for done in range(1, 41):
             clock.now += 1.0
             advance(done, 40)
@@ -186,7 +186,7 @@ def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None
     assert lines[-1] == "reading: 40 frames in 40 s, 1/s"
     assert len(lines) == 8
     log.truncate(0)
-    with talk.progress("reading", "frames") as advance:
+    with console.progress("reading", "frames") as advance:
         clock.now += 4.0
         advance(2, 2)
     assert log.getvalue().strip("\0") == ""
@@ -194,9 +194,9 @@ def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_nothing_of_progress_where_quiet_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     log = StringIO()
-    monkeypatch.setattr(talk, "people", Console(file=log, force_terminal=True, width=200))
-    talk.set_loudness(talk.Loudness.QUIET)
-    with talk.progress("reading", "frames") as advance:
+    monkeypatch.setattr(console, "people", Console(file=log, force_terminal=True, width=200))
+    console.set_loudness(console.Loudness.QUIET)
+    with console.progress("reading", "frames") as advance:
         advance(1, 2)
     assert log.getvalue() == ""
 
@@ -204,8 +204,8 @@ def test_nothing_of_progress_where_quiet_is_asked_for(monkeypatch: pytest.Monkey
 def test_a_terminal_shows_rate_and_what_comes_then(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = StringIO()
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(talk, "people", Console(file=screen, force_terminal=True, width=100))
-    with talk.streaming("reading", 4, 1, "fitting") as executor:
+    monkeypatch.setattr(console, "people", Console(file=screen, force_terminal=True, width=100))
+    with console.streaming("reading", 4, 1, "fitting") as executor:
         build_trad_dark(Dataset(sample()[:4]), None, executor=executor)
         time.sleep(0.25)
     text = screen.getvalue()
@@ -219,7 +219,7 @@ def test_a_terminal_shows_rate_and_what_comes_then(monkeypatch: pytest.MonkeyPat
     [(0.123, "0.12 s"), (7.31, "7.3 s"), (42.4, "42 s"), (125, "2 min 5 s"), (12000, "3 h 20 min")],
 )
 def test_durations(seconds: float, words: str) -> None:
-    assert talk.duration(seconds) == words
+    assert console.duration(seconds) == words
 
 
 # Interruption
@@ -260,7 +260,7 @@ def test_an_interrupted_product_is_not_written(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Threads, "_accumulate", stop)
-    monkeypatch.setattr(talk, "_interrupted", False)
+    monkeypatch.setattr(console, "_interrupted", False)
     outcome = run(command, darks, "-o", tmp_path / "x.fits", "--quiet", *(
         ("--gain", "1000", "--exptime", "60") if command == "dark" else ()
     ))  # fmt: skip
@@ -328,10 +328,10 @@ def test_completion_can_be_shown_and_installed(tmp_path: Path) -> None:
 
 def test_words_of_errors_are_not_broken_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     said = StringIO()
-    console = Console(file=said, force_terminal=True, width=31, soft_wrap=True, color_system=None)
-    monkeypatch.setattr(talk, "people", console)
+    narrow = Console(file=said, force_terminal=True, width=31, soft_wrap=True, color_system=None)
+    monkeypatch.setattr(console, "people", narrow)
     reason = "a traditional dark is made of one stack, and these frames are of several"
-    talk.say_error(reason)
+    console.say_error(reason)
     lines = said.getvalue().splitlines()
     assert len(lines) == 3
     assert " ".join(" ".join(lines).split()) == f"error: {reason}"

@@ -15,20 +15,20 @@ import numpy as np
 import pytest
 
 from campaigns import REGIONS, Campaign, params, quirky_campaign
+from emdarks.accumulate import Checkpoint, Sample, StackJob, StackSums, Threads, blocks
+from emdarks.accumulate.blocks import Adder, Block, Blocks
+from emdarks.checks import inspect_campaign
 from emdarks.darks import build_trad_dark, calibrate_darks_lsq, mean_combine
 from emdarks.data import Dataset
 from emdarks.errors import ClusterError, InputError
-from emdarks.execution import Checkpoint, Sample, StackJob, StackSums, Threads, blocks
-from emdarks.execution.blocks import Adder, Block, Blocks
-from emdarks.fitsio import scan_file
-from emdarks.frames.source import FileSource
-from emdarks.inspection import inspect_campaign
+from emdarks.fits import scan_file
+from emdarks.fits.pixels import FileSource
 from emdarks.moments import Moments
 from test_same_bits import assert_same_product
 
 distributed = pytest.importorskip("distributed")
 
-from emdarks.execution.cluster import Dask  # noqa: E402
+from emdarks.accumulate.dask import Dask  # noqa: E402
 
 BLOCK = 2
 STACKS = ((1.0, 2.0, 9), (1.0, 90.0, 4), (40.0, 11.0, 7), (300.0, 50.0, 5), (2000.0, 80.0, 11))

@@ -24,9 +24,9 @@ from emdarks import _core
 from emdarks.darks import calibrate_darks_lsq
 from emdarks.data import Dataset, DetectorParams
 from test_small_stream import KINDS, MASK, planes
-from emdarks.execution import Sample, StackJob, Threads
-from emdarks.execution.blocks import FigureArea
-from emdarks.frames.source import ArraySource
+from emdarks.accumulate import Sample, StackJob, Threads
+from emdarks.accumulate.blocks import FigureArea
+from emdarks.fits.pixels import ArraySource
 
 made = hashlib.sha256()
 for kinds in KINDS:

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-import emdarks.frames.source as source_module
+import emdarks.fits.pixels as source_module
 from emdarks import Dataset, build_bad_pixel_map, build_trad_dark, calibrate_darks_lsq
+from emdarks.accumulate import Sample, StackJob, Threads
 from emdarks.data import sample
-from emdarks.execution import Sample, StackJob, Threads
-from emdarks.fitsio import scan_file
-from emdarks.frames.levels import LevelledSource, Levels
-from emdarks.frames.source import FileSource
+from emdarks.fits import scan_file
+from emdarks.fits.pixels import FileSource
+from emdarks.frames.bias import LevelledSource, Levels
 from emdarks.products.dark import step_of_dark
 from emdarks.products.provenance import frames_combined
 
@@ -52,7 +52,7 @@ def test_a_packed_cube_is_unpacked_once(
         source_module, "open_whole", lambda layout: opened.append(1) or unpack(layout)
     )
     # So few at a time that frames are closed before others are opened.
-    monkeypatch.setattr("emdarks.execution.threads.BATCH_BYTES", 3 * 24 * SHAPE[0] * SHAPE[1])
+    monkeypatch.setattr("emdarks.accumulate.threads.BATCH_BYTES", 3 * 24 * SHAPE[0] * SHAPE[1])
     assert mean_of(frames_of(packed, bias), threads) == pytest.approx(500 - bias, abs=0.5)
     assert len(opened) == 1
     assert not source_module._latest  # and let go of

@@ -11,8 +11,8 @@ from astropy.io import fits
 
 from emdarks.data import Dataset
 from emdarks.errors import InputError
-from emdarks.fitsio import Cards, scan_file, write_whole
-from emdarks.fitsio.layout import read_others
+from emdarks.fits import Cards, scan_file, write_whole
+from emdarks.fits.layout import read_others
 
 ROWS, COLS = 7, 11
 

@@ -73,28 +73,28 @@ def test_every_equation_of_the_method_page_is_cited() -> None:
 
 
 def test_thresholds_of_the_inspection_are_those_of_its_page() -> None:
-    from emdarks.inspection import coverage, findings, levels, sequence, single_frames
+    from emdarks.checks import design, drift, findings, frame_statistics, frames
 
     page = " ".join((DOCS / "howto_inspect.md").read_text().split())
     said = {
-        f"more than {single_frames.SIGNIFICANT:g} standard errors",
-        f"more than {sequence.SIGNIFICANT:g} standard errors",
-        f"fewer than {levels.MIN_FRAMES} frames",
-        f"a stack of {sequence.MIN_FRAMES} frames or more",
-        f"by less than {single_frames.HARMLESS:g} of the scatter",
-        f"more than {single_frames.FAR:g} times",
-        f"more than {single_frames.SATURATED:.0%} more".replace("%", " %"),
-        f"more than {single_frames.EXPECTED_FLAGS:g}",
-        f"more than {single_frames.MASKED:.0%} of the samples".replace("%", " %"),
-        f"more than {single_frames.EXCURSION:g} degrees",
-        f"more than {single_frames.EXCURSION_SIGMAS:g} robust standard deviations",
-        f"more than {coverage.ENTANGLED:.1f} times (the root of {coverage.ENTANGLED**2:.0f})",
+        f"more than {frames.SIGNIFICANT:g} standard errors",
+        f"more than {drift.SIGNIFICANT:g} standard errors",
+        f"fewer than {frame_statistics.MIN_FRAMES} frames",
+        f"a stack of {drift.MIN_FRAMES} frames or more",
+        f"by less than {frames.HARMLESS:g} of the scatter",
+        f"more than {frames.FAR:g} times",
+        f"more than {frames.SATURATED:.0%} more".replace("%", " %"),
+        f"more than {frames.EXPECTED_FLAGS:g}",
+        f"more than {frames.MASKED:.0%} of the samples".replace("%", " %"),
+        f"more than {frames.EXCURSION:g} degrees",
+        f"more than {frames.EXCURSION_SIGMAS:g} robust standard deviations",
+        f"more than {design.ENTANGLED:.1f} times (the root of {design.ENTANGLED**2:.0f})",
         f"up to {findings.FEW_PIXELS:.0%} of the imaging area".replace("%", " %"),
         f"more than {findings.MUCH_MASKED:.0%} of a stack".replace("%", " %"),
     }
     assert {words for words in said if words not in page} == set()
-    assert (coverage.SHORT, coverage.GRID_GAPS) == (0.25, 0.1)  # a quarter, a tenth
-    assert single_frames.SPREAD == 30  # a thirtieth
+    assert (design.SHORT, design.GRID_GAPS) == (0.25, 0.1)  # a quarter, a tenth
+    assert frames.SPREAD == 30  # a thirtieth
 
 
 def test_the_command_line_page_knows_every_command_and_option() -> None:
@@ -117,16 +117,16 @@ def test_the_command_line_page_knows_every_command_and_option() -> None:
 
 
 PUBLIC = (
-    "badpixels",
+    "accumulate",
+    "bad_pixels",
     "cameras",
-    "check",
+    "checks",
     "darks",
     "data",
     "detector",
+    "dq",
     "errors",
-    "execution",
-    "flags",
-    "inspection",
+    "half_split",
     "planning",
     "plots",
     "simulate",

@@ -13,12 +13,12 @@ from astropy.io import fits
 from validation.false_alarms import rates
 
 from emdarks import plots, simulate
+from emdarks.accumulate import Threads
 from emdarks.cameras import load_camera
+from emdarks.checks import CampaignSummary, Finding, inspect_campaign
+from emdarks.checks.formatting import and_more, several
+from emdarks.checks.frame_statistics import departures
 from emdarks.data import Dataset
-from emdarks.execution import Threads
-from emdarks.inspection import CampaignSummary, Finding, inspect_campaign
-from emdarks.inspection.levels import departures
-from emdarks.inspection.words import and_more, several
 from emdarks.stacks import sequence_times
 
 CAMERA = load_camera("excam-sample")

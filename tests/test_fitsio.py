@@ -19,7 +19,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from emdarks.errors import InputError
-from emdarks.fitsio import (
+from emdarks.fits import (
     Cards,
     FileLayout,
     PlaneLayout,
@@ -29,7 +29,7 @@ from emdarks.fitsio import (
     table_hdu,
     write_whole,
 )
-from emdarks.fitsio.layout import open_whole, read_others
+from emdarks.fits.layout import open_whole, read_others
 
 ROWS, COLS, LAYERS, FRAMES = 7, 11, 2, 3
 BLOCK = 2880

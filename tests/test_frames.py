@@ -20,10 +20,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emdarks.errors import InputError, MissingKeywordError
-from emdarks.fitsio import scan_file
+from emdarks.fits import pixels as source_module
+from emdarks.fits import scan_file
+from emdarks.fits.pixels import ArraySource, FileSource, Scratch, read_array
 from emdarks.frames import Dataset, Image, frame_sources, select_frames
-from emdarks.frames import source as source_module
-from emdarks.frames.source import ArraySource, FileSource, Scratch, read_array
 
 GOLDEN = Path(__file__).parent / "data" / "golden"
 ROWS, COLS, LAYERS, FRAMES = 7, 11, 2, 3

@@ -50,6 +50,6 @@ def test_no_descriptor_stays_open(tmp_path: Path) -> None:
 
 
 def test_dask_says_that_it_needs_more_descriptors() -> None:
-    cluster = pytest.importorskip("emdarks.execution.cluster")
+    cluster = pytest.importorskip("emdarks.accumulate.dask")
     with few_descriptors(40), pytest.raises(ClusterError, match=r"2 processes need 56 open files"):
         cluster.Dask("local", threads=2)

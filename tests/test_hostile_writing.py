@@ -22,8 +22,8 @@ from validation.hostile_writing import (
 )
 
 from emdarks.errors import InputError
-from emdarks.fitsio import image_hdu, whole_file, write_whole
-from emdarks.fitsio.write import _clean
+from emdarks.fits import image_hdu, whole_file, write_whole
+from emdarks.fits.write import _clean
 
 
 def image(value: float, rows: int = 60) -> Callable[[Path], None]:

@@ -12,11 +12,11 @@ import pytest
 from campaigns import Campaign, frame_hdus
 from emdarks import data, simulate
 from emdarks._core import design_rank
+from emdarks.accumulate import Threads
 from emdarks.cameras import load_camera
+from emdarks.checks import CampaignSummary, inspect_campaign
 from emdarks.data import Dataset
 from emdarks.errors import CalDarksLSQException, InputError
-from emdarks.execution import Threads
-from emdarks.inspection import CampaignSummary, inspect_campaign
 
 CAMERA = load_camera("excam-sample")
 SHAPE = 40, 62

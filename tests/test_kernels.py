@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 import oracles
 from emdarks import _core
 from emdarks._core import FitData, design_rank, reference_fit, smallest_variance
-from emdarks.execution import FrameFigures, Sample, StackJob, StackSums, Threads
-from emdarks.execution.blocks import FigureArea, merge_tree
-from emdarks.frames.source import ArraySource
+from emdarks.accumulate import FrameFigures, Sample, StackJob, StackSums, Threads
+from emdarks.accumulate.blocks import FigureArea, merge_tree
+from emdarks.fits.pixels import ArraySource
 from emdarks.moments import Moments, merge
 
 ALL = np.uint64((1 << 64) - 1)

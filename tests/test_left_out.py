@@ -22,13 +22,13 @@ from emdarks import (
     simulate,
     subtract_dark,
 )
+from emdarks.accumulate import Threads
 from emdarks.cameras import load_camera
+from emdarks.checks.formatting import in_words
+from emdarks.checks.recipe_frames import KINDS
 from emdarks.cli.app import app
 from emdarks.errors import EmdarksWarning, InputError
-from emdarks.execution import Threads
 from emdarks.frames import select_frames
-from emdarks.inspection.products import KINDS
-from emdarks.inspection.words import in_words
 
 CAMERA = load_camera("excam-sample")
 AREA = np.s_[0:35, 28:59]
@@ -219,7 +219,7 @@ def test_good_files_are_a_list_that_commands_take(
 
 
 def test_a_cube_is_good_if_all_of_its_frames_are(paths: list[Path], tmp_path: Path) -> None:
-    from emdarks.inspection.good import good_files
+    from emdarks.checks.good_files import good_files
 
     cubes = []
     for number, gone in ((0, ()), (2, ()), (3, ())):

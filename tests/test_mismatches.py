@@ -22,12 +22,12 @@ from emdarks import (
     subtract_dark,
 )
 from emdarks.cameras import Bias, Camera, load_camera
-from emdarks.check import check_darks
+from emdarks.checks import inspect_campaign
 from emdarks.cli.app import app
 from emdarks.data import Dataset, DetectorNoiseMaps, sample
 from emdarks.errors import EmdarksWarning, InputError
 from emdarks.frames import select_frames
-from emdarks.inspection import inspect_campaign
+from emdarks.half_split import check_darks
 from emdarks.products.dark import step_of_dark
 from emdarks.simulate import CampaignFiles, simulate_campaign
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 import pooled_oracle
-from emdarks.darks.fitting import Fit
-from emdarks.darks.mean_errors import mean_errors
-from emdarks.darks.noise import NoiseModel, fit_noise, kurtosis_ratio, spread_of
-from emdarks.darks.population import Group, Population, population, spread
-from emdarks.darks.statistics import bias_offset, image_statistics, pooled_bias_offset
+from emdarks.accumulate import Threads
 from emdarks.errors import EmdarksWarning
-from emdarks.execution import Threads
+from emdarks.fit.least_squares import Fit
+from emdarks.fit.mean_errors import mean_errors
+from emdarks.fit.noise_model import NoiseModel, fit_noise, kurtosis_ratio, spread_of
+from emdarks.fit.robust_statistics import Group, Population, population, spread
+from emdarks.fit.statistics import bias_offset, image_statistics, pooled_bias_offset
 from emdarks.moments import Moments
 
 GAIN = np.array([1.0, 1.0, 40.0, 300.0, 1000.0, 5000.0])

@@ -15,11 +15,11 @@ import pytest
 from astropy.io import fits
 from scipy.optimize import linprog
 
+from emdarks.accumulate import Threads
 from emdarks.cameras import Camera, load_camera
 from emdarks.darks import calibrate_darks_lsq
 from emdarks.data import Dataset, DetectorParams, Image
 from emdarks.errors import EmdarksWarning, InputError
-from emdarks.execution import Threads
 from emdarks.planning import PlannedStack, Readout, predict, share_budget
 from emdarks.simulate import (
     DEFAULT_STACKS,

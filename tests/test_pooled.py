@@ -13,13 +13,14 @@ from validation.moments import Stacks, Truth, draw_stacks, draw_truth, grid
 import pooled_oracle
 from campaigns import REGIONS, Campaign, params
 from emdarks import _core
-from emdarks.darks import calibrate_darks_lsq, fitting
-from emdarks.darks.fitting import Fit, fit_data
-from emdarks.darks.pooled import PooledNoise, fit_pooled
+from emdarks.accumulate import Sample, StackJob, Threads
+from emdarks.darks import calibrate_darks_lsq
 from emdarks.data import Dataset
 from emdarks.errors import CalDarksLSQException
-from emdarks.execution import Sample, StackJob, Threads
-from emdarks.frames.source import ArraySource
+from emdarks.fit import least_squares
+from emdarks.fit.least_squares import Fit, fit_data
+from emdarks.fit.pooled import PooledNoise, fit_pooled
+from emdarks.fits.pixels import ArraySource
 from emdarks.moments import Moments, merge
 
 PIXELS, INSIDE = 2000, 1500
@@ -165,7 +166,7 @@ def test_telemetry_pixels_enter_nothing() -> None:
 
 
 def test_threads_and_bands_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "BAND_PIXELS", 256)
+    monkeypatch.setattr(least_squares, "BAND_PIXELS", 256)
     stacks = simulated("real16", 30, masked=0.05)
     one, two = (
         fit_pooled(stacks.store, stacks.stacks, True, IMAGING, (900, 1000), Threads(threads))[0]

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from emdarks import _core
-from emdarks.darks.noise import spread_of
-from emdarks.darks.population import Group, population, spread
-from emdarks.execution import Threads
+from emdarks.accumulate import Threads
+from emdarks.fit.noise_model import spread_of
+from emdarks.fit.robust_statistics import Group, population, spread
 
 PIXELS = 150_001
 

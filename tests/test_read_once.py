@@ -14,12 +14,12 @@ import pytest
 from astropy.io import fits
 
 from emdarks import Dataset, Threads, calibrate_darks_lsq, check_darks
+from emdarks.accumulate import Checkpoint
+from emdarks.checks import inspect_campaign
+from emdarks.checks.recipe_frames import KINDS
 from emdarks.data import sample
 from emdarks.errors import EmdarksWarning
-from emdarks.execution import Checkpoint
-from emdarks.frames.source import FileSource
-from emdarks.inspection import inspect_campaign
-from emdarks.inspection.products import KINDS
+from emdarks.fits.pixels import FileSource
 
 SKIP: dict[str, Any] = {"skip_bad_frames": True, "skip_share": 0.5}
 EACH = 4  # frames of a stack

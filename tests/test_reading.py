@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from campaigns import REGIONS, Campaign, frame_hdus, params
+from emdarks.accumulate import Sample, StackJob, StackSums, Threads
+from emdarks.accumulate.blocks import Block
 from emdarks.data import Dataset
-from emdarks.execution import Sample, StackJob, StackSums, Threads
-from emdarks.execution.blocks import Block
 from emdarks.frames import frame_sources
 from emdarks.moments import Moments
 

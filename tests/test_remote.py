@@ -22,13 +22,13 @@ import pytest
 from astropy.io import fits
 
 from campaigns import REGIONS, Campaign, params, quirky_campaign
+from emdarks.accumulate import Checkpoint, Sample, StackJob, Threads, prefetch, threads
 from emdarks.darks import calibrate_darks_lsq, mean_combine
 from emdarks.data import Dataset, DetectorNoiseMaps
 from emdarks.errors import InputError
-from emdarks.execution import Checkpoint, Sample, StackJob, Threads, ahead, threads
-from emdarks.fitsio import remote, scan_file
+from emdarks.fits import remote, scan_file
+from emdarks.fits.pixels import FileSource
 from emdarks.frames import select_frames
-from emdarks.frames.source import FileSource
 from test_same_bits import assert_same_product
 
 fsspec = pytest.importorskip("fsspec")
@@ -153,7 +153,7 @@ def test_scanning_reads_headers_only(
         requests.append(len(ranges))
         return original(file, ranges, check)
 
-    from emdarks.fitsio import scan
+    from emdarks.fits import scan
 
     monkeypatch.setattr(scan, "read_ranges", counted)
     frames = select_frames(["s3://darks/night/*.fits"])
@@ -341,7 +341,7 @@ def test_a_failure_ahead_closes_what_is_open(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=Path(mixed[-1]).name):
         Threads(2, batch_files=4).sums(StackJob(tuple(map(Sample, sources)), (23, 37), 255))
     assert len(list(Path("/proc/self/fd").iterdir())) == before
-    assert ahead.FETCHES > 1
+    assert prefetch.FETCHES > 1
 
 
 # Servers that fail

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from campaigns import frame_hdus
-from emdarks.check import ENOUGH_FRAMES, check_darks
+from emdarks.checks import inspect_campaign
 from emdarks.darks import build_synthesized_dark, build_trad_dark, calibrate_darks_lsq
 from emdarks.data import Dark, Dataset, DetectorNoiseMaps, Image, sample
 from emdarks.errors import InputError
-from emdarks.inspection import inspect_campaign
+from emdarks.half_split import ENOUGH_FRAMES, check_darks
 from emdarks.report import (
     Advice,
     DarkView,
@@ -33,8 +33,6 @@ from emdarks.report import (
     report_on,
     write_report,
 )
-from emdarks.report.advice import advise_dark, advise_maps, stack_misfits
-from emdarks.report.checking import load_check
 from emdarks.report.formatting import (
     count,
     measured,
@@ -47,6 +45,8 @@ from emdarks.report.formatting import (
     tied,
     value_in,
 )
+from emdarks.report.half_split import load_check
+from emdarks.report.product_checks import advise_dark, advise_maps, stack_misfits
 from emdarks.simulate import make_truth, simulate_stack
 
 STACKS = [(1.0, 2.0), (1.0, 100.0), (50.0, 10.0), (1000.0, 5.0), (1000.0, 60.0), (5000.0, 2.0),

@@ -15,12 +15,12 @@ import pytest
 from astropy.io import fits
 from validation.hostile_run import few_descriptors
 
+from emdarks.accumulate import Sample, StackJob, Threads
+from emdarks.accumulate.open_files import OPEN_FILES, files_allowed
 from emdarks.data import Dataset
 from emdarks.errors import EmdarksError, EmdarksWarning, InputError, without_secrets
-from emdarks.execution import Sample, StackJob, Threads
-from emdarks.execution.open_files import OPEN_FILES, files_allowed
-from emdarks.fitsio import remote, scan_file, shown, whole_file
-from emdarks.frames.source import FileSource
+from emdarks.fits import remote, scan_file, shown, whole_file
+from emdarks.fits.pixels import FileSource
 
 
 @pytest.fixture(params=[0o077, 0o027, 0o002])

@@ -11,6 +11,7 @@ import pytest
 from astropy.io import fits
 
 from campaigns import REGIONS, Campaign, params
+from emdarks.accumulate import Sample, StackJob, Threads
 from emdarks.cameras import load_camera
 from emdarks.darks import (
     build_synthesized_dark,
@@ -18,10 +19,9 @@ from emdarks.darks import (
     calibrate_darks_lsq,
     mean_combine,
 )
-from emdarks.execution import Sample, StackJob, Threads
-from emdarks.fitsio.layout import scan_file
-from emdarks.frames import source
-from emdarks.frames.source import ArraySource, FileSource
+from emdarks.fits import pixels
+from emdarks.fits.layout import scan_file
+from emdarks.fits.pixels import ArraySource, FileSource
 from emdarks.moments import Moments
 
 # Times of making, and what only a file has.
@@ -172,7 +172,7 @@ def whole_numbers(rng: np.random.Generator, frames: int) -> tuple[Any, Any]:
 
 
 def moments(sources: Any, executor: Threads | None = None, scale: float = 1.7) -> Moments:
-    job = StackJob(tuple(Sample(source, scale) for source in sources), SHAPE, (1 << 64) - 1)
+    job = StackJob(tuple(Sample(pixels, scale) for source in sources), SHAPE, (1 << 64) - 1)
     return (executor or Threads(1)).sums(job).moments
 
 
@@ -303,13 +303,13 @@ def test_a_packed_cube_is_unpacked_once(
     fits.PrimaryHDU(data.astype(">i2")).writeto(plain)
     fits.PrimaryHDU(data.astype(">i2")).writeto(packed)
     opened: list[str] = []
-    original = source.open_whole
+    original = pixels.open_whole
 
     def counted(layout: Any) -> Any:
         opened.append(layout.path)
         return original(layout)
 
-    monkeypatch.setattr(source, "open_whole", counted)
+    monkeypatch.setattr(pixels, "open_whole", counted)
     sums = [
         moments((FileSource(scan_file(str(path)), i) for i in range(9)), Threads(2))
         for path in (plain, packed)

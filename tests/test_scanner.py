@@ -11,7 +11,7 @@ from astropy.io import fits
 
 from campaigns import frame_hdus
 from emdarks.errors import InputError
-from emdarks.fitsio import Scanner, scan_file
+from emdarks.fits import Scanner, scan_file
 
 SHAPE = (30, 41)
 

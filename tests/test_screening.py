@@ -9,13 +9,13 @@ import pytest
 
 from campaigns import REGIONS, Campaign, params
 from emdarks._core import KEPT
+from emdarks.accumulate import Sample, StackJob, Threads
 from emdarks.darks import calibrate_darks_lsq
 from emdarks.data import Dataset
 from emdarks.errors import EmdarksWarning
-from emdarks.execution import Sample, StackJob, Threads
-from emdarks.frames.source import ArraySource
+from emdarks.fits.pixels import ArraySource
 from emdarks.moments import Moments
-from emdarks.stacks.store import Screening, screen_stack
+from emdarks.stacks.stack_moments import Screening, screen_stack
 
 SHAPE = (17, 61)
 READ_NOISE = 120.0

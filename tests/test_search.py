@@ -17,13 +17,13 @@ from validation.fuzz import corpus, guided_run, random_run
 from validation.hostile_campaign import Place, write_good
 from validation.hostile_run import invoke
 
-from emdarks.badpixels import build_bad_pixel_map
+from emdarks.accumulate import Threads
+from emdarks.bad_pixels import build_bad_pixel_map
 from emdarks.cameras import BUILTIN, load_camera
 from emdarks.darks import build_trad_dark, calibrate_darks_lsq, mean_combine
 from emdarks.data import Dataset
 from emdarks.errors import EmdarksError
-from emdarks.execution import Threads
-from emdarks.fitsio import Cards
+from emdarks.fits import Cards
 from strategies import Frames, campaigns, frames, headers, planes
 
 QUICK = settings(

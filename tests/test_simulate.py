@@ -18,10 +18,10 @@ from astropy.io import fits
 from emdarks import simulate
 from emdarks.cameras import Unit, load_camera
 from emdarks.detector import region_slices
+from emdarks.dq import DQ
 from emdarks.errors import InputError
-from emdarks.fitsio import scan_file
-from emdarks.fitsio.layout import open_whole, read_plane
-from emdarks.flags import DQ
+from emdarks.fits import scan_file
+from emdarks.fits.layout import open_whole, read_plane
 from emdarks.simulate import Effects
 
 SIGMAS = 4.5

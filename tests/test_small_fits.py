@@ -15,11 +15,11 @@ from validation.moments import Stacks, Truth, draw_stacks, draw_truth, grid
 
 import oracles
 import pooled_oracle
-from emdarks.darks import fitting
-from emdarks.darks.fitting import Fit, fit_reference
-from emdarks.darks.pooled import PooledNoise, Region, fit_pooled
+from emdarks.accumulate import Threads
 from emdarks.errors import CalDarksLSQException
-from emdarks.execution import Threads
+from emdarks.fit import least_squares
+from emdarks.fit.least_squares import Fit, fit_reference
+from emdarks.fit.pooled import PooledNoise, Region, fit_pooled
 
 PIXELS, SKIP = 83, (41, 47)
 IMAGING = np.arange(PIXELS) % 8 < 5
@@ -28,7 +28,7 @@ SIGNAL = (np.arange(PIXELS) < SKIP[0]) | (np.arange(PIXELS) >= SKIP[1])
 
 @pytest.fixture(autouse=True)
 def short_bands(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "BAND_PIXELS", 23)
+    monkeypatch.setattr(least_squares, "BAND_PIXELS", 23)
 
 
 def drawn(
@@ -164,7 +164,7 @@ def test_what_the_cases_exercise() -> None:
 @pytest.mark.parametrize("few", [False, True])
 def test_a_run_longer_than_the_scratch(few: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs end at 256 pixels; where few pixels lack a stack these are inverted one by one."""
-    monkeypatch.setattr(fitting, "BAND_PIXELS", 1 << 16)
+    monkeypatch.setattr(least_squares, "BAND_PIXELS", 1 << 16)
     stacks = drawn("m9", 60, "normal", pixels=701, masked=0.01 if few else 0.1)
     imaging = np.arange(701) < 600
     found, _ = fit_pooled(stacks.store, stacks.stacks, True, imaging, SKIP, Threads(1))

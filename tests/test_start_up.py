@@ -41,7 +41,7 @@ def python(*arguments: object) -> set[str]:
 
 @pytest.mark.parametrize(
     "module",
-    ["emdarks", "emdarks.darks", "emdarks.data", "emdarks.detector", "emdarks.inspection"],
+    ["emdarks", "emdarks.darks", "emdarks.data", "emdarks.detector", "emdarks.checks"],
 )
 def test_imports_load_numpy_alone(module: str) -> None:
     assert not python(f"import {module}, sys; print('loaded', *sys.modules)") & SLOW

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from emdarks import build_trad_dark, calibrate_darks_lsq, check_darks, inspect_campaign
 from emdarks.cameras import BUILTIN, load_camera
-from emdarks.cameras.fitting import cameras_that_fit
 from emdarks.cameras.load import _parse
-from emdarks.cameras.new import NewFrame, new_camera_text
+from emdarks.cameras.matching import cameras_that_fit
+from emdarks.cameras.template import NewFrame, new_camera_text
 from emdarks.cli.app import app
 from emdarks.data import Dataset, Image
 from emdarks.errors import MissingKeywordError

@@ -23,7 +23,7 @@ from emdarks.cameras import Camera
 from emdarks.cli.app import app
 from emdarks.data import Dark, Dataset, Image
 from emdarks.errors import EmdarksWarning, InputError, MissingKeywordError
-from emdarks.fitsio import Scanner, scan_file
+from emdarks.fits import Scanner, scan_file
 from emdarks.frames import frame_inputs, select_frames
 
 ROWS, COLS = 7, 12

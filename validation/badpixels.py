@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from validation.subtract import frame, noise_maps, section
 
-from emdarks.badpixels import build_bad_pixel_map
+from emdarks.bad_pixels import build_bad_pixel_map
 from emdarks.darks import build_trad_dark
 from emdarks.data import Dark, Dataset, DetectorNoiseMaps
 from emdarks.simulate import Truth, make_truth, simulate_stack

@@ -20,9 +20,9 @@ from astropy.io import fits
 from validation.frames import K_GAIN, PARAMS, REGIONS, frame, quietly
 from validation.moments import COLS, READ_NOISE, ROWS, Truth, draw_truth, grid
 
+from emdarks.accumulate import Threads
 from emdarks.darks import calibrate_darks_lsq
 from emdarks.data import Dataset, Image
-from emdarks.execution import Threads
 
 __all__ = ["Detected", "register_charge", "run"]
 

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from emdarks.inspection.levels import departures, jitter, step_jitter
-from emdarks.inspection.sequence import SIGNIFICANT
-from emdarks.inspection.single_frames import SIGNIFICANT as ODD
+from emdarks.checks.drift import SIGNIFICANT
+from emdarks.checks.frame_statistics import departures, jitter, step_jitter
+from emdarks.checks.frames import SIGNIFICANT as ODD
 from emdarks.stacks import common_slope
 
 STACKS = 6

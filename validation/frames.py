@@ -10,10 +10,10 @@ import numpy.typing as npt
 from astropy.io import fits
 from validation.moments import COLS, COSMIC_RAYS, READ_NOISE, ROWS, Truth, draw_truth
 
+from emdarks.accumulate import Threads
 from emdarks.darks import build_trad_dark
 from emdarks.data import Dataset, DetectorParams, Image
 from emdarks.errors import EmdarksWarning
-from emdarks.execution import Threads
 
 __all__ = ["K_GAIN", "PARAMS", "REGIONS", "frame", "quietly", "trad_pulls"]
 

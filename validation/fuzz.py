@@ -88,7 +88,7 @@ class Target:
 
         from emdarks.cameras import BUILTIN, load_camera
         from emdarks.errors import EmdarksError
-        from emdarks.fitsio import Cards
+        from emdarks.fits import Cards
         from emdarks.frames import Dataset, frame_inputs
 
         self.executions = 0

@@ -18,9 +18,9 @@ from typer.testing import CliRunner
 from validation.hostile_campaign import Place
 from validation.hostile_cases import Case
 
-from emdarks.cli import talk
+from emdarks.accumulate import Threads
+from emdarks.cli import console
 from emdarks.cli.app import app
-from emdarks.execution import Threads
 
 __all__ = [
     "Outcome",
@@ -147,7 +147,7 @@ def invoke(arguments: Sequence[str], folder: Path) -> Outcome:
         for category in (RuntimeWarning, DeprecationWarning, FutureWarning):
             warnings.simplefilter("error", category)
         result = CliRunner().invoke(app, list(arguments))
-    talk.set_loudness(talk.Loudness.NORMAL)
+    console.set_loudness(console.Loudness.NORMAL)
     after = _snapshot(folder)
     escaped = result.exception
     if isinstance(escaped, SystemExit):

@@ -23,7 +23,7 @@ from pathlib import Path
 from astropy.io import fits
 
 from emdarks.errors import InputError
-from emdarks.fitsio.write import _clean
+from emdarks.fits.write import _clean
 
 __all__ = ["Count", "full_disk", "killed", "limited_size", "small_disk", "two_writers"]
 

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from validation.moments import Stacks, Truth, draw_stacks, draw_truth
 
-from emdarks.darks.pooled import fit_pooled
-from emdarks.execution import Threads
+from emdarks.accumulate import Threads
+from emdarks.fit.pooled import fit_pooled
 from emdarks.products.synthesis import Maps, synthesize_arrays
 from emdarks.stacks.model import Model
 

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from validation.moments import Stacks, Truth, draw_stacks, draw_truth, grid, variance
 
-from emdarks.darks.fitting import fit_reference
-from emdarks.darks.pooled import fit_pooled
-from emdarks.darks.statistics import pooled_bias_offset
-from emdarks.execution import Threads
+from emdarks.accumulate import Threads
+from emdarks.fit.least_squares import fit_reference
+from emdarks.fit.pooled import fit_pooled
+from emdarks.fit.statistics import pooled_bias_offset
 from emdarks.products.synthesis import Maps, synthesize_arrays
 
 __all__ = ["DARKS", "Case", "Figures", "bias_offsets", "mean_charge", "measure", "weighted_fit"]

@@ -34,13 +34,13 @@ DARKS: Tests = ("tests/test_trad_dark.py",)
 
 #: Files that are changed, and the runs of tests one of which must fail: quick ones first.
 PLANS: dict[str, tuple[Tests, ...]] = {
-    "darks/fitting.py": (FITS,),
-    "darks/pooled.py": (FITS, LAWS),
-    "darks/statistics.py": (NOISE,),
-    "darks/mean_errors.py": (NOISE, DARKS),
-    "darks/noise.py": (NOISE, FITS),
-    "darks/population.py": (NOISE, FITS),
-    "stacks/campaign.py": (REFUSED,),
+    "fit/least_squares.py": (FITS,),
+    "fit/pooled.py": (FITS, LAWS),
+    "fit/statistics.py": (NOISE,),
+    "fit/mean_errors.py": (NOISE, DARKS),
+    "fit/noise_model.py": (NOISE, FITS),
+    "fit/robust_statistics.py": (NOISE, FITS),
+    "stacks/design.py": (REFUSED,),
 }
 
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from emdarks._version import __version__
 
 if TYPE_CHECKING:
-    from emdarks.badpixels import build_bad_pixel_map
+    from emdarks.accumulate import Checkpoint, Threads
+    from emdarks.accumulate.dask import Dask
+    from emdarks.bad_pixels import build_bad_pixel_map
     from emdarks.cameras import Camera, load_camera
-    from emdarks.check import check_darks
+    from emdarks.checks import inspect_campaign
     from emdarks.darks import (
         CalDarksLSQException,
         build_synthesized_dark,
@@ -21,9 +23,7 @@ if TYPE_CHECKING:
     from emdarks.data import BadPixelMap, Dark, Dataset, DetectorNoiseMaps, DetectorParams, Image
     from emdarks.detector import detector_areas
     from emdarks.errors import EmdarksError, EmdarksWarning
-    from emdarks.execution import Checkpoint, Threads
-    from emdarks.execution.cluster import Dask
-    from emdarks.inspection import inspect_campaign
+    from emdarks.half_split import check_darks
     from emdarks.subtract import subtract_dark
 
 __all__ = [
@@ -55,7 +55,7 @@ __all__ = [
 
 # Compiled kernels take a second to load: names are fetched when they are used.
 _HOMES = {
-    "emdarks.badpixels": ("build_bad_pixel_map",),
+    "emdarks.bad_pixels": ("build_bad_pixel_map",),
     "emdarks.cameras": ("Camera", "load_camera"),
     "emdarks.darks": (
         "CalDarksLSQException",
@@ -74,10 +74,10 @@ _HOMES = {
     ),
     "emdarks.detector": ("detector_areas",),
     "emdarks.errors": ("EmdarksError", "EmdarksWarning"),
-    "emdarks.execution": ("Checkpoint", "Threads"),
-    "emdarks.execution.cluster": ("Dask",),
-    "emdarks.check": ("check_darks",),
-    "emdarks.inspection": ("inspect_campaign",),
+    "emdarks.accumulate": ("Checkpoint", "Threads"),
+    "emdarks.accumulate.dask": ("Dask",),
+    "emdarks.half_split": ("check_darks",),
+    "emdarks.checks": ("inspect_campaign",),
     "emdarks.subtract": ("subtract_dark",),
 }
 

@@ -6,8 +6,10 @@ file, ``values`` what single values mean, ``reading`` reads headers by them.
 """
 
 from emdarks.cameras.camera import Camera
+from emdarks.cameras.frame_metadata import FrameRecord, Unit
+from emdarks.cameras.header_reader import Explained
 from emdarks.cameras.load import BUILTIN, camera_of_product, camera_text, load_camera
-from emdarks.cameras.parts import (
+from emdarks.cameras.schema import (
     Bias,
     ConventionalRule,
     FrameFiles,
@@ -18,9 +20,7 @@ from emdarks.cameras.parts import (
     Rule,
     Simulation,
 )
-from emdarks.cameras.reading import Explained
-from emdarks.cameras.record import FrameRecord, Unit
-from emdarks.cameras.values import Value
+from emdarks.cameras.units import Value
 
 __all__ = [
     "BUILTIN",

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from emdarks.cameras.parts import (
+from emdarks.cameras.frame_metadata import FrameRecord, Unit
+from emdarks.cameras.header_reader import CONVENTIONAL, Explained, Headers, Reading
+from emdarks.cameras.schema import (
     Bias,
     ConventionalRule,
     FrameFiles,
@@ -16,9 +18,7 @@ from emdarks.cameras.parts import (
     Rule,
     Simulation,
 )
-from emdarks.cameras.reading import CONVENTIONAL, Explained, Headers, Reading
-from emdarks.cameras.record import FrameRecord, Unit
-from emdarks.cameras.values import Value
+from emdarks.cameras.units import Value
 from emdarks.detector import Regions, frame_shape
 from emdarks.errors import InputError
 

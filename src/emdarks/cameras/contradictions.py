@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from emdarks.cameras.values import Value, text_of
+from emdarks.cameras.units import Value, text_of
 from emdarks.errors import InputError
 
 __all__ = ["refuse_contradictions"]

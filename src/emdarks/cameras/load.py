@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from emdarks.cameras.camera import Camera
-from emdarks.cameras.consistency import check_camera
-from emdarks.cameras.wording import dataclass_in, problem_of, similar
+from emdarks.cameras.schema_checks import check_camera
+from emdarks.cameras.schema_errors import dataclass_in, problem_of, similar
 from emdarks.errors import InputError
 
 __all__ = ["BUILTIN", "camera_of_product", "camera_text", "load_camera"]

@@ -8,7 +8,17 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from emdarks.cli import badpixels, cameras, campaign, check, plan, products, report, subtract, talk
+from emdarks.cli import (
+    bad_pixels,
+    cameras,
+    campaign,
+    check,
+    console,
+    plan,
+    products,
+    report,
+    subtract,
+)
 from emdarks.cli.common import with_common
 from emdarks.cli.settings import WithDefaults
 
@@ -42,7 +52,7 @@ def _told(error: Any) -> int:
     own = isinstance(error, typer.BadParameter) and getattr(error, "param", None) is None
     text = (error.message if own else error.format_message()).rstrip(".")
     command = "emdarks" if context is None else context.command_path
-    talk.say_error(f"{text[:1].lower()}{text[1:]}; see {command} --help")
+    console.say_error(f"{text[:1].lower()}{text[1:]}; see {command} --help")
     return int(error.exit_code)
 
 
@@ -64,7 +74,7 @@ for command in (
     products.dark,
     products.synthesize,
     subtract.subtract,
-    badpixels.badpixels,
+    bad_pixels.badpixels,
     check.check,
     plan.plan,
     report.report,
@@ -95,9 +105,9 @@ def main() -> None:
     try:
         app(prog_name="emdarks")
     except KeyboardInterrupt:
-        talk.interrupted()
+        console.interrupted()
         raise SystemExit(130) from None
     except SystemExit as ended:
         if ended.code == 130:  # before or after a command: those speak for themselves
-            talk.interrupted()
+            console.interrupted()
         raise

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from emdarks.cli import talk
+from emdarks.cli import console
 from emdarks.cli.options import AsJson
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def cameras(
         raise typer.BadParameter("--show prints a camera file; it takes no frame")
     if camera is None and show:
         raise typer.BadParameter("--show needs a camera")
-    with talk.spoken():
+    with console.spoken():
         from emdarks.cameras import load_camera
 
         if camera is None:
@@ -63,7 +63,7 @@ def cameras(
         elif show:
             _show(camera, as_json)
         elif frame is None:
-            talk.result(_summary(load_camera(camera)), as_json)
+            console.result(_summary(load_camera(camera)), as_json)
         elif not _explain(load_camera(camera), frame, as_json):
             raise typer.Exit(1)
 
@@ -73,11 +73,11 @@ def _list(as_json: bool) -> None:
 
     known = [load_camera(name) for name in BUILTIN]
     if as_json:
-        talk.json_out({"cameras": [_summary(camera) for camera in known]})
+        console.json_out({"cameras": [_summary(camera) for camera in known]})
         return
     from emdarks.cli.tables import cameras_table
 
-    talk.show(cameras_table(known))
+    console.show(cameras_table(known))
 
 
 def _show(name: str, as_json: bool) -> None:
@@ -86,7 +86,7 @@ def _show(name: str, as_json: bool) -> None:
     chosen = load_camera(name)
     if as_json:
         units = {spelling: unit.value for spelling, unit in chosen.units.items()}
-        talk.json_out(asdict(chosen) | {"units": units})
+        console.json_out(asdict(chosen) | {"units": units})
     else:
         typer.echo(camera_text(name), nl=False)
 
@@ -94,9 +94,9 @@ def _show(name: str, as_json: bool) -> None:
 def _new(name: str, frame: str, as_json: bool) -> None:
     """Write a camera file to start from; one that is there is never replaced."""
     from emdarks.cameras import BUILTIN, load_camera
-    from emdarks.cameras.new import MARK, NewFrame, new_camera_text
+    from emdarks.cameras.template import MARK, NewFrame, new_camera_text
     from emdarks.errors import InputError
-    from emdarks.fitsio import whole_file
+    from emdarks.fits import whole_file
     from emdarks.frames import Dataset
 
     path = Path(name if name.endswith(".toml") else f"{name}.toml")
@@ -104,7 +104,7 @@ def _new(name: str, frame: str, as_json: bool) -> None:
         raise InputError(f"{name}: is the name of a built-in camera; choose another")
     if path.exists():
         raise InputError(f"{path}: exists; choose another name")
-    target = talk.target(path, path.name, overwrite=False)
+    target = console.target(path, path.name, overwrite=False)
     first = Dataset([frame])[0]
     layout = first.layout
     text = new_camera_text(
@@ -122,11 +122,11 @@ def _new(name: str, frame: str, as_json: bool) -> None:
         file.write(text.encode())
     made = load_camera(str(target))
     lines = [i for i, line in enumerate(text.splitlines(), 1) if MARK in line and i > _HEAD]
-    talk.result(
+    console.result(
         {"camera_file": str(target), "camera": made.name, "lines_to_fill_in": lines}, as_json
     )
     if not as_json:
-        talk.say(f"fill in these lines; then: emdarks cameras {target} {frame}")
+        console.say(f"fill in these lines; then: emdarks cameras {target} {frame}")
 
 
 def _explain(camera: Camera, frame: str, as_json: bool) -> bool:
@@ -134,16 +134,16 @@ def _explain(camera: Camera, frame: str, as_json: bool) -> bool:
     lines, shape = _read(camera, frame)
     if as_json:
         found = [line._asdict() for line in lines]
-        talk.json_out({"camera": camera.name, "frame": frame, "read": found})
+        console.json_out({"camera": camera.name, "frame": frame, "read": found})
     else:
         from emdarks.cli.tables import explained_table
 
         rows, cols = shape
-        talk.say(f"{frame}: {rows} x {cols} pixels, read by camera {camera.name}")
-        talk.show(explained_table(lines))
+        console.say(f"{frame}: {rows} x {cols} pixels, read by camera {camera.name}")
+        console.show(explained_table(lines))
     wrong = [line for line in lines if not line.fine]
     if wrong:
-        talk.finding("problem", f"{wrong[0].quantity}: {wrong[0].source}")
+        console.finding("problem", f"{wrong[0].quantity}: {wrong[0].source}")
     return not wrong
 
 

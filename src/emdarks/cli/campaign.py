@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from emdarks.cli import talk
+from emdarks.cli import console
 from emdarks.cli.options import (
     AsJson,
     CameraName,
@@ -28,7 +28,7 @@ from emdarks.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from emdarks.inspection import CampaignSummary
+    from emdarks.checks import CampaignSummary
 
 __all__ = ["inspect", "simulate"]
 
@@ -87,11 +87,11 @@ def simulate(
     """
     if camera is not None and size is not None:
         raise typer.BadParameter("give either --camera or --size")
-    with talk.spoken():
-        from emdarks.execution import available_cores
+    with console.spoken():
+        from emdarks.accumulate import available_cores
         from emdarks.simulate import Effects, simulate_campaign
 
-        with talk.progress("simulating", "frames") as advance:
+        with console.progress("simulating", "frames") as advance:
             files = simulate_campaign(
                 directory,
                 camera or _CAMERAS[size or Size.full],
@@ -104,7 +104,7 @@ def simulate(
                 threads=threads or available_cores(),
                 progress=advance,
             )
-        talk.result(
+        console.result(
             {
                 "folder": str(directory),
                 "camera": files.campaign.camera.name,
@@ -166,14 +166,14 @@ def inspect(
     if plot is not None and plot.suffix.lower() not in _PICTURES:
         raise typer.BadParameter(f"--plot {plot}: give a file name that ends in .png, .pdf or .svg")
     wanted = conditions(where)
-    with talk.spoken():
+    with console.spoken():
+        from emdarks.checks import inspect_campaign
         from emdarks.frames import select_frames
-        from emdarks.inspection import inspect_campaign
 
-        picture = plot and Path(str(talk.target(plot, "levels.png", overwrite)))
-        good = write_good and Path(str(talk.target(write_good, "good.txt", overwrite)))
+        picture = plot and Path(str(console.target(plot, "levels.png", overwrite)))
+        good = write_good and Path(str(console.target(write_good, "good.txt", overwrite)))
         dataset = select_frames(frames, camera, wanted, exclude=exclude or (), skip_bad_frames=True)
-        with talk.streaming(
+        with console.streaming(
             "inspecting", len(dataset), threads, "judging", dask, checkpoint
         ) as executor:
             summary = inspect_campaign(
@@ -187,7 +187,7 @@ def inspect(
         if picture is not None:
             _draw(summary, picture)
         if as_json:
-            talk.json_out(summary.as_dict(single_frames=True) | talk.left_out(dataset))
+            console.json_out(summary.as_dict(single_frames=True) | console.left_out(dataset))
         else:
             _show(summary)
         if good is not None:
@@ -203,41 +203,41 @@ def _show(summary: CampaignSummary) -> None:
     rows, cols = summary.shape
     size = f" of {rows} x {cols} pixels" if summary.stacks else ", none of them usable"
     k_gains = {stack.k_gain for stack in summary.stacks}
-    talk.say(
+    console.say(
         f"{summary.frames} frames{size}, camera {summary.camera}, "
         f"{len(summary.stacks)} {'stack' if len(summary.stacks) == 1 else 'stacks'}"
         + (f", k-gain {k_gains.pop():g}" if len(k_gains) == 1 else "")
     )
     if summary.stacks:
-        talk.show(campaign_table(summary))
+        console.show(campaign_table(summary))
     for finding in summary.findings:
-        talk.finding(finding.severity, finding.text, finding.remedy, finding.frames)
-    talk.verdict(summary.verdict)
+        console.finding(finding.severity, finding.text, finding.remedy, finding.frames)
+    console.verdict(summary.verdict)
 
 
 def _list_good(dataset: Any, summary: CampaignSummary, path: Path) -> None:
     """Write the list of good files, and say what is on it."""
     import warnings
 
+    from emdarks.checks.good_files import good_files, write_list
     from emdarks.errors import EmdarksWarning
-    from emdarks.inspection.good import good_files, write_list
 
     files, mixed = good_files(dataset, summary)
     if mixed:
         warnings.warn(
-            f"{path}: {talk.file_names(mixed)} not listed, since a list takes whole cubes, and "
+            f"{path}: {console.file_names(mixed)} not listed, since a list takes whole cubes, and "
             "some of their frames are named; leave those out by --skip or --skip-bad-frames",
             EmdarksWarning,
             stacklevel=2,
         )
     write_list(path, files)
-    talk.say(f"{path}: lists {len(files)} {'file' if len(files) == 1 else 'files'}")
+    console.say(f"{path}: lists {len(files)} {'file' if len(files) == 1 else 'files'}")
 
 
 def _draw(summary: Any, path: Path) -> None:
     """Levels of single frames as a figure file, whole or not at all."""
     from emdarks.errors import InputError
-    from emdarks.fitsio import whole_file
+    from emdarks.fits import whole_file
     from emdarks.plots import frame_levels
 
     axes = frame_levels(summary)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emdarks.cli import talk
+from emdarks.cli import console
 from emdarks.cli.options import (
     AsJson,
     CameraName,
@@ -50,15 +50,15 @@ def check(
     Example: emdarks check darks/
     """
     wanted, reasons = conditions(where), kinds(skip)
-    with talk.spoken():
-        from emdarks.check import check_darks
+    with console.spoken():
         from emdarks.cli.tables import check_table
         from emdarks.frames import select_frames
+        from emdarks.half_split import check_darks
 
         dataset = select_frames(
             frames, camera, wanted, exclude=exclude or (), skip_bad_frames=skip_bad_frames
         )
-        with talk.streaming(
+        with console.streaming(
             "reading", len(dataset), threads, "fitting", dask, checkpoint
         ) as executor:
             report = check_darks(
@@ -74,11 +74,11 @@ def check(
                 executor=executor,
             )
         if as_json:
-            talk.json_out(report.as_dict() | talk.left_out(dataset))
+            console.json_out(report.as_dict() | console.left_out(dataset))
             return
-        talk.show(check_table(report))
+        console.show(check_table(report))
         pulls = ", ".join(f"{name} {std:.3f}" for name, std in report.pull_std.items())
         right = "1 is right, below 1 with so few frames" if report.few_frames else "1 is right"
-        talk.say(f"odd against even frames, scatter over error ({right}): {pulls}")
+        console.say(f"odd against even frames, scatter over error ({right}): {pulls}")
         for text in report.words:
-            talk.finding("fine" if report.believable else "problem", text)
+            console.finding("fine" if report.believable else "problem", text)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from emdarks.cli import talk
+from emdarks.cli import console
 
 __all__ = ["with_common"]
 
@@ -31,16 +31,16 @@ def with_common(command: Callable[..., None]) -> Callable[..., None]:
     def run(*, verbose: bool, quiet: bool, **arguments: Any) -> None:
         if verbose and quiet:
             raise typer.BadParameter("give either --verbose or --quiet")
-        talk.set_loudness(
-            talk.Loudness.VERBOSE
+        console.set_loudness(
+            console.Loudness.VERBOSE
             if verbose
-            else talk.Loudness.QUIET
+            else console.Loudness.QUIET
             if quiet
-            else talk.Loudness.NORMAL
+            else console.Loudness.NORMAL
         )
         started = time.monotonic()
         command(**arguments)
-        talk.say_more(f"took {talk.duration(time.monotonic() - started)}{_memory()}")
+        console.say_more(f"took {console.duration(time.monotonic() - started)}{_memory()}")
 
     # Typer reads the options from here.
     own = inspect.signature(command, eval_str=True).parameters.values()

@@ -41,7 +41,7 @@ def output_path(text: str) -> str:
 
     Of a URL only a store knows whether it is; it makes its folders itself.
     """
-    from emdarks.fitsio import is_url, local_path
+    from emdarks.fits import is_url, local_path
 
     path = local_path(text) or text
     if not is_url(path) and path.endswith(("/", os.sep)) and not Path(path).is_dir():
@@ -207,7 +207,7 @@ def kinds(skip: list[str] | None) -> tuple[str, ...]:
     """
     if not skip:
         return ()
-    from emdarks.inspection.products import KINDS
+    from emdarks.checks.recipe_frames import KINDS
 
     for kind in skip:
         if kind not in KINDS:

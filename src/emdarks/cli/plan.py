@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from emdarks.cli import talk
+from emdarks.cli import console
 from emdarks.cli.options import AsJson, ModeName
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def plan(
             raise typer.BadParameter(f"--goal {goal}: choose F, C, D, or dark:G,T")
         _numbers(goal.removeprefix("dark:"), "--goal", (2,))
     lost_shares = _numbers(lost, "--lost", (2,))
-    with talk.spoken():
+    with console.spoken():
         from dataclasses import replace
 
         from emdarks.cameras import load_camera
@@ -145,7 +145,7 @@ def plan(
             )
             values = suggestion.as_dict()
         if as_json:
-            talk.json_out(values)
+            console.json_out(values)
         elif budget is None:
             _show(values, None)
         else:
@@ -156,7 +156,7 @@ def plan(
 def _say_mode(mode: str | None, camera: Camera, silent: bool) -> None:
     """Say whose noise is planned with, where the camera has modes and none was chosen."""
     if mode is None and camera.simulation.mode and not silent:
-        talk.say(f"noise of mode {camera.simulation.mode!r}; --mode chooses another")
+        console.say(f"noise of mode {camera.simulation.mode!r}; --mode chooses another")
 
 
 def _refuse_nan(given: dict[str, float]) -> None:
@@ -211,15 +211,15 @@ def _show(values: dict[str, Any], equal: dict[str, Any] | None) -> None:
     columns = [_errors(values)] + ([] if equal is None else [_errors(equal)])
     for name in columns[0]:
         errors.add_row(name, *(f"{column[name]:.4g}" for column in columns))
-    talk.show(stacks)
-    talk.show(errors)
+    console.show(stacks)
+    console.show(errors)
     pairs = (("F-C", "fpn_cic"), ("F-D", "fpn_dc"), ("C-D", "cic_dc"))
-    talk.say(
+    console.say(
         "correlations "
         + ", ".join(f"{name} {values[f'correlation_{key}']:+.2f}" for name, key in pairs)
     )
     if values["unfittable_share"] > 1e-6:
-        talk.say(
+        console.say(
             f"warning: cosmic rays leave {values['unfittable_share']:.2%} of the pixels with "
             "fewer than 4 usable stacks: without a value; take more stacks, or more frames in "
             "the smallest"
@@ -244,9 +244,9 @@ def _show_goal(values: dict[str, Any]) -> None:
     text = f"goal {values['goal']}: error {values['goal_error']:.4g}"
     if values["equal_goal_error"] is not None:
         text += f", with equal numbers of frames {values['equal_goal_error']:.4g}"
-    talk.say(text)
+    console.say(text)
     if min(stack["frames"] for stack in values["suggested"]["stacks"]) < 10:
-        talk.say(
+        console.say(
             "best for this goal alone; small stacks check the model poorly: --at-least N keeps "
             "the campaign broad"
         )

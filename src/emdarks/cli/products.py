@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from emdarks.cli import talk
+from emdarks.cli import console
 from emdarks.cli.options import (
     AsJson,
     CameraName,
@@ -100,7 +100,7 @@ def noisemaps(
     if not set(planes) <= {"FPN", "CIC", "DC"}:
         raise typer.BadParameter("--nonnegative takes names out of FPN,CIC,DC")
     wanted, reasons = conditions(where), kinds(skip)
-    with talk.spoken():
+    with console.spoken():
         import numpy as np
 
         from emdarks.cameras import load_camera
@@ -112,10 +112,12 @@ def noisemaps(
         dataset = select_frames(
             frames, camera, wanted, exclude=exclude or (), skip_bad_frames=skip_bad_frames
         )
-        path = talk.target(output, product_name(dataset.frames[-1].filename, "_dnm_cal"), overwrite)
-        talk.spare_inputs(path, dataset)
-        talk.spare_files(path, (params, camera))
-        with talk.streaming(
+        path = console.target(
+            output, product_name(dataset.frames[-1].filename, "_dnm_cal"), overwrite
+        )
+        console.spare_inputs(path, dataset)
+        console.spare_files(path, (params, camera))
+        with console.streaming(
             "reading", len(dataset), threads, "fitting", dask, checkpoint
         ) as executor:
             maps = calibrate_darks_lsq(
@@ -140,7 +142,7 @@ def noisemaps(
         chosen = load_camera(camera or camera_named_in(dataset))
         has_prescan = "prescan" in chosen.geometry[chosen.arrtype]
         rejected = maps.extra("REJECTED")
-        talk.result(
+        console.result(
             {
                 "noise_maps": str(path),
                 "frames": len(maps.hdu_list["INPUTS"].data),
@@ -152,12 +154,12 @@ def noisemaps(
                 "bias_offset_dn": header["B_O"] if has_prescan else math.nan,
                 **({} if rejected is None else {"rejected_samples": int(rejected.sum())}),
                 "unfittable_pixels": int(((maps.dq[0] != 0) & ~np.isnan(maps.data[0])).sum()),
-                **(talk.left_out(dataset) if as_json else {}),
+                **(console.left_out(dataset) if as_json else {}),
             },
             as_json,
         )
         for words in () if as_json else model_words(header):
-            talk.say(words)
+            console.say(words)
 
 
 def _means(header: Any) -> dict[str, float]:
@@ -206,7 +208,7 @@ def dark(
     Example: emdarks dark darks/ -o traditional.fits --gain 1000 --exptime 60
     """
     wanted, reasons = conditions(where), kinds(skip)
-    with talk.spoken():
+    with console.spoken():
         from emdarks.darks import build_trad_dark
         from emdarks.frames import select_frames
         from emdarks.products.header import product_name
@@ -215,12 +217,14 @@ def dark(
             frames, camera, wanted, exclude=exclude or (), skip_bad_frames=skip_bad_frames
         )
         dataset = _chosen(found, camera, gain, exptime, kgain, skip_bad_frames)
-        path = talk.target(output, product_name(dataset.frames[-1].filename, "_drk_cal"), overwrite)
-        talk.spare_inputs(path, dataset)
-        talk.spare_files(path, (params, camera))
+        path = console.target(
+            output, product_name(dataset.frames[-1].filename, "_drk_cal"), overwrite
+        )
+        console.spare_inputs(path, dataset)
+        console.spare_files(path, (params, camera))
         with (
             one_stack_of_several(),
-            talk.streaming(
+            console.streaming(
                 "reading", len(dataset), threads, "combining", dask, checkpoint
             ) as executor,
         ):
@@ -239,8 +243,8 @@ def dark(
             )
         product.save(path.parent, path.name)
         skipped = {"skipped_frames": int(product.ext_hdr.get("NSKIPPED", 0))}
-        unused = talk.left_out(dataset) if as_json else {}
-        talk.result(_dark_result(product, path) | skipped | unused, as_json)
+        unused = console.left_out(dataset) if as_json else {}
+        console.result(_dark_result(product, path) | skipped | unused, as_json)
 
 
 def _chosen(
@@ -305,7 +309,7 @@ def synthesize(
         raise typer.BadParameter("--like takes gain and time from the frame")
     if like is None and (gain is None or exptime is None):
         raise typer.BadParameter("give either --like FRAME, or --gain and --exptime")
-    with talk.spoken():
+    with console.spoken():
         from emdarks.cameras import BUILTIN, camera_of_product, load_camera
         from emdarks.darks import build_synthesized_dark
         from emdarks.data import DetectorNoiseMaps
@@ -315,8 +319,8 @@ def synthesize(
         from emdarks.products.header import product_name
 
         product = DetectorNoiseMaps(maps)
-        path = talk.target(output, product_name(product.filename, "_drk_cal"), overwrite)
-        talk.spare_files(path, (maps, like, camera))
+        path = console.target(output, product_name(product.filename, "_drk_cal"), overwrite)
+        console.spare_files(path, (maps, like, camera))
         if like is not None:
             made = build_synthesized_dark(
                 select_frames([like], extensions=reads_extensions(camera)),
@@ -342,7 +346,7 @@ def synthesize(
                 section = region_slices(chosen.arrtype, "image", chosen.regions)
             made = product.synthesize(gain, exptime, kgain, section, use_signed=not clipped)
         made.save(path.parent, path.name)
-        talk.result(_dark_result(made, path), as_json)
+        console.result(_dark_result(made, path), as_json)
 
 
 def _median(plane: Any) -> float:
@@ -353,7 +357,7 @@ def _median(plane: Any) -> float:
     return float(np.median(known)) if known.size else math.nan
 
 
-def _dark_result(product: Any, path: talk.Target) -> dict[str, Any]:
+def _dark_result(product: Any, path: console.Target) -> dict[str, Any]:
     header = product.ext_hdr
     return {
         "dark": str(path),

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from emdarks.cli import talk
+from emdarks.cli import console
 from emdarks.cli.options import (
     AsJson,
     CameraName,
@@ -95,10 +95,10 @@ def report(
     if frames and check is not None:
         raise typer.BadParameter("give either --frames or --check")
     wanted, reasons = conditions(where), kinds(skip)
-    with talk.spoken():
+    with console.spoken():
+        from emdarks.accumulate import Threads
         from emdarks.errors import InputError
-        from emdarks.execution import Threads
-        from emdarks.fitsio import is_url, local_path
+        from emdarks.fits import is_url, local_path
         from emdarks.frames import select_frames, select_products
         from emdarks.report import report_on
 
@@ -146,9 +146,9 @@ def report(
         if as_json:
             both = zip(pages, paths, strict=True)
             opened = [each for each in (*subjects, checked) if hasattr(each, "left_out")]
-            unused = [file for each in opened for file in talk.left_out(each)["files_left_out"]]
+            unused = [file for each in opened for file in console.left_out(each)["files_left_out"]]
             made = [_result(page, path) for page, path in both]
-            talk.json_out({"reports": made, "files_left_out": unused})
+            console.json_out({"reports": made, "files_left_out": unused})
 
 
 def _reportable(named: Sequence[Path], with_campaign: bool) -> list[Path]:
@@ -194,9 +194,9 @@ def _targets(
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise InputError(f"{output / twice}: several reports would get this name; make them apart")
-    targets = [talk.target(output, name, overwrite) for name in names]
+    targets = [console.target(output, name, overwrite) for name in names]
     for one in targets:
-        talk.spare_files(one, (*files, *others))
+        console.spare_files(one, (*files, *others))
     return [Path(str(one)) for one in targets]
 
 
@@ -222,11 +222,11 @@ def _result(page: Any, path: Path) -> dict[str, Any]:
 
 
 def _tell(page: Any, path: Path) -> None:
-    talk.say(f"{path}  {page.title}, {page.subtitle}")
+    console.say(f"{path}  {page.title}, {page.subtitle}")
     for item in page.advice:
         if item.severity in ("problem", "warning"):
-            talk.finding(item.severity, _plain(item.text))
-    talk.say(f"Can it be trusted? {_plain(page.verdict.words)}")
+            console.finding(item.severity, _plain(item.text))
+    console.say(f"Can it be trusted? {_plain(page.verdict.words)}")
 
 
 def _plain(text: str) -> str:

@@ -19,7 +19,7 @@ from typing import Any, get_args, get_origin
 
 from typer.core import TyperCommand
 
-from emdarks.cli import talk
+from emdarks.cli import console
 from emdarks.errors import InputError
 
 __all__ = ["FILE", "VARIABLE", "WithDefaults", "allowed_keys"]
@@ -69,16 +69,16 @@ class WithDefaults(TyperCommand):
         if ctx.resilient_parsing:
             return super().parse_args(ctx, args)
         ctx.default_map = _Defaults(self, ctx)
-        with talk.spoken():
+        with console.spoken():
             return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Say what was looked up, then run the command."""
         told = ctx.meta.get(_TOLD)
         if told and not ctx.params.get("quiet"):
-            talk.set_loudness(talk.Loudness.NORMAL)
+            console.set_loudness(console.Loudness.NORMAL)
             for line in told:
-                talk.say(line)
+                console.say(line)
         return super().invoke(ctx)
 
 
@@ -137,7 +137,7 @@ def _file_beside(frames: list[str]) -> Path | None:
     """The file of defaults in the folder of the first frame; none for a URL."""
     if not frames:  # as for --help, which loads nothing
         return None
-    from emdarks.fitsio import is_url, local_path
+    from emdarks.fits import is_url, local_path
     from emdarks.frames import first_file
 
     if is_url(frames[0]) and not local_path(frames[0]):
@@ -160,7 +160,7 @@ def _camera_of_all(command: Any, files: list[str]) -> str:
 def _says_its_camera(files: list[str]) -> bool:
     """Whether the first file has the CAMERA card of a built-in camera."""
     from emdarks.cameras import BUILTIN
-    from emdarks.fitsio import Scanner
+    from emdarks.fits import Scanner
     from emdarks.frames import first_file
 
     first = first_file(files)
@@ -324,7 +324,7 @@ def _located(folder: Path, key: str, value: str) -> str:
     A list of frames keeps its ``@``.
     """
     from emdarks.cameras import BUILTIN
-    from emdarks.fitsio import is_url
+    from emdarks.fits import is_url
 
     if is_url(value) or (key == "camera" and value in BUILTIN):
         return value

@@ -9,7 +9,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from emdarks.cli import talk
+from emdarks.cli import console
 from emdarks.errors import SeveralStacksError
 
 __all__ = ["choice_table", "one_stack_of_several"]
@@ -25,16 +25,16 @@ def one_stack_of_several() -> Iterator[None]:
     else:
         return
     settings = {(stack.commanded_gain, stack.exposure_time) for stack in stacks}
-    talk.show(choice_table(stacks))
+    console.show(choice_table(stacks))
     if len(settings) == len(stacks):
         how = "add the options of one of them"
     else:
         how = "some differ in k-gain only, which no option chooses: name the files of one of them"
     known = "; ".join(choice(stack) for stack in stacks)
-    talk.wrong_use(
+    console.wrong_use(
         f"a traditional dark is made of one stack, and these frames are {len(stacks)}: {how} "
         f"({known})"
-        if talk.is_quiet()
+        if console.is_quiet()
         else f"a traditional dark is made of one stack, and these frames are {len(stacks)}: {how}"
     )
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from emdarks.cli import talk
+from emdarks.cli import console
 from emdarks.cli.options import (
     AsJson,
     CameraName,
@@ -62,9 +62,9 @@ def subtract(
     Example: emdarks subtract darks/ --dark maps.fits -o subtracted
     """
     wanted = conditions(where)
-    with talk.spoken():
+    with console.spoken():
         from emdarks.errors import InputError
-        from emdarks.fitsio import is_url, local_path
+        from emdarks.fits import is_url, local_path
         from emdarks.frames import frames_where, reads_extensions, select_frames
         from emdarks.subtract import save_subtracted, subtract_dark
 
@@ -85,10 +85,10 @@ def subtract(
             camera=camera,
             kgain=kgain,
         )
-        with talk.progress("subtracting", "frames") as advance:
+        with console.progress("subtracting", "frames") as advance:
             save_subtracted(less, folder, overwrite=overwrite, progress=advance)
         shape = less[0].shape
-        talk.result(
+        console.result(
             {
                 "folder": str(folder),
                 "frames": len(less),
@@ -97,7 +97,7 @@ def subtract(
                 "rows": shape[0],
                 "columns": shape[1],
                 "unit": less[0].ext_hdr["BUNIT"],
-                **(talk.left_out(dataset) if as_json else {}),
+                **(console.left_out(dataset) if as_json else {}),
             },
             as_json,
         )

@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from emdarks.cameras import Camera, Explained
-from emdarks.check import CheckReport
-from emdarks.cli.talk import one_line
-from emdarks.inspection import CampaignSummary, StackSummary
+from emdarks.checks import CampaignSummary, StackSummary
+from emdarks.cli.console import one_line
+from emdarks.half_split import CheckReport
 
 __all__ = ["cameras_table", "campaign_table", "check_table", "explained_table"]
 

@@ -5,9 +5,9 @@ calls lies in the layers below.
 """
 
 from emdarks.darks.combine import mean_combine
-from emdarks.darks.maps import calibrate_darks_lsq
-from emdarks.darks.synthesis import build_synthesized_dark
-from emdarks.darks.trad import build_trad_dark
+from emdarks.darks.master_dark import build_trad_dark
+from emdarks.darks.noise_maps import calibrate_darks_lsq
+from emdarks.darks.synthesized_dark import build_synthesized_dark
 from emdarks.errors import CalDarksLSQException
 
 __all__ = [

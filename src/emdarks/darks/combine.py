@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from emdarks.accumulate import Executor, Sample, StackJob, Threads
 from emdarks.arguments import check_flag
 from emdarks.errors import InputError, InputTypeError
-from emdarks.execution import Executor, Sample, StackJob, Threads
+from emdarks.fits.pixels import ArraySource, FrameSource
 from emdarks.frames import frame_sources
-from emdarks.frames.planes import flags_plane, number_plane
-from emdarks.frames.source import ArraySource, FrameSource
+from emdarks.frames.array_checks import flags_plane, number_plane
 from emdarks.stacks.options import check_executor, mask_of
 
 __all__ = ["mean_combine"]

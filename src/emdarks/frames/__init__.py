@@ -5,9 +5,16 @@ buffers; `levels` takes bias off and flags saturated samples on the way; `inputs
 turns either, and foreign objects like them, into what the stream takes.
 """
 
+from emdarks.frames.bad_frames import BadFrame
 from emdarks.frames.dataset import Dataset
-from emdarks.frames.image import Image
-from emdarks.frames.inputs import (
+from emdarks.frames.discover import (
+    first_file,
+    frames_where,
+    reads_extensions,
+    select_frames,
+    select_products,
+)
+from emdarks.frames.frame_input import (
     FrameInput,
     Provenance,
     camera_named_in,
@@ -15,14 +22,7 @@ from emdarks.frames.inputs import (
     frame_sources,
     frames_of,
 )
-from emdarks.frames.select import (
-    first_file,
-    frames_where,
-    reads_extensions,
-    select_frames,
-    select_products,
-)
-from emdarks.frames.skipping import BadFrame
+from emdarks.frames.image import Image
 
 __all__ = [
     "BadFrame",

@@ -9,9 +9,9 @@ import numpy.typing as npt
 from astropy import units
 from astropy.nddata import CCDData, StdDevUncertainty
 
+from emdarks.dq import DQ
 from emdarks.errors import InputError
-from emdarks.fitsio import fits
-from emdarks.flags import DQ
+from emdarks.fits import astropy_fits as fits
 
 __all__ = ["Planes", "ccddata", "planes_of_ccddata", "unit_of"]
 

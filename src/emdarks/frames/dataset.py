@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.errors import InputError, MissingKeywordError
-from emdarks.fitsio import FileLayout, Scanner, shown
+from emdarks.fits import FileLayout, Scanner, shown
+from emdarks.frames.bad_frames import BadFrame
 from emdarks.frames.display import Shown
 from emdarks.frames.image import Image
-from emdarks.frames.skipping import BadFrame
-from emdarks.frames.unread import UnreadImages
+from emdarks.frames.unread_images import UnreadImages
 
 __all__ = ["Dataset"]
 

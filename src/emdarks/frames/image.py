@@ -10,12 +10,12 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from emdarks.dq import unsigned
 from emdarks.errors import InputError
-from emdarks.fitsio import (
+from emdarks.fits import (
     Cards,
     ascii_text,
     copied,
-    fits,
     from_bytes,
     image_hdu,
     is_url,
@@ -24,12 +24,12 @@ from emdarks.fitsio import (
     to_bytes,
     write_whole,
 )
-from emdarks.fitsio.layout import FileLayout, read_others, scan_file
-from emdarks.flags import unsigned
+from emdarks.fits import astropy_fits as fits
+from emdarks.fits.layout import FileLayout, read_others, scan_file
+from emdarks.fits.pixels import FileSource, read_array
+from emdarks.frames.array_checks import flags_plane, number_plane
 from emdarks.frames.display import Plotted
-from emdarks.frames.planes import flags_plane, number_plane
-from emdarks.frames.source import FileSource, read_array
-from emdarks.frames.unread import UnreadImages
+from emdarks.frames.unread_images import UnreadImages
 
 __all__ = ["Image"]
 
@@ -64,7 +64,7 @@ class Image(Plotted):
         1-sigma errors, of the shape of the data, with a leading layer axis or
         without; layer 0 is the combined error. Zeros by default.
     dq : array_like of int, optional
-        Bit flags, 0 is good (see `emdarks.flags.DQ`). Zeros by default.
+        Bit flags, 0 is good (see `emdarks.dq.DQ`). Zeros by default.
     err_hdr, dq_hdr : Header, optional
         Headers of the two.
     input_hdulist : list of HDUs, optional

@@ -30,7 +30,7 @@ from emdarks.planning.design import (
     information,
 )
 from emdarks.planning.prediction import Goal, Prediction, goal_name, goal_vector, predict
-from emdarks.stacks.campaign import MIN_STACKS
+from emdarks.stacks.design import MIN_STACKS
 
 Array = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]

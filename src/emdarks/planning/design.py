@@ -13,9 +13,9 @@ import numpy.typing as npt
 from emdarks._core import design_rank
 from emdarks.arguments import is_number, is_whole
 from emdarks.cameras import NoiseFigures
-from emdarks.darks.noise import HOT_JUMP
 from emdarks.errors import InputError
-from emdarks.stacks.campaign import MIN_STACKS
+from emdarks.fit.noise_model import HOT_JUMP
+from emdarks.stacks.design import MIN_STACKS
 
 Array = npt.NDArray[np.float64]
 

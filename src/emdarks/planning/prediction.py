@@ -22,7 +22,7 @@ from emdarks.planning.design import (
     check_noise,
     information,
 )
-from emdarks.stacks.campaign import MIN_STACKS
+from emdarks.stacks.design import MIN_STACKS
 
 Array = npt.NDArray[np.float64]
 

@@ -226,7 +226,7 @@ def frame_levels(summary: Any, *, width: float | None = None) -> list[Axes]:
     Parameters
     ----------
     summary : CampaignSummary
-        As `emdarks.inspection.inspect_campaign` gives it.
+        As `emdarks.checks.inspect_campaign` gives it.
     width : float, optional
         Of the figure, inches; what the panels need by default.
 

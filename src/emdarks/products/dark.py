@@ -9,11 +9,12 @@ from typing import Any
 import numpy.typing as npt
 
 from emdarks.errors import InputError
-from emdarks.fitsio import ascii_text, fits
+from emdarks.fits import ascii_text
+from emdarks.fits import astropy_fits as fits
 from emdarks.frames import Image
 from emdarks.products.header import NOT_SUPPLIED, product_name
 from emdarks.products.provenance import frames_combined, name_inputs
-from emdarks.products.soundness import (
+from emdarks.products.validation import (
     check_electrons,
     check_numbers,
     check_planes_there,
@@ -82,7 +83,7 @@ class Dark(Image):
             self._check_file()
 
     def _check_file(self) -> None:
-        """Refuse what would make results wrong; see `emdarks.products.soundness`."""
+        """Refuse what would make results wrong; see `emdarks.products.validation`."""
         check_numbers(self, _NUMBERS)
         check_planes_there(self)
         if "photon" not in str(self.ext_hdr["PC_STAT"]):

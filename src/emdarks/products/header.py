@@ -12,7 +12,8 @@ import numpy as np
 
 from emdarks._version import __version__
 from emdarks.cameras import HeaderRules
-from emdarks.fitsio import Cards, fits
+from emdarks.fits import Cards
+from emdarks.fits import astropy_fits as fits
 from emdarks.frames import FrameInput
 from emdarks.products.model import model_of
 from emdarks.products.provenance import iso_date

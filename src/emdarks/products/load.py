@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 
 from emdarks.errors import InputError
-from emdarks.fitsio import scan_file
+from emdarks.fits import scan_file
 from emdarks.frames import Image
-from emdarks.products.badpixelmap import BadPixelMap
+from emdarks.products.bad_pixel_map import BadPixelMap
 from emdarks.products.dark import Dark
-from emdarks.products.noisemaps import DetectorNoiseMaps
-from emdarks.products.params import DetectorParams
+from emdarks.products.detector_params import DetectorParams
+from emdarks.products.noise_maps import DetectorNoiseMaps
 
 __all__ = ["load_product"]
 

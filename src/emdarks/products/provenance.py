@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from emdarks.fitsio import ascii_text, fits, table_hdu
+from emdarks.fits import ascii_text, table_hdu
+from emdarks.fits import astropy_fits as fits
 from emdarks.frames import FrameInput
-from emdarks.frames.skipping import BadFrame
+from emdarks.frames.bad_frames import BadFrame
 
 __all__ = [
     "frames_combined",

@@ -23,7 +23,8 @@ import numpy.typing as npt
 
 from emdarks.arguments import is_number
 from emdarks.errors import EmdarksWarning, InputError, InputTypeError
-from emdarks.fitsio import ascii_text, fits
+from emdarks.fits import ascii_text
+from emdarks.fits import astropy_fits as fits
 from emdarks.products.dark import Dark
 from emdarks.products.header import drop_map_cards, product_name, stamp
 from emdarks.products.model import check_setting, dark_formula

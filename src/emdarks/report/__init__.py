@@ -6,9 +6,9 @@ makes sections for pages of other things.
 """
 
 from emdarks.report.bad_pixels import BadPixelView, bad_pixel_page
-from emdarks.report.campaign import campaign_page, campaign_sections
 from emdarks.report.compare import Comparison, PlaneChange, compare_products
 from emdarks.report.dark import dark_page
+from emdarks.report.inspection import campaign_page, campaign_sections
 from emdarks.report.maps import maps_page
 from emdarks.report.page import Advice, Page, Picture, Section, Verdict, render
 from emdarks.report.product_summary import DarkView, MapsView, view_of

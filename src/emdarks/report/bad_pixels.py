@@ -9,7 +9,7 @@ import numpy as np
 
 from emdarks import plots
 from emdarks.data import BadPixelMap
-from emdarks.flags import DQ, unsigned
+from emdarks.dq import DQ, unsigned
 from emdarks.report.formatting import percent
 from emdarks.report.page import WIDTH, Advice, Page, render
 from emdarks.report.product_summary import Array, ProductSummary

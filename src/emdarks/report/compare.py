@@ -11,10 +11,10 @@ import numpy as np
 
 from emdarks import plots
 from emdarks.cameras import Camera
-from emdarks.check import SIGNIFICANT
 from emdarks.data import Dark, DetectorNoiseMaps
 from emdarks.detector import frame_shape, region_slices
 from emdarks.errors import InputError
+from emdarks.half_split import SIGNIFICANT
 from emdarks.products.model import SAME_GAIN, model_of
 from emdarks.products.provenance import parent_names
 from emdarks.report.formatting import count, measured, number, signed, value_in

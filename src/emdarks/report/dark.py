@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from emdarks.products.provenance import frames_combined
-from emdarks.report.advice import advise_dark
 from emdarks.report.page import WIDTH, Advice, Page, Section, render
+from emdarks.report.product_checks import advise_dark
 from emdarks.report.product_summary import DarkView
 from emdarks.report.sections import (
     draw_histograms,

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from emdarks import plots
-from emdarks.check import CheckReport
+from emdarks.half_split import CheckReport
 from emdarks.products.model import dark_formula, model_words
 from emdarks.products.synthesis import synthesize_arrays
-from emdarks.report.advice import advise_maps, chi2_values, stack_misfits
-from emdarks.report.checking import check_figures
+from emdarks.report.half_split import check_figures
 from emdarks.report.page import WIDTH, Advice, Page, Section, render
+from emdarks.report.product_checks import advise_maps, chi2_values, stack_misfits
 from emdarks.report.product_summary import Array, MapsView
 from emdarks.report.sections import (
     MOST,

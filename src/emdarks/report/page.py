@@ -21,7 +21,7 @@ from markupsafe import Markup, escape
 from emdarks import plots
 from emdarks._version import __version__
 from emdarks.errors import InputError
-from emdarks.fitsio import whole_file
+from emdarks.fits import whole_file
 from emdarks.report import formatting
 
 #: Width of the figures of a page, inches; a hundred pixels of the page each.

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.cameras import Camera, camera_of_product
-from emdarks.darks.noise import HOT_JUMP, spread_of
-from emdarks.darks.pooled import HOT_MAD
 from emdarks.data import Dark, DetectorNoiseMaps
 from emdarks.detector import frame_shape, imaging_area_geom
 from emdarks.errors import EmdarksWarning, InputTypeError
+from emdarks.fit.noise_model import HOT_JUMP, spread_of
+from emdarks.fit.pooled import HOT_MAD
 from emdarks.plots import robust_scatter
 from emdarks.products.dark import step_of_dark
 from emdarks.products.model import absent_planes, model_of

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from emdarks import plots
-from emdarks.badpixels import build_bad_pixel_map
+from emdarks.bad_pixels import build_bad_pixel_map
+from emdarks.dq import DQ
 from emdarks.errors import EmdarksError, EmdarksWarning
-from emdarks.flags import DQ
 from emdarks.plots import Figure
 from emdarks.products.provenance import mjd_of, parent_names
 from emdarks.report.formatting import observed

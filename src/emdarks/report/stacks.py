@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.darks.noise import HOT_JUMP, IDEAL_KAPPA
+from emdarks.fit.noise_model import HOT_JUMP, IDEAL_KAPPA
 from emdarks.products.model import absent_planes
 from emdarks.report.formatting import setting
 

@@ -6,19 +6,19 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from emdarks.accumulate import Executor
 from emdarks.cameras import Camera
-from emdarks.check import CheckReport, check_darks
+from emdarks.checks import inspect_campaign
 from emdarks.data import BadPixelMap, Dark, Dataset, DetectorNoiseMaps
 from emdarks.errors import InputError, TooFewFramesError
-from emdarks.execution import Executor
-from emdarks.fitsio import scan_file
-from emdarks.frames.skipping import SKIP_SHARE
-from emdarks.inspection import inspect_campaign
+from emdarks.fits import scan_file
+from emdarks.frames.bad_frames import SKIP_SHARE
+from emdarks.half_split import CheckReport, check_darks
 from emdarks.report.bad_pixels import BadPixelView, bad_pixel_page
-from emdarks.report.campaign import campaign_page
-from emdarks.report.checking import load_check, not_checked
 from emdarks.report.compare import compare_views, comparison_section, matching_view
 from emdarks.report.dark import dark_page
+from emdarks.report.half_split import load_check, not_checked
+from emdarks.report.inspection import campaign_page
 from emdarks.report.maps import maps_page
 from emdarks.report.page import Advice, Page, Section
 from emdarks.report.product_summary import MapsView, ProductView, view_of

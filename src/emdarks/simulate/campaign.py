@@ -22,7 +22,7 @@ import numpy.typing as npt
 from emdarks.arguments import whole_number
 from emdarks.cameras import Camera, Unit, load_camera
 from emdarks.errors import InputError
-from emdarks.fitsio import whole_file
+from emdarks.fits import whole_file
 from emdarks.simulate.effects import Effects
 from emdarks.simulate.files import FileNames, FilePlan, file_names, save_l2a, save_plain
 from emdarks.simulate.frames import Exposure, Frame, Units

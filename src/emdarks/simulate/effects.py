@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.cameras import NoiseFigures
+from emdarks.dq import DQ
 from emdarks.errors import InputError
-from emdarks.flags import DQ
 
 Flags = npt.NDArray[np.uint16]
 

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.cameras import Camera, Unit
-from emdarks.fitsio import fits, image_hdu, write_whole
+from emdarks.fits import astropy_fits as fits
+from emdarks.fits import image_hdu, write_whole
 from emdarks.simulate.frames import Frame
 from emdarks.simulate.headers import FrameFacts, frame_headers, plain_header
 from emdarks.simulate.truth import known_bias

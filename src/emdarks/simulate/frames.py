@@ -20,8 +20,8 @@ import numpy.typing as npt
 
 from emdarks.cameras import Camera
 from emdarks.detector import region_slices
+from emdarks.dq import DQ
 from emdarks.errors import InputError
-from emdarks.flags import DQ
 from emdarks.simulate.effects import Effects, Flags, disturb, fill_wells
 from emdarks.simulate.register import multiply, stage_probability
 from emdarks.simulate.truth import Map, Truth, telemetry_rows

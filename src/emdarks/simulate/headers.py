@@ -16,7 +16,8 @@ from importlib import resources
 from typing import Any, NamedTuple
 
 from emdarks.cameras import Camera, Unit, Value
-from emdarks.fitsio import ascii_text, fits
+from emdarks.fits import ascii_text
+from emdarks.fits import astropy_fits as fits
 
 #: When simulated campaigns begin, as a date and as MJD.
 _BEGIN = datetime(2026, 1, 1)

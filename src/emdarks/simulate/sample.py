@@ -6,7 +6,7 @@ import gzip
 from pathlib import Path
 
 from emdarks.cameras import Camera, load_camera
-from emdarks.fitsio import whole_file
+from emdarks.fits import whole_file
 from emdarks.simulate.campaign import DEFAULT_STACKS, CampaignFiles, simulate_campaign
 
 SAMPLE_SEED = 20260101

@@ -13,9 +13,10 @@ import numpy.typing as npt
 from emdarks.cameras import Camera, load_camera
 from emdarks.detector import frame_shape, imaging_area_geom, region_slices
 from emdarks.errors import InputError
-from emdarks.fitsio import ascii_text, fits, image_hdu, scan_file, write_whole
-from emdarks.fitsio.layout import open_whole
-from emdarks.frames.levels import bias_frame
+from emdarks.fits import ascii_text, image_hdu, scan_file, write_whole
+from emdarks.fits import astropy_fits as fits
+from emdarks.fits.layout import open_whole
+from emdarks.frames.bias import bias_frame
 from emdarks.simulate.register import STAGES, excess_noise_squared
 
 Map = npt.NDArray[np.float32]

@@ -7,11 +7,7 @@ public functions have in common (`options`). `store` keeps the moments of finish
 `drift` compares frames in time.
 """
 
-from emdarks.stacks.area import check_shape, figure_area, telemetry_slice
-from emdarks.stacks.ceiling import samples_at_ceiling
-from emdarks.stacks.drift import Slope, common_slope, sequence_times
-from emdarks.stacks.group import Stack, check_stack, group_stacks
-from emdarks.stacks.readout import (
+from emdarks.stacks.compatibility import (
     SUBTRACTED_UNIT,
     bias_history,
     bias_text,
@@ -22,7 +18,17 @@ from emdarks.stacks.readout import (
     product_cards,
     refuse_subtracted,
 )
-from emdarks.stacks.store import Screening, StackStore, accumulate_stacks, drop_lost, jobs_of
+from emdarks.stacks.drift import Slope, common_slope, sequence_times
+from emdarks.stacks.group import Stack, check_stack, group_stacks
+from emdarks.stacks.regions import check_shape, figure_area, telemetry_slice
+from emdarks.stacks.saturation import samples_at_ceiling
+from emdarks.stacks.stack_moments import (
+    Screening,
+    StackStore,
+    accumulate_stacks,
+    drop_lost,
+    jobs_of,
+)
 from emdarks.stacks.units import to_detected_electrons, to_em_electrons
 
 __all__ = [

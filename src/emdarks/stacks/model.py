@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.errors import CalDarksLSQException
-from emdarks.stacks.campaign import MIN_LEVEL_STACKS, check_campaign, check_each, design, fits_level
+from emdarks.stacks.design import MIN_LEVEL_STACKS, check_campaign, check_each, design, fits_level
 from emdarks.stacks.group import Stack
 
 __all__ = ["FULL", "MODELS", "Model", "check_level_campaign", "model_of_stacks"]
@@ -96,7 +96,7 @@ def check_level_campaign(stacks: Sequence[Stack], k_gain: float | None, min_fram
     ------
     CalDarksLSQException
         Fewer than three stacks, several gains and several times, or what
-        `emdarks.stacks.campaign.check_campaign` refuses of single stacks.
+        `emdarks.stacks.design.check_campaign` refuses of single stacks.
     """
     known = ", ".join(f"({stack.em_gain:g}, {stack.exposure_time:g} s)" for stack in stacks)
     known = f"there are {len(stacks)} (EM gain, time): {known}"

@@ -6,16 +6,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from emdarks.accumulate import Executor, Threads
 from emdarks.arguments import check_flag, is_number, is_whole
 from emdarks.cameras import Camera, load_camera
 from emdarks.detector import Regions
+from emdarks.dq import ALL_BITS
 from emdarks.errors import EmdarksError, InputError
-from emdarks.execution import Executor, Threads
-from emdarks.flags import ALL_BITS
 from emdarks.frames import FrameInput, camera_named_in, frame_inputs, frames_of
-from emdarks.frames.skipping import SKIP_SHARE, BadFrame, Skipping
-from emdarks.stacks.area import telemetry_slice
-from emdarks.stacks.suspects import misfits, unlike
+from emdarks.frames.bad_frames import SKIP_SHARE, BadFrame, Skipping
+from emdarks.stacks.outlier_frames import misfits, unlike
+from emdarks.stacks.regions import telemetry_slice
 
 __all__ = ["Setting", "check_executor", "check_k_gain", "choose", "mask_of", "setting"]
 

@@ -4,7 +4,7 @@
 becomes, computed when it is asked for; ``recipe`` is what users call.
 """
 
-from emdarks.subtract.frames import SubtractedFrame
 from emdarks.subtract.recipe import save_subtracted, subtract_dark
+from emdarks.subtract.subtracted_frame import SubtractedFrame
 
 __all__ = ["SubtractedFrame", "save_subtracted", "subtract_dark"]

@@ -23,9 +23,9 @@ from emdarks.stacks import (
 )
 from emdarks.stacks.options import Setting, setting
 from emdarks.stacks.units import warn_unknown_unit
-from emdarks.stacks.untold import UNSEEN, warn_untold
-from emdarks.subtract.frames import StackStep, SubtractedFrame
-from emdarks.subtract.match import DarkSource, dark_source, find_sections
+from emdarks.stacks.unstated import UNSEEN, warn_untold
+from emdarks.subtract.dark_source import DarkSource, dark_source, find_sections
+from emdarks.subtract.subtracted_frame import StackStep, SubtractedFrame
 
 __all__ = ["save_subtracted", "subtract_dark"]
 

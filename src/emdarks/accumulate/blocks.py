@@ -1,0 +1,347 @@
+"""The work: blocks of frames, how they are accumulated and how they merge.
+
+Every stack is cut into blocks of 128 frames in input order, always. Within a
+block frames are added one after the other; blocks merge in a binary tree that
+depends on their number alone. So the bits of a result do not depend on
+threads, processes, or how many files are open at a time.
+
+A block is the unit of all work: one thing to compute, to send, to keep on disk.
+`Blocks` says how stacks are cut and where the sums of a block come from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from emdarks import _core
+from emdarks.errors import EmdarksWarning
+from emdarks.fits.pixels import FrameSource
+from emdarks.moments import Moments
+
+__all__ = [
+    "BLOCK_FRAMES",
+    "Adder",
+    "Block",
+    "Blocks",
+    "FigureArea",
+    "FrameFigures",
+    "Kind",
+    "MergeTree",
+    "Sample",
+    "StackJob",
+    "StackSums",
+    "finish",
+    "in_blocks",
+    "join",
+    "merge_tree",
+]
+
+Array = npt.NDArray[Any]
+T = TypeVar("T")
+
+BLOCK_FRAMES = 128
+#: Scatter within a frame, relative to its level, below which it holds no noise.
+_NO_SCATTER = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One frame of a stack, and the factor to the unit of the sums."""
+
+    source: FrameSource
+    scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class FigureArea:
+    """Where the figures of single frames are taken: first and last-plus-one indices."""
+
+    rows: tuple[int, int]
+    cols: tuple[int, int]
+    prescan_cols: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class StackJob:
+    """All that is needed to accumulate some frames of one stack; can be pickled.
+
+    Attributes
+    ----------
+    samples : tuple of Sample
+        The frames, in input order.
+    shape : tuple of int
+        Rows and columns.
+    mask : int
+        Flag bits that exclude a sample.
+    area : FigureArea or None
+        Where to take figures of single frames; None takes none.
+    kept : int
+        Largest samples to keep of each pixel.
+    """
+
+    samples: tuple[Sample, ...]
+    shape: tuple[int, int]
+    mask: int
+    area: FigureArea | None = None
+    kept: int = 0
+
+    @property
+    def has_err(self) -> bool:
+        """Whether any frame has errors."""
+        return any(sample.source.has_err for sample in self.samples)
+
+    @property
+    def flags_dtype(self) -> np.dtype[Any]:
+        """Type that holds the flags of every frame; 16 bits at least, as in the products."""
+        types = [sample.source.flags_dtype for sample in self.samples]
+        return np.result_type(np.uint16, *{dtype for dtype in types if dtype is not None})
+
+    @property
+    def kind(self) -> Kind:
+        """The sums that the stack needs."""
+        rows, cols = self.shape
+        flags = self.flags_dtype.str
+        return Kind(rows * cols, flags, self.has_err, self.kept, len(self.samples))
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Which sums a stack has, and in which types; those of its blocks are alike.
+
+    See `emdarks.moments.Moments`; ``flags`` is the type of the flags, ``frames`` the
+    number of frames of the whole stack.
+    """
+
+    size: int
+    flags: str
+    has_err: bool
+    kept: int
+    frames: int
+
+    def empty(self) -> Moments:
+        """Sums in fresh memory."""
+        return Moments.empty(self.size, self.flags, self.has_err, self.kept, self.frames)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some frames of a stack that are added one after the other; can be pickled.
+
+    Attributes
+    ----------
+    indices : tuple of int
+        Where the frames stand in the stack.
+    job : StackJob
+        The frames themselves.
+    kind : Kind
+        Sums of the stack.
+    """
+
+    indices: tuple[int, ...]
+    job: StackJob
+    kind: Kind
+
+    @classmethod
+    def several(cls, job: StackJob, chosen: Iterable[Sequence[int]]) -> list[Block]:
+        """Blocks of these frames of a stack."""
+        kind = job.kind
+        return [
+            cls(tuple(some), replace(job, samples=tuple(job.samples[i] for i in some)), kind)
+            for some in chosen
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class FrameFigures:
+    """What is known of one frame after the pass, in the unit of the sums.
+
+    Attributes
+    ----------
+    level, scatter : float
+        Mean and standard deviation of the good samples in the imaging area.
+    prescan_level : float
+        Mean of the good samples in the reliable prescan columns.
+    masked, saturated : float
+        Shares of the imaging area.
+    not_finite : int
+        Samples of the rows of the imaging area, prescan included, that are no numbers, or have
+        errors that are none.
+    highest : float
+        Highest good sample of the imaging area; NaN where there is none.
+    at_highest : int
+        Samples of the imaging area that have this very value.
+    pixels : int
+        Pixels of the imaging area.
+    content : str
+        Fingerprint of the pixel values; equal for copies of a frame.
+    """
+
+    level: float
+    scatter: float
+    prescan_level: float
+    masked: float
+    saturated: float
+    not_finite: int
+    highest: float
+    at_highest: int
+    pixels: int
+    content: str
+
+    @property
+    def noiseless(self) -> bool:
+        """Whether all good pixels are the same but for rounding."""
+        return self.scatter <= _NO_SCATTER * abs(self.level)
+
+    @classmethod
+    def from_rows(cls, figures: Array, rows: tuple[int, int]) -> FrameFigures:
+        """Add up the row figures of a frame, shape (rows, len(_core.ROW_FIGURES)), in row order."""
+        sums = dict(zip(_core.ROW_FIGURES, figures[rows[0] : rows[1]].sum(axis=0), strict=True))
+        highest, at_highest = _highest(figures[rows[0] : rows[1]])
+        good, pixels = sums["good"], sums["good"] + sums["masked"]
+        level = sums["sum"] / good if good else np.nan
+        variance = sums["squares"] / good - level**2 if good else np.nan
+        prescan = sums["prescan_good"]
+        content = np.ascontiguousarray(figures[:, _core.ROW_FIGURES.index("content")])
+        return cls(
+            level=float(level),
+            scatter=float(np.sqrt(max(variance, 0.0))) if good else float("nan"),
+            prescan_level=float(sums["prescan_sum"] / prescan) if prescan else float("nan"),
+            masked=float(sums["masked"] / pixels),
+            saturated=float(sums["saturated"] / pixels),
+            not_finite=int(sums["not_finite"]),
+            highest=highest if good else float("nan"),
+            at_highest=at_highest,
+            pixels=int(pixels),
+            content=hashlib.blake2b(content.tobytes(), digest_size=8).hexdigest(),
+        )
+
+
+def _highest(figures: Array) -> tuple[float, int]:
+    """The highest sample of some rows, and how many are as high."""
+    own = figures[:, _core.ROW_FIGURES.index("highest")]
+    highest = own.max()
+    return float(highest), int(figures[own == highest, _core.ROW_FIGURES.index("at_highest")].sum())
+
+
+@dataclass(frozen=True, slots=True)
+class StackSums:
+    """Closed sums of frames of a stack, and what was learnt on the way.
+
+    Attributes
+    ----------
+    moments : Moments
+        The sums.
+    figures : tuple of FrameFigures
+        One a frame, in the order of the frames; empty where none were asked for.
+    bytes_read : int
+        Bytes of pixels.
+    warnings : tuple of str
+        What a user should hear of.
+    lost : bool
+        No frame was left: the moments mean nothing.
+    """
+
+    moments: Moments
+    figures: tuple[FrameFigures, ...]
+    bytes_read: int
+    warnings: tuple[str, ...] = ()
+    lost: bool = False
+
+
+def in_blocks(frames: Sequence[int]) -> list[Sequence[int]]:
+    """Frames, 128 at a time."""
+    return [frames[lo : lo + BLOCK_FRAMES] for lo in range(0, len(frames), BLOCK_FRAMES)]
+
+
+class Adder(Protocol):
+    """Who can add the frames of a block."""
+
+    def add(self, block: Block, into: Moments | None = None) -> StackSums:
+        """Read and accumulate a block; ``into`` receives the moments."""
+        ...
+
+    def room(self, kind: Kind) -> Moments:
+        """Sums that may be written to."""
+        ...
+
+
+class Blocks:
+    """How stacks are cut, and where the sums of a block come from; can be pickled."""
+
+    def cut(self, job: StackJob) -> list[Block]:
+        """The blocks of a stack, in the order in which they merge: 128 frames each."""
+        return Block.several(job, in_blocks(range(len(job.samples))))
+
+    def sums(self, block: Block, adder: Adder, into: Moments | None = None) -> StackSums:
+        """Sums of a block; ``into`` receives the moments."""
+        return adder.add(block, into)
+
+
+def join(
+    left: StackSums, right: StackSums, merge: Callable[[Moments, Moments], Moments]
+) -> StackSums:
+    """Sums of the frames of both, whose moments ``merge`` joins."""
+    return StackSums(
+        merge(left.moments, right.moments),
+        left.figures + right.figures,
+        left.bytes_read + right.bytes_read,
+        left.warnings + right.warnings,
+    )
+
+
+def finish(sums: StackSums, blocks: Sequence[Block]) -> StackSums:
+    """Sums of a stack that were merged from blocks: figures in input order, warnings given."""
+    for text in sums.warnings:
+        warnings.warn(text, EmdarksWarning, stacklevel=2)
+    order = [index for block in blocks for index in block.indices]
+    if not sums.figures or order == sorted(order):
+        return replace(sums, warnings=())
+    figures = dict(zip(order, sums.figures, strict=True))
+    return replace(sums, figures=tuple(figures[i] for i in sorted(order)), warnings=())
+
+
+class MergeTree(Generic[T]):
+    """A binary tree fixed by the number of its leaves, which holds few results at a time.
+
+    Leaves are added in order; two results of the same height merge at once, and what is left
+    over at the end merges from the right.
+
+    Parameters
+    ----------
+    merge : callable
+        Takes the left and the right result.
+    """
+
+    def __init__(self, merge: Callable[[T, T], T]):
+        self._merge = merge
+        self._waiting: list[tuple[int, T]] = []
+
+    def add(self, leaf: T) -> None:
+        """Add a leaf on the right."""
+        height, result = 0, leaf
+        while self._waiting and self._waiting[-1][0] == height:
+            result = self._merge(self._waiting.pop()[1], result)
+            height += 1
+        self._waiting.append((height, result))
+
+    def root(self) -> T:
+        """Merge what is left, one leaf at least."""
+        result = self._waiting.pop()[1]
+        while self._waiting:
+            result = self._merge(self._waiting.pop()[1], result)
+        return result
+
+
+def merge_tree(leaves: Iterable[T], merge: Callable[[T, T], T]) -> T:
+    """Merge leaves, one at least, in order; see `MergeTree`."""
+    tree = MergeTree(merge)
+    for leaf in leaves:
+        tree.add(leaf)
+    return tree.root()

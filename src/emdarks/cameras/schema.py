@@ -1,0 +1,324 @@
+"""The tables of a camera file: what each of them may say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from emdarks.cameras.units import Scalar, same
+
+__all__ = [
+    "Bias",
+    "ConventionalRule",
+    "FrameFiles",
+    "HeaderRules",
+    "Keywords",
+    "Mode",
+    "NoiseFigures",
+    "Rule",
+    "Simulation",
+]
+
+#: Keywords, best first.
+Names = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Keywords:
+    """Names of the header keywords.
+
+    Each is a name or several, best first; a name alone is kept as a tuple of one.
+
+    Attributes
+    ----------
+    exposure_time, commanded_gain : tuple of str
+        Seconds; EM gain asked for. Needed in every frame.
+    k_gain : tuple of str
+        Electrons per DN; needed where the sensitivity comes from the header.
+    better_gains : tuple of str
+        EM gains to be preferred to the commanded one where they are above 0, best first.
+    unit, temperature, start, camera : tuple of str
+        Unit of the pixels; degrees Celsius; MJD; name of the camera. Optional.
+    cycle_time : tuple of str
+        Seconds from one plane of a cube to the next. Optional.
+    """
+
+    exposure_time: Names = ("EXPTIME",)
+    commanded_gain: Names = ("EMGAIN_C",)
+    k_gain: Names = ("KGAINPAR",)
+    better_gains: Names = ("EMGAIN_M", "EMGAIN_A")
+    unit: Names = ("BUNIT",)
+    temperature: Names = ("EXCAMT",)
+    start: Names = ("MJDSRT",)
+    camera: Names = ("CAMERA",)
+    cycle_time: Names = ()
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, str):
+                object.__setattr__(self, item.name, (value,) if value else ())
+
+
+@dataclass(frozen=True)
+class NoiseFigures:
+    """Typical noise of the camera, for simulation, planning and screening.
+
+    NaN is what the camera file leaves to its modes.
+
+    Attributes
+    ----------
+    k_gain : float
+        Electrons per DN; NaN where the camera file has none.
+    read_noise : float
+        Electrons, after the gain register.
+    clock_induced_charge : float
+        Electrons per pixel and frame.
+    dark_current : float
+        Electrons per pixel and second.
+    full_well_image, full_well_register : float
+        Electrons.
+    """
+
+    k_gain: float
+    read_noise: float
+    clock_induced_charge: float
+    dark_current: float
+    full_well_image: float = math.inf
+    full_well_register: float = math.inf
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Names of the figures that are not known."""
+        return tuple(item.name for item in fields(self) if math.isnan(getattr(self, item.name)))
+
+
+@dataclass(frozen=True)
+class HeaderRules:
+    """How the headers of many frames become that of one product.
+
+    Attributes
+    ----------
+    first, last : tuple of str
+        Value of the earliest, of the latest frame.
+    averaged : tuple of str
+        Mean over the frames.
+    deleted : tuple of str
+        Left out.
+    any_true : tuple of str
+        1 where any frame has it set, else 0.
+    calculated : tuple of str
+        Set anew for the product.
+    invalid : tuple of str
+        Say nothing about a product of many frames: become -999 of their type.
+    invalid_in_maps, kept_in_darks : tuple of str
+        Added to ``invalid`` for noise maps; taken out of it for darks.
+    """
+
+    first: tuple[str, ...] = ()
+    last: tuple[str, ...] = ()
+    averaged: tuple[str, ...] = ()
+    deleted: tuple[str, ...] = ()
+    any_true: tuple[str, ...] = ()
+    calculated: tuple[str, ...] = ()
+    invalid: tuple[str, ...] = ()
+    invalid_in_maps: tuple[str, ...] = ()
+    kept_in_darks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A yes or no that the value of one keyword decides.
+
+    Attributes
+    ----------
+    keyword : str
+        The keyword.
+    values : tuple
+        Its values that mean yes.
+    others : tuple
+        Its values that mean no; where some are given, any further value is refused.
+    absent : bool or None
+        The answer where the keyword is missing; None leaves it open.
+    """
+
+    keyword: str
+    values: tuple[Scalar, ...]
+    others: tuple[Scalar, ...] = ()
+    absent: bool | None = None
+
+    def answer(self, raw: Any) -> bool | None:
+        """Yes, no, or None where the value is not among those known."""
+        if any(same(raw, value) for value in self.values):
+            return True
+        known = not self.others or any(same(raw, value) for value in self.others)
+        return False if known else None
+
+
+@dataclass(frozen=True)
+class ConventionalRule(Rule):
+    """Which frames bypassed the gain register, and whether they join the others in a fit.
+
+    Attributes
+    ----------
+    joins : bool
+        Conventional frames have the fixed pattern, the sensitivity and the noise of the
+        others, so that they may be fitted and averaged together, as frames of EM gain 1.
+        By default they never are.
+    """
+
+    joins: bool = False
+
+
+@dataclass(frozen=True)
+class Mode:
+    """Figures of one way of reading out.
+
+    Attributes
+    ----------
+    name : str
+        For people, and for ``--mode``.
+    when : dict
+        Values of settings (or ``conventional = true``) that select it.
+    k_gain, read_noise, clock_induced_charge, dark_current : float or None
+        As in `NoiseFigures`; None leaves the camera's.
+    bias : float or None
+        Level that stands in every pixel, DN.
+    saturation : float or None
+        DN as stored from which on a sample is saturated.
+    """
+
+    name: str
+    when: dict[str, Scalar]
+    k_gain: float | None = None
+    read_noise: float | None = None
+    clock_induced_charge: float | None = None
+    dark_current: float | None = None
+    bias: float | None = None
+    saturation: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("k_gain", "read_noise", "saturation"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} of {self.name!r} is {value}; it must be positive")
+
+    def matches(self, settings: Mapping[str, Any]) -> bool:
+        """Whether the readout settings of a frame select this mode."""
+        return all(
+            settings.get(name) is not None and same(settings[name], value)
+            for name, value in self.when.items()
+        )
+
+
+@dataclass(frozen=True)
+class Bias:
+    """What is subtracted from frames that still hold their bias level.
+
+    One of the three; a level given by a mode comes before ``level``.
+
+    Attributes
+    ----------
+    level : float or None
+        DN, the same in every pixel.
+    file : str or None
+        A bias frame (FITS), DN; relative to the folder of the camera file.
+    region : str or None
+        Region of the geometry (prescan or serial overscan) whose pixels give the level
+        of each row.
+    statistic : {"median", "mean"}
+        How they give it.
+    """
+
+    level: float | None = None
+    file: str | None = None
+    region: str | None = None
+    statistic: Literal["median", "mean"] = "median"
+
+    def __post_init__(self) -> None:
+        if sum(given is not None for given in (self.level, self.file, self.region)) != 1:
+            raise ValueError("give one of level, file and region")
+
+
+@dataclass(frozen=True)
+class FrameFiles:
+    """How frames lie in files.
+
+    Attributes
+    ----------
+    layout : {"single", "cube", "extensions"}
+        One frame a file; many, as planes of a cube; or one in each image of the file.
+    err_and_dq : bool
+        Whether files have ERR and DQ planes.
+    dtype : {"float32", "uint16"}
+        Type of the pixels.
+    bit_depth : int or None
+        Bits of the converter. Samples at its end are saturated.
+    saturation : float or None
+        DN as stored from which on a sample is flagged as saturated (DQ 32), in frames in
+        DN; by default the end of the converter, where its bits are given.
+    windows : bool
+        Frames may be windows of the detector, or binned: the geometry is that of a frame
+        without prescan and overscan, of whatever size the files have.
+    recommended : int or None
+        Frames of each stack that the makers of the camera recommend for noise maps.
+    """
+
+    layout: Literal["single", "cube", "extensions"] = "single"
+    err_and_dq: bool = True
+    dtype: Literal["float32", "uint16"] = "float32"
+    bit_depth: int | None = None
+    saturation: float | None = None
+    windows: bool = False
+    recommended: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.bit_depth is not None and not 1 <= self.bit_depth <= 16:
+            raise ValueError(f"bit_depth is {self.bit_depth}; give 1 to 16")
+        if self.saturation is not None and not self.saturation > 0:
+            raise ValueError(f"saturation is {self.saturation}; it must be positive")
+        if self.recommended is not None and self.recommended < 1:
+            raise ValueError(f"recommended is {self.recommended}; give 1 or more")
+
+    @property
+    def full_scale(self) -> float:
+        """DN from which on a sample is saturated; infinite where that is not known."""
+        if self.saturation is not None:
+            return self.saturation
+        return math.inf if self.bit_depth is None else 2.0**self.bit_depth - 1
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What simulated frames of this camera are like.
+
+    Attributes
+    ----------
+    mode : str
+        Name of the mode they are taken in.
+    gains : tuple of float
+        Lowest and highest EM gain of the stacks.
+    temperature : float
+        Degrees Celsius.
+    bias : float
+        DN that stand in every pixel where neither the mode nor ``bias`` gives a level.
+    frames_per_file : int
+        Frames of a cube; further ones go into further files.
+    cards : dict
+        Cards of every header.
+    """
+
+    mode: str = ""
+    gains: tuple[float, float] = (1.0, 5000.0)
+    temperature: float = -88.0
+    bias: float = 300.0
+    frames_per_file: int = 100
+    cards: dict[str, Scalar] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.gains[0] < self.gains[1] < math.inf:
+            raise ValueError(f"gains are {list(self.gains)}; give two, ascending from 1")
+        if self.frames_per_file < 1:
+            raise ValueError(f"frames_per_file is {self.frames_per_file}; give 1 or more")

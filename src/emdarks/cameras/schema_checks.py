@@ -1,0 +1,187 @@
+"""Whether the tables of a camera file fit each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from emdarks.cameras.camera import Camera
+from emdarks.cameras.header_reader import CONVENTIONAL
+from emdarks.cameras.schema_errors import MEANINGS
+from emdarks.detector import frame_shape, imaging_area_geom
+from emdarks.errors import GeometryError, InputError
+
+__all__ = ["check_camera"]
+
+#: What the keywords of `emdarks.cameras.Keywords` measure, where that has units.
+_QUANTITIES = {
+    "exposure_time": "time",
+    "cycle_time": "time",
+    "k_gain": "sensitivity",
+    "temperature": "temperature",
+    "start": "date",
+}
+
+
+#: Rows or columns of a frame; what goes through the geometry takes memory for each.
+_MOST_PIXELS = 1_000_000
+
+
+def check_camera(camera: Camera, origin: str) -> None:
+    """Refuse a camera whose tables contradict each other.
+
+    Parameters
+    ----------
+    camera : Camera
+        The camera, its types already validated.
+    origin : str
+        Its file, for messages.
+
+    Raises
+    ------
+    InputError
+        Names the file and the key.
+    """
+    _check_geometry(camera, origin)
+    checks = (_keywords, _noise, _values, _modes, _joins, _bias, _windows)
+    for check in checks:
+        for key, problem in check(camera):
+            raise InputError(f"{origin}: key {key}: {problem}")
+
+
+def _keywords(camera: Camera) -> Iterator[tuple[str, str]]:
+    for name in ("exposure_time", "commanded_gain"):
+        if not getattr(camera.keywords, name):
+            yield f"keywords.{name}", "names no keyword; every frame needs one"
+    if "header" in camera.sensitivity and not camera.keywords.k_gain:
+        yield "keywords.k_gain", 'names no keyword, but sensitivity has "header"'
+    if not camera.sensitivity:
+        yield "sensitivity", "is empty; give header, modes or fixed"
+    if "fixed" in camera.sensitivity and math.isnan(camera.noise.k_gain):
+        yield "noise.k_gain", 'is missing: electrons per DN, for sensitivity = "fixed"'
+
+
+def _noise(camera: Camera) -> Iterator[tuple[str, str]]:
+    """Figures without which cosmic rays cannot be screened, nor a campaign be planned."""
+    for name in camera.noise.unknown:
+        if name != "k_gain" and not camera.modes:
+            yield f"noise.{name}", f"is missing: {MEANINGS[f'noise.{name}']}"
+        without = [mode.name for mode in camera.modes if getattr(mode, name, None) is None]
+        if name != "k_gain" and without:
+            yield (
+                f"noise.{name}",
+                f"is missing: {MEANINGS[f'noise.{name}']}; give it in [noise] or in every "
+                f"[[modes]] (mode {without[0]!r} has none)",
+            )
+
+
+def _values(camera: Camera) -> Iterator[tuple[str, str]]:
+    """A unit of time for a temperature would give numbers that mean nothing."""
+    for name, quantity in _QUANTITIES.items():
+        for keyword in getattr(camera.keywords, name):
+            value = camera.values.get(keyword)
+            if value is not None and value.quantity not in ("", quantity):
+                yield (
+                    f"values.{keyword}.unit",
+                    f"{value.unit!r} is a unit of {value.quantity}, not of {quantity}",
+                )
+
+
+def _modes(camera: Camera) -> Iterator[tuple[str, str]]:
+    known = set(camera.settings) | ({CONVENTIONAL} if camera.conventional else set())
+    if CONVENTIONAL in camera.settings or "mirrored" in camera.settings:
+        yield "settings", "conventional and mirrored are settings by their own tables"
+    for i, mode in enumerate(camera.modes):
+        if not mode.when:
+            yield f"modes.{i}.when", "is empty; every frame would be in this mode"
+        for name in mode.when:
+            if name not in known:
+                yield f"modes.{i}.when.{name}", "is no setting of this camera"
+    if "modes" in camera.sensitivity and not any(mode.k_gain for mode in camera.modes):
+        yield "sensitivity", 'has "modes", but no mode has k_gain'
+
+
+def _joins(camera: Camera) -> Iterator[tuple[str, str]]:
+    """Frames of both amplifiers in one fit must have one sensitivity and one noise."""
+    if camera.conventional is None or not camera.conventional.joins:
+        return
+    pairs = [
+        (one, other)
+        for one in camera.modes
+        for other in camera.modes
+        if one.when == {**other.when, CONVENTIONAL: True}
+        and other.when.get(CONVENTIONAL) is not True
+    ]
+    for one, other in pairs:
+        for name in ("k_gain", "read_noise"):
+            if getattr(one, name) != getattr(other, name):
+                yield (
+                    "conventional.joins",
+                    f"frames of modes {one.name!r} and {other.name!r} would be fitted together, "
+                    f"but their {name} differs",
+                )
+
+
+def _bias(camera: Camera) -> Iterator[tuple[str, str]]:
+    bias = camera.bias
+    if bias is None:
+        return
+    if bias.file is not None and not Path(bias.file).is_file():
+        yield "bias.file", f"{bias.file}: no such file"
+    if bias.region is not None:
+        mode = camera.geometry[camera.arrtype]
+        region = mode.get(bias.region)
+        if not isinstance(region, dict):
+            yield "bias.region", f"the geometry has no region {bias.region!r}"
+        elif region["rows"] != mode["frame_rows"]:
+            yield "bias.region", f"{bias.region} does not reach over all rows"
+
+
+def _windows(camera: Camera) -> Iterator[tuple[str, str]]:
+    if not camera.frames.windows:
+        return
+    regions = set(camera.geometry[camera.arrtype]) - {"frame_rows", "frame_cols", "image"}
+    if regions:
+        yield "frames.windows", f"nobody knows where {', '.join(sorted(regions))} are in a window"
+    rows, cols = frame_shape(camera.arrtype, camera.regions)
+    image = camera.geometry[camera.arrtype]["image"]
+    if (image["rows"], image["cols"]) != (rows, cols):
+        yield "frames.windows", "the image region of such a camera is the whole frame"
+    if camera.telemetry_rows[0] is not None:
+        yield "frames.windows", "nobody knows where the telemetry rows are in a window"
+
+
+def _check_geometry(camera: Camera, origin: str) -> None:
+    mode = camera.geometry.get(camera.arrtype)
+    if mode is None:
+        raise InputError(f"{origin}: geometry has no array type {camera.arrtype!r}")
+    for key in ("frame_rows", "frame_cols", "image"):
+        if key not in mode:
+            raise InputError(f"{origin}: key geometry.{camera.arrtype}.{key} is missing")
+    for name, value in mode.items():
+        where = f"{origin}: key geometry.{camera.arrtype}.{name}"
+        if name in ("frame_rows", "frame_cols"):
+            if type(value) is not int or value < 1:
+                raise InputError(f"{where}: is {value!r}, not a number of pixels")
+            if value > _MOST_PIXELS:
+                raise InputError(f"{where}: is {value}; no camera has more than {_MOST_PIXELS}")
+        else:
+            _check_region(value, where, mode)
+    try:
+        imaging_area_geom(camera.arrtype, camera.geometry)
+    except GeometryError as error:
+        raise InputError(f"{origin}: key geometry.{camera.arrtype}: {error}") from None
+
+
+def _check_region(region: Any, where: str, mode: dict[str, Any]) -> None:
+    try:
+        rows, cols, (row0, col0) = region["rows"], region["cols"], region["r0c0"]
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{where}: needs rows, cols and r0c0 = [row, column]") from None
+    if not all(isinstance(number, int) for number in (rows, cols, row0, col0)):
+        raise InputError(f"{where}: rows, cols and r0c0 must be whole numbers")
+    inside = 0 <= row0 < row0 + rows <= mode["frame_rows"]
+    if not (inside and 0 <= col0 < col0 + cols <= mode["frame_cols"]):
+        raise InputError(f"{where}: does not lie inside the frame")

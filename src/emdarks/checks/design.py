@@ -1,0 +1,159 @@
+"""Checks of the campaign as a whole: which stacks are missing, which are too short."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from emdarks.cameras import NoiseFigures
+from emdarks.checks.context import Facts
+from emdarks.checks.formatting import and_more, named, several
+from emdarks.checks.summary import Finding, StackSummary
+from emdarks.errors import CalDarksLSQException
+from emdarks.stacks.design import MIN_STACKS, check_campaign
+
+__all__ = ["can_be_fitted", "ill_conditioned", "incomplete_grid", "short_stacks"]
+
+#: Factor by which the errors of two maps may grow because the stacks hardly tell them apart.
+ENTANGLED = math.sqrt(5.0)
+#: Share of the usual number of frames below which a stack is much shorter than the others.
+SHORT = 0.25
+#: Share of a grid of gains and times below which what is absent was hardly meant to be there.
+GRID_GAPS = 0.1
+
+
+def can_be_fitted(facts: Facts) -> Iterator[Finding]:
+    """What the fit itself refuses, in its own words, and which stacks to add."""
+    try:
+        # Stacks of one frame have a finding of their own.
+        check_campaign(facts.campaign.stacks, facts.k_gain, min_frames=1)
+    except CalDarksLSQException as error:
+        lacking = _lacking(facts.stacks, facts.camera.noise)
+        yield Finding(
+            "problem",
+            "maps",
+            f"noise maps cannot be fitted: {error}",
+            remedy=f"add {' and '.join(lacking)}" if lacking else "",
+        )
+
+
+def _lacking(stacks: Sequence[StackSummary], noise: NoiseFigures) -> list[str]:
+    """Which of the three kinds of stacks that tell F, C and D is absent.
+
+    Low gain: amplified charge is less than the read noise, which leaves F. High gain: one
+    electron stands out of the read noise; for a short time there is less dark current than
+    clock-induced charge, which leaves C, for a long time there is more.
+    """
+    if set(noise.unknown) - {"k_gain"}:
+        return []  # frames in no mode of a camera that has its noise by mode
+    charge, current = noise.clock_induced_charge, noise.dark_current
+    times = [stack.exposure_time for stack in stacks]
+    low = high_short = high_long = False
+    for stack in stacks:
+        gain, dark = stack.em_gain, current * stack.exposure_time
+        low |= 2 * gain**2 * (charge + dark) < noise.read_noise**2
+        high_short |= gain > noise.read_noise and dark <= charge
+        high_long |= gain > noise.read_noise and dark > charge
+    even = charge / current if current > 0 else math.inf
+    top = max((stack.em_gain for stack in stacks), default=0.0)
+    high = f"of EM gain {top:g}" if top > noise.read_noise else _high(noise)
+    short = min((time for time in times if time < even), default=0.1 * even)
+    long = max((time for time in times if time > even), default=3 * even)
+    wanted = [] if low else ["a stack of low EM gain, such as 1 (it tells F)"]
+    if not high_short:
+        wanted.append(f"a stack {high} and a short time, such as {short:.3g} s (it tells C)")
+    if not high_long and math.isfinite(even):
+        wanted.append(f"a stack {high} and a long time, such as {long:.3g} s (it tells D)")
+    return wanted
+
+
+def _high(noise: NoiseFigures) -> str:
+    return f"of an EM gain far above the read noise of {noise.read_noise:g} electrons"
+
+
+def ill_conditioned(facts: Facts) -> Iterator[Finding]:
+    """Stacks that can be fitted, and hardly tell two of the three maps apart."""
+    stacks = [stack for stack in facts.stacks if stack.noise > 0 and stack.most_good > 0]
+    if len(stacks) < MIN_STACKS:
+        return
+    growth = _entangled(stacks)
+    lacking = _lacking(stacks, facts.camera.noise)
+    top = max(stack.em_gain for stack in stacks)
+    if growth is None:
+        return  # the fit refuses it
+    if max(growth.values()) > ENTANGLED:
+        maps = [name for name, factor in growth.items() if factor > ENTANGLED]
+        yield Finding(
+            "warning",
+            "design",
+            f"these stacks hardly tell {' and '.join(maps)} apart from the other maps: errors are "
+            f"{max(growth.values()):.1f} times what they would be if those were known",
+            remedy=f"add {' and '.join(lacking)}"
+            if lacking
+            else "add stacks of high EM gain whose exposure times lie farther apart",
+        )
+    elif top < min(stack.noise for stack in stacks):
+        yield Finding(
+            "warning",
+            "design",
+            f"no stack has a high gain: at EM gain {top:g} an electron stays below the noise of "
+            f"{min(stack.noise for stack in stacks):.3g} EM electrons, C and D will be poor",
+            remedy=f"add {' and '.join(lacking)}" if lacking else "",
+        )
+
+
+def _entangled(stacks: Sequence[StackSummary]) -> dict[str, float] | None:
+    """Growth of the errors of F, C, D over those with the other two maps known.
+
+    Square roots of the variance inflation factors of the fit that is weighted with the
+    stacks' noise; None where it is singular.
+    """
+    gain = np.array([stack.em_gain for stack in stacks])
+    time = np.array([stack.exposure_time for stack in stacks])
+    frames = np.array([stack.frames * (1 - stack.masked) for stack in stacks])
+    weight = np.sqrt(np.maximum(frames, 1e-9)) / np.array([stack.noise for stack in stacks])
+    X = np.column_stack([np.ones_like(gain), gain, gain * time]) * weight[:, None]
+    length = np.linalg.norm(X, axis=0)
+    if not (length > 0).all() or np.linalg.matrix_rank(X / length) < 3:
+        return None
+    inverse = np.linalg.inv((X / length).T @ (X / length))
+    growth = np.sqrt(np.maximum(np.diag(inverse), 1.0))
+    return {name: float(factor) for name, factor in zip("FCD", growth, strict=True)}
+
+
+def short_stacks(facts: Facts) -> Iterator[Finding]:
+    """Stacks with far fewer frames than the others."""
+    usual = float(np.median([stack.frames for stack in facts.stacks])) if facts.stacks else 0.0
+    short = [stack for stack in facts.stacks if stack.frames < SHORT * usual]
+    if short:
+        fewest = min(stack.frames for stack in short)
+        yield Finding(
+            "warning",
+            "frames",
+            f"{several(len(short), 'stack', 'are')} much shorter than the others, {named(short)}: "
+            f"{several(fewest, 'frame')}, the median is {usual:g}",
+            remedy="look whether frames are missing; take more, or leave the stack out",
+        )
+
+
+def incomplete_grid(facts: Facts) -> Iterator[Finding]:
+    """Combinations that a grid of gains and times lacks, where nearly all are there."""
+    present = {(stack.commanded_gain, stack.exposure_time) for stack in facts.stacks}
+    gains, times = (sorted({pair[axis] for pair in present}) for axis in (0, 1))
+    absent = [(gain, time) for gain in gains for time in times if (gain, time) not in present]
+    cells = len(gains) * len(times)
+    if (
+        min(len(gains), len(times)) > 1
+        and cells > 5
+        and 0 < len(absent) <= max(1, GRID_GAPS * cells)
+    ):
+        pairs = and_more([f"(gain {gain:g}, {time:g} s)" for gain, time in absent])
+        yield Finding(
+            "note",
+            "design",
+            f"of the {cells} combinations of {len(gains)} EM gains and {len(times)} exposure "
+            f"times only {pairs} {'is' if len(absent) == 1 else 'are'} missing",
+            remedy="look whether frames were lost; the fit does not need them",
+        )

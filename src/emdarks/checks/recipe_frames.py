@@ -1,0 +1,175 @@
+"""What a recipe says of the frames that it makes a product of: the same as an inspection.
+
+The figures of single frames and the sums of stacks are there anyway, so that no pixel is read
+for this.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from emdarks.accumulate import FrameFigures
+from emdarks.accumulate.blocks import FigureArea
+from emdarks.cameras import Camera
+from emdarks.checks.classify import SortedFrames
+from emdarks.checks.context import Facts
+from emdarks.checks.findings import find_in_product
+from emdarks.checks.formatting import in_words
+from emdarks.checks.inspect import PixelLook, compared, in_mode_of, summary_of
+from emdarks.checks.summary import Finding
+from emdarks.errors import EmdarksWarning, InputError
+from emdarks.frames import FrameInput
+from emdarks.frames.bad_frames import BadFrame
+from emdarks.moments import Moments
+from emdarks.stacks import Stack, figure_area
+from emdarks.stacks.options import Setting
+
+__all__ = ["KINDS", "ProductLook", "named_in", "tell"]
+
+#: Topics of findings about single frames that a recipe would use.
+KINDS = (
+    "saturated",
+    "empty",
+    "flags",
+    "light",
+    "cosmic",
+    "bias",
+    "level",
+    "noise",
+    "masked",
+    "temperature",
+)
+
+
+class ProductLook:
+    """Looks at the sums of stacks while a product is made of them.
+
+    Parameters
+    ----------
+    job : Setting
+        The frames.
+    telemetry : slice
+        Rows of telemetry.
+    kgain : float or None
+        K-gain that overrides the headers', if any.
+    fit : bool
+        Whether F, C and D are fitted.
+    screened : bool
+        Whether unflagged cosmic rays are taken out: then they are no reason to warn.
+    """
+
+    def __init__(
+        self,
+        job: Setting,
+        telemetry: slice,
+        kgain: float | None,
+        *,
+        fit: bool,
+        screened: bool = False,
+    ):
+        self._camera = _camera_of(job)
+        self.kgain = kgain
+        self._fit = fit
+        self._mended = ("cosmic",) if screened else ()
+        area: FigureArea = figure_area(job.arrtype, job.regions, telemetry)
+        self._pixels = PixelLook(area, self._camera.noise, job.mask)
+        self._counts: list[dict[str, Any]] = []
+
+    def at(self, stack: Stack, moments: Moments, scale: float = 1.0) -> None:
+        """Look at the sums of the next stack, before they are changed.
+
+        Parameters
+        ----------
+        stack : Stack
+            The stack.
+        moments : Moments
+            Its sums.
+        scale : float
+            Factor to EM electrons.
+        """
+        shape = stack.frames[0].record.shape
+        self._counts.append(self._pixels.at(moments, shape, stack.em_gain, scale))
+
+    def findings(
+        self,
+        job: Setting,
+        stacks: Sequence[Stack],
+        figures: Sequence[Sequence[FrameFigures]],
+        scales: Sequence[float] | None = None,
+    ) -> list[Finding]:
+        """Problems and warnings about the frames that were used.
+
+        Parameters
+        ----------
+        job : Setting
+            These frames.
+        stacks : sequence of Stack
+            In the order in which they were looked at.
+        figures : sequence of sequences of FrameFigures
+            Of the frames of each stack.
+        scales : sequence of float, optional
+            Factors of the figures to EM electrons; 1 by default.
+        """
+        factors = scales or [1.0] * len(stacks)
+        pixels = self._pixels.counts()
+        summaries = compared(
+            [
+                summary_of(stack, [_scaled(frame, by) for frame in frames], counts, self.kgain)
+                for stack, frames, counts, by in zip(
+                    stacks, figures, self._counts, factors, strict=True
+                )
+            ],
+            pixels.imaging,
+        )
+        shape = job.inputs[0].record.shape
+        campaign = SortedFrames(len(job.inputs), shape, job.inputs, list(stacks), [], [])
+        facts = Facts(self._camera, campaign, summaries, pixels, self.kgain)
+        found = find_in_product(facts, self._fit)
+        return [finding for finding in found if finding.topic not in self._mended]
+
+
+def _camera_of(job: Setting) -> Camera:
+    """The camera with the geometry and the mode of the frames."""
+    camera = in_mode_of(job.inputs, job.camera)
+    geometry = {name: dict(areas) for name, areas in job.regions.items()}
+    return camera if job.regions is camera.regions else replace(camera, geometry=geometry)
+
+
+def _scaled(frame: FrameFigures, by: float) -> FrameFigures:
+    if by == 1.0:
+        return frame
+    names = ("level", "scatter", "prescan_level", "highest")
+    return replace(frame, **{name: getattr(frame, name) * by for name in names})
+
+
+def named_in(
+    findings: Iterable[Finding], kinds: Sequence[str], inputs: Sequence[FrameInput]
+) -> list[tuple[FrameInput, BadFrame]]:
+    """Frames that findings of some kinds name, and what is wrong with them.
+
+    Raises
+    ------
+    InputError
+        A frame has no name of its own, so that nothing tells which one is meant.
+    """
+    reasons: dict[str, str] = {}
+    for finding in findings:
+        if finding.topic in kinds:
+            for name in finding.frames:
+                reasons.setdefault(name, f"{finding.topic}: {finding.text}")
+    found = [item for item in inputs if item.record.name in reasons]
+    if len(found) > len(reasons):
+        raise InputError(
+            f"{found[0].record.name}: several frames have this name, so that nothing tells which "
+            "of them to skip; give frames in memory a filename each"
+        )
+    return [(item, BadFrame(item.record.name, reasons[item.record.name])) for item in found]
+
+
+def tell(findings: Iterable[Finding], stacklevel: int = 3) -> None:
+    """Say each finding once, as a warning."""
+    for finding in findings:
+        warnings.warn(in_words(finding), EmdarksWarning, stacklevel=stacklevel)

@@ -1,0 +1,141 @@
+"""A master dark for any EM gain and exposure time, from noise maps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from emdarks.arguments import check_flag
+from emdarks.cameras import Camera
+from emdarks.detector import Regions, frame_shape, region_slices
+from emdarks.errors import InputError, InputTypeError
+from emdarks.products import Dark
+from emdarks.products.synthesis import DarkSetting, Maps, check_signs, dark_from_maps
+from emdarks.stacks import Stack, check_product, check_stack, group_stacks
+from emdarks.stacks.options import setting
+from emdarks.stacks.unstated import UNSEEN, warn_untold
+
+__all__ = ["build_synthesized_dark", "dark_setting", "planes_of"]
+
+Array = npt.NDArray[Any]
+
+
+def build_synthesized_dark(
+    dataset: Any,
+    noisemaps: Any,
+    detector_regions: Regions | None = None,
+    full_frame: bool = False,
+    *,
+    use_signed: bool = True,
+    camera: str | Camera | None = None,
+    kgain: float | None = None,
+    gain_tolerance: float = 0.05,
+) -> Dark:
+    """Assemble the dark that matches some frames: F/g + C + t D.
+
+    Parameters
+    ----------
+    dataset : Dataset, or an object like it
+        Frames of one exposure time t, EM gain g and k-gain; only their headers are read.
+    noisemaps : DetectorNoiseMaps, or an object like it
+        The maps; not changed.
+    detector_regions : mapping, optional
+        Geometry; that of the camera by default.
+    full_frame : bool
+        Whole frame instead of the image region.
+    use_signed : bool
+        Make the dark from the fit before clipping, with the correlations between
+        the parameters, where the product has them. Clipped maps bias every dark.
+    camera : str or Camera, optional
+        Meaning of the frames' headers; the one that their CAMERA card names, else ``excam``.
+    kgain : float, optional
+        Electrons per DN by which the frames will be read, instead of their headers'; that of
+        the maps' frames.
+    gain_tolerance : float
+        Largest relative spread of the frames' measured gains.
+
+    Returns
+    -------
+    Dark
+        In detected electrons, of shape (rows, columns). Errors: see
+        `emdarks.products.synthesis`. Telemetry rows are NaN with flag 1.
+
+    Raises
+    ------
+    InputError, MissingKeywordError
+        The frames belong to more than one stack, a header lacks a keyword, or the maps are
+        of another camera, readout setting or k-gain.
+    InputTypeError
+        The maps have not the shape of the geometry's frame, a gain is below 1, or
+        published C or D, where darks are made from them, are negative.
+
+    Examples
+    --------
+    >>> from emdarks import Dataset, build_synthesized_dark, calibrate_darks_lsq
+    >>> from emdarks.data import sample
+    >>> darks = Dataset(sample())
+    >>> maps = calibrate_darks_lsq(darks, None)
+    >>> dark = build_synthesized_dark(darks[12:13], maps)
+    >>> [dark.ext_hdr[key] for key in ("EMGAIN_C", "EXPTIME", "KGAINPAR")]
+    [1000.0, 60.0, 8.7]
+    """
+    check_flag("full_frame", full_frame)
+    check_flag("use_signed", use_signed)
+    job = setting(dataset, camera, detector_regions, None, None, kgain, gain_tolerance)
+    stack = _only_stack(group_stacks(job.inputs, gain_tolerance))
+    if not stack.em_gain >= 1:
+        raise InputTypeError(f"{stack}: the EM gain is below 1")
+    check_stack(stack, kgain)
+    name = getattr(noisemaps, "filename", "") or "the noise maps"
+    check_product(noisemaps, name, stack, job.camera, kgain)
+    warn_untold(job.camera, job.inputs, UNSEEN)
+    planes, which = planes_of(noisemaps, use_signed)
+    expected = frame_shape(job.arrtype, job.regions)
+    if planes.values.shape[1:] != expected:
+        raise InputTypeError(
+            f"the noise maps have shape {planes.values.shape[1:]}, the geometry {expected}"
+        )
+    if not full_frame:
+        planes = planes.cut(region_slices(job.arrtype, "image", job.regions))
+    return dark_from_maps(noisemaps, planes, dark_setting(stack), which)
+
+
+def dark_setting(stack: Stack) -> DarkSetting:
+    """What a dark for the frames of a stack is for."""
+    return DarkSetting(stack.em_gain, stack.commanded_gain, stack.exposure_time, stack.k_gain)
+
+
+def _only_stack(stacks: list[Stack]) -> Stack:
+    if len(stacks) > 1:
+        known = "; ".join(str(stack) for stack in stacks)
+        raise InputError(
+            "a synthesised dark matches frames of one exposure time, EM gain and k-gain; "
+            f"these are {len(stacks)}: {known}"
+        )
+    return stacks[0]
+
+
+def planes_of(noisemaps: Any, use_signed: bool) -> tuple[Maps, str]:
+    """Planes to make darks from, and which they are, in words.
+
+    Parameters
+    ----------
+    noisemaps : DetectorNoiseMaps, or an object like it
+        The maps.
+    use_signed : bool
+        See `build_synthesized_dark`.
+
+    Raises
+    ------
+    InputTypeError
+        Published C or D that darks would be made from are negative.
+    """
+    if hasattr(noisemaps, "planes_for_darks"):
+        planes: tuple[Maps, str] = noisemaps.planes_for_darks(use_signed)
+        return planes
+    err = np.asarray(noisemaps.err)
+    maps = Maps(np.asarray(noisemaps.data), err[0], None, np.asarray(noisemaps.dq))
+    check_signs(maps.values, getattr(noisemaps, "filename", ""))
+    return maps, "the published maps"

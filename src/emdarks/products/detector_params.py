@@ -1,0 +1,111 @@
+"""Detector parameters: the calibration file of constants."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from emdarks.errors import InputError
+from emdarks.fits import ascii_text
+from emdarks.fits import astropy_fits as fits
+from emdarks.frames import Image
+from emdarks.products.header import NOT_SUPPLIED, stamp
+
+__all__ = ["DetectorParams"]
+
+_MJD_OF_UNIX_EPOCH = 40587.0
+
+#: Keyword: default, meaning, older name.
+PARAMETERS: dict[str, tuple[Any, str, str]] = {
+    "KGAINPAR": (8.7, "k-gain, e-/DN", "KGAIN"),
+    "FWC_PP_E": (90000.0, "full well of a pixel, e-", "FWC_PP"),
+    "FWC_EM_E": (100000.0, "full well of the gain register, e-", "FWC_EM"),
+    "ROWREADT": (223.5e-6, "readout time of a row, s", "rowreadtime"),
+    "NEMGAIN": (604, "stages of the gain register", "NEM"),
+    "TELRSTRT": (-1, "first telemetry row", "telem_rows_start"),
+    "TELREND": (None, "stop of the telemetry rows", "telem_rows_end"),
+    "CRHITRT": (5.0e4, "cosmic ray hits per m^2 and s", "X"),
+    "PIXAREA": (1.69e-10, "area of a pixel, m^2", "A"),
+    "GAINMAX": (8000.0, "largest EM gain", "GMAX"),
+    "DELCNST": (1.0e-4, "tolerance of the exposure calculator", "delta_constr"),
+    "OVERHEAD": (3, "overhead per frame, s", "OVERHEAD"),
+    "PCECNTMX": (0.1, "photon counting limit, e-/pixel/frame", "pc_ecount_max"),
+    "TFACTOR": (5, "threshold, read noise sigmas", "T_FACTOR"),
+}
+
+
+class DetectorParams(Image):
+    """Constants of a detector, as an object with a header.
+
+    Parameters
+    ----------
+    data_or_filepath : dict, str or path-like
+        Values that differ from the defaults, by keyword (the page on file formats lists
+        them), or a file.
+    date_valid : datetime, optional
+        From when on they hold; now, by default.
+
+    Attributes
+    ----------
+    params : dict
+        All values by keyword. TELREND None means "to the last row", TELRSTRT
+        None means "no telemetry rows".
+
+    Raises
+    ------
+    InputError
+        Neither a dict nor a file of detector parameters, or a value is missing in it.
+    """
+
+    def __init__(
+        self,
+        data_or_filepath: Mapping[str, Any] | str | os.PathLike[str],
+        date_valid: datetime | None = None,
+    ):
+        if isinstance(data_or_filepath, Mapping):
+            self._make(dict(data_or_filepath), date_valid or datetime.now(UTC))
+        elif isinstance(data_or_filepath, (str, os.PathLike)):
+            super().__init__(data_or_filepath)
+            if self.ext_hdr.get("DATATYPE") != "DetectorParams":
+                raise InputError(f"{self.filepath}: is no file of detector parameters")
+        else:
+            raise InputError("detector parameters come from a dict or a file")
+        self.params = {key: self._value(key) for key in PARAMETERS}
+
+    def _make(self, values: dict[str, Any], date_valid: datetime) -> None:
+        date = date_valid if date_valid.tzinfo else date_valid.replace(tzinfo=UTC)
+        mjd = date.timestamp() / 86400.0 + _MJD_OF_UNIX_EPOCH
+        pri, ext = fits.Header(), fits.Header()
+        pri["OBSNUM"] = 0
+        ext["MJDSRT"] = (mjd, "valid from, MJD")
+        ext["EXPTIME"], ext["OPMODE"], ext["EMGAIN_C"], ext["EXCAMT"] = 1.0, "", 1.0, 40.0
+        ext["DATALVL"], ext["DATATYPE"] = "CAL", "DetectorParams"
+        for key, (default, meaning, _) in PARAMETERS.items():
+            ext[key] = (values.pop(key, default), meaning)
+        for key, value in values.items():
+            ext[key] = value
+        stamp(ext)
+        ext["HISTORY"] = "Detector parameters file created"
+        super().__init__(np.zeros((1, 1)), pri, ext)
+        self.filename = f"DetectorParams_{mjd}.fits"
+        pri["FILENAME"] = ascii_text(self.filename)
+
+    def _facts(self) -> list[str]:
+        return [f"valid from MJD {self.ext_hdr.get('MJDSRT', NOT_SUPPLIED)}"]
+
+    def _value(self, key: str) -> Any:
+        older = PARAMETERS[key][2]
+        for name in (key, older):
+            if name in self.ext_hdr:
+                value = self.ext_hdr[name]
+                return None if _undefined(value) else value
+        raise InputError(f"{self.filepath}: has no {key}")
+
+
+def _undefined(value: Any) -> bool:
+    """FITS has cards without a value; astropy gives them a class of their own."""
+    return value is None or type(value).__name__ == "Undefined"

@@ -1,0 +1,472 @@
+"""The product of the fit: maps of fixed-pattern noise, clock-induced charge, dark current."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from emdarks.arguments import is_number
+from emdarks.errors import EmdarksWarning, InputError
+from emdarks.fits import ascii_text
+from emdarks.fits import astropy_fits as fits
+from emdarks.frames import Image
+from emdarks.products.dark import Dark
+from emdarks.products.header import NOT_SUPPLIED, product_name
+from emdarks.products.model import absent_planes, check_model, model_of
+from emdarks.products.provenance import name_inputs
+from emdarks.products.synthesis import DarkSetting, Maps, check_signs, dark_from_maps
+from emdarks.products.validation import (
+    check_electrons,
+    check_extras,
+    check_numbers,
+    check_planes_there,
+    check_table,
+    flag_unusable,
+)
+
+__all__ = ["FORMAT_VERSION", "DetectorNoiseMaps", "clip_planes"]
+
+Array = npt.NDArray[Any]
+
+#: Version of the file format of noise maps.
+FORMAT_VERSION = 1
+
+#: What every file of that format holds after image, ERR and DQ; the planes of each image, 0 for
+#: one without that axis.
+_IMAGES = {"SIGNED": 3, "CORR": 3, "CHI2": 0, "RSQ": 0, "NSTACKS": 0, "NBAD": 0}
+_TABLES = ("STACKS", "INPUTS")
+
+#: Columns that something is computed from, and their smallest values.
+_STACK_COLUMNS = {
+    "EMGAIN": 1.0,
+    "EXPTIME": 0.0,
+    "KGAINPAR": math.nan,
+    "FRAMES": 1.0,
+    "GOOD": 0.0,
+    "VARIANCE": math.nan,
+}
+
+#: The planes, by the names that the keyword ``nonnegative`` uses.
+PLANES = ("FPN", "CIC", "DC")
+
+_MEANS = {
+    "FPN_IMM": "e-, mean of F, imaging area; -999: none",
+    "CIC_IMM": "e-, mean of C, imaging area; -999: none",
+    "DC_IMM": "e-/s, mean of D, imaging area; -999: none",
+    "FPN_IMME": "e-, median of F, imaging area; -999: none",
+}
+
+
+_VARIANCES = ("FPN_VAR", "CIC_VAR", "DC_VAR")
+
+
+def clip_planes(values: Array, nonnegative: tuple[str, ...]) -> Array:
+    """Copy of F, C, D in which negative values of the named planes are 0 (NaN stays)."""
+    clipped = values.copy()
+    for plane, name in zip(clipped, PLANES, strict=True):
+        if name in nonnegative:
+            plane[plane < 0] = 0.0
+    return clipped
+
+
+class DetectorNoiseMaps(Image):
+    """Maps of fixed-pattern noise, clock-induced charge and dark current.
+
+    Parameters
+    ----------
+    data_or_filepath : str, path-like or array_like
+        A file, or the planes F (EM electrons), C (electrons per pixel and frame), D
+        (electrons per pixel and second), shape (3, rows, columns).
+    pri_hdr, ext_hdr, input_dataset, err, dq, err_hdr, dq_hdr, input_hdulist
+        For a new one: headers (with B_O and B_O_ERR), the frames it was made of
+        (or DRPNFILE in ``ext_hdr``), errors of shape (1, 3, rows, columns), flags of
+        shape (3, rows, columns), further HDUs; see `Image`.
+
+    Attributes
+    ----------
+    FPN_map, CIC_map, DC_map : ndarray, shape (rows, columns)
+        The planes.
+    FPN_err, CIC_err, DC_err : ndarray, shape (rows, columns)
+        Their errors.
+    bias_offset, bias_offset_err : float
+        What the bias subtraction left in the prescan, DN.
+
+    Raises
+    ------
+    InputError
+        Shapes are wrong, B_O or B_O_ERR is missing, or the file holds something else.
+    """
+
+    def __init__(
+        self,
+        data_or_filepath: str | os.PathLike[str] | npt.ArrayLike,
+        pri_hdr: fits.Header | None = None,
+        ext_hdr: fits.Header | None = None,
+        input_dataset: Any = None,
+        err: npt.ArrayLike | None = None,
+        dq: npt.ArrayLike | None = None,
+        err_hdr: fits.Header | None = None,
+        dq_hdr: fits.Header | None = None,
+        input_hdulist: Any = None,
+    ):
+        super().__init__(
+            data_or_filepath, pri_hdr, ext_hdr, err, dq, err_hdr, dq_hdr, input_hdulist
+        )
+        self._check_shapes()
+        if ext_hdr is not None:
+            self._introduce(input_dataset)
+        for key in ("B_O", "B_O_ERR"):
+            if key not in self.ext_hdr:
+                raise InputError(f"{self.filepath}: noise maps need {key} in the header")
+        if self.ext_hdr.get("DATATYPE") != "DetectorNoiseMaps":
+            raise InputError(
+                f"{self.filepath}: holds no noise maps (DATATYPE is not 'DetectorNoiseMaps')"
+            )
+        for key, meaning in _MEANS.items():
+            if key not in self.ext_hdr:
+                self.ext_hdr[key] = (NOT_SUPPLIED, meaning)
+        if self.layout is not None:
+            self._check_file()
+
+    def _check_file(self) -> None:
+        """Refuse what would make darks and reports wrong; see `emdarks.products.validation`."""
+        check_numbers(self, ("FMTVERS", "B_O", "B_O_ERR", "RN_EST", *_MEANS, *_VARIANCES))
+        self._check_format()
+        check_planes_there(self)
+        check_electrons(self)
+        rows, cols = self.data.shape[1:]
+        shapes = {
+            name: (planes, rows, cols) if planes else (rows, cols)
+            for name, planes in {**_IMAGES, "REJECTED": 0}.items()
+        }
+        check_extras(self, shapes)
+        check_model(self.ext_hdr, str(self.filepath))
+        check_table(self, "STACKS", _STACK_COLUMNS)
+        present = ~absent_planes(self.ext_hdr)
+        corr = self.extra("CORR")
+        if corr is not None:
+            corr = corr[[present[a] & present[b] for a, b in ((0, 1), (0, 2), (1, 2))]]
+        flag_unusable(self, corr, present)
+
+    def _check_format(self) -> None:
+        """A file of this format that was cut short between two HDUs would look whole."""
+        version = self.ext_hdr.get("FMTVERS")
+        if version is None:  # made by somebody else
+            return
+        if version > FORMAT_VERSION:
+            raise InputError(
+                f"{self.filepath}: is of format {version:g}, and this emdarks knows formats up to "
+                f"{FORMAT_VERSION}; use a later version of emdarks"
+            )
+        for name in (*_IMAGES, *_TABLES):
+            if name not in self.hdu_names:
+                raise InputError(
+                    f"{self.filepath}: has no {name}, which its format (FMTVERS {version:g}) has; "
+                    "was it cut short? copy the file again; if it was removed on purpose, remove "
+                    "the card FMTVERS, too"
+                )
+
+    def _check_shapes(self) -> None:
+        if self.data.ndim != 3 or len(self.data) != 3:
+            raise InputError(
+                f"{self.filepath}: noise maps have 3 planes, not the shape {self.data.shape}"
+            )
+        if self.err.ndim != 4 or len(self.err) != 1:
+            raise InputError(
+                f"{self.filepath}: err of noise maps has shape (1, 3, rows, columns), "
+                f"not {self.err.shape}"
+            )
+
+    def _introduce(self, dataset: Any) -> None:
+        """Write what every new product says of itself."""
+        ext = self.ext_hdr
+        names = [] if dataset is None else [frame.filename for frame in dataset.frames]
+        if dataset is None and "DRPNFILE" not in ext:
+            raise InputError("new noise maps need the dataset they were made of, or DRPNFILE")
+        if "DRPNFILE" not in ext:
+            name_inputs(ext, names, len(names), len(names))
+        if not {*_IMAGES, *_TABLES} <= set(self.hdu_names):
+            ext.remove("FMTVERS", ignore_missing=True)
+        ext["DATATYPE"], ext["DATALVL"] = "DetectorNoiseMaps", "CAL"
+        ext["BUNIT"] = self.err_hdr["BUNIT"] = "detected electron"
+        ext["B_O_UNIT"] = "DN"
+        ext["HISTORY"] = "DetectorNoiseMaps calibration file created"
+        self.named_after(names[-1] if names else str(ext.get("FILE0", "")))
+
+    def named_after(self, frame_name: str) -> None:
+        """Take the documented file name for maps whose last input has this name."""
+        self.filename = product_name(frame_name, "_dnm_cal")
+        self.pri_hdr["FILENAME"] = ascii_text(self.filename)
+
+    FPN_map = property(lambda self: self.data[0], doc="Fixed-pattern noise, EM electrons.")
+    CIC_map = property(lambda self: self.data[1], doc="Clock-induced charge, e-/pixel/frame.")
+    DC_map = property(lambda self: self.data[2], doc="Dark current, e-/pixel/s.")
+    FPN_err = property(lambda self: self.err[0, 0], doc="Error of FPN_map.")
+    CIC_err = property(lambda self: self.err[0, 1], doc="Error of CIC_map.")
+    DC_err = property(lambda self: self.err[0, 2], doc="Error of DC_map.")
+    bias_offset = property(lambda self: self.ext_hdr["B_O"], doc="Bias offset, DN.")
+    bias_offset_err = property(lambda self: self.ext_hdr["B_O_ERR"], doc="Its error, DN.")
+
+    def extra(self, name: str) -> Array | None:
+        """Data of a further HDU (SIGNED, CORR, CHI2, RSQ, NSTACKS, NBAD), or None."""
+        if name not in self.hdu_names:
+            return None
+        return np.asarray(self.hdu_list[name].data)
+
+    def planes_for_darks(self, use_signed: bool = True) -> tuple[Maps, str]:
+        """Planes that darks are made from, and which they are, in words.
+
+        The signed fit with its correlations, where the product has it and, pixel by pixel,
+        its clip equals the published planes (somebody may have edited them); clipped planes
+        would bias every dark upwards.
+
+        Parameters
+        ----------
+        use_signed : bool
+            False takes the published planes.
+
+        Raises
+        ------
+        InputTypeError
+            Published C or D that darks would be made from are negative.
+        """
+        signed = self.extra("SIGNED") if use_signed else None
+        if signed is None:
+            check_signs(self.data, self.filename)
+            return self._complete(self.data, None), "the published maps"
+        values = signed.astype(np.float64)
+        clipped = clip_planes(values, self._nonnegative())
+        corr = self.extra("CORR")
+        own = ((clipped == self.data) | (np.isnan(clipped) & np.isnan(self.data))).all(axis=0)
+        if own.all():
+            return self._complete(values, corr), "the signed maps"
+        check_signs(self.data[:, ~own], self.filename)
+        warnings.warn(
+            f"{self.filename}: in {np.count_nonzero(~own)} pixels the published maps are not those "
+            "of the fit any more; there darks are made from the published ones, without "
+            "correlations",
+            EmdarksWarning,
+            stacklevel=3,
+        )
+        corr = None if corr is None else np.where(own, corr, 0.0)
+        return (
+            self._complete(np.where(own, values, self.data), corr),
+            "the signed maps (the published ones where they were edited)",
+        )
+
+    def _complete(self, values: Array, corr: Array | None) -> Maps:
+        """Planes that darks are made from: of two maps, the third adds nothing."""
+        absent = absent_planes(self.ext_hdr)
+        if not absent.any():
+            return Maps(values, self.err[0], corr, self.dq)
+        values, errors, dq = values.copy(), self.err[0].copy(), self.dq.copy()
+        values[absent], errors[absent], dq[absent] = 0.0, 0.0, 0
+        if corr is not None:
+            corr = corr.copy()
+            corr[[absent[1], absent[2], absent[1] or absent[2]]] = 0.0
+        return Maps(values, errors, corr, dq)
+
+    def synthesize(
+        self,
+        gain: float,
+        exptime: float,
+        kgain: float | None = None,
+        section: tuple[slice, slice] | None = None,
+        use_signed: bool = True,
+    ) -> Dark:
+        """Make a dark for any EM gain and exposure time: F/g + C + t D.
+
+        Parameters
+        ----------
+        gain : float
+            EM gain, at least 1.
+        exptime : float
+            Seconds, not negative.
+        kgain : float, optional
+            Electrons per DN, for the header; that of the stacks, by default.
+        section : tuple of slices, optional
+            Part of the frame; all of it by default.
+        use_signed : bool
+            See `planes_for_darks`.
+
+        Returns
+        -------
+        Dark
+            In detected electrons, with honest errors where the maps carry the
+            correlations between F, C and D.
+
+        Raises
+        ------
+        InputError
+            Gain or time is out of range, or another one than that of all stacks of two maps
+            (``model="level"`` of `emdarks.darks.calibrate_darks_lsq`).
+
+        Examples
+        --------
+        >>> from emdarks import Dataset, calibrate_darks_lsq
+        >>> from emdarks.data import sample
+        >>> dark = calibrate_darks_lsq(Dataset(sample()), None).synthesize(2000, 30)
+        >>> dark.data.shape, dark.ext_hdr["KGAINPAR"]
+        ((40, 62), 8.7)
+        """
+        if not is_number(gain) or gain < 1:
+            raise InputError(f"the EM gain is {gain}; it must be a number, at least 1")
+        if not is_number(exptime) or exptime < 0:
+            raise InputError(f"the exposure time is {exptime} s; it must be a number, not negative")
+        if kgain is not None and not (is_number(kgain) and kgain > 0):
+            raise InputError(f"the k-gain is {kgain}; it must be positive and finite")
+        planes, which = self.planes_for_darks(use_signed)
+        if section is not None:
+            planes = planes.cut(section)
+        k_gain = self._k_gain() if kgain is None else kgain
+        return dark_from_maps(self, planes, DarkSetting(gain, gain, exptime, k_gain), which)
+
+    def systematics(self, gain: float, exptime: float) -> dict[str, Any]:
+        """How a synthesised dark moves with errors of EM gain and k-gain, image means.
+
+        Parameters
+        ----------
+        gain, exptime : float
+            EM gain and exposure time (s) of the dark.
+
+        Returns
+        -------
+        dict
+            Detected electrons per unit of relative error, for a value that was used too
+            large: "stacks", one value per stack for that stack's gain; "all_gains", for all
+            of them together (the dark's own gain included); "k_gain".
+
+        Raises
+        ------
+        InputError
+            The product has no such derivatives.
+        """
+        if absent_planes(self.ext_hdr)[1]:
+            raise InputError(
+                f"{self.filepath}: how errors of the EM gain move a dark depends on C, which maps "
+                "of stacks of one gain do not tell"
+            )
+        names = ("DFPN_DG", "DCIC_DG", "DDC_DG")
+        if "STACKS" not in self.hdu_names or names[0] not in self.hdu_list["STACKS"].data.names:
+            raise InputError(f"{self.filename}: has no derivatives to the EM gain")
+        table = self.hdu_list["STACKS"].data
+        present = ~absent_planes(self.ext_hdr)
+        weights = np.array([1.0 / gain, 1.0, exptime])[present]
+        keys = np.array(["FPN_IMM", "CIC_IMM", "DC_IMM"])[present]
+        dark = float(weights @ np.array([self.ext_hdr[str(key)] for key in keys]))
+        moved = np.column_stack([np.asarray(table[name]) for name in names])
+        return {
+            "stacks": moved[:, present] @ weights,
+            "all_gains": -dark,
+            "k_gain": dark,
+        }
+
+    def electron_step(self, weights: npt.ArrayLike) -> float | None:
+        """What one average electron of one sample does to a combination of F, C and D.
+
+        Parameters
+        ----------
+        weights : array_like, shape (3,)
+            Of F, C and D: (0, 0, 1) for the dark current, (1/g, 1, t) for a dark.
+
+        Returns
+        -------
+        float or None
+            The largest over the stacks of (weights . G_i) g_i / n_i, where G is the linear
+            map from the stacks' means to F, C and D with the stacks' pooled variances, and n_i
+            the mean number of good frames. The noise of a pixel comes in such steps. None
+            where the product has no stacks.
+        """
+        if "STACKS" not in self.hdu_names:
+            return None
+        table = self.hdu_list["STACKS"].data
+        gain, time, good, variance = (
+            np.asarray(table[name], dtype=np.float64)
+            for name in ("EMGAIN", "EXPTIME", "GOOD", "VARIANCE")
+        )
+        usable = good > 0
+        if not usable.any():
+            return None
+        known = bool((variance[usable] > 0).all())  # not where frames have no noise
+        root = np.sqrt(good / variance if known else good)[usable]
+        matrix = np.column_stack([np.ones_like(gain), gain, gain * time])[usable]
+        matrix[:, absent_planes(self.ext_hdr)] = 0.0
+        to_fit = np.linalg.pinv(matrix * root[:, None]) * root
+        steps = np.asarray(weights, dtype=np.float64) @ to_fit * (gain / good)[usable]
+        return float(max(steps.max(), 0.0))
+
+    def _k_gain(self) -> float:
+        """K-gain that all stacks have in common."""
+        values: list[float] = []
+        if "STACKS" in self.hdu_names:
+            values = [float(k) for k in np.unique(self.hdu_list["STACKS"].data["KGAINPAR"])]
+        if len(values) == 1 and 0 < values[0] < np.inf:
+            return values[0]
+        warnings.warn(
+            f"{self.filename}: the stacks have no common k-gain; the dark's KGAINPAR is "
+            "-999 and will match no frame. Give kgain",
+            EmdarksWarning,
+            stacklevel=3,
+        )
+        return NOT_SUPPLIED
+
+    def to_ccddata(self, unit: Any = None, plane: str = "DC") -> Any:
+        """Copy one of the maps into a `astropy.nddata.CCDData`; see `Image.to_ccddata`.
+
+        Parameters
+        ----------
+        unit : astropy.units.Unit or str, optional
+            Electrons for F and C, electrons per second for D, by default.
+        plane : {"FPN", "CIC", "DC"}
+            Which map: a CCDData has one unit, and the maps have not.
+
+        Raises
+        ------
+        InputError
+            There is no such map.
+        """
+        from emdarks.frames.ccddata import ccddata
+
+        if plane not in PLANES:
+            raise InputError(f"plane is {plane!r}; it must be one of {', '.join(PLANES)}")
+        i = PLANES.index(plane)
+        if absent_planes(self.ext_hdr)[i]:
+            raise InputError(
+                f"{self.filename}: are two maps (MODEL {model_of(self.ext_hdr)}), without {plane}"
+            )
+        known = ("electron", "electron", "electron / s")[i] if unit is None else unit
+        header = self.ext_hdr.copy()
+        header["BUNIT"], header["EXTNAME"] = str(known), plane
+        return ccddata(self.data[i], self.err[0, i], self.dq[i], header, known)
+
+    @classmethod
+    def from_ccddata(cls, ccd: Any, pri_hdr: fits.Header | None = None) -> Self:
+        """Refuse: a CCDData holds one map, not three.
+
+        Raises
+        ------
+        InputError
+            Always.
+        """
+        raise InputError("noise maps cannot be made of a CCDData, which holds one map of three")
+
+    def _facts(self) -> list[str]:
+        model = model_of(self.ext_hdr)
+        means = (
+            ("FPN_IMM", f"{'L' if model == 'one-gain' else 'F'} {{:.3g}} e-"),
+            ("CIC_IMM", f"{'C + t D' if model == 'one-time' else 'C'} {{:.3g}} e-"),
+            ("DC_IMM", "D {:.3g} e-/s"),
+        )
+        ext = self.ext_hdr
+        facts = [words.format(ext[key]) for key, words in means if ext[key] != NOT_SUPPLIED]
+        found = [f"image means {' '.join(facts)}"] if facts else []
+        return [f"model {model}", *found] if model != "full" else found
+
+    def _nonnegative(self) -> tuple[str, ...]:
+        names = str(self.ext_hdr.get("NONNEG", "CIC,DC"))
+        return tuple(name.strip() for name in names.split(",") if name.strip())

@@ -1,0 +1,354 @@
+"""Which dark belongs to a stack of frames: one that is given, or one made from maps."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from emdarks.cameras import Camera
+from emdarks.checks.warnings import TEMPERATURE_SPREAD
+from emdarks.darks.synthesized_dark import dark_setting, planes_of
+from emdarks.detector import Regions, frame_shape, region_slices
+from emdarks.errors import EmdarksWarning, InputError
+from emdarks.products.model import check_setting, dark_formula
+from emdarks.products.synthesis import (
+    DarkSetting,
+    Maps,
+    beyond_measured,
+    synthesize_arrays,
+    warn_beyond_measured,
+)
+from emdarks.stacks import Stack, check_product
+from emdarks.stacks.group import GAIN_WARNING, TIME_TOLERANCE
+
+__all__ = ["DarkFacts", "DarkPlanes", "DarkSource", "Sections", "dark_source", "find_sections"]
+
+Array = npt.NDArray[Any]
+Section = tuple[slice, slice]
+
+#: Degrees Celsius; below it stand the -999 of headers.
+ABSOLUTE_ZERO = -273.15
+WHOLE: Section = (slice(None), slice(None))
+
+
+class Sections(NamedTuple):
+    """What is cut out of frames and of darks, so that they fit each other."""
+
+    frame: Section
+    dark: Section
+
+
+def find_sections(
+    frame: tuple[int, int], dark: tuple[int, ...], name: str, arrtype: str, regions: Regions
+) -> Sections:
+    """Find the pixels that frames and a dark have in common.
+
+    Parameters
+    ----------
+    frame, dark : tuple of int
+        Shapes: rows, columns.
+    name : str
+        The dark's file, for messages.
+    arrtype, regions
+        Geometry, see `emdarks.detector`.
+
+    Returns
+    -------
+    Sections
+        Everything where the shapes are the same; the image region of whichever is a
+        whole frame where the other one is an image region.
+
+    Raises
+    ------
+    InputError
+        Neither.
+    """
+    if frame == dark:
+        return Sections(WHOLE, WHOLE)
+    image = region_slices(arrtype, "image", regions)
+    whole = frame_shape(arrtype, regions)
+    size = image[0].stop - image[0].start, image[1].stop - image[1].start
+    if frame == whole and dark == size:
+        return Sections(image, WHOLE)
+    if frame == size and dark == whole:
+        return Sections(WHOLE, image)
+    raise InputError(
+        f"{name}: has {_size(dark)} pixels, the frames {_size(frame)}; the camera's whole frames "
+        f"have {_size(whole)}, its image region {_size(size)}. Give the camera of these frames, "
+        "or a dark for them"
+    )
+
+
+def _size(shape: Sequence[int]) -> str:
+    return " x ".join(str(length) for length in shape)
+
+
+class DarkPlanes(NamedTuple):
+    """A dark as far as its subtraction goes.
+
+    Attributes
+    ----------
+    data, err : ndarray, shape (rows, columns)
+        Detected electrons.
+    dq : ndarray of unsigned integers, shape (rows, columns)
+        Flags.
+    """
+
+    data: Array
+    err: Array
+    dq: Array
+
+
+@dataclass(frozen=True, slots=True)
+class DarkFacts:
+    """What the header of a frame says of the dark taken off it.
+
+    Attributes
+    ----------
+    name : str
+        File of the dark or of the maps.
+    synthesised : bool
+        Made from noise maps, now or earlier.
+    gain, exposure_time : float
+        What the dark is for.
+    words : str
+        For the history.
+    """
+
+    name: str
+    synthesised: bool
+    gain: float
+    exposure_time: float
+    words: str
+
+
+class DarkSource(Protocol):
+    """Gives the dark of each stack."""
+
+    @property
+    def name(self) -> str:
+        """File that darks come from."""
+        ...
+
+    @property
+    def paths(self) -> list[str]:
+        """Its file, where it has one."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and columns of its darks, uncut."""
+        ...
+
+    def check(self, stacks: Sequence[Stack], camera: Camera, k_gain: float | None) -> None:
+        """Refuse stacks that it has no dark for; reads headers only."""
+        ...
+
+    def facts(self, stack: Stack) -> DarkFacts:
+        """What there is to say of a stack's dark."""
+        ...
+
+    def planes(self, stack: Stack, section: Section) -> DarkPlanes:
+        """A part of the dark of a stack."""
+        ...
+
+
+def dark_source(product: Any, use_signed: bool) -> DarkSource:
+    """Take a product as a source of darks.
+
+    Parameters
+    ----------
+    product : Dark or DetectorNoiseMaps, or an object like one
+        Its DATATYPE says which.
+    use_signed : bool
+        For noise maps; see `emdarks.darks.build_synthesized_dark`.
+
+    Raises
+    ------
+    InputError
+        It is neither, or a photon-counted dark.
+    """
+    header = getattr(product, "ext_hdr", {})
+    kind, name = header.get("DATATYPE"), getattr(product, "filename", "") or "the dark"
+    if kind == "DetectorNoiseMaps":
+        return MapsSource(product, use_signed)
+    if kind != "Dark":
+        raise InputError(f"{name}: is neither a dark nor noise maps (DATATYPE is {kind!r})")
+    if "photon" in str(header.get("PC_STAT", "")) or np.ndim(product.data) != 2:
+        raise InputError(
+            f"{name}: is a photon-counted dark; frames that were not photon-counted need an "
+            "analog one, as emdarks dark and emdarks synthesize make it"
+        )
+    return GivenDark(product)
+
+
+def _paths(product: Any) -> list[str]:
+    return [str(product.filepath)] if getattr(product, "filename", "") else []
+
+
+def _warn_temperature(product: Any, name: str, stacks: Sequence[Stack], camera: Camera) -> None:
+    dark = camera.temperature((product.ext_hdr,))
+    values = np.array([item.record.temperature for stack in stacks for item in stack.frames])
+    values = values[np.isfinite(values) & (values > ABSOLUTE_ZERO)]
+    if not dark > ABSOLUTE_ZERO or values.size == 0:
+        return
+    far = float(values[np.argmax(np.abs(values - dark))])
+    if abs(far - dark) > TEMPERATURE_SPREAD:
+        warnings.warn(
+            f"{name}: was taken at {dark:.2f} degrees, frames at {far:.2f}; dark current depends "
+            "on the temperature",
+            EmdarksWarning,
+            stacklevel=4,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GivenDark:
+    """One dark, for frames of its own gain, time and k-gain."""
+
+    product: Any
+
+    @property
+    def name(self) -> str:
+        """See `DarkSource`."""
+        return str(getattr(self.product, "filename", "") or "the dark")
+
+    @property
+    def paths(self) -> list[str]:
+        """See `DarkSource`."""
+        return _paths(self.product)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """See `DarkSource`."""
+        return tuple(np.shape(self.product.data))
+
+    def check(self, stacks: Sequence[Stack], camera: Camera, k_gain: float | None) -> None:
+        """See `DarkSource`."""
+        for stack in stacks:
+            differences = self._differences(stack, k_gain)
+            if differences:
+                count = f"{len(stack.frames)} of the frames, the first " if len(stacks) > 1 else ""
+                raise InputError(
+                    f"{self.name}: does not match {count}{stack.frames[0].record.name}: "
+                    f"{'; '.join(differences)}. Give a dark for these frames, or noise maps"
+                )
+            check_product(self.product, self.name, stack, camera, k_gain)
+        _warn_temperature(self.product, self.name, stacks, camera)
+        for stack in stacks:
+            self._warn_gain(stack)
+
+    def _differences(self, stack: Stack, k_gain: float | None) -> list[str]:
+        wanted = (
+            ("EXPTIME", "exposure time", stack.exposure_time, TIME_TOLERANCE),
+            ("EMGAIN_C", "EM gain", stack.commanded_gain, 1e-9),
+            ("KGAINPAR", "k-gain", stack.k_gain, 1e-9),
+        )
+        found = []
+        for keyword, words, value, tolerance in wanted:
+            own = self.product.ext_hdr.get(keyword)
+            if own is None:
+                found.append(f"the dark's header has no {keyword}")
+            elif keyword == "KGAINPAR" and k_gain is not None and float(own) == k_gain:
+                # A dark of maps made with this k-gain has it there instead of the headers'.
+                continue
+            elif not math.isclose(float(own), value, rel_tol=tolerance):
+                found.append(f"{words} {float(own):g} of the dark, {value:g} of the frame")
+        return found
+
+    def _warn_gain(self, stack: Stack) -> None:
+        """Warn where a synthesised dark was computed with another gain than the frames'."""
+        used = self.facts(stack).gain
+        if self._synthesised and abs(used - stack.em_gain) > GAIN_WARNING * stack.em_gain:
+            warnings.warn(
+                f"{self.name}: was computed for an EM gain of {used:g}, {stack} was taken at "
+                f"{stack.em_gain:g}; make the dark anew with emdarks synthesize --like",
+                EmdarksWarning,
+                stacklevel=4,
+            )
+
+    @property
+    def _synthesised(self) -> bool:
+        return bool(self.product.ext_hdr.get("IS_SYNTH", 0))
+
+    def facts(self, stack: Stack) -> DarkFacts:
+        """See `DarkSource`."""
+        header = self.product.ext_hdr
+        applied = float(header.get("EMGAIN_A", -1.0)) if self._synthesised else -1.0
+        gain = applied if applied > 0 else float(header["EMGAIN_C"])
+        kind = "synthesised" if self._synthesised else "traditional"
+        words = f"{self.name}, a {kind} dark for EM gain {gain:g} and {header['EXPTIME']:g} s"
+        return DarkFacts(self.name, self._synthesised, gain, float(header["EXPTIME"]), words)
+
+    def planes(self, stack: Stack, section: Section) -> DarkPlanes:
+        """See `DarkSource`."""
+        dark = self.product
+        err = np.asarray(dark.err)
+        return DarkPlanes(
+            np.asarray(dark.data)[section],
+            (err[0] if err.ndim == 3 else err)[section],
+            np.asarray(dark.dq)[section],
+        )
+
+
+class MapsSource:
+    """Darks made from noise maps when they are asked for; the last one is kept."""
+
+    def __init__(self, product: Any, use_signed: bool):
+        self._product = product
+        maps, self._which = planes_of(product, use_signed)
+        self._maps: Maps = maps
+        self._last: tuple[DarkSetting, Section, DarkPlanes] | None = None
+
+    @property
+    def name(self) -> str:
+        """See `DarkSource`."""
+        return str(getattr(self._product, "filename", "") or "noise maps")
+
+    @property
+    def paths(self) -> list[str]:
+        """See `DarkSource`."""
+        return _paths(self._product)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """See `DarkSource`."""
+        return self._maps.values.shape[1:]
+
+    def check(self, stacks: Sequence[Stack], camera: Camera, k_gain: float | None) -> None:
+        """See `DarkSource`."""
+        for stack in stacks:
+            check_product(self._product, self.name, stack, camera, k_gain)
+            header = self._product.ext_hdr
+            check_setting(header, self.name, stack.em_gain, stack.exposure_time)
+        _warn_temperature(self._product, self.name, stacks, camera)
+        found = [beyond_measured(self._product, s.em_gain, s.exposure_time) for s in stacks]
+        warn_beyond_measured(self.name, found, stacklevel=4)
+
+    def facts(self, stack: Stack) -> DarkFacts:
+        """See `DarkSource`."""
+        gain, time = stack.em_gain, stack.exposure_time
+        words = (
+            f"synthesised from {self._which} of {self.name}: "
+            f"{dark_formula(self._product.ext_hdr)} with EM gain "
+            f"g = {gain:g} and t = {time:g} s"
+        )
+        beyond = beyond_measured(self._product, gain, time)
+        words += f"; beyond what was measured: {beyond}" if beyond else ""
+        return DarkFacts(self.name, True, gain, time, words)
+
+    def planes(self, stack: Stack, section: Section) -> DarkPlanes:
+        """See `DarkSource`."""
+        setting = dark_setting(stack)
+        last = self._last
+        if last is None or last[:2] != (setting, section):
+            made = synthesize_arrays(self._maps.cut(section), setting.gain, setting.exposure_time)
+            # Threads may make it twice; whichever stays, it is the same.
+            last = self._last = (setting, section, DarkPlanes(*made))
+        return last[2]
