@@ -14,8 +14,8 @@ from emdarks.accumulate import Threads
 from emdarks.errors import EmdarksWarning
 from emdarks.fit.least_squares import Fit
 from emdarks.fit.mean_errors import mean_errors
-from emdarks.fit.noise_model import NoiseModel, fit_noise, kurtosis_ratio, spread_of
-from emdarks.fit.robust_statistics import Group, Population, population, spread
+from emdarks.fit.noise_model import NoiseModel, fit_noise, intrinsic_variance, kurtosis_ratio
+from emdarks.fit.robust_statistics import Group, Population, population
 from emdarks.fit.statistics import bias_offset, image_statistics, pooled_bias_offset
 from emdarks.moments import Moments
 
@@ -114,15 +114,19 @@ def test_spread_beyond_the_errors() -> None:
     rng = np.random.default_rng(41)
     error2 = rng.uniform(0.5, 2, 400)
     x = rng.normal(3, np.sqrt(error2 + 4.0))
-    assert spread_of(x, error2) == pytest.approx(pooled_oracle.spread_of(x, error2), rel=1e-12)
+    assert intrinsic_variance(x, error2) == pytest.approx(
+        pooled_oracle.spread_of(x, error2), rel=1e-12
+    )
     error2[7] = 1e9
-    assert spread_of(x, error2) == pytest.approx(pooled_oracle.spread_of(x, error2), rel=1e-12)
-    assert spread_of(np.zeros(5), np.ones(5)) == 0.0
-    assert spread_of(x, 0 * error2) == 0.0
-    assert spread_of(x[:0], x[:0]) == 0.0
-    assert spread_of(np.array([0.0, 9.0]), np.ones(2)) == 0.0
+    assert intrinsic_variance(x, error2) == pytest.approx(
+        pooled_oracle.spread_of(x, error2), rel=1e-12
+    )
+    assert intrinsic_variance(np.zeros(5), np.ones(5)) == 0.0
+    assert intrinsic_variance(x, 0 * error2) == 0.0
+    assert intrinsic_variance(x[:0], x[:0]) == 0.0
+    assert intrinsic_variance(np.array([0.0, 9.0]), np.ones(2)) == 0.0
     three = np.array([0.0, 9.0, 30.0])
-    assert spread_of(three, np.ones(3)) == pooled_oracle.spread_of(three, np.ones(3))
+    assert intrinsic_variance(three, np.ones(3)) == pooled_oracle.spread_of(three, np.ones(3))
 
 
 # Groups of pixels
@@ -153,7 +157,7 @@ def test_a_group_over_its_bands() -> None:
     assert found.error2 == pytest.approx(e2.mean(), rel=1e-12)
     expected = pooled_oracle.spread_of(value, e2)
     assert expected > 1
-    assert spread(group(of), x, error2, found) == pytest.approx(expected, rel=1e-10)
+    assert intrinsic_variance(group(of), x, error2, found) == pytest.approx(expected, rel=1e-10)
     assert population(Group(of, 1, [], Threads(1)), x, error2).size == 0
 
 
@@ -176,8 +180,8 @@ def test_small_groups(size: int) -> None:
     assert found.level == pytest.approx(pooled_oracle.level_of(x[at], error2[at]))
     expected = pooled_oracle.spread_of(x[at], error2[at])
     assert (expected > 0) == (size == 3)
-    assert spread(group(of), x, error2, found) == pytest.approx(expected, rel=1e-10)
-    assert spread(group(of), x, 0 * error2, population(group(of), x, 0 * error2)) == 0.0
+    assert intrinsic_variance(group(of), x, error2, found) == pytest.approx(expected, rel=1e-10)
+    assert intrinsic_variance(group(of), x, 0 * error2, population(group(of), x, 0 * error2)) == 0.0
 
 
 # Errors of a mean

@@ -9,8 +9,8 @@ import pytest
 
 from emdarks import _core
 from emdarks.accumulate import Threads
-from emdarks.fit.noise_model import spread_of
-from emdarks.fit.robust_statistics import Group, population, spread
+from emdarks.fit import noise_model
+from emdarks.fit.robust_statistics import Group, intrinsic_variance, population
 
 PIXELS = 150_001
 
@@ -55,9 +55,9 @@ def test_levels_and_spreads_equal_those_of_whole_arrays() -> None:
     ordinary = error2[here] < 1e8
     of[here[~ordinary]] = -1
     found = population(members, x, error2)
-    expected = spread_of(x[here[ordinary]], error2[here[ordinary]])
+    expected = noise_model.intrinsic_variance(x[here[ordinary]], error2[here[ordinary]])
     assert expected > 0.1
-    assert spread(members, x, error2, found) == pytest.approx(expected, rel=1e-10)
+    assert intrinsic_variance(members, x, error2, found) == pytest.approx(expected, rel=1e-10)
 
 
 def test_means_and_covariances() -> None:
@@ -76,4 +76,6 @@ def test_any_number_of_threads_gives_the_same_bits() -> None:
     of, x, error2 = planes()
     one, two = (population(group(of, 1, threads), x, error2) for threads in (1, 2))
     assert one == two
-    assert spread(group(of, 1, 1), x, error2, one) == spread(group(of, 1, 2), x, error2, two)
+    assert intrinsic_variance(group(of, 1, 1), x, error2, one) == intrinsic_variance(
+        group(of, 1, 2), x, error2, two
+    )

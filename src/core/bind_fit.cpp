@@ -87,8 +87,8 @@ FitData fit_data(nb::handle gain, nb::handle time, nb::handle n, nb::handle mean
 }
 
 NoiseTables noise_tables(nb::handle v, nb::handle kappa, nb::handle kind, nb::handle floor,
-                         nb::handle level, nb::handle spread, nb::handle gate, nb::handle hot,
-                         nb::handle above) {
+                         nb::handle prior_mean, nb::handle intrinsic, nb::handle onset,
+                         nb::handle hot, nb::handle excess) {
     NoiseTables t = {};
     t.v = plane_of<const double>(v, "v", 2, -1);
     t.kappa = line_of<const double>(kappa, "kappa", 2);
@@ -97,14 +97,14 @@ NoiseTables noise_tables(nb::handle v, nb::handle kappa, nb::handle kind, nb::ha
         if (t.kind[region] < EQUAL || t.kind[region] > POOLED)
             throw nb::value_error("kind must be EQUAL, COUNTS or POOLED");
     t.floor = plane_of<const double>(floor, "floor", 2, t.v.cols);
-    t.level = plane_of<const double>(level, "level", 2, 2);
-    t.spread = plane_of<const double>(spread, "spread", 2, 2);
-    t.gate = plane_of<const double>(gate, "gate", 2, 2);
+    t.prior_mean = plane_of<const double>(prior_mean, "prior_mean", 2, 2);
+    t.intrinsic = plane_of<const double>(intrinsic, "intrinsic", 2, 2);
+    t.onset = plane_of<const double>(onset, "onset", 2, 2);
     t.hot = line_of<const std::int64_t>(hot, "hot");
     for (Index i = 1; i < t.hot.size; ++i)
         if (t.hot[i] <= t.hot[i - 1])
             throw nb::value_error("hot must ascend");
-    t.above = plane_of<const double>(above, "above", 2, t.hot.size);
+    t.excess = plane_of<const double>(excess, "excess", 2, t.hot.size);
     return t;
 }
 
@@ -138,7 +138,7 @@ struct Call {
     Array2<double> derivatives(nb::handle object) const {
         return plane_of<double>(object, "derivatives", stacks + 1, 3);
     }
-    // [region, stack, M2 or freedom], as [region and stack, M2 or freedom].
+    // [region, stack, M2 or degrees of freedom], as [region and stack, M2 or degrees of freedom].
     Array2<double> pools(nb::handle object) const {
         const auto array = given<Out<double>>(object, "out", "float64");
         if (array.ndim() != 3 || array.shape(0) != 2 ||
@@ -209,24 +209,25 @@ kind : ndarray of int64, shape (2,)
     Weighting of weights: EQUAL, COUNTS or POOLED.
 floor : ndarray, shape (2, stacks)
     Least variance of a pixel.
-level, spread, gate : ndarray, shape (2, 2)
+prior_mean, intrinsic, onset : ndarray, shape (2, 2)
     By region, for C and D: mean, variance of the true values over pixels, and how far a pixel's
     variance follows the pixel.
 hot : ndarray of int64, shape (hot pixels,)
     Hot pixels, ascending.
-above : ndarray, shape (2, hot pixels)
+excess : ndarray, shape (2, hot pixels)
     Their C and D above the pool.)")
         .def(
             "__init__",
-            [](NoiseTables *self, H v, H kappa, H kind, H floor, H level, H spread, H gate, H hot,
-               H above) {
+            [](NoiseTables *self, H v, H kappa, H kind, H floor, H prior_mean, H intrinsic, H onset,
+               H hot, H excess) {
                 new (self) NoiseTables(
-                    noise_tables(v, kappa, kind, floor, level, spread, gate, hot, above));
+                    noise_tables(v, kappa, kind, floor, prior_mean, intrinsic, onset, hot, excess));
             },
-            "v"_a, "kappa"_a, "kind"_a, "floor"_a, "level"_a, "spread"_a, "gate"_a, "hot"_a,
-            "above"_a, nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>(), nb::keep_alive<1, 4>(),
-            nb::keep_alive<1, 5>(), nb::keep_alive<1, 6>(), nb::keep_alive<1, 7>(),
-            nb::keep_alive<1, 8>(), nb::keep_alive<1, 9>(), nb::keep_alive<1, 10>());
+            "v"_a, "kappa"_a, "kind"_a, "floor"_a, "prior_mean"_a, "intrinsic"_a, "onset"_a,
+            "hot"_a, "excess"_a, nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>(),
+            nb::keep_alive<1, 4>(), nb::keep_alive<1, 5>(), nb::keep_alive<1, 6>(),
+            nb::keep_alive<1, 7>(), nb::keep_alive<1, 8>(), nb::keep_alive<1, 9>(),
+            nb::keep_alive<1, 10>());
 
     m.def(
         "design_rank",
@@ -386,7 +387,7 @@ lo, hi, data
 Parameters
 ----------
 noise : NoiseTables
-    Of it ``v``, ``kappa``, ``kind``, ``hot`` and ``above`` are used.
+    Of it ``v``, ``kappa``, ``kind``, ``hot`` and ``excess`` are used.
 values : ndarray, shape (3, pixels)
     F, C, D of the first fit, from which this one starts; receives F, C, D.
 own : ndarray, shape (2, pixels)

@@ -80,9 +80,9 @@ struct NoiseTables {
     Array2<const double> v;
     Array1<const double> kappa;
     Array1<const std::int64_t> kind;
-    Array2<const double> floor, level, spread, gate;
+    Array2<const double> floor, prior_mean, intrinsic, onset;
     Array1<const std::int64_t> hot;
-    Array2<const double> above;
+    Array2<const double> excess;
 };
 
 struct FirstFit {

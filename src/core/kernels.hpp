@@ -166,7 +166,7 @@ struct Residuals {
 };
 
 struct StackSums {
-    double good, residual, seen, freedom, scatter;
+    double good, residual, seen, dof, scatter;
 };
 struct StackSumsOver {
     Index lo, hi;

@@ -339,17 +339,17 @@ inline Index reference_fit(const FitData &d, Range range, const ReferenceFit &a)
         unknown += select(chi2 != chi2, 1.0, 0.0);
 
         const Mask fitted = (used >= 4.0) & plain.full & weighted.full;
-        const Lanes freedom = used - 3.0, all2 = residual2 + explained2;
-        const Lanes share = residual2 / select(all2 > 0.0, all2, 1.0) * (used - 1.0) / freedom;
+        const Lanes dof = used - 3.0, all2 = residual2 + explained2;
+        const Lanes share = residual2 / select(all2 > 0.0, all2, 1.0) * (used - 1.0) / dof;
         const auto known = [&](Lanes x, double other) { return select(fitted, x, other); };
         beta = {known(beta.F, 0.0), known(beta.C, 0.0), known(beta.D, 0.0)};
-        const Lanes s2 = residual2 / freedom;
+        const Lanes s2 = residual2 / dof;
         const auto [sigma, r] = errors_of(plain);
         const Lanes s = known(square_root(s2), NOT_A_NUMBER);
         put(a.maps.values, p, beta);
         put(a.maps.errors, p, {sigma.F * s, sigma.C * s, sigma.D * s});
         put(a.maps.correlations, p, {known(r.F, 0.0), known(r.C, 0.0), known(r.D, 0.0)});
-        put(a.maps.chi2, p, known(chi2 / freedom, NOT_A_NUMBER));
+        put(a.maps.chi2, p, known(chi2 / dof, NOT_A_NUMBER));
         put(a.maps.r_squared, p,
             known(select(all2 > 0.0, 1.0 - share, NOT_A_NUMBER), NOT_A_NUMBER));
         put(a.residual_variance, p, known(s2, NOT_A_NUMBER));

@@ -11,9 +11,9 @@
 namespace emdarks::EMDARKS_LEVEL {
 
 // Constants of the recipe; the method page gives the reason of each.
-inline constexpr double FOLLOW_LOW = 3.0, FOLLOW_HIGH = 5.0;
+inline constexpr double BEYOND_LOW = 3.0, BEYOND_HIGH = 5.0;
 inline constexpr double JUMP_LOW = 4.6, JUMP_HIGH = 9.2;
-inline constexpr double POWER = 0.4;
+inline constexpr double SHRINKAGE_POWER = 0.4;
 inline constexpr double ODD_LOW = 5.0, ODD_RANGE = 3.0;
 
 // Groups of pixels, UNFITTED where there is none.
@@ -25,7 +25,7 @@ EMDARKS_INLINE Lanes groups(Array1<const std::int8_t> group, Pixels p) {
 // Sums of M2 and of n - 1 over pixels, by region and stack.
 struct Pools {
     struct Pool {
-        Lanes m2 = 0.0, freedom = 0.0;
+        Lanes m2 = 0.0, dof = 0.0;
     };
     Index stacks;
     Buffer<Pool> sums;
@@ -38,12 +38,12 @@ struct Pools {
         const Mask use = where & (n > 1.0);
         Pool &pool = sums[(p.dark ? stacks : 0) + i];
         pool.m2 += select(use, pick(d.m2.row(i), p), 0.0);
-        pool.freedom += select(use, n - 1.0, 0.0);
+        pool.dof += select(use, n - 1.0, 0.0);
     }
     void put(Array2<double> out) const {
         for (Index i = 0; i < 2 * stacks; ++i) {
             out(i, 0) = sum(sums[i].m2);
-            out(i, 1) = sum(sums[i].freedom);
+            out(i, 1) = sum(sums[i].dof);
         }
     }
 };
@@ -133,18 +133,18 @@ struct Noise {
     };
     double kappa;
     Weighting kind;
-    Array1<const double> level, spread, gate;
+    Array1<const double> prior_mean, intrinsic, onset;
     Buffer<Term> terms;
 
     Noise(const FitData &d, const NoiseTables &t, bool dark)
         : kappa(t.kappa[dark]), kind(static_cast<Weighting>(t.kind[dark])),
-          level(t.level.row(dark)), spread(t.spread.row(dark)), gate(t.gate.row(dark)),
-          terms(d.gain.size) {
+          prior_mean(t.prior_mean.row(dark)), intrinsic(t.intrinsic.row(dark)),
+          onset(t.onset.row(dark)), terms(d.gain.size) {
         for (Index i = 0; i < d.gain.size; ++i) {
             const double g2 = d.gain[i] * d.gain[i], electron = JUMP_HIGH * d.gain[i] * kappa * 0.5;
             const double v = t.v(dark, i), precision = v > 0.0 ? 1.0 / v : 0.0;
             const double fourth = 3.0 * kappa * kappa * kappa * g2 * g2;
-            const double charge = level[0] + d.time[i] * level[1];
+            const double charge = prior_mean[0] + d.time[i] * prior_mean[1];
             terms[i] = {v,     precision, t.floor(dark, i), kappa * g2, fourth, electron * electron,
                         charge};
         }
@@ -178,7 +178,7 @@ struct Weighted {
     // Weights of the means; returns the normal matrix.
     EMDARKS_INLINE Symmetric weigh(Pixels p) {
         const Noise &noise = noises[p.dark];
-        const Charge hot = above(p);
+        const Charge hot = excess(p);
         const bool pool_alone = !d.err2 && !any((hot.C > 0.0) | (hot.D > 0.0));
         Symmetric normal;
         for (Index i = 0; i < d.gain.size; ++i) {
@@ -193,8 +193,8 @@ struct Weighted {
             else if (pool_alone)
                 mean.w = mean.n * of.precision;
             else {
-                const Lanes excess = larger(hot.at(x.time) * of.slope, 0.0);
-                const Lanes variance = mean.variance(of.v + excess);
+                const Lanes more = larger(hot.at(x.time) * of.slope, 0.0);
+                const Lanes variance = mean.variance(of.v + more);
                 mean.w = select(variance > 0.0, 1.0 / select(variance > 0.0, variance, 1.0), 0.0);
             }
             normal.add(mean.w, x);
@@ -207,13 +207,13 @@ private:
     Index next_hot_ = 0;
 
     // C and D of hot pixels above the pool, 0 of others.
-    EMDARKS_INLINE Charge above(Pixels p) {
+    EMDARKS_INLINE Charge excess(Pixels p) {
         Charge found;
         const auto &hot = tables_.hot;
         for (; next_hot_ < hot.size && hot[next_hot_] < p.at + p.count; ++next_hot_)
             if (hot[next_hot_] >= p.at) {
-                found.C.set(hot[next_hot_] - p.at, tables_.above(0, next_hot_));
-                found.D.set(hot[next_hot_] - p.at, tables_.above(1, next_hot_));
+                found.C.set(hot[next_hot_] - p.at, tables_.excess(0, next_hot_));
+                found.D.set(hot[next_hot_] - p.at, tables_.excess(1, next_hot_));
             }
         return found;
     }
@@ -271,22 +271,23 @@ EMDARKS_INLINE Lanes ramp(Lanes u) {
 // how far a variance follows the pixel.
 struct Estimate {
     Lanes x, e2, slope, mu3, jump;
-    double spread, gate;
+    double intrinsic, onset;
 
     // How far a pixel's variance follows its own estimate, as an offset of C or D: method page,
-    // eq. 6 (follow) and eq. 7 (kappa).
+    // eq. 6 (shrinkage) and eq. 7 (kappa).
     EMDARKS_INLINE Lanes offset() const {
-        const Mask none = (slope <= 0.0) | (e2 <= 0.0) | ((x <= 0.0) & Mask(gate == 0.0 ? -1 : 0));
+        const Mask none = (slope <= 0.0) | (e2 <= 0.0) | ((x <= 0.0) & Mask(onset == 0.0 ? -1 : 0));
         const Lanes e2_ = select(none, 1.0, e2), c = select(none, 1.0, slope) / e2_;
         Lanes b = 0.0;
-        if (gate > 0.0)
+        if (onset > 0.0)
             for (Index j = 0; j < WIDTH; ++j)
-                b.set(j, gate * __builtin_pow(spread / (spread + e2_[j]), POWER));
-        const Lanes width = square_root(spread + e2_);
-        const Lanes near = FOLLOW_LOW * width + JUMP_LOW * jump;
-        const Lanes far = ramp((x - near) / (FOLLOW_HIGH * width + JUMP_HIGH * jump - near));
+                b.set(j, onset * __builtin_pow(intrinsic / (intrinsic + e2_[j]), SHRINKAGE_POWER));
+        const Lanes width = square_root(intrinsic + e2_);
+        const Lanes near = BEYOND_LOW * width + JUMP_LOW * jump;
+        const Lanes far = ramp((x - near) / (BEYOND_HIGH * width + JUMP_HIGH * jump - near));
         // To second order, noise in the reported variance raises the mean square of pulls.
-        const Lanes more = c * c * (b * b * (spread + 3.0 * e2_) - b * spread) - c * b * mu3 / e2_;
+        const Lanes more =
+            c * c * (b * b * (intrinsic + 3.0 * e2_) - b * intrinsic) - c * b * mu3 / e2_;
         const Lanes K = 1.0 + larger(more, 0.0) * (1.0 - far);
         return select(none, 0.0, (b + (1.0 - b) * far) * x * K + (K - 1.0) / c);
     }
@@ -324,15 +325,17 @@ struct Finish {
     Charge offset = {};
 
     // Offsets of C (k = 0) or D at which variances are taken; where they are not 0.
-    EMDARKS_INLINE Mask follow(Index k) {
-        const double level = noise.level[k], spread = noise.spread[k], gate = noise.gate[k];
+    EMDARKS_INLINE Mask shrink(Index k) {
+        const double prior = noise.prior_mean[k], intrinsic = noise.intrinsic[k],
+                     onset = noise.onset[k];
         const Three row = k == 0 ? solve.row_C() : solve.row_D();
-        Estimate estimate = {(k == 0 ? beta.C : beta.D) - level, 0.0, 0.0, 0.0, 0.0, spread, gate};
-        if (gate == 0.0 && noise.kind == POOLED) {
+        Estimate estimate = {
+            (k == 0 ? beta.C : beta.D) - prior, 0.0, 0.0, 0.0, 0.0, intrinsic, onset};
+        if (onset == 0.0 && noise.kind == POOLED) {
             // Then only what lies far beyond the population is followed: few pixels. The
             // inverse has the error variance, which for hot ones may be too large.
-            const Lanes width2 = spread + (k == 0 ? row.C : row.D), x = estimate.x;
-            const double least = FOLLOW_LOW * FOLLOW_LOW * (1.0 - 1e-9);
+            const Lanes width2 = intrinsic + (k == 0 ? row.C : row.D), x = estimate.x;
+            const double least = BEYOND_LOW * BEYOND_LOW * (1.0 - 1e-9);
             if (!any((x > 0.0) & ((x * x > least * width2) | hot)))
                 return 0;
         }
@@ -347,7 +350,7 @@ struct Finish {
             estimate.mu3 += step * step * G * (x.gain * 1.5 * noise.kappa * noise.kappa * charge);
             estimate.jump = larger(step * (noise.kappa * 0.5), estimate.jump);
         }
-        const Lanes found = larger(estimate.offset(), level > 0.0 ? -level : 0.0);
+        const Lanes found = larger(estimate.offset(), prior > 0.0 ? -prior : 0.0);
         (k == 0 ? offset.C : offset.D) = found;
         return found != 0.0;
     }
@@ -362,9 +365,9 @@ struct Finish {
         Mask own = hot;
         if (noise.kappa > 0.0) {
             if (design.has_d)
-                own |= follow(1);
+                own |= shrink(1);
             if (design.has_c)
-                own |= follow(0);
+                own |= shrink(0);
         }
         // Where variances are the pool's, and weights their inverse, that is the inverse matrix.
         const bool exact = noise.kind == POOLED && gain_error == 0.0;
@@ -426,11 +429,11 @@ EMDARKS_INLINE Quality quality(const Weighted &fit, Pixels p, const Three &beta,
                            residual * residual / select(variance > 0.0, variance, 1.0), 0.0);
         }
     }
-    const Lanes freedom = used - static_cast<double>(design.parameters());
+    const Lanes dof = used - static_cast<double>(design.parameters());
     const Lanes total2 = all2 - first * first / select(weights > 0.0, weights, 1.0);
     const Mask varies = total2 > 0.0;
-    const Lanes share = residual2 / select(varies, total2, 1.0) * (used - 1.0) / freedom;
-    return {(noise.kind == POOLED ? residual2 : chi2) / freedom,
+    const Lanes share = residual2 / select(varies, total2, 1.0) * (used - 1.0) / dof;
+    return {(noise.kind == POOLED ? residual2 : chi2) / dof,
             select(varies, 1.0 - share, NOT_A_NUMBER)};
 }
 

@@ -251,7 +251,7 @@ template <class Count>
 void stack_sums(const StackSumsOver &a, Index i, Index lo, Index hi, StackSums &out) {
     const auto *n = static_cast<const Count *>(a.n) + i * a.mean.cols;
     const double gain = a.gain[i], gain_time = a.gain_time[i];
-    Lanes good = {}, residual = {}, seen = {}, freedom = {}, scatter = {};
+    Lanes good = {}, residual = {}, seen = {}, dof = {}, scatter = {};
     const auto plane = [](const auto &x, Index row, Index p, Index count) {
         return load(x.row(row).at(p, count), count);
     };
@@ -268,14 +268,14 @@ void stack_sums(const StackSumsOver &a, Index i, Index lo, Index hi, StackSums &
                              gain_time * plane(a.values, 2, p, number);
         residual += select(here, plane(a.mean, i, p, number) - fitted, Lanes{});
         seen += select(here, lanes(1.0), Lanes{});
-        freedom += select(here, count - 1.0, Lanes{});
+        dof += select(here, count - 1.0, Lanes{});
         if (a.m2)
             scatter += select(inside, plane(a.m2, i, p, number), Lanes{});
     });
     out.good += sum(good);
     out.residual += sum(residual);
     out.seen += sum(seen);
-    out.freedom += sum(freedom);
+    out.dof += sum(dof);
     out.scatter += sum(scatter);
 }
 

@@ -102,11 +102,11 @@ class NoiseTables:
         kappa: Array,
         kind: Array,
         floor: Array,
-        level: Array,
-        spread: Array,
-        gate: Array,
+        prior_mean: Array,
+        intrinsic: Array,
+        onset: Array,
         hot: Array,
-        above: Array,
+        excess: Array,
     ) -> None: ...
 
 def design_rank(gain: Array, gain_time: Array) -> bool: ...

@@ -9,12 +9,12 @@ import numpy.typing as npt
 
 from emdarks import _core
 from emdarks.fit.noise_model import (
-    GATE,
     HOT_JUMP,
     IDEAL_KAPPA,
+    ONSET,
     V_FLOOR,
+    intrinsic_variance,
     kurtosis_ratio,
-    spread_of,
 )
 from emdarks.moments import Moments
 
@@ -58,20 +58,20 @@ def mean_errors(moments: Moments, n: Array, imaging: Array, estimator: str) -> A
         return reference
     variance = np.empty_like(n)
     for region in (imaging, ~imaging):
-        follow = _followed if estimator == "pooled" else _sample
+        variance_of = _shrunk if estimator == "pooled" else _sample
         pool = _pool(moments.m2, n, region)
-        variance[region] = follow(moments.mean[region], moments.m2[region], n[region], pool)
+        variance[region] = variance_of(moments.mean[region], moments.m2[region], n[region], pool)
     errors: Array = np.where(n > 0, np.sqrt(err2 / good**2 + variance / good), np.nan)
     return errors
 
 
 def _pool(m2: Array, n: Array, region: Array) -> float:
     """Sum M2 / sum (n - 1) of a region, or of all pixels where it has no scatter."""
-    freedom = np.maximum(n - 1, 0)
-    use = region & (freedom > 0)
+    dof = np.maximum(n - 1, 0)
+    use = region & (dof > 0)
     if not use.any():
-        use = freedom > 0
-    return float(m2[use].sum() / freedom[use].sum())
+        use = dof > 0
+    return float(m2[use].sum() / dof[use].sum())
 
 
 def _sample(mean: Array, m2: Array, n: Array, pool: float) -> Array:
@@ -96,8 +96,8 @@ def _relative_variance(V: Array, n: Array) -> Array:
     return relative
 
 
-def _followed(mean: Array, m2: Array, n: Array, pool: float) -> Array:
-    """The pool's variance, moved towards the pixel's own as far as pixels really differ."""
+def _shrunk(mean: Array, m2: Array, n: Array, pool: float) -> Array:
+    """Empirical-Bayes variance: the pixel's own, shrunk towards the pool's."""
     if not (n > 0).any():
         return np.full(n.shape, pool)
     hot, two = _hot(mean, n), n > 1
@@ -109,9 +109,9 @@ def _followed(mean: Array, m2: Array, n: Array, pool: float) -> Array:
         return np.zeros(n.shape)
     s2 = np.where(two, m2 / np.maximum(n - 1, 1), v)
     q = v**2 * _relative_variance(np.full(n.shape, v), n)
-    spread = spread_of(s2[use], q[use])
-    gate = np.clip((np.sqrt(spread) / v - GATE[0]) / (GATE[1] - GATE[0]), 0.0, 1.0)
-    V = v + np.where(two, gate * spread / (spread + q), 0.0) * (s2 - v)
+    intrinsic = intrinsic_variance(s2[use], q[use])
+    onset = np.clip((np.sqrt(intrinsic) / v - ONSET[0]) / (ONSET[1] - ONSET[0]), 0.0, 1.0)
+    V = v + np.where(two, onset * intrinsic / (intrinsic + q), 0.0) * (s2 - v)
     if hot.any():
         base = mean[use].mean() if use.any() else _core.median(mean, n > 0)
         V = np.where(hot, v + IDEAL_KAPPA * np.maximum(mean - base, 0.0), V)
@@ -119,5 +119,5 @@ def _followed(mean: Array, m2: Array, n: Array, pool: float) -> Array:
     low = s2 / (1 + np.where(hot, ODD_HOT, ODD) * width)
     high = np.where(hot, s2 * (1 + ODD_HOT * width), np.inf)
     V = np.where(two, np.clip(V, low, np.maximum(high, low)), V)
-    followed: Array = np.maximum(V, V_FLOOR * v)
-    return followed
+    shrunk: Array = np.maximum(V, V_FLOOR * v)
+    return shrunk

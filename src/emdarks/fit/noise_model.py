@@ -16,12 +16,12 @@ import numpy.typing as npt
 from emdarks import _core
 
 __all__ = [
-    "GATE",
     "IDEAL_KAPPA",
+    "ONSET",
     "NoiseModel",
     "fit_noise",
+    "intrinsic_variance",
     "kurtosis_ratio",
-    "spread_of",
 ]
 
 Array = npt.NDArray[Any]
@@ -37,10 +37,11 @@ MISFIT = 0.01
 HOT_JUMP = 9.2
 #: Least variance of a pixel, as a share of the pool's.
 V_FLOOR = 0.1
-#: Spread of the error variance over pixels below and above which none and all is followed.
-GATE = (0.12, 0.22)
-#: A spread must exceed its own error by this many standard errors.
-SPREAD_ERRORS = 2.0
+#: Relative spread of the error variance over pixels below and above which the shrinkage weight
+#: of a pixel's own estimate is 0, and as it is.
+ONSET = (0.12, 0.22)
+#: An intrinsic variance must exceed its own error by this many standard errors.
+INTRINSIC_ERRORS = 2.0
 
 
 def kurtosis_ratio(kappa: float) -> float:
@@ -90,13 +91,13 @@ def _solve(signal: Array, v: Array, w: Array, fixed: bool) -> tuple[float, float
     return max(read_noise2, 0.0), float(np.clip(kappa, *KAPPA_RANGE))
 
 
-def _iterate(gain: Array, signal: Array, v: Array, freedom: Array, fixed: bool) -> Any:
-    use = freedom > 0
+def _iterate(gain: Array, signal: Array, v: Array, dof: Array, fixed: bool) -> Any:
+    use = dof > 0
     read_noise2, kappa = float(v[use].min()), IDEAL_KAPPA
     for _ in range(50):
         model = np.maximum(read_noise2 + kappa * signal, 1e-12 * v[use].max())
         kurtosis = kurtosis_ratio(kappa) * gain**2 * signal / model**2
-        error2 = model**2 * ((2 + kurtosis) / np.maximum(freedom, 1) + MISFIT**2)
+        error2 = model**2 * ((2 + kurtosis) / np.maximum(dof, 1) + MISFIT**2)
         found = _solve(signal, v, np.where(use, 1 / error2, 0.0), fixed)
         if found is None:
             return None
@@ -107,7 +108,7 @@ def _iterate(gain: Array, signal: Array, v: Array, freedom: Array, fixed: bool) 
     return read_noise2, kappa
 
 
-def fit_noise(gain: Array, charge: Array, v: Array, freedom: Array) -> NoiseModel:
+def fit_noise(gain: Array, charge: Array, v: Array, dof: Array) -> NoiseModel:
     """Fit v_i = rn^2 + kappa g_i^2 lambda_i over stacks.
 
     Parameters
@@ -118,7 +119,7 @@ def fit_noise(gain: Array, charge: Array, v: Array, freedom: Array) -> NoiseMode
         Mean C + t D of the pixels in the pool; negative counts as 0.
     v : ndarray, shape (stacks,)
         Pooled variances.
-    freedom : ndarray, shape (stacks,)
+    dof : ndarray, shape (stacks,)
         Their degrees of freedom; 0 where a stack says nothing.
 
     Notes
@@ -127,13 +128,13 @@ def fit_noise(gain: Array, charge: Array, v: Array, freedom: Array) -> NoiseMode
     be measured it is 2, and rn^2 alone is fitted.
     """
     signal = gain**2 * np.maximum(charge, 0)
-    use = freedom > 0
+    use = dof > 0
     unknown = np.full(gain.shape, np.nan)
     if not use.any() or not (v[use] > 0).any():
         return NoiseModel(0.0, IDEAL_KAPPA, np.zeros(gain.shape), unknown, unknown)
     given = np.where(use, v, 0.0)
-    read_noise2, kappa = _iterate(gain, signal, given, freedom, False) or _iterate(
-        gain, signal, given, freedom, True
+    read_noise2, kappa = _iterate(gain, signal, given, dof, False) or _iterate(
+        gain, signal, given, dof, True
     )
     rest = given - kappa * signal
     return NoiseModel(
@@ -147,8 +148,8 @@ def fit_noise(gain: Array, charge: Array, v: Array, freedom: Array) -> NoiseMode
     )
 
 
-def spread_of(x: Array, error2: Array) -> float:
-    """Variance of the true values behind estimates x of error variance ``error2``.
+def intrinsic_variance(x: Array, error2: Array) -> float:
+    """Intrinsic variance: of the true values behind estimates x of error variance ``error2``.
 
     Reduced by two of its own standard errors; never negative.
     """
@@ -159,4 +160,4 @@ def spread_of(x: Array, error2: Array) -> float:
     w /= w.sum()
     excess = (x - (w * x).sum()) ** 2 - error2
     mean = (w * excess).sum()
-    return max(float(mean - SPREAD_ERRORS * np.sqrt((w**2 * (excess - mean) ** 2).sum())), 0.0)
+    return max(float(mean - INTRINSIC_ERRORS * np.sqrt((w**2 * (excess - mean) ** 2).sum())), 0.0)

@@ -1,4 +1,4 @@
-"""The pooled estimator: weights from variances pooled over pixels, errors that follow each.
+"""The pooled estimator: weights from variances pooled over pixels, errors shrunk towards them.
 
 Regions - the imaging area, and the pixels outside it - never share a number. The steps
 are those of the method page.
@@ -18,8 +18,8 @@ from emdarks._core import COUNTS, EQUAL, HOT, POOLED, UNFITTED
 from emdarks.accumulate import Executor
 from emdarks.errors import CalDarksLSQException
 from emdarks.fit.least_squares import Fit, bands, fit_data
-from emdarks.fit.noise_model import GATE, HOT_JUMP, V_FLOOR, NoiseModel, fit_noise, kurtosis_ratio
-from emdarks.fit.robust_statistics import Group, population, spread
+from emdarks.fit.noise_model import HOT_JUMP, ONSET, V_FLOOR, NoiseModel, fit_noise, kurtosis_ratio
+from emdarks.fit.robust_statistics import Group, intrinsic_variance, population
 from emdarks.stacks import Stack, StackStore
 from emdarks.stacks.design import design
 from emdarks.stacks.model import FULL, Model
@@ -30,23 +30,23 @@ Array = npt.NDArray[Any]
 
 HOT_MAD = 5.0
 #: Weight of the noise model beside a stack's pool, in degrees of freedom.
-MODEL_FREEDOM = 50.0
+MODEL_DOF = 50.0
 #: A pool below this share of the model comes from identical frames.
 SUSPECT = 0.01
 
 
 @dataclass(slots=True)
 class Region:
-    """Numbers of one region, by stack: variances, noise model, spread over pixels."""
+    """Numbers of one region, by stack: variances, noise model, prior of C and D."""
 
     v: Array
-    freedom: Array
+    dof: Array
     model: NoiseModel
     kind: int
     noiseless: bool
-    level: Array = field(default_factory=lambda: np.zeros(2))
-    spread: Array = field(default_factory=lambda: np.zeros(2))
-    gate: Array = field(default_factory=lambda: np.zeros(2))
+    prior_mean: Array = field(default_factory=lambda: np.zeros(2))
+    intrinsic: Array = field(default_factory=lambda: np.zeros(2))
+    onset: Array = field(default_factory=lambda: np.zeros(2))
 
     @property
     def kappa(self) -> float:
@@ -161,29 +161,29 @@ def fit_pooled(
     data = fit_data(store, stacks, imaging, model)
     group = np.full(pixels, UNFITTED, np.int8)
     work = _Work(data, gain, time, bands(pixels, skip), executor, group, model)
-    v0, freedom0 = _survey(work, fit)
+    v0, dof0 = _survey(work, fit)
     # Planes of the result that are not yet needed hold what is needed on the way.
     scale, jump = fit.errors[1:], fit.correlations[1:]
     work.sweep(_core.first_sweep, data, v0, fit.values, scale, jump)
-    _mark_hot(work, v0, freedom0, fit.values[1:], scale, jump)
+    _mark_hot(work, v0, dof0, fit.values[1:], scale, jump)
     regions = _noise(work, fit.values[1:], scale)
-    hot, above = _above(work, regions, fit.values[1:])
+    hot, excess = _excess(work, regions, fit.values[1:])
     for region in regions:
         if region is not None:
             region.kind = _kind(region, store.err2, weighting)
-    own = fit.errors[1:]
-    tables = _tables(regions, gain.size, hot, above)
-    slopes = work.sums((2, 2), _core.second_sweep, data, group, tables, fit.values, own)
+    error2 = fit.errors[1:]
+    tables = _tables(regions, gain.size, hot, excess)
+    slopes = work.sums((2, 2), _core.second_sweep, data, group, tables, fit.values, error2)
     for index, region in enumerate(regions):
         if region is not None:
-            _spread(work, index, region, fit.values[1:], own, slopes[index])
-    _final(work, fit, _tables(regions, gain.size, hot, above), gain_error)
+            _prior(work, index, region, fit.values[1:], error2, slopes[index])
+    _final(work, fit, _tables(regions, gain.size, hot, excess), gain_error)
     fit.blank(*skip)
     return fit, PooledNoise(*regions)
 
 
 def _survey(work: _Work, fit: Fit) -> tuple[Array, Array]:
-    """Which pixels can be fitted; pooled variances, [region, stack], and their freedom."""
+    """Which pixels can be fitted; pooled variances, [region, stack], and degrees of freedom."""
     total = work.sums(
         (2, work.gain.size, 2),
         _core.survey,
@@ -192,19 +192,19 @@ def _survey(work: _Work, fit: Fit) -> tuple[Array, Array]:
         fit.stacks_used,
         fit.dq,
     )
-    v0, freedom = _pools(total)
-    if not (freedom > 0).any():
+    v0, dof = _pools(total)
+    if not (dof > 0).any():
         raise CalDarksLSQException(
             "no pixel of any stack is good in two frames, so no scatter tells the error; add frames"
         )
     known = [np.nanmax(row) if np.isfinite(row).any() else np.nanmax(v0) for row in v0]
-    return np.where(np.isfinite(v0), v0, np.array(known)[:, None]), freedom
+    return np.where(np.isfinite(v0), v0, np.array(known)[:, None]), dof
 
 
 def _pools(total: Array) -> tuple[Array, Array]:
     """Pooled variance and its degrees of freedom of sums of M2 and n - 1."""
-    freedom = total[..., 1]
-    return np.where(freedom > 0, total[..., 0] / np.maximum(freedom, 1), np.nan), freedom
+    dof = total[..., 1]
+    return np.where(dof > 0, total[..., 0] / np.maximum(dof, 1), np.nan), dof
 
 
 def _final(work: _Work, fit: Fit, tables: _core.NoiseTables, gain_error: float) -> None:
@@ -231,9 +231,7 @@ def _final(work: _Work, fit: Fit, tables: _core.NoiseTables, gain_error: float) 
     fit.mean_derivatives(work.executor.map(finish, work.ranges))
 
 
-def _mark_hot(
-    work: _Work, v0: Array, freedom0: Array, first: Array, scale: Array, jump: Array
-) -> None:
+def _mark_hot(work: _Work, v0: Array, dof0: Array, first: Array, scale: Array, jump: Array) -> None:
     """Mark the pixels that even a lucky electron cannot explain.
 
     Method page, eq. 3 (hot): C or D of the first fit above median + 5 MAD u +
@@ -247,7 +245,7 @@ def _mark_hot(
         if count == 0:
             continue
         level = _known(work, region, level)
-        kappa = fit_noise(work.gain, work.charge(region, level), v0[region], freedom0[region]).kappa
+        kappa = fit_noise(work.gain, work.charge(region, level), v0[region], dof0[region]).kappa
         for k in work.parameters(region):
             middle = members.median(first[k])
             mad = 1.4826 * _core.median_deviation(first[k], scale[k], middle, *members.pixels)
@@ -258,7 +256,7 @@ def _mark_hot(
 def _noise(work: _Work, first: Array, scale: Array) -> list[Region | None]:
     """Pools over the pixels that are not hot, and the noise model of each region."""
     shape = 2, work.gain.size, 2
-    v, freedom = _pools(work.sums(shape, _core.pool_sweep, work.data, work.group))
+    v, dof = _pools(work.sums(shape, _core.pool_sweep, work.data, work.group))
     regions: list[Region | None] = []
     for region in (0, 1):
         cold = work.members(region)
@@ -266,16 +264,16 @@ def _noise(work: _Work, first: Array, scale: Array) -> list[Region | None]:
             regions.append(None)
             continue
         # A region in which no pixel is good twice takes the variances of the other.
-        source = region if (freedom[region] > 0).any() else 1 - region
+        source = region if (dof[region] > 0).any() else 1 - region
         level = np.zeros(2)
         for k in work.parameters(region):
-            level[k] = population(cold, first[k], scale[k]).level
+            level[k] = population(cold, first[k], scale[k]).mean
         charge = work.charge(region, level)
-        model = fit_noise(work.gain, charge, v[source], freedom[source])
-        pooled = _with_model(work.gain, charge, v[source], freedom[source], model)
+        model = fit_noise(work.gain, charge, v[source], dof[source])
+        pooled = _with_model(work.gain, charge, v[source], dof[source], model)
         noiseless = not (pooled > 0).any()
         _charge_at_zero(work, model, level)
-        regions.append(Region(pooled, freedom[region], model, COUNTS, noiseless, level))
+        regions.append(Region(pooled, dof[region], model, COUNTS, noiseless, level))
     return regions
 
 
@@ -296,30 +294,28 @@ def _charge_at_zero(work: _Work, model: NoiseModel, level: Array) -> None:
         level[0] = model.read_noise2 / (model.kappa * work.gain[0] ** 2)
 
 
-def _with_model(gain: Array, charge: Array, v: Array, freedom: Array, model: NoiseModel) -> Array:
+def _with_model(gain: Array, charge: Array, v: Array, dof: Array, model: NoiseModel) -> Array:
     """Pools with the noise model beside them: nothing for many pixels, all for a lone frame."""
     if not (np.nan_to_num(v) > 0).any():
         return np.zeros(gain.shape)
     kurtosis = kurtosis_ratio(model.kappa) * gain**4 * np.maximum(charge, 0)
-    effective = freedom * 2 / (2 + kurtosis / np.maximum(model.variance, 1e-300) ** 2)
+    effective = dof * 2 / (2 + kurtosis / np.maximum(model.variance, 1e-300) ** 2)
     effective = np.where(np.nan_to_num(v) < SUSPECT * model.variance, 0.0, effective)
-    joint = (effective * np.nan_to_num(v) + MODEL_FREEDOM * model.variance) / (
-        effective + MODEL_FREEDOM
-    )
+    joint = (effective * np.nan_to_num(v) + MODEL_DOF * model.variance) / (effective + MODEL_DOF)
     positive: Array = np.maximum(joint, 1e-12 * joint.max())
     return positive
 
 
-def _above(work: _Work, regions: Sequence[Region | None], first: Array) -> tuple[Array, Array]:
+def _excess(work: _Work, regions: Sequence[Region | None], first: Array) -> tuple[Array, Array]:
     """Hot pixels, and their C and D above the pool, for their weights."""
     hot = np.flatnonzero(work.group >= HOT)
-    above = np.zeros((2, hot.size))
+    excess = np.zeros((2, hot.size))
     for index, region in enumerate(regions):
         at = np.flatnonzero(work.group[hot] == HOT + index)
         for k in work.parameters(index) if region is not None else []:
             assert region is not None
-            above[k, at] = first[k, hot[at]] - region.level[k]
-    return hot, above
+            excess[k, at] = first[k, hot[at]] - region.prior_mean[k]
+    return hot, excess
 
 
 def _kind(region: Region, err2: Array | None, weighting: bool) -> int:
@@ -333,21 +329,24 @@ def _kind(region: Region, err2: Array | None, weighting: bool) -> int:
     return POOLED
 
 
-def _spread(
-    work: _Work, index: int, region: Region, values: Array, own: Array, slopes: Array
+def _prior(
+    work: _Work, index: int, region: Region, values: Array, error2: Array, slopes: Array
 ) -> None:
-    """How much C and D differ between pixels, beyond their errors, and whether to follow."""
+    """Prior mean and intrinsic variance of C and D over pixels, and the onset of shrinkage."""
     cold = work.members(index)
     for k in work.parameters(index):
-        found = population(cold, values[k], own[k])
-        region.level[k], region.spread[k] = found.level, spread(cold, values[k], own[k], found)
+        found = population(cold, values[k], error2[k])
+        region.prior_mean[k], region.intrinsic[k] = (
+            found.mean,
+            intrinsic_variance(cold, values[k], error2[k], found),
+        )
         if found.error2 > 0:
-            tau = np.sqrt(region.spread[k]) * slopes[k] / found.size / found.error2
-            region.gate[k] = np.clip((tau - GATE[0]) / (GATE[1] - GATE[0]), 0.0, 1.0)
+            tau = np.sqrt(region.intrinsic[k]) * slopes[k] / found.size / found.error2
+            region.onset[k] = np.clip((tau - ONSET[0]) / (ONSET[1] - ONSET[0]), 0.0, 1.0)
 
 
 def _tables(
-    regions: Sequence[Region | None], stacks: int, hot: Array, above: Array
+    regions: Sequence[Region | None], stacks: int, hot: Array, excess: Array
 ) -> _core.NoiseTables:
     """Numbers of both regions as the kernels take them: [region, stack] or [region, C or D]."""
 
@@ -363,9 +362,9 @@ def _tables(
         kappa=table("kappa", ()),
         kind=table("kind", (), np.int64),
         floor=table("floor", (stacks,)),
-        level=table("level", (2,)),
-        spread=table("spread", (2,)),
-        gate=table("gate", (2,)),
+        prior_mean=table("prior_mean", (2,)),
+        intrinsic=table("intrinsic", (2,)),
+        onset=table("onset", (2,)),
         hot=hot,
-        above=above,
+        excess=excess,
     )

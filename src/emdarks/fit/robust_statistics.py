@@ -1,4 +1,4 @@
-"""Numbers of a whole group of pixels: median, mean, spread of the true values."""
+"""Numbers of a whole group of pixels: median, mean, intrinsic variance."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import numpy.typing as npt
 from emdarks import _core
 from emdarks.accumulate import Executor
 
-__all__ = ["Group", "Population", "population", "spread"]
+__all__ = ["Group", "Population", "intrinsic_variance", "population"]
 
 Array = npt.NDArray[Any]
 
-#: A spread must exceed its own error by this many standard errors.
-SPREAD_ERRORS = 2.0
+#: An intrinsic variance must exceed its own error by this many standard errors.
+INTRINSIC_ERRORS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,9 @@ class Population:
     ----------
     size : int
         How many.
-    level : float
-        Mean with weights 1/error^2: pixels with many masked stacks count less.
+    mean : float
+        Prior mean of a pixel: mean with weights 1/error^2, by which pixels with many masked
+        stacks count less.
     error2 : float
         Mean squared error.
     top : float
@@ -90,7 +91,7 @@ class Population:
     """
 
     size: int
-    level: float
+    mean: float
     error2: float
     top: float
     centre: float
@@ -110,8 +111,8 @@ def population(group: Group, x: Array, error2: Array) -> Population:
     return Population(int(size), wx / w, total / size, top, w2x / w2, w2)
 
 
-def spread(group: Group, x: Array, error2: Array, found: Population) -> float:
-    """Variance of the true values behind estimates x of error variance ``error2``.
+def intrinsic_variance(group: Group, x: Array, error2: Array, found: Population) -> float:
+    """Intrinsic variance: of the true values behind estimates x of error variance ``error2``.
 
     Reduced by two of its own standard errors; never negative.
     """
@@ -122,4 +123,4 @@ def spread(group: Group, x: Array, error2: Array, found: Population) -> float:
     )
     mean = w2e / found.weight
     error = math.sqrt(max(w4e2 - 2 * mean * w4e + mean**2 * w4, 0.0)) / found.weight
-    return max(mean - SPREAD_ERRORS * error, 0.0)
+    return max(mean - INTRINSIC_ERRORS * error, 0.0)

@@ -15,7 +15,7 @@ from emdarks.cameras import Camera, camera_of_product
 from emdarks.data import Dark, DetectorNoiseMaps
 from emdarks.detector import frame_shape, imaging_area_geom
 from emdarks.errors import EmdarksWarning, InputTypeError
-from emdarks.fit.noise_model import HOT_JUMP, spread_of
+from emdarks.fit.noise_model import HOT_JUMP, intrinsic_variance
 from emdarks.fit.pooled import HOT_MAD
 from emdarks.plots import robust_scatter
 from emdarks.products.dark import step_of_dark
@@ -265,7 +265,7 @@ class ProductView(ProductSummary):
             ordinary=float(ordinary.mean()),
             scatter=float(ordinary.std()),
             error=float(np.median(noise)),
-            spread=float(np.sqrt(spread_of(ordinary, noise**2))),
+            spread=float(np.sqrt(intrinsic_variance(ordinary, noise**2))),
             negative=float((x < 0).mean()),
         )
 
