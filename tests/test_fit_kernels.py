@@ -31,7 +31,7 @@ class Case:
     err: bool = False
     has_c: bool = True
     has_d: bool = True
-    gate: tuple[float, float] = (0.0, 0.0)
+    onset: tuple[float, float] = (0.0, 0.0)
     kappa: float = 1.7
     scale: float = 1.0
     gain_error: float = 0.0
@@ -80,9 +80,9 @@ class Case:
             "kappa": self.scale * np.full(2, self.kappa),
             "kind": np.full(2, self.kind),
             "floor": c2 * np.array([0.11 * v, 0.1 * v]),
-            "level": self.scale * np.array([[0.02, 0.0], [0.02, 8e-4]]),
-            "spread": c2 * np.array([[1e-5, 0.0], [1e-5, 1e-7]]),
-            "gate": np.array([self.gate, self.gate]),
+            "prior_mean": self.scale * np.array([[0.02, 0.0], [0.02, 8e-4]]),
+            "intrinsic": c2 * np.array([[1e-5, 0.0], [1e-5, 1e-7]]),
+            "onset": np.array([self.onset, self.onset]),
         }
         v0 = self.noise["v"]
         rank = np.zeros(least, np.int8)
@@ -98,9 +98,11 @@ class Case:
         hot = hot.any(axis=0) & (rank >= 0)
         self.group = np.where(hot, rank + HOT, rank).astype(np.int8)
         at = np.flatnonzero(hot)
-        above = self.values[1:, at] - self.noise["level"][self.arrays["imaging"][at].astype(int)].T
+        excess = (
+            self.values[1:, at] - self.noise["prior_mean"][self.arrays["imaging"][at].astype(int)].T
+        )
         fitted = [[self.has_c], [self.has_d]] & (self.arrays["imaging"][at] | [[True], [False]])
-        self.noise |= {"hot": at, "above": np.ascontiguousarray(np.where(fitted, above, 0.0))}
+        self.noise |= {"hot": at, "excess": np.ascontiguousarray(np.where(fitted, excess, 0.0))}
 
     @property
     def data(self) -> FitData:
@@ -146,7 +148,7 @@ def region_of(case: Case, z: int) -> SimpleNamespace:
     q = pooled_oracle.share(1.0, n)
     s = np.zeros_like(n) if a["err2"] is None else a["err2"][:, at] * q**2
     charge = np.zeros((2, case.pixels))
-    charge[:, case.noise["hot"]] = case.noise["above"]
+    charge[:, case.noise["hot"]] = case.noise["excess"]
     per = np.column_stack([np.ones(9), time])
     excess = np.maximum(t["kappa"] * (gain**2)[:, None] * (per @ charge[:, at]), 0)
     inverse = pooled_oracle.share(1.0, (t["v"][:, None] + excess) * q + s)
@@ -160,22 +162,22 @@ def region_of(case: Case, z: int) -> SimpleNamespace:
 
 
 def offset_of(r: Any, k: int, V: Any) -> Any:
-    """Equations 6 (follow) and 7 (kappa) of the method page."""
-    row, g, c_level = r.which.index(k), r.gain[:, None], r.level[k - 1]
-    G, S2, gate = r.G[row], r.spread[k - 1], r.gate[k - 1]
+    """Equations 6 (shrinkage) and 7 (kappa) of the method page."""
+    row, g, c_level = r.which.index(k), r.gain[:, None], r.prior_mean[k - 1]
+    G, S2, onset = r.G[row], r.intrinsic[k - 1], r.onset[k - 1]
     e2 = (G**2 * (V * r.q + r.s)).sum(axis=0)
     c = (G**2 * r.kappa * g**2 * r.per[:, k - 1][:, None] * r.q).sum(axis=0) / e2
-    charge = np.maximum(r.per @ r.level, 0)[:, None]
+    charge = np.maximum(r.per @ r.prior_mean, 0)[:, None]
     mu3 = (G**3 * 1.5 * r.kappa**2 * g**3 * charge * r.q**2).sum(axis=0)
     jump = (np.maximum(G, 0) * g * r.kappa / 2 * r.q).max(axis=0)
-    x, b = r.beta[row] - c_level, gate * (S2 / (S2 + e2)) ** 0.4
+    x, b = r.beta[row] - c_level, onset * (S2 / (S2 + e2)) ** 0.4
     width = np.sqrt(S2 + e2)
     near, end = 3 * width + 4.6 * jump, 5 * width + 9.2 * jump
     far = pooled_oracle.ramp((x - near) / (end - near))
     more = c**2 * (b**2 * (S2 + 3 * e2) - b * S2) - c * b * mu3 / e2
     K = 1 + np.maximum(more, 0) * (1 - far)
     moved = np.maximum((b + (1 - b) * far) * x * K + (K - 1) / c, -max(c_level, 0))
-    return np.where((x <= 0) & (gate == 0), 0.0, moved)
+    return np.where((x <= 0) & (onset == 0), 0.0, moved)
 
 
 def variances(r: Any) -> tuple[Any, Any, Any]:
@@ -187,25 +189,25 @@ def variances(r: Any) -> tuple[Any, Any, Any]:
             offsets[k - 1] = offset_of(r, k, V)
             more = r.kappa * (r.gain**2)[:, None] * (r.per @ offsets)
             V = np.maximum(r.v[:, None] + more, r.floor[:, None])
-    own = pooled_oracle.own_scatter(r, V, r.per @ (r.level[:, None] + offsets), r.kappa)
+    own = pooled_oracle.own_scatter(r, V, r.per @ (r.prior_mean[:, None] + offsets), r.kappa)
     return own, offsets, own > V * (1 + 1e-9)
 
 
 CASES = [
     Case(),
     Case(err=True, counts=np.uint32, flags=np.uint8),
-    Case(gate=(0.0, 1.0), flags=np.uint64),
-    Case(gate=(0.7, 0.3), err=True, flags=np.uint32),
-    Case(gate=(0.0, 0.4), gain_error=0.02),
+    Case(onset=(0.0, 1.0), flags=np.uint64),
+    Case(onset=(0.7, 0.3), err=True, flags=np.uint32),
+    Case(onset=(0.0, 0.4), gain_error=0.02),
     Case(kind=EQUAL),
-    Case(kind=EQUAL, gate=(0.5, 0.0), err=True),
+    Case(kind=EQUAL, onset=(0.5, 0.0), err=True),
     Case(kind=COUNTS, counts=np.uint32),
     Case(kappa=0.0),
-    Case(scale=1e-3, gate=(0.2, 0.9)),
-    Case(scale=100.0, err=True, kind=COUNTS, gate=(1.0, 1.0)),
+    Case(scale=1e-3, onset=(0.2, 0.9)),
+    Case(scale=100.0, err=True, kind=COUNTS, onset=(1.0, 1.0)),
     Case(has_c=False),
-    Case(has_c=False, gate=(0.0, 0.8), err=True),
-    Case(has_d=False, gate=(0.9, 0.0)),
+    Case(has_c=False, onset=(0.0, 0.8), err=True),
+    Case(has_d=False, onset=(0.9, 0.0)),
     Case(has_d=False, kind=EQUAL, gain_error=0.1),
 ]
 
@@ -311,7 +313,7 @@ def test_pools_are_those_of_numpy() -> None:
 @pytest.mark.parametrize("lo", [0, 3, 20])
 def test_bands_of_any_size(size: int, lo: int) -> None:
     """The same numbers, up to rounding, as in a longer band; other pixels stay as they are."""
-    case = Case(gate=(0.0, 0.5), err=True)
+    case = Case(onset=(0.0, 0.5), err=True)
     band, others = slice(lo, lo + size), np.r_[0:lo, lo + size : PIXELS]
     whole, part = case.final(), case.final(lo, lo + size)
     for name in ("values", "errors", "correlations", "chi2", "r_squared"):
@@ -320,7 +322,7 @@ def test_bands_of_any_size(size: int, lo: int) -> None:
         )
         if name != "values":
             assert (part[name][..., others] == -7).all()
-    short = Case(gate=(0.0, 0.5), err=True, pixels=size)
+    short = Case(onset=(0.0, 0.5), err=True, pixels=size)
     np.testing.assert_allclose(short.final()["errors"], whole["errors"][:, :size], rtol=1e-12)
 
 
@@ -366,7 +368,7 @@ def test_stacks_that_do_not_fit_together(changes: Any, error: Any, said: str) ->
         ({"kind": np.array([0.0, 1.0])}, TypeError, "kind must be a C-contiguous array of int64"),
         ({"floor": np.ones((2, 8))}, ValueError, r"floor must have shape \(2, 9\)"),
         ({"hot": np.array([3, 3])}, ValueError, "hot must ascend"),
-        ({"above": np.ones((2, 1))}, ValueError, r"above must have shape \(2, "),
+        ({"excess": np.ones((2, 1))}, ValueError, r"excess must have shape \(2, "),
         ({"v": np.ones((2, 8)), "floor": np.ones((2, 8))}, ValueError, r"v must have shape \(2, 9"),
     ],
 )

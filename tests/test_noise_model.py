@@ -12,6 +12,7 @@ import pytest
 import pooled_oracle
 from emdarks.accumulate import Threads
 from emdarks.errors import EmdarksWarning
+from emdarks.fit import robust_statistics
 from emdarks.fit.least_squares import Fit
 from emdarks.fit.mean_errors import mean_errors
 from emdarks.fit.noise_model import NoiseModel, fit_noise, intrinsic_variance, kurtosis_ratio
@@ -152,12 +153,14 @@ def test_a_group_over_its_bands() -> None:
     w = 1 / e2
     assert found.size == value.size
     assert found.top == e2.max()
-    assert found.level == pytest.approx(np.average(value, weights=w), rel=1e-12)
+    assert found.mean == pytest.approx(np.average(value, weights=w), rel=1e-12)
     assert found.centre == pytest.approx(np.average(value, weights=w**2), rel=1e-12)
     assert found.error2 == pytest.approx(e2.mean(), rel=1e-12)
     expected = pooled_oracle.spread_of(value, e2)
     assert expected > 1
-    assert intrinsic_variance(group(of), x, error2, found) == pytest.approx(expected, rel=1e-10)
+    assert robust_statistics.intrinsic_variance(group(of), x, error2, found) == pytest.approx(
+        expected, rel=1e-10
+    )
     assert population(Group(of, 1, [], Threads(1)), x, error2).size == 0
 
 
@@ -177,11 +180,18 @@ def test_small_groups(size: int) -> None:
     assert group(of).covariance(x, x, 1.0, 2.0) == pytest.approx(
         ((x[at] - 1) * (x[at] - 2)).mean() if size else 0.0
     )
-    assert found.level == pytest.approx(pooled_oracle.level_of(x[at], error2[at]))
+    assert found.mean == pytest.approx(pooled_oracle.level_of(x[at], error2[at]))
     expected = pooled_oracle.spread_of(x[at], error2[at])
     assert (expected > 0) == (size == 3)
-    assert intrinsic_variance(group(of), x, error2, found) == pytest.approx(expected, rel=1e-10)
-    assert intrinsic_variance(group(of), x, 0 * error2, population(group(of), x, 0 * error2)) == 0.0
+    assert robust_statistics.intrinsic_variance(group(of), x, error2, found) == pytest.approx(
+        expected, rel=1e-10
+    )
+    assert (
+        robust_statistics.intrinsic_variance(
+            group(of), x, 0 * error2, population(group(of), x, 0 * error2)
+        )
+        == 0.0
+    )
 
 
 # Errors of a mean

@@ -131,8 +131,8 @@ def test_wide_dark_current_is_followed_and_narrow_is_not() -> None:
         stacks = simulated("real16", 100, law)
         _, noise = fit(stacks)
         assert noise.imaging is not None
-        assert (noise.imaging.gate[1] > 0) == followed
-        np.testing.assert_allclose(noise.imaging.gate, twin(stacks).gates[True], rtol=1e-9)
+        assert (noise.imaging.onset[1] > 0) == followed
+        np.testing.assert_allclose(noise.imaging.onset, twin(stacks).gates[True], rtol=1e-9)
 
 
 def test_pixels_outside_the_range_stay_untouched() -> None:

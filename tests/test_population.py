@@ -50,7 +50,7 @@ def test_levels_and_spreads_equal_those_of_whole_arrays() -> None:
     found = population(members, x, error2)
     w = 1 / np.maximum(error2[here] / error2[here].max(), 1e-6)
     assert found.size == here.size
-    assert found.level == pytest.approx((w * x[here]).sum() / w.sum(), rel=1e-12)
+    assert found.mean == pytest.approx((w * x[here]).sum() / w.sum(), rel=1e-12)
     assert found.error2 == pytest.approx(error2[here].mean(), rel=1e-12)
     ordinary = error2[here] < 1e8
     of[here[~ordinary]] = -1
