@@ -12,11 +12,11 @@ import pytest
 import pooled_oracle
 from emdarks.accumulate import Threads
 from emdarks.errors import EmdarksWarning
-from emdarks.fit import robust_statistics
 from emdarks.fit.least_squares import Fit
 from emdarks.fit.mean_errors import mean_errors
 from emdarks.fit.noise_model import NoiseModel, fit_noise, intrinsic_variance, kurtosis_ratio
 from emdarks.fit.robust_statistics import Group, Population, population
+from emdarks.fit.robust_statistics import intrinsic_variance as intrinsic_of
 from emdarks.fit.statistics import bias_offset, image_statistics, pooled_bias_offset
 from emdarks.moments import Moments
 
@@ -158,9 +158,7 @@ def test_a_group_over_its_bands() -> None:
     assert found.error2 == pytest.approx(e2.mean(), rel=1e-12)
     expected = pooled_oracle.spread_of(value, e2)
     assert expected > 1
-    assert robust_statistics.intrinsic_variance(group(of), x, error2, found) == pytest.approx(
-        expected, rel=1e-10
-    )
+    assert intrinsic_of(group(of), x, error2, found) == pytest.approx(expected, rel=1e-10)
     assert population(Group(of, 1, [], Threads(1)), x, error2).size == 0
 
 
@@ -183,15 +181,8 @@ def test_small_groups(size: int) -> None:
     assert found.mean == pytest.approx(pooled_oracle.level_of(x[at], error2[at]))
     expected = pooled_oracle.spread_of(x[at], error2[at])
     assert (expected > 0) == (size == 3)
-    assert robust_statistics.intrinsic_variance(group(of), x, error2, found) == pytest.approx(
-        expected, rel=1e-10
-    )
-    assert (
-        robust_statistics.intrinsic_variance(
-            group(of), x, 0 * error2, population(group(of), x, 0 * error2)
-        )
-        == 0.0
-    )
+    assert intrinsic_of(group(of), x, error2, found) == pytest.approx(expected, rel=1e-10)
+    assert intrinsic_of(group(of), x, 0 * error2, population(group(of), x, 0 * error2)) == 0.0
 
 
 # Errors of a mean
