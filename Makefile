@@ -82,9 +82,9 @@ test-oldest: $(OLDEST)/.installed
 # The packages of .venv, and a core of its own.
 SANITIZE := .venv-sanitize
 PACKAGES := 'import sys; print(*(path for path in sys.path if path.endswith("site-packages")), sep="\n")'
-SANITIZE_TESTS ?= tests/test_core.py tests/test_kernels.py tests/test_small_stream.py \
-    tests/test_small_kernels.py tests/test_small_fits.py tests/test_pooled.py \
-    tests/test_hostile_packed.py tests/test_fitsio.py tests/test_bad_input.py
+SANITIZE_TESTS ?= $(addprefix tests/unit/test_, core.py kernels.py small_stream.py small_kernels.py \
+    small_fits.py fitsio.py) $(addprefix tests/integration/test_, pooled.py bad_input.py) \
+    tests/system/test_hostile_packed.py
 
 $(SANITIZE)/.installed: $(CORE) | $(VENV)/.installed
 	$(PYTHON) -m venv $(SANITIZE)

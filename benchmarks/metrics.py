@@ -337,7 +337,7 @@ def measure(
     """
     source = root / "src" / package
     modules = read_modules(source)
-    heights = read_layers(layers or root / "tests" / "test_architecture.py")
+    heights = read_layers(layers or root / "tests" / "unit" / "test_architecture.py")
     found = imports(modules)
     # A module beside the folders counts as one.
     folders = {m.name: m.name if m.folder == package else m.folder for m in modules}
@@ -407,7 +407,7 @@ This page is written by `make metrics`, which reads them off the source in `src`
 function are those of its statements, without signature, docstring, blank lines and comments;
 functions inside of it are counted with it and on their own. Imports count wherever they stand,
 in functions and for type checking, too. A circle is a set of modules (or folders) each of which
-leads to each. Layers are those of `tests/test_architecture.py`.
+leads to each. Layers are those of `tests/unit/test_architecture.py`.
 """
 
 

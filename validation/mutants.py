@@ -26,11 +26,15 @@ PAGE = ROOT / "docs" / "validation_mutants.md"
 REASONS = Path(__file__).with_suffix(".toml")
 SHARE = 0.85
 
-FITS: Tests = ("tests/test_small_fits.py",)
-NOISE: Tests = ("tests/test_noise_model.py",)
-LAWS: Tests = ("tests/test_pooled.py", "-k", "rank_2 or untouched or truth_comes")
-REFUSED: Tests = ("tests/test_bad_input.py", "-k", "cannot_be_fitted or frame or same_gain")
-DARKS: Tests = ("tests/test_trad_dark.py",)
+FITS: Tests = ("tests/unit/test_small_fits.py",)
+NOISE: Tests = ("tests/unit/test_noise_model.py",)
+LAWS: Tests = ("tests/integration/test_pooled.py", "-k", "rank_2 or untouched or truth_comes")
+REFUSED: Tests = (
+    "tests/integration/test_bad_input.py",
+    "-k",
+    "cannot_be_fitted or frame or same_gain",
+)
+DARKS: Tests = ("tests/integration/test_trad_dark.py",)
 
 #: Files that are changed, and the runs of tests one of which must fail: quick ones first.
 PLANS: dict[str, tuple[Tests, ...]] = {
@@ -122,7 +126,7 @@ changed, and an operator only into one of its own kind (arithmetic, bits). Of {p
 
 The kernels are C++, which Cosmic Ray cannot change: how well their tests notice a wrong line is not
 measured. They are compared with slow twins in NumPy for every stored type and odd sizes
-(`tests/test_kernels.py`, `tests/test_pooled.py`)."""
+(`tests/unit/test_kernels.py`, `tests/integration/test_pooled.py`)."""
 
 
 def _arguments() -> argparse.Namespace:

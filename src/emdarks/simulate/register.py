@@ -18,7 +18,7 @@ It is whole-numbered, never loses an electron, gives n itself at g = 1, and beco
 the usual Gamma(n, g) where g is large.
 
 **Error of the approximation** against the exact distribution of 604 stages (computed in
-tests/test_simulate.py from its generating function), for 1, 2 and 5 electrons: mean and
+tests/integration/test_simulate.py from its generating function), for 1, 2 and 5 electrons: mean and
 variance none; largest distance of the cumulative distributions
 
     gain                 1.05    2       50      1000    5000

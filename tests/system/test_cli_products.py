@@ -15,7 +15,7 @@ from astropy.time import Time
 
 from emdarks.data import Dark, DetectorNoiseMaps
 
-GOLDEN = Path(__file__).parent / "data" / "golden"
+GOLDEN = Path(__file__).parents[1] / "data" / "golden"
 FRAMES = str(GOLDEN / "cgi_*.fits")
 STACK = [str(GOLDEN / f"cgi_008900100100100100{i}_20260101t000{i}000_l2a.fits") for i in range(6)]
 

@@ -23,7 +23,7 @@ from emdarks.errors import MissingKeywordError
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*no pixel of any frame is flagged", "ignore:.*fewer than 1176 frames"
 )
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 GROUP: Any = typer.main.get_command(app)
 SHAPE = (19, 34)
 LEVEL = 300

@@ -20,7 +20,7 @@ from emdarks.cli.app import app
 from emdarks.data import Dark, DetectorNoiseMaps, Image
 from emdarks.simulate import load_truth
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 GUIDE = (DOCS / "howto_camera.md").read_text()
 
 

@@ -3,9 +3,11 @@
 A change that is to change no number must leave `tests/data/hashes.json` as it is. A change that
 changes numbers, or the frames of tests, writes it anew and says why in its commit:
 
-    python tests/test_hashes.py --write          writes tests/data/hashes.json
-    python tests/test_hashes.py --show NAME      prints what is hashed of the products whose names
-                                                 contain NAME, to be compared between two commits
+    python tests/integration/test_hashes.py --write
+        writes tests/data/hashes.json
+    python tests/integration/test_hashes.py --show NAME
+        prints what is hashed of the products whose names contain NAME, to be compared between
+        two commits
 
 Pixels are those of the saved file, scaled to what they mean and in this machine's byte order,
 and for data and err also those in memory; they and tables are hashed to the last bit. Numbers of
@@ -36,6 +38,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+sys.path.append(str(Path(__file__).parents[1]))  # where this file is run as a program
+
 from campaigns import REGIONS, params, quirky_campaign
 from emdarks import (
     Threads,
@@ -51,7 +55,7 @@ from emdarks import (
 from emdarks.data import Dataset, DetectorParams, sample
 from emdarks.subtract import save_subtracted
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 GOLDEN = DATA / "golden"
 HASHES = DATA / "hashes.json"
 
@@ -466,8 +470,8 @@ def difference(name: str, new: Mapping[str, str], old: Mapping[str, str]) -> str
         [
             f"{name}: other than tests/data/hashes.json says",
             *lines,
-            f"  to see what is hashed: python tests/test_hashes.py --show '{name}'",
-            "  if it is meant to change: python tests/test_hashes.py --write",
+            f"  to see what is hashed: python tests/integration/test_hashes.py --show '{name}'",
+            "  if it is meant to change: python tests/integration/test_hashes.py --write",
         ]
     )
 

@@ -11,7 +11,7 @@ import pytest
 
 import emdarks
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SOURCES = sorted(Path(emdarks.__file__).parent.rglob("*.py"))
 
 #: Modules and functions that could run what a file says.

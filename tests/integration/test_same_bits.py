@@ -172,7 +172,7 @@ def whole_numbers(rng: np.random.Generator, frames: int) -> tuple[Any, Any]:
 
 
 def moments(sources: Any, executor: Threads | None = None, scale: float = 1.7) -> Moments:
-    job = StackJob(tuple(Sample(pixels, scale) for source in sources), SHAPE, (1 << 64) - 1)
+    job = StackJob(tuple(Sample(source, scale) for source in sources), SHAPE, (1 << 64) - 1)
     return (executor or Threads(1)).sums(job).moments
 
 

@@ -25,7 +25,7 @@ from emdarks.fits import scan_file
 from emdarks.fits.pixels import ArraySource, FileSource, Scratch, read_array
 from emdarks.frames import Dataset, Image, frame_sources, select_frames
 
-GOLDEN = Path(__file__).parent / "data" / "golden"
+GOLDEN = Path(__file__).parents[1] / "data" / "golden"
 ROWS, COLS, LAYERS, FRAMES = 7, 11, 2, 3
 PIXELS = ROWS * COLS
 

@@ -13,7 +13,7 @@ from emdarks.darks import build_synthesized_dark, build_trad_dark, calibrate_dar
 from emdarks.data import Dataset, DetectorParams, sample
 from emdarks.errors import EmdarksWarning
 
-PAGE = Path(__file__).parents[1] / "docs" / "formats.md"
+PAGE = Path(__file__).parents[2] / "docs" / "formats.md"
 STRUCTURE = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|BSCALE|BZERO|EXTNAME|CHECKSUM|DATASUM|"
     r"TFIELDS|T(TYPE|FORM|UNIT)\d+"

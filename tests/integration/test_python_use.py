@@ -305,7 +305,7 @@ def test_what_others_put_into_a_ccddata() -> None:
 def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "agg")
-    page = (Path(__file__).parent.parent / "docs" / "howto_python.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "howto_python.md").read_text()
     names: dict[str, Any] = {}
     for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
         exec(compile(code, "howto_python.md", "exec"), names)

@@ -160,5 +160,5 @@ def test_percentiles_and_circles() -> None:
 
 
 def test_layers_are_those_of_the_architecture() -> None:
-    heights = read_layers(Path(__file__).parent / "test_architecture.py")
+    heights = read_layers(Path(__file__).with_name("test_architecture.py"))
     assert heights["cli"] > heights["frames"] > heights["errors"]

@@ -63,7 +63,8 @@ def run(level: str | None, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if key != "EMDARKS_CPU_LEVEL"}
     if level is not None:
         environment["EMDARKS_CPU_LEVEL"] = level
-    environment["PYTHONPATH"] = str(Path(__file__).parent)
+    here = Path(__file__)
+    environment["PYTHONPATH"] = os.pathsep.join([str(here.parent), str(here.parents[1])])
     return subprocess.run(
         [sys.executable, "-W", "ignore", "-c", *arguments],
         capture_output=True,
@@ -74,7 +75,7 @@ def run(level: str | None, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_every_instruction_level_gives_the_same_bits() -> None:
     assert _core.levels[-1] == "baseline"
-    folder = str(Path(__file__).parent / "data" / "golden")
+    folder = str(Path(__file__).parents[1] / "data" / "golden")
     made = {}
     for level in _core.levels:
         done = run(level, PROGRAM, folder)
@@ -245,7 +246,7 @@ def test_the_room_of_a_run_is_whole_rows() -> None:
             _core.Room(pixels, cols)
 
 
-SOURCES = Path(__file__).parent.parent / "src" / "core"
+SOURCES = Path(__file__).parents[2] / "src" / "core"
 
 
 def test_the_core_was_built_from_these_sources() -> None:

@@ -86,7 +86,7 @@ def test_sums_of_arrays(kinds: Any, options: Any) -> None:
         ArraySource(data[i], None if err is None else err[i], None if dq is None else dq[i])
         for i in range(FRAMES)
     )
-    job = StackJob(tuple(Sample(pixels, 2.5) for source in each), (ROWS, COLS), MASK)
+    job = StackJob(tuple(Sample(source, 2.5) for source in each), (ROWS, COLS), MASK)
     assert_equals(Threads(1, **options).sums(job).moments, slow(data, err, dq, 2.5))
 
 
@@ -113,7 +113,7 @@ def write(
 )
 def test_sums_of_files(tmp_path: Path, kinds: Any, options: Any) -> None:
     each = (FileSource(scan_file(str(path))) for path in write(tmp_path, kinds))
-    job = StackJob(tuple(Sample(pixels) for source in each), (ROWS, COLS), MASK)
+    job = StackJob(tuple(Sample(source) for source in each), (ROWS, COLS), MASK)
     assert_equals(Threads(1, **options).sums(job).moments, slow(*planes()))
 
 
@@ -160,7 +160,7 @@ def test_errors_that_cannot_be_true_mask_their_samples(kind: str, wrong: float) 
     err[3, 1, 20] = err[4, 2, 500] = wrong
     dq[3, 1, 20], dq[4, 2, 500] = 0, 4
     each = (ArraySource(data[i], err[i].astype(kind), dq[i].astype("u2")) for i in range(FRAMES))
-    job = StackJob(tuple(Sample(pixels) for source in each), (ROWS, COLS), MASK)
+    job = StackJob(tuple(Sample(source) for source in each), (ROWS, COLS), MASK)
     expected = err.copy()
     expected[[3, 4], [1, 2], [20, 500]] = np.nan
     assert_equals(Threads(1).sums(job).moments, slow(data, expected, dq))
@@ -179,7 +179,7 @@ def test_samples_that_no_camera_counts(kind: str, beyond: float) -> None:
     data[4, 1, 32] = 2.0**40 - 2.0**17
     dq[2:5, 1, 30:33] = 0
     each = (ArraySource(data[i].astype(kind), None, dq[i].astype("u2")) for i in range(FRAMES))
-    job = StackJob(tuple(Sample(pixels) for source in each), (ROWS, COLS), MASK)
+    job = StackJob(tuple(Sample(source) for source in each), (ROWS, COLS), MASK)
     expected = data.copy()
     expected[2, 1, 30] = np.nan
     expected[3, 1, 31] = np.nan if signed else 0
@@ -196,7 +196,7 @@ def test_files_with_samples_and_errors_that_are_no_numbers(tmp_path: Path, kind:
     err[5, 1, 20], err[6, 1, 20] = np.nan, 2.0**40
     paths = write(tmp_path, (kind, kind, "u2"), (data, err, dq))
     each = (FileSource(scan_file(str(path))) for path in paths)
-    job = StackJob(tuple(Sample(pixels) for source in each), (ROWS, COLS), MASK)
+    job = StackJob(tuple(Sample(source) for source in each), (ROWS, COLS), MASK)
     data[:5, 1, 20] = err[6, 1, 20] = np.nan
     found = Threads(1).sums(job).moments
     assert found.n[COLS + 20] == 0
@@ -210,7 +210,7 @@ def test_files_of_integers_that_no_camera_counts(tmp_path: Path, kind: str) -> N
     data[:3, 1, 20] = (2**40, 2**40 - 1, -(2**40) - 1) if kind == "i8" else (2**31 - 1, 5, 2**30)
     paths = write(tmp_path, (kind, "f4", "u2"), (data, err, dq))
     each = (FileSource(scan_file(str(path))) for path in paths)
-    job = StackJob(tuple(Sample(pixels) for source in each), (ROWS, COLS), MASK)
+    job = StackJob(tuple(Sample(source) for source in each), (ROWS, COLS), MASK)
     if kind == "i8":
         data[[0, 2], 1, 20] = np.nan
     assert_equals(Threads(1).sums(job).moments, slow(data, err, dq), rtol=1e-9)
@@ -221,7 +221,7 @@ def test_files_of_integers_that_no_camera_counts(tmp_path: Path, kind: str) -> N
 def test_the_largest_samples_are_kept(kept: int, options: Any) -> None:
     data, _, dq = planes()
     each = (ArraySource(data[i], None, dq[i].astype("u2")) for i in range(FRAMES))
-    samples = tuple(Sample(pixels, 0.5) for source in each)
+    samples = tuple(Sample(source, 0.5) for source in each)
     found = Threads(1, **options).sums(StackJob(samples, (ROWS, COLS), MASK, None, kept)).moments
     good = np.where((dq & MASK) == 0, 0.5 * data, -np.inf).reshape(FRAMES, -1)
     np.testing.assert_array_equal(found.top, np.sort(good, axis=0)[-kept:].T)
@@ -232,7 +232,7 @@ def test_the_largest_samples_are_kept(kept: int, options: Any) -> None:
 
 
 def figures(sources: Any, area: FigureArea, scale: float = 1.0) -> list[FrameFigures]:
-    job = StackJob(tuple(Sample(pixels, scale) for source in sources), (ROWS, COLS), MASK, area)
+    job = StackJob(tuple(Sample(source, scale) for source in sources), (ROWS, COLS), MASK, area)
     return Threads(1, run_pixels=1, batch_files=4).sums(job).figures
 
 

@@ -17,7 +17,7 @@ from emdarks.data import Dark, DetectorNoiseMaps, DetectorParams, Image
 from emdarks.errors import InputError
 from emdarks.products.header import product_name
 
-GOLDEN = Path(__file__).parent / "data" / "golden"
+GOLDEN = Path(__file__).parents[1] / "data" / "golden"
 
 
 @pytest.fixture(scope="module")

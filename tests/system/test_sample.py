@@ -14,7 +14,7 @@ from emdarks.cli.app import app
 from emdarks.data import Dataset, sample
 from emdarks.detector import imaging_slice
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def readme() -> str:

@@ -23,7 +23,7 @@ from emdarks import calibrate_darks_lsq, simulate
 from emdarks.cli.app import app
 from emdarks.data import Dataset
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 #: Pages whose code is run here; notebooks run when the documentation is built.
 PAGES = (
     "howto_corgidrp.md",

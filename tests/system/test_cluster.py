@@ -272,7 +272,7 @@ def test_nobody_there() -> None:
 
 def test_the_scheduler_is_gone(campaign: Campaign) -> None:
     """A scheduler in a process of its own, killed in mid-run: one error, and soon."""
-    script = Path(__file__).with_name("lose_scheduler.py")
+    script = Path(__file__).parents[1] / "lose_scheduler.py"
     made = subprocess.run(
         [sys.executable, str(script), *campaign.paths],
         capture_output=True,

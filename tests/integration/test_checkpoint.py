@@ -447,7 +447,7 @@ def test_another_folder_of_the_same_name_is_noticed(campaign: Campaign, tmp_path
 
 def test_killed_at_random_moments(tmp_path: Path) -> None:
     """20 times kill -9, then once to the end: see `kill_runs.py`."""
-    script = Path(__file__).with_name("kill_runs.py")
+    script = Path(__file__).parents[1] / "kill_runs.py"
     made = subprocess.run(
         [sys.executable, str(script), str(tmp_path), "20"],
         capture_output=True,
@@ -465,7 +465,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
 
 
 def test_two_runs_at_once(tmp_path: Path) -> None:
-    script = Path(__file__).with_name("kill_runs.py")
+    script = Path(__file__).parents[1] / "kill_runs.py"
     made = subprocess.run(
         [sys.executable, str(script), str(tmp_path), "together"],
         capture_output=True,

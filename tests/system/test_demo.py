@@ -16,7 +16,7 @@ import pytest
 
 from emdarks import plots
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "examples" / "demo.py"
 
 

@@ -21,7 +21,7 @@ from emdarks.darks import (
 )
 from emdarks.data import Dataset, DetectorNoiseMaps
 
-GOLDEN = Path(__file__).parent / "data" / "golden"
+GOLDEN = Path(__file__).parents[1] / "data" / "golden"
 SIGNAL = slice(0, -1)
 STACKS = [(1.0, 2.0), (200.0, 60.0)]
 AREAS = [(True, "full"), (False, "image")]
