@@ -86,7 +86,7 @@ class Target:
         # Imported late: atheris instruments these when they are imported.
         import numpy as np
 
-        from emdarks.cameras import BUILTIN, load_camera
+        from emdarks.cameras import BUILTIN, explain, load_camera, read_record
         from emdarks.errors import EmdarksError
         from emdarks.fits import Cards
         from emdarks.frames import Dataset, frame_inputs
@@ -97,6 +97,7 @@ class Target:
         self._path = folder / "frame.fits"
         self._np, self._cards, self._dataset = np, Cards, Dataset
         self._prepare, self._expected = frame_inputs, EmdarksError
+        self._read_record, self._explain = read_record, explain
         self._cameras = [load_camera(name) for name in BUILTIN]
 
     def run(self, data: bytes) -> None:
@@ -130,8 +131,8 @@ class Target:
             _ = cards[keyword]
         for camera in self._cameras:
             with contextlib.suppress(self._expected):
-                camera.record("frame", (23, 37), (cards,))
-            camera.explain("frame", (cards,))
+                self._read_record(camera, "frame", (23, 37), (cards,))
+            self._explain(camera, "frame", (cards,))
 
     def _note(self, error: Exception, data: bytes) -> None:
         last = traceback.extract_tb(error.__traceback__)[-1]

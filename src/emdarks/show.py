@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks import plots
-from emdarks.cameras import load_camera
+from emdarks.cameras import load_camera, read_record
 from emdarks.errors import EmdarksError, InputError
 from emdarks.frames import Dataset, Image, camera_named_in
 from emdarks.products import BadPixelMap, Dark, DetectorNoiseMaps, DetectorParams
@@ -240,7 +240,8 @@ def _settings(dataset: Dataset) -> Counter[Any]:
         ext = frame.cards("ext") if own else frame.ext_hdr
         pri = frame.cards("pri") if own else frame.pri_hdr
         shape = frame.shape if own else np.shape(frame.data)
-        record = camera.record(getattr(frame, "filename", "") or "a frame", shape, (ext, pri))
+        name = getattr(frame, "filename", "") or "a frame"
+        record = read_record(camera, name, shape, (ext, pri))
         key = record.shape, record.exposure_time, record.commanded_gain, record.k_gain
         counts[key] += 1
     return counts

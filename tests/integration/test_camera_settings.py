@@ -21,7 +21,7 @@ from emdarks import (
     check_darks,
     subtract_dark,
 )
-from emdarks.cameras import Rule, Value, load_camera
+from emdarks.cameras import Rule, Value, load_camera, read_record
 from emdarks.checks import inspect_campaign
 from emdarks.cli.app import app
 from emdarks.data import Dataset
@@ -126,7 +126,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], list[Pa
 def test_frames_are_read_without_a_table_for_simulation(tmp_path: Path) -> None:
     camera = load_camera(str(write(tmp_path)))
     cards = {"TEXP": 2.0, "GAIN": 300, "AMP": "EM", "RATE": "1 MHz"}
-    record = camera.record("a.fits", (19, 31), (cards,))
+    record = read_record(camera, "a.fits", (19, 31), (cards,))
     assert (record.k_gain, record.mode, record.bias) == (3.9, "slow", 310.0)
     assert camera.noise_in("slow").read_noise == 17.0
     assert camera.noise_in("slow").dark_current == 0.01
@@ -193,7 +193,7 @@ def test_a_wrong_keyword_is_to_be_mended_in_the_camera_file(tmp_path: Path) -> N
     }.items():
         cards = {name: value for name, value in good.items() if name != key}
         with pytest.raises(EmdarksError) as caught:
-            camera.record("a.fits", (19, 31), (cards,))
+            read_record(camera, "a.fits", (19, 31), (cards,))
         assert said in str(caught.value)
 
 
@@ -289,7 +289,7 @@ def test_a_unit_of_ones_own_is_to_be_named_in_the_file(tmp_path: Path) -> None:
     camera = load_camera(str(write(tmp_path)))
     cards = {"TEXP": 2.0, "GAIN": 300, "AMP": "EM", "RATE": "1 MHz", "BUNIT": "counts"}
     with pytest.raises(InputError, match=r"""'counts' is not known.*\[units\] "counts" = "DN\""""):
-        camera.record("a.fits", (19, 31), (cards,))
+        read_record(camera, "a.fits", (19, 31), (cards,))
 
 
 SPARC4_OLD = {
@@ -310,13 +310,13 @@ SPARC4_OLD = {
 
 def test_a_text_with_its_unit_is_the_number_that_it_says() -> None:
     sparc4 = load_camera("sparc4")
-    record = sparc4.record("f", (3, 5), (SPARC4_OLD,))
+    record = read_record(sparc4, "f", (3, 5), (SPARC4_OLD,))
     assert dict(record.setting)["rate"] == "30"
     assert dict(record.setting)["serial"] == "9914"
     assert record.mode == "9914, 30 MHz, Gain 1"
     assert sparc4.noise_in(record.mode).read_noise == 197.0
     for raw in ("30 MHz", "30000 kHz", "30MHz", 30, 30.0):
-        same = sparc4.record("f", (3, 5), ({**SPARC4_OLD, "READOUT": raw},))
+        same = read_record(sparc4, "f", (3, 5), ({**SPARC4_OLD, "READOUT": raw},))
         assert same.setting == record.setting, raw
     for text, number in (("10 MHz", 10.0), ("20000 kHz", 20.0), ("1e6 Hz", 1.0)):
         assert Value(unit="MHz").number(text) == pytest.approx(number, rel=1e-12)
@@ -333,10 +333,10 @@ def test_orientation_binning_and_sums_are_settings(camera: str, keyword: str) ->
     cards = {"EXPOSURE": 2.0, "GAIN": 100, "SNTVTY": 4.0, "OUTPTAMP": "Electron Multiplying"}
     cards |= {"SERNO": 5982, "READTIME": 1e-6 / 3, "PREAMP": 4.9, "HBIN": 1, "VBIN": 1}
     known = load_camera(camera)
-    usual = known.record("f", (3, 5), (cards,)).setting
+    usual = read_record(known, "f", (3, 5), (cards,)).setting
     number = 0 if keyword.startswith("FLIP") else 1
-    assert known.record("f", (3, 5), ({**cards, keyword: number},)).setting == usual
-    other = known.record("f", (3, 5), ({**cards, keyword: number + 1},)).setting
+    assert read_record(known, "f", (3, 5), ({**cards, keyword: number},)).setting == usual
+    other = read_record(known, "f", (3, 5), ({**cards, keyword: number + 1},)).setting
     (differing,) = set(other) - set(usual)
     assert differing[1] == str(number + 1)
 
@@ -344,7 +344,7 @@ def test_orientation_binning_and_sums_are_settings(camera: str, keyword: str) ->
 @pytest.mark.parametrize("raw", [-999, 65467, 999.0, 193.15, "200 K"])
 def test_temperatures_that_no_detector_has_are_unknown(raw: Any) -> None:
     header = {**SPARC4_OLD, "TEMP": raw}
-    record = load_camera("sparc4").record("f", (3, 5), (header,))
+    record = read_record(load_camera("sparc4"), "f", (3, 5), (header,))
     if raw == "200 K":
         assert record.temperature == pytest.approx(-73.15)
         assert record.odd_temperature == ""

@@ -19,7 +19,7 @@ from validation.hostile_run import invoke
 
 from emdarks.accumulate import Threads
 from emdarks.bad_pixels import build_bad_pixel_map
-from emdarks.cameras import BUILTIN, load_camera
+from emdarks.cameras import BUILTIN, load_camera, read_record
 from emdarks.darks import build_trad_dark, calibrate_darks_lsq, mean_combine
 from emdarks.data import Dataset
 from emdarks.errors import EmdarksError
@@ -48,7 +48,7 @@ def test_any_header_becomes_a_record_or_a_clear_error(header: fits.Header) -> No
     for name in BUILTIN:
         message = ""
         try:
-            record = load_camera(name).record("f.fits", (23, 37), (cards,))
+            record = read_record(load_camera(name), "f.fits", (23, 37), (cards,))
         except EmdarksError as error:
             message = str(error)
         if message:

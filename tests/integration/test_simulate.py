@@ -16,7 +16,7 @@ import pytest
 from astropy.io import fits
 
 from emdarks import simulate
-from emdarks.cameras import Unit, load_camera
+from emdarks.cameras import Unit, load_camera, read_record
 from emdarks.detector import region_slices
 from emdarks.dq import DQ
 from emdarks.errors import InputError
@@ -530,7 +530,7 @@ def test_science_frame_on_disk(tmp_path, truth):
     ]
     assert len(set(paths)) == 2
     layout = scan_file(paths[0])
-    record = CAMERA.record(layout.path, layout.shape, (layout.image.cards, layout.primary))
+    record = read_record(CAMERA, layout.path, layout.shape, (layout.image.cards, layout.primary))
     assert (record.exposure_time, record.em_gain, record.unit) == (60.0, 1000.0, Unit.DN)
     assert layout.primary["VISTYPE"] == "CGIVST_TDD_OBS"
     assert not np.array_equal(read(paths[0])[0], read(paths[1])[0])
@@ -557,7 +557,7 @@ def test_headers_say_what_the_camera_asks(tmp_path, units, unit):
         assert (layout.dq.dtype, layout.dq.bzero) == (">i2", 32768.0)
         assert layout.err.shape == (1, 40, 62)
         records.append(
-            CAMERA.record(layout.path, layout.shape, (layout.image.cards, layout.primary))
+            read_record(CAMERA, layout.path, layout.shape, (layout.image.cards, layout.primary))
         )
         assert layout.image.cards["CAMERA"] == "excam-sample"
         assert layout.image.cards["DATALVL"] == "L2a"

@@ -12,7 +12,7 @@ from astropy.io import fits
 from typer.testing import CliRunner
 
 from emdarks import build_trad_dark, calibrate_darks_lsq, check_darks, inspect_campaign
-from emdarks.cameras import BUILTIN, load_camera
+from emdarks.cameras import BUILTIN, load_camera, read_record
 from emdarks.cameras.load import _parse
 from emdarks.cameras.matching import cameras_that_fit
 from emdarks.cameras.template import NewFrame, new_camera_text
@@ -194,7 +194,7 @@ def test_a_new_file_of_a_laboratory_waits_for_the_sensitivity(tmp_path: Path) ->
     done = run("cameras", path, frame)
     assert done.exit_code == 1  # nothing stands for electrons per DN
     assert "sensitivity: the header has no FILL-IN" in done.output
-    record = camera.record("a", SHAPE, (LAB, {}), k_gain=4.0)
+    record = read_record(camera, "a", SHAPE, (LAB, {}), k_gain=4.0)
     assert (record.exposure_time, record.em_gain, record.k_gain) == (2.5, 40.0, 4.0)
     assert (record.temperature, record.start) == (-80.0, 61041.0)
     with pytest.raises(MissingKeywordError, match="FILL-IN"):
@@ -205,7 +205,7 @@ def test_a_new_file_of_a_laboratory_waits_for_the_sensitivity(tmp_path: Path) ->
         .replace("# k_gain = 5.0", "k_gain = 4.5")
     )
     assert run("cameras", path, frame).exit_code == 0
-    assert load_camera(str(path)).record("a", SHAPE, (LAB, {})).k_gain == 4.5
+    assert read_record(load_camera(str(path)), "a", SHAPE, (LAB, {})).k_gain == 4.5
 
 
 def test_a_new_file_of_a_solis_export_can_be_used_as_it_is(tmp_path: Path) -> None:
@@ -214,10 +214,10 @@ def test_a_new_file_of_a_solis_export_can_be_used_as_it_is(tmp_path: Path) -> No
     camera = load_camera(str(path))
     assert (camera.frames.layout, camera.frames.dtype) == ("cube", "float32")
     assert run("cameras", path, frame).exit_code == 0
-    record = camera.record("a", SHAPE, (cards, {}))
+    record = read_record(camera, "a", SHAPE, (cards, {}))
     assert (record.exposure_time, record.em_gain, record.k_gain) == (0.03, 750.0, 5.1)
     assert (record.temperature, record.unit.value) == (-80.5, "DN")
-    stale = camera.record("a", SHAPE, (cards | {"OUTPTAMP": "Conventional"}, {}))
+    stale = read_record(camera, "a", SHAPE, (cards | {"OUTPTAMP": "Conventional"}, {}))
     assert stale.em_gain == 1.0
     assert dict(record.setting) | {"rate": "-"} == {
         "serial": "7",
@@ -250,8 +250,8 @@ def test_units_of_temperature_and_date(
 ) -> None:
     _, path, _ = made(tmp_path, LAB | {"TEMP": None, "DATE-OBS": None} | cards)
     camera = load_camera(str(path))
-    record = camera.record(
-        "a", SHAPE, (LAB | {"TEMP": None, "DATE-OBS": None} | cards, {}), k_gain=2
+    record = read_record(
+        camera, "a", SHAPE, (LAB | {"TEMP": None, "DATE-OBS": None} | cards, {}), k_gain=2
     )
     np.testing.assert_allclose([record.temperature, record.start], [temperature, start])
 
@@ -294,8 +294,8 @@ def test_the_nuvu_camera_refuses_frames_without_electrons_per_dn() -> None:
     camera = load_camera("nuvu")
     cards = {"EXPTIME": 0.5, "EMGAIN": 3000, "CCD_TEMP": -85.0}
     with pytest.raises(MissingKeywordError, match="no EGAIN"):
-        camera.record("a", SHAPE, (cards, {}))
-    record = camera.record("a", SHAPE, (cards | {"EGAIN": 6.2}, {}))
+        read_record(camera, "a", SHAPE, (cards, {}))
+    record = read_record(camera, "a", SHAPE, (cards | {"EGAIN": 6.2}, {}))
     assert (record.em_gain, record.k_gain, record.temperature) == (3000.0, 6.2, -85.0)
     assert camera.noise.clock_induced_charge == 0.0015
 

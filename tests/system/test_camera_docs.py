@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from emdarks.cameras import BUILTIN, load_camera
+from emdarks.cameras import BUILTIN, load_camera, read_record
 from emdarks.cameras.units import UNITS
 from emdarks.cli.app import app
 from emdarks.data import Dark, DetectorNoiseMaps, Image
@@ -74,11 +74,13 @@ def test_the_header_on_the_page_is_read_as_the_page_says(tmp_path: Path) -> None
         key, value = line.split("=", 1)
         value = value.split(" /")[0].strip()
         cards[key.strip()] = value.strip("' ") if "'" in value else float(value)
-    record = camera.record("dark.fits", (64, 96), (cards, {}))
+    record = read_record(camera, "dark.fits", (64, 96), (cards, {}))
     assert (record.exposure_time, record.em_gain, record.mode) == (2.0, 300.0, "10 MHz, 2")
     assert record.temperature == pytest.approx(-80.0)
     assert (record.k_gain, record.bias, record.saturation) == (4.2, 310.0, 65535.0)
-    stale = camera.record("dark.fits", (64, 96), (cards | {"AMP": "CONV", "RATE": "1 MHz"}, {}))
+    stale = read_record(
+        camera, "dark.fits", (64, 96), (cards | {"AMP": "CONV", "RATE": "1 MHz"}, {})
+    )
     assert (stale.em_gain, stale.k_gain) == (1.0, 0.8)
 
 

@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emdarks.cameras import BUILTIN, Camera, FrameRecord, Unit, Value, load_camera
+from emdarks.cameras import (
+    BUILTIN,
+    Camera,
+    FrameRecord,
+    Unit,
+    Value,
+    explain,
+    load_camera,
+    read_record,
+)
 from emdarks.cameras.units import UNITS, same, text_of
 from emdarks.errors import EmdarksError, InputError, MissingKeywordError
 from emdarks.simulate import Campaign, Effects, StackPlan
@@ -34,7 +43,7 @@ VAMPIRES = {"U_AQTINT": 1.1e6, "U_EMGAIN": 300, "U_CAMERA": 1, "DATA-TYP": "DARK
 def record(camera: str | Camera, cards: dict[str, Any], **changes: Any) -> FrameRecord:
     """Record of a header; a change to None takes the card out."""
     header = {key: value for key, value in {**cards, **changes}.items() if value is not None}
-    return load_camera(camera).record("night/a.fits", (31, 47), (header, {}))
+    return read_record(load_camera(camera), "night/a.fits", (31, 47), (header, {}))
 
 
 def own(tmp_path: Path, text: str, like: str = "sparc4") -> Camera:
@@ -192,7 +201,7 @@ def test_an_exposure_time_that_says_unknown_is_refused(tmp_path: Path) -> None:
 def test_planes_of_a_cube_start_one_after_the_other() -> None:
     cards = SHOC | {"DATE-OBS": "2026-01-01T00:00:00", "KCT": 0.5}
     starts = [
-        load_camera("shoc").record("a", (3, 5), (cards, {}), plane=plane).start
+        read_record(load_camera("shoc"), "a", (3, 5), (cards, {}), plane=plane).start
         for plane in (0, 1, 4)
     ]
     assert [(start - 61041) * 86400 for start in starts] == pytest.approx([0, 0.5, 2], abs=1e-4)
@@ -236,8 +245,8 @@ def test_electrons_per_dn_given_by_hand_help_where_nothing_else_does() -> None:
     with pytest.raises(InputError, match="missing SERNO"):
         record("shoc", header)
     camera = load_camera("shoc")
-    assert camera.record("a", (3, 5), (header, {}), k_gain=7.5).k_gain == 7.5
-    assert camera.record("a", (3, 5), (SHOC, {}), k_gain=7.5).k_gain == 24.35
+    assert read_record(camera, "a", (3, 5), (header, {}), k_gain=7.5).k_gain == 7.5
+    assert read_record(camera, "a", (3, 5), (SHOC, {}), k_gain=7.5).k_gain == 24.35
 
 
 def test_own_modes_come_before_those_of_the_base(tmp_path: Path) -> None:
@@ -272,7 +281,7 @@ def test_mirrored_frames_have_another_setting() -> None:
 
 
 def test_explanation_says_where_everything_comes_from() -> None:
-    lines = {line.quantity: line for line in load_camera("shoc").explain("a", (SHOC, {}))}
+    lines = {line.quantity: line for line in explain(load_camera("shoc"), "a", (SHOC, {}))}
     assert lines["exposure time"][1:] == ("0.05 s", "EXPOSURE = 0.05", True)
     assert lines["setting rate"].value == "10"
     assert lines["setting window"].value == "unknown"
@@ -284,7 +293,7 @@ def test_explanation_says_where_everything_comes_from() -> None:
 
 
 def test_explanation_of_a_header_that_cannot_be_used() -> None:
-    lines = load_camera("sparc4").explain("a.fits", ({"EXPTIME": "long", "GAIN": 2.0}, {}))
+    lines = explain(load_camera("sparc4"), "a.fits", ({"EXPTIME": "long", "GAIN": 2.0}, {}))
     wrong = {line.quantity: line.source for line in lines if not line.fine}
     assert wrong["exposure time"] == "EXPTIME is 'long', which is not a finite number"
     assert "no EMMODE" in wrong["gain register"]
@@ -313,7 +322,7 @@ def test_a_camera_reads_the_headers_that_are_simulated_for_it(name: str, mode: s
     gain = 1.0 if conventional else 27.0
     campaign = Campaign((StackPlan(gain, 4.25, 1),), camera, 0, "DN", Effects.none())
     facts = next(campaign.facts())
-    found = camera.record("a", (31, 47), (plain_header(facts, camera), {}))
+    found = read_record(camera, "a", (31, 47), (plain_header(facts, camera), {}))
     assert (found.em_gain, found.exposure_time) == (gain, 4.25)
     assert found.k_gain == pytest.approx(camera.noise.k_gain)
     assert found.mode == mode

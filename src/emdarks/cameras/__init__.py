@@ -1,13 +1,20 @@
 """What emdarks knows of a camera: geometry, keyword names, units, noise figures.
 
-One function, `Camera.record`, turns the headers of a frame into one small
-`FrameRecord`; keyword names stand nowhere else. ``parts`` has the tables of a camera
-file, ``values`` what single values mean, ``reading`` reads headers by them.
+A `Camera` is data. One function, `read_record`, turns the headers of a frame into one
+small `FrameRecord` by it; keyword names stand nowhere else. ``schema`` has the tables of a
+camera file, ``units`` what single values mean, ``header_reader`` reads headers by them.
 """
 
 from emdarks.cameras.camera import Camera
 from emdarks.cameras.frame_metadata import FrameRecord, Unit
-from emdarks.cameras.header_reader import Explained
+from emdarks.cameras.header_reader import (
+    Explained,
+    explain,
+    read_record,
+    read_settings,
+    read_temperature,
+    why_no_dark,
+)
 from emdarks.cameras.load import BUILTIN, camera_of_product, camera_text, load_camera
 from emdarks.cameras.schema import (
     Bias,
@@ -40,5 +47,10 @@ __all__ = [
     "Value",
     "camera_of_product",
     "camera_text",
+    "explain",
     "load_camera",
+    "read_record",
+    "read_settings",
+    "read_temperature",
+    "why_no_dark",
 ]

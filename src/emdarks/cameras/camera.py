@@ -1,13 +1,13 @@
-"""A camera: what its frames and headers mean."""
+"""A camera: what its frames and headers mean. Data only; `header_reader` reads by it."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from emdarks.cameras.frame_metadata import FrameRecord, Unit
-from emdarks.cameras.header_reader import CONVENTIONAL, Explained, Headers, Reading
+from emdarks.cameras.frame_metadata import Unit
 from emdarks.cameras.schema import (
+    CONVENTIONAL,
     Bias,
     ConventionalRule,
     FrameFiles,
@@ -113,81 +113,9 @@ class Camera:
         missing = tuple(name for name in own if name not in self.headers.invalid_in_maps)
         return replace(self.headers, invalid_in_maps=(*self.headers.invalid_in_maps, *missing))
 
-    def record(
-        self,
-        name: str,
-        shape: tuple[int, int],
-        headers: Headers,
-        *,
-        plane: int | None = None,
-        k_gain: float | None = None,
-    ) -> FrameRecord:
-        """Turn the headers of a frame into a record.
-
-        Parameters
-        ----------
-        name : str
-            The frame, for messages.
-        shape : tuple of int
-            Rows and columns.
-        headers : tuple of mappings
-            Searched in this order: image header, primary header.
-        plane : int, optional
-            Which frame of a cube.
-        k_gain : float, optional
-            Electrons per DN where nothing else tells.
-
-        Returns
-        -------
-        FrameRecord
-
-        Raises
-        ------
-        MissingKeywordError
-            A keyword that is needed is absent.
-        InputError
-            One has a value that cannot be used, or the sensitivity is not known.
-        """
-        return Reading(self, name, headers).record(shape, plane, k_gain)
-
-    def explain(self, name: str, headers: Headers) -> list[Explained]:
-        """What is understood of the headers of a frame, quantity by quantity.
-
-        Parameters
-        ----------
-        name, headers
-            As in `record`.
-
-        Returns
-        -------
-        list of Explained
-            With what is wrong in the place of what cannot be understood.
-        """
-        return Reading(self, name, headers).explain()
-
-    def settings_of(self, name: str, headers: Headers) -> dict[str, Any]:
-        """Readout settings of a frame by name, ``conventional`` and ``mirrored`` among them.
-
-        Parameters
-        ----------
-        name, headers
-            As in `record`.
-
-        Returns
-        -------
-        dict
-            None where the header does not tell.
-
-        Raises
-        ------
-        InputError, MissingKeywordError
-            A card has a value that the camera does not know, or one is missing.
-        """
-        return Reading(self, name, headers).settings
-
     @property
     def setting_names(self) -> tuple[str, ...]:
-        """Names of its readout settings, as in `settings_of`."""
+        """Names of its readout settings, as in `read_settings`."""
         rules = {CONVENTIONAL: self.conventional, "mirrored": self.mirrored}
         return (*self.settings, *(name for name, rule in rules.items() if rule is not None))
 
@@ -200,17 +128,6 @@ class Camera:
         """
         levels = self.bias is not None or any(mode.bias is not None for mode in self.modes)
         return levels or self.sensitivity != ("header",)
-
-    def temperature(self, headers: Headers) -> float:
-        """Detector temperature that headers tell, degrees Celsius; NaN where unknown."""
-        return Reading(self, "a header", headers).temperature().value
-
-    def why_no_dark(self, headers: Headers) -> str:
-        """The card that says that a frame is no dark; empty where it is one, or none does."""
-        try:
-            return Reading(self, "", headers).not_dark()
-        except InputError:
-            return ""  # refused with its name when it is used
 
     def mode(self, name: str) -> Mode | None:
         """Mode of a name; None where there is none of that name."""

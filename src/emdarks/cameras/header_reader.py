@@ -1,7 +1,7 @@
 """From the headers of one frame to what a camera makes of them.
 
-Each quantity has one method, which says where its value came from; `Reading.record`
-puts the values together, `Reading.explain` the words.
+Each quantity has one method, which says where its value came from; `read_record` puts
+the values together, `explain` the words.
 """
 
 from __future__ import annotations
@@ -10,23 +10,27 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from emdarks.cameras.camera import Camera
 from emdarks.cameras.contradictions import refuse_contradictions
 from emdarks.cameras.frame_metadata import FrameRecord, Unit
-from emdarks.cameras.schema import Mode, Rule
+from emdarks.cameras.schema import CONVENTIONAL, Mode, Rule
 from emdarks.cameras.units import Value, text_of
 from emdarks.errors import EmdarksError, InputError, MissingKeywordError
 
-if TYPE_CHECKING:
-    from emdarks.cameras.camera import Camera
-
-__all__ = ["CONVENTIONAL", "Explained", "Headers", "Reading"]
+__all__ = [
+    "Explained",
+    "Headers",
+    "explain",
+    "read_record",
+    "read_settings",
+    "read_temperature",
+    "why_no_dark",
+]
 
 Headers = tuple[Mapping[str, Any], ...]
 
-#: Setting that every camera with a rule for conventional readout has.
-CONVENTIONAL = "conventional"
 #: How the products and frames that emdarks writes spell units, whatever the camera's headers do.
 OWN_UNITS = {
     "detected em electron": Unit.EM_ELECTRON,
@@ -76,7 +80,97 @@ class _Found(NamedTuple):
         return self.place if self.raw is None else _card(self.place, self.raw)
 
 
-class Reading:
+def read_record(
+    camera: Camera,
+    name: str,
+    shape: tuple[int, int],
+    headers: Headers,
+    *,
+    plane: int | None = None,
+    k_gain: float | None = None,
+) -> FrameRecord:
+    """Turn the headers of a frame into a record.
+
+    Parameters
+    ----------
+    camera : Camera
+        Tells what they mean.
+    name : str
+        The frame, for messages.
+    shape : tuple of int
+        Rows and columns.
+    headers : tuple of mappings
+        Searched in this order: image header, primary header.
+    plane : int, optional
+        Which frame of a cube.
+    k_gain : float, optional
+        Electrons per DN where nothing else tells.
+
+    Returns
+    -------
+    FrameRecord
+
+    Raises
+    ------
+    MissingKeywordError
+        A keyword that is needed is absent.
+    InputError
+        One has a value that cannot be used, or the sensitivity is not known.
+    """
+    return _Reading(camera, name, headers).record(shape, plane, k_gain)
+
+
+def explain(camera: Camera, name: str, headers: Headers) -> list[Explained]:
+    """What is understood of the headers of a frame, quantity by quantity.
+
+    Parameters
+    ----------
+    camera, name, headers
+        As for `read_record`.
+
+    Returns
+    -------
+    list of Explained
+        With what is wrong in the place of what cannot be understood.
+    """
+    return _Reading(camera, name, headers).explain()
+
+
+def read_settings(camera: Camera, name: str, headers: Headers) -> dict[str, Any]:
+    """Readout settings of a frame by name, ``conventional`` and ``mirrored`` among them.
+
+    Parameters
+    ----------
+    camera, name, headers
+        As for `read_record`.
+
+    Returns
+    -------
+    dict
+        None where the header does not tell.
+
+    Raises
+    ------
+    InputError, MissingKeywordError
+        A card has a value that the camera does not know, or one is missing.
+    """
+    return _Reading(camera, name, headers).settings
+
+
+def read_temperature(camera: Camera, headers: Headers) -> float:
+    """Detector temperature that headers tell, degrees Celsius; NaN where unknown."""
+    return _Reading(camera, "a header", headers).temperature().value
+
+
+def why_no_dark(camera: Camera, headers: Headers) -> str:
+    """The card that says that a frame is no dark; empty where it is one, or none does."""
+    try:
+        return _Reading(camera, "", headers).not_dark()
+    except InputError:
+        return ""  # refused with its name when it is used
+
+
+class _Reading:
     """The headers of one frame, read by one camera.
 
     Parameters
@@ -366,7 +460,7 @@ class Reading:
     def record(
         self, shape: tuple[int, int], plane: int | None, k_gain: float | None
     ) -> FrameRecord:
-        """See `Camera.record`."""
+        """See `read_record`."""
         unit, unit_text = self.unit()
         try:
             known_k_gain = self.k_gain().value

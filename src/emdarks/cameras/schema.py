@@ -10,6 +10,7 @@ from typing import Any, Literal
 from emdarks.cameras.units import Scalar, same
 
 __all__ = [
+    "CONVENTIONAL",
     "Bias",
     "ConventionalRule",
     "FrameFiles",
@@ -21,6 +22,8 @@ __all__ = [
     "Simulation",
 ]
 
+#: Setting that every camera with a rule for conventional readout has.
+CONVENTIONAL = "conventional"
 #: Keywords, best first.
 Names = tuple[str, ...]
 

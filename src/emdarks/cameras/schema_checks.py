@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from emdarks.cameras.camera import Camera
-from emdarks.cameras.header_reader import CONVENTIONAL
+from emdarks.cameras.schema import CONVENTIONAL
 from emdarks.cameras.schema_errors import MEANINGS
 from emdarks.detector import frame_shape, imaging_area_geom
 from emdarks.errors import GeometryError, InputError

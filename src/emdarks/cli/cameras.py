@@ -149,7 +149,7 @@ def _explain(camera: Camera, frame: str, as_json: bool) -> bool:
 
 def _read(camera: Camera, path: str) -> tuple[list[Explained], tuple[int, int]]:
     """What the camera makes of the first frame of a file, and its shape."""
-    from emdarks.cameras import Explained
+    from emdarks.cameras import Explained, explain
     from emdarks.detector import frame_shape
     from emdarks.frames import Dataset, reads_extensions
 
@@ -166,7 +166,7 @@ def _read(camera: Camera, path: str) -> tuple[list[Explained], tuple[int, int]]:
     if fitted is not camera:
         size = "a window, or binned"
     lines.append(Explained("shape", f"{rows} x {cols}", size, fits))
-    return [*lines, *camera.explain(path, headers)], layout.shape
+    return [*lines, *explain(camera, path, headers)], layout.shape
 
 
 def _layout_line(count: int, layout: Any) -> Explained:

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from emdarks.cameras import Camera, load_camera
+from emdarks.cameras import Camera, load_camera, why_no_dark
 from emdarks.cameras.units import same, text_of
 from emdarks.errors import EmdarksError, EmdarksWarning, InputError, NoImageError
 from emdarks.fits import FileLayout, RemoteFile, Scanner, is_url, list_files, local_path
@@ -363,7 +363,7 @@ def _why_not_wanted(layout: FileLayout, camera: Camera | None) -> str | None:
     if kind_of_product(layout):
         return ""
     headers = layout.image.cards, layout.primary
-    return (None if camera is None else camera.why_no_dark(headers)) or None
+    return (None if camera is None else why_no_dark(camera, headers)) or None
 
 
 def _left_out(others: Sequence[BadFrame]) -> str:

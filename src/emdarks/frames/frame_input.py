@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from emdarks.cameras import BUILTIN, Camera, FrameRecord
+from emdarks.cameras import BUILTIN, Camera, FrameRecord, read_record, read_settings
 from emdarks.errors import InputError
 from emdarks.fits import Cards, FileLayout, scan_file
 from emdarks.fits.pixels import ArraySource, FileSource
@@ -254,7 +254,8 @@ def _prepare(frame: Any, camera: Camera, kgain: float | None) -> FrameInput:
     source = _source_of(frame)
     _check_extensions(frame, source, camera)
     headers = {name: _cards_of(frame, name) for name in HEADERS}
-    record = camera.record(
+    record = read_record(
+        camera,
         _name_of(frame),
         source.shape,
         (headers["ext"], headers["pri"]),
@@ -303,9 +304,9 @@ def _refuse_raw(record: FrameRecord, headers: Mapping[str, Cards], camera: Camer
 
 
 def frame_settings(frame: Any, camera: Camera) -> dict[str, Any]:
-    """Readout settings of one frame, whatever else its headers lack; see `Camera.settings_of`."""
+    """Readout settings of one frame, whatever else its headers lack; see `read_settings`."""
     headers = _cards_of(frame, "ext"), _cards_of(frame, "pri")
-    return camera.settings_of(_name_of(frame), headers)
+    return read_settings(camera, _name_of(frame), headers)
 
 
 def frame_sources(dataset: Any) -> list[Source]:

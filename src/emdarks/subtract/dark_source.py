@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.cameras import Camera
+from emdarks.cameras import Camera, read_temperature
 from emdarks.checks.warnings import TEMPERATURE_SPREAD
 from emdarks.darks.synthesized_dark import dark_setting, planes_of
 from emdarks.detector import Regions, frame_shape, region_slices
@@ -193,7 +193,7 @@ def _paths(product: Any) -> list[str]:
 
 
 def _warn_temperature(product: Any, name: str, stacks: Sequence[Stack], camera: Camera) -> None:
-    dark = camera.temperature((product.ext_hdr,))
+    dark = read_temperature(camera, (product.ext_hdr,))
     values = np.array([item.record.temperature for stack in stacks for item in stack.frames])
     values = values[np.isfinite(values) & (values > ABSOLUTE_ZERO)]
     if not dark > ABSOLUTE_ZERO or values.size == 0:
