@@ -113,7 +113,7 @@ def assert_the_same_noise(region: Region | None, slow: Any, gates: list[float]) 
     assert region.model.read_noise2 == pytest.approx(read_noise2, rel=1e-9)
     assert region.kappa == pytest.approx(kappa, rel=1e-9)
     np.testing.assert_allclose(region.v, v, rtol=1e-9)
-    np.testing.assert_allclose(region.gate[: len(gates)], gates, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(region.onset[: len(gates)], gates, rtol=1e-7, atol=1e-9)
 
 
 POOLED = [
@@ -329,7 +329,7 @@ def test_a_region_that_is_never_good_twice_takes_the_scatter_of_the_other() -> N
     inside, outside = noise.imaging, noise.outside
     assert inside is not None
     assert outside is not None
-    assert (outside.freedom == 0).all()
+    assert (outside.dof == 0).all()
     # 20000 degrees of freedom beside the 50 of the model.
     np.testing.assert_allclose(outside.v, inside.v, rtol=0.1)
     lone = SIGNAL & ~IMAGING & found.fitted
