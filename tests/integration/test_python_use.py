@@ -188,7 +188,7 @@ def test_importing_loads_no_matplotlib() -> None:
         "import emdarks\n"
         "from emdarks import Dark, Dataset, DetectorNoiseMaps, Image, subtract_dark\n"
         "import emdarks.bad_pixels\n"
-        "print([m for m in ('matplotlib', 'astropy.nddata', 'emdarks.show') if m in sys.modules])"
+        "print([m for m in ('matplotlib', 'astropy.nddata', 'emdarks.plots') if m in sys.modules])"
     )
     made = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert made.stdout == "[]\n", made.stderr

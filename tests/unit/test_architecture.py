@@ -16,7 +16,7 @@ ROOT = Path(emdarks.__file__).parent
 # From the top down: a package may import those below it, and itself.
 LAYERS = [
     {"cli"},
-    {"show", "report"},
+    {"report"},
     {"simulate", "half_split", "planning", "subtract", "bad_pixels"},
     {"darks", "data"},
     {"checks"},
@@ -31,10 +31,6 @@ LAYERS = [
     {"errors", "_core", "_version"},
 ]
 HEIGHT = {name: len(LAYERS) - i for i, layer in enumerate(LAYERS) for name in layer}
-
-#: The one import that points up: frames and products show and plot themselves, and the code
-#: for that knows them all. It is made when a method is called, never before.
-UPWARD = {("frames/display.py", "emdarks.show")}
 
 HOMES = {
     "typer": "cli",
@@ -79,8 +75,6 @@ def imports(path: Path) -> set[str]:
 def test_imports_point_down(path: Path) -> None:
     own = room(path)
     for name in imports(path):
-        if (str(path.relative_to(ROOT)), name) in UPWARD:
-            continue
         parts = name.split(".")
         if parts[0] != "emdarks" or len(parts) < 2 or parts[1] not in HEIGHT:
             continue
@@ -91,30 +85,6 @@ def home_of(name: str) -> str | None:
     """Home of a library, or of a part of one."""
     parts = name.split(".")
     return next((HOMES[k] for k in (".".join(parts[:2]), parts[0]) if k in HOMES), None)
-
-
-@pytest.mark.parametrize(("file", "name"), sorted(UPWARD))
-def test_what_points_up_is_imported_in_a_function(file: str, name: str) -> None:
-    tree = ast.parse((ROOT / file).read_text())
-    inside = {
-        id(node)
-        for function in ast.walk(tree)
-        if isinstance(function, ast.FunctionDef)
-        for node in ast.walk(function)
-    }
-    found = [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom)
-        and name in {f"{node.module}.{a.name}" for a in node.names}
-    ]
-    assert len(found) == 1
-    assert id(found[0]) in inside
-
-
-def test_no_other_import_of_what_shows() -> None:
-    users = {str(path.relative_to(ROOT)) for path in modules() if "emdarks.show" in imports(path)}
-    assert users == {"frames/display.py"}
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))

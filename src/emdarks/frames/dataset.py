@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import operator
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Self, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.errors import InputError, MissingKeywordError
+from emdarks.cameras import load_camera, read_record
+from emdarks.errors import EmdarksError, InputError, MissingKeywordError
 from emdarks.fits import FileLayout, Scanner, shown
 from emdarks.frames.bad_frames import BadFrame
-from emdarks.frames.display import Shown
+from emdarks.frames.frame_input import camera_named_in
+from emdarks.frames.html import Picture, Rows, size_text, table_with_pictures
 from emdarks.frames.image import Image
 from emdarks.frames.unread_images import UnreadImages
 
@@ -21,8 +24,11 @@ __all__ = ["Dataset"]
 
 Array = npt.NDArray[Any]
 
+#: Most settings that the table in notebooks lists.
+MOST_SETTINGS = 20
 
-class Dataset(Shown):
+
+class Dataset:
     """Frames in a fixed order.
 
     Parameters
@@ -225,6 +231,47 @@ class Dataset(Shown):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {len(self)} frames>"
+
+    # In notebooks
+
+    def _repr_html_(self) -> str:
+        return table_with_pictures(type(self).__name__, self._rows(), self._pictures())
+
+    def _rows(self) -> Rows:
+        rows = [("frames", str(len(self)))]
+        try:
+            counts = self._settings()
+        except EmdarksError as error:
+            return [*rows, ("headers", str(error))]
+        rows.append(("shape", " or ".join(sorted({size_text(key[0]) for key in counts}))))
+        listed = sorted(counts.items(), key=lambda item: item[0][1:])
+        for (_, time, gain, k_gain), count in listed[:MOST_SETTINGS]:
+            rows.append((f"EM gain {gain:g}, {time:g} s, k-gain {k_gain:g}", f"{count} frames"))
+        if len(listed) > MOST_SETTINGS:
+            rows.append(("and more", f"{len(listed) - MOST_SETTINGS} settings"))
+        return rows
+
+    def _settings(self) -> Counter[Any]:
+        """Numbers of frames by shape, time, gain and k-gain; reads headers only."""
+        camera = load_camera(camera_named_in(self))
+        counts: Counter[Any] = Counter()
+        for frame in self:
+            own = isinstance(frame, Image)
+            ext = frame.cards("ext") if own else frame.ext_hdr
+            pri = frame.cards("pri") if own else frame.pri_hdr
+            shape = frame.shape if own else np.shape(frame.data)
+            name = getattr(frame, "filename", "") or "a frame"
+            record = read_record(camera, name, shape, (ext, pri))
+            key = record.shape, record.exposure_time, record.commanded_gain, record.k_gain
+            counts[key] += 1
+        return counts
+
+    def _pictures(self) -> Iterator[Picture]:
+        from emdarks import plots
+
+        first = self[0]
+        if len(np.shape(first.data)) == 2:
+            yield "the first frame", plots.thumbnail(first.data)
 
 
 def _opened(

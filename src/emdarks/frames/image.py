@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.dq import unsigned
-from emdarks.errors import InputError
+from emdarks.errors import EmdarksError, InputError
 from emdarks.fits import (
     Cards,
     ascii_text,
@@ -28,7 +29,7 @@ from emdarks.fits import astropy_fits as fits
 from emdarks.fits.layout import FileLayout, read_others, scan_file
 from emdarks.fits.pixels import FileSource, read_array
 from emdarks.frames.array_checks import flags_plane, number_plane
-from emdarks.frames.display import Plotted
+from emdarks.frames.html import Picture, Rows, size_text, table_with_pictures
 from emdarks.frames.unread_images import UnreadImages
 
 __all__ = ["Image"]
@@ -50,7 +51,7 @@ def _header_property(name: str, doc: str) -> property:
     return property(get, put, doc=doc)
 
 
-class Image(Plotted):
+class Image:
     """Pixels with errors, flags and headers.
 
     Parameters
@@ -477,6 +478,108 @@ class Image(Plotted):
         data, err, dq, header = planes_of_ccddata(ccd)
         primary = fits.Header() if pri_hdr is None else pri_hdr.copy()
         return cls(data, pri_hdr=primary, ext_hdr=header, err=err, dq=dq)
+
+    # How it shows itself: Matplotlib is imported when one of these is called
+
+    def plot(self, ax: Any = None, *, flagged: bool = False) -> Any:
+        """Show the pixels as a map.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; a new figure (``.figure`` of the result) by default. Noise maps
+            take three axes, for F, C and D.
+        flagged : bool
+            Show flagged pixels, too; by default they are grey.
+
+        Returns
+        -------
+        matplotlib.axes.Axes, or an array of three
+            Where it was drawn.
+
+        Raises
+        ------
+        InputError
+            There is no map to show: the pixels have more than two axes.
+        """
+        from emdarks import plots
+
+        return plots.show_map(self._map(flagged), self._title(), self._unit(), ax=ax)
+
+    def plot_histogram(self, ax: Any = None, *, bins: int = 100, flagged: bool = False) -> Any:
+        """Show how the values of the pixels are distributed.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            As for `plot`.
+        bins : int
+            Number of bins, over the central 99.8 % of the values.
+        flagged : bool
+            Count flagged pixels, too.
+
+        Returns
+        -------
+        matplotlib.axes.Axes, or an array of three
+            Where it was drawn.
+
+        Raises
+        ------
+        InputError
+            As for `plot`.
+        """
+        from emdarks import plots
+
+        values = self._map(flagged)
+        return plots.value_histogram(values, self._title(), self._unit(), bins=bins, ax=ax)
+
+    def _map(self, flagged: bool) -> Array:
+        """Pixels as a map; flagged ones are NaN, unless they are to be shown."""
+        if len(self.shape) != 2:
+            raise InputError(
+                f"{self.filename or 'the image'}: has pixels of shape {self.shape}; a map has "
+                "rows and columns"
+            )
+        return self.data if flagged else np.where(self.dq == 0, self.data, np.nan)
+
+    def _title(self) -> str:
+        """Title of plots."""
+        return self.filename
+
+    def _unit(self) -> str:
+        return str(self.ext_hdr.get("BUNIT", ""))
+
+    def _repr_html_(self) -> str:
+        rows = [("file", self.filename or "(unnamed)"), *self._rows()]
+        return table_with_pictures(type(self).__name__, rows, self._pictures())
+
+    def _rows(self) -> Rows:
+        """What the table in notebooks says beside the name of the file."""
+        ext = self.ext_hdr
+        known = (("unit", "BUNIT"), ("exposure time, s", "EXPTIME"), ("EM gain", "EMGAIN_C"))
+        rows = [("shape", size_text(self.shape))]
+        rows += [(name, str(ext[key])) for name, key in known if key in ext]
+        rows += self._kind_rows()
+        try:
+            data, dq = self.data, self.dq
+        except EmdarksError as error:
+            return [*rows, ("pixels", str(error))]
+        good = data[(dq == 0) & np.isfinite(data)]
+        if good.size:
+            rows.append(("median", f"{np.median(good):.4g}"))
+        rows.append(("flagged", f"{np.count_nonzero(dq) / max(dq.size, 1):.2%}"))
+        return rows
+
+    def _kind_rows(self) -> Rows:
+        """Which of its kind it is, for the table."""
+        return []
+
+    def _pictures(self) -> Iterator[Picture]:
+        """Pictures beside the table."""
+        from emdarks import plots
+
+        if len(self.shape) == 2:
+            yield "pixels", plots.thumbnail(self.data)
 
     def __repr__(self) -> str:
         facts = "".join(f", {fact}" for fact in self._facts())

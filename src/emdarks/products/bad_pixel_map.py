@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from emdarks.errors import InputError
 from emdarks.fits import ascii_text
 from emdarks.fits import astropy_fits as fits
 from emdarks.frames import Image
+from emdarks.frames.html import Picture, Rows, size_text
 from emdarks.products.header import product_name
 from emdarks.products.provenance import name_inputs
 
@@ -83,6 +85,23 @@ class BadPixelMap(Image):
     def bad(self) -> npt.NDArray[np.bool_]:
         """Where any flag is set."""
         return np.asarray(self.data != 0)
+
+    def plot(self, ax: Any = None, *, flagged: bool = False) -> Any:
+        """Show which pixels are bad; see `Image.plot`."""
+        from emdarks import plots
+
+        return plots.show_map(self.bad, self.filename, "1: bad", limits=(0.0, 1.0), ax=ax)
+
+    def _rows(self) -> Rows:
+        return [
+            ("shape", size_text(self.shape)),
+            ("bad pixels", str(np.count_nonzero(self.bad))),
+        ]
+
+    def _pictures(self) -> Iterator[Picture]:
+        from emdarks import plots
+
+        yield "bad pixels", plots.thumbnail(self.bad)
 
     def _facts(self) -> list[str]:
         return [f"{np.count_nonzero(self.bad)} bad pixels"]

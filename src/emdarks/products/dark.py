@@ -12,6 +12,7 @@ from emdarks.errors import InputError
 from emdarks.fits import ascii_text
 from emdarks.fits import astropy_fits as fits
 from emdarks.frames import Image
+from emdarks.frames.html import Rows
 from emdarks.products.header import NOT_SUPPLIED, product_name
 from emdarks.products.provenance import frames_combined, name_inputs
 from emdarks.products.validation import (
@@ -127,7 +128,16 @@ class Dark(Image):
         ext = self.ext_hdr
         known = (("EMGAIN_C", "EM gain {:g}"), ("EXPTIME", "{:g} s"))
         facts = [words.format(ext[key]) for key, words in known if key in ext]
-        return [*facts, "synthesised" if ext["IS_SYNTH"] else "traditional"]
+        return [*facts, self._kind()]
+
+    def _kind(self) -> str:
+        return "synthesised" if self.ext_hdr["IS_SYNTH"] else "traditional"
+
+    def _kind_rows(self) -> Rows:
+        return [("kind", self._kind())]
+
+    def _title(self) -> str:
+        return f"dark, {', '.join(self._facts())}"
 
 
 def step_of_dark(header: Any) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from emdarks.errors import InputError
 from emdarks.fits import ascii_text
 from emdarks.fits import astropy_fits as fits
 from emdarks.frames import Image
+from emdarks.frames.html import Picture, Rows
 from emdarks.products.header import NOT_SUPPLIED, stamp
 
 __all__ = ["DetectorParams"]
@@ -93,6 +94,12 @@ class DetectorParams(Image):
         super().__init__(np.zeros((1, 1)), pri, ext)
         self.filename = f"DetectorParams_{mjd}.fits"
         pri["FILENAME"] = ascii_text(self.filename)
+
+    def _rows(self) -> Rows:
+        return [(key, str(value)) for key, value in self.params.items()]
+
+    def _pictures(self) -> Iterator[Picture]:
+        return iter(())
 
     def _facts(self) -> list[str]:
         return [f"valid from MJD {self.ext_hdr.get('MJDSRT', NOT_SUPPLIED)}"]

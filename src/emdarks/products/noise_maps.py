@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
+from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -15,6 +16,7 @@ from emdarks.errors import EmdarksWarning, InputError
 from emdarks.fits import ascii_text
 from emdarks.fits import astropy_fits as fits
 from emdarks.frames import Image
+from emdarks.frames.html import Picture, Rows, size_text
 from emdarks.products.dark import Dark
 from emdarks.products.header import NOT_SUPPLIED, product_name
 from emdarks.products.model import absent_planes, check_model, model_of
@@ -53,6 +55,15 @@ _STACK_COLUMNS = {
 
 #: The planes, by the names that the keyword ``nonnegative`` uses.
 PLANES = ("FPN", "CIC", "DC")
+
+#: Names and units of the planes, for those who look at them.
+_MAPS = (
+    ("fixed-pattern noise F", "EM electrons"),
+    ("clock-induced charge C", "electrons per frame"),
+    ("dark current D", "electrons per second"),
+)
+#: Image means of the planes, in their order.
+_PLANE_MEANS = ("FPN_IMM", "CIC_IMM", "DC_IMM")
 
 _MEANS = {
     "FPN_IMM": "e-, mean of F, imaging area; -999: none",
@@ -357,7 +368,7 @@ class DetectorNoiseMaps(Image):
         table = self.hdu_list["STACKS"].data
         present = ~absent_planes(self.ext_hdr)
         weights = np.array([1.0 / gain, 1.0, exptime])[present]
-        keys = np.array(["FPN_IMM", "CIC_IMM", "DC_IMM"])[present]
+        keys = np.array(_PLANE_MEANS)[present]
         dark = float(weights @ np.array([self.ext_hdr[str(key)] for key in keys]))
         moved = np.column_stack([np.asarray(table[name]) for name in names])
         return {
@@ -454,6 +465,89 @@ class DetectorNoiseMaps(Image):
             Always.
         """
         raise InputError("noise maps cannot be made of a CCDData, which holds one map of three")
+
+    def plot(self, ax: Any = None, *, flagged: bool = False) -> Any:
+        """Show the maps side by side; see `Image.plot`.
+
+        Returns
+        -------
+        ndarray of matplotlib.axes.Axes, shape (3,)
+            For F, C and D. Those of a map that there is not are empty.
+
+        Raises
+        ------
+        InputError
+            There are not three axes.
+        """
+        from emdarks import plots
+
+        axes = self._three_axes(ax)
+        for i, name, unit in self._present():
+            values = self._values(i, flagged)
+            plots.show_map(values, name, unit, both_signs=i == 0, ax=axes[i])
+        return axes
+
+    def plot_histogram(self, ax: Any = None, *, bins: int = 100, flagged: bool = False) -> Any:
+        """Show how the values of the maps are distributed; see `Image.plot_histogram`.
+
+        Returns
+        -------
+        ndarray of matplotlib.axes.Axes, shape (3,)
+            As for `plot`.
+        """
+        from emdarks import plots
+
+        axes = self._three_axes(ax)
+        for i, name, unit in self._present():
+            plots.value_histogram(self._values(i, flagged), name, unit, bins=bins, ax=axes[i])
+        return axes
+
+    def _present(self) -> list[tuple[int, str, str]]:
+        """Index, name and unit of each map that there is."""
+        absent = absent_planes(self.ext_hdr)
+        named = list(_MAPS)
+        if absent[1]:
+            named[0] = ("level L = F + g C", "EM electrons")
+        if absent[2]:
+            named[1] = ("charge C + t D", "electrons per frame")
+        return [(i, *words) for i, words in enumerate(named) if not absent[i]]
+
+    def _three_axes(self, ax: Any) -> Array:
+        """Three axes: those given, or new ones side by side; without a map they are empty."""
+        from emdarks import plots
+
+        given = plots.new_figure(12.3, 3.6).subplots(1, 3) if ax is None else ax
+        three = np.asarray(given, dtype=object).reshape(-1)
+        if three.size != 3:
+            raise InputError(f"noise maps are three maps: give three axes, not {three.size}")
+        for i in np.flatnonzero(absent_planes(self.ext_hdr)):
+            three[i].set_axis_off()
+        return three
+
+    def _values(self, i: int, flagged: bool) -> Array:
+        return self.data[i] if flagged else np.where(self.dq[i] == 0, self.data[i], np.nan)
+
+    def _rows(self) -> Rows:
+        ext = self.ext_hdr
+        rows = [("shape", size_text(self.shape))]
+        for i, name, unit in self._present():
+            # Where there is no dark current by definition, its error is 0.
+            errors = self.err[0, i][self.err[0, i] > 0]
+            error = float(np.median(errors)) if errors.size else float("nan")
+            mean = ext[_PLANE_MEANS[i]]
+            known = "not known" if mean == NOT_SUPPLIED else f"{mean:.4g}"
+            rows.append((f"{name}, {unit}", f"image mean {known}, error of a pixel {error:.2g}"))
+        rows.append(("bias offset, DN", f"{self.bias_offset:.4g}"))
+        if "STACKS" in self.hdu_names:
+            rows.append(("stacks", str(len(self.hdu_list["STACKS"].data))))
+        counts = (("frames", "NFRAMES"), ("input files", "DRPNFILE"))
+        return rows + [(name, str(ext[key])) for name, key in counts if key in ext]
+
+    def _pictures(self) -> Iterator[Picture]:
+        from emdarks import plots
+
+        for i, name, _ in self._present():
+            yield name, plots.thumbnail(self.data[i], both_signs=i == 0)
 
     def _facts(self) -> list[str]:
         model = model_of(self.ext_hdr)
