@@ -3,26 +3,44 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from emdarks.cameras.frame_metadata import Unit
 from emdarks.cameras.schema import (
     CONVENTIONAL,
+    Before,
     Bias,
     ConventionalRule,
     FrameFiles,
     HeaderRules,
     Keywords,
     Mode,
+    Names,
     NoiseFigures,
     Rule,
     Simulation,
+    listed,
 )
 from emdarks.cameras.units import Value
 from emdarks.detector import Regions, frame_shape
 from emdarks.errors import InputError
 
 __all__ = ["Camera"]
+
+
+def _start_and_stop(rows: Any) -> Any:
+    """TOML has no null: an empty list means no rows, a missing stop "to the end"."""
+    return [*rows, None, None][: max(2, len(rows))] if isinstance(rows, list) else rows
+
+
+def _no_key(_: Any) -> Any:
+    raise ValueError("is made of the other keys; leave it out")
+
+
+def _lower(units: Any) -> Any:
+    if not isinstance(units, dict):
+        return units
+    return {spelling.lower(): unit for spelling, unit in units.items()}
 
 
 @dataclass(frozen=True)
@@ -78,27 +96,34 @@ class Camera:
         Figures without those of any mode, where ``noise`` has a mode's; no key of camera files.
     """
 
+    # For pydantic: a misspelt key, of any table, would leave a default in force.
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
     name: str
     description: str
     arrtype: str
     geometry: dict[str, dict[str, Any]]
-    noise: NoiseFigures
-    telemetry_rows: tuple[int | None, int | None] = (None, None)
+    noise: NoiseFigures = field(default_factory=NoiseFigures)
+    telemetry_rows: Annotated[tuple[int | None, int | None], Before(_start_and_stop)] = (None, None)
     keywords: Keywords = field(default_factory=Keywords)
     values: dict[str, Value] = field(default_factory=dict)
-    units: dict[str, Unit] = field(default_factory=dict)
-    settings: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    units: Annotated[dict[str, Unit], Before(_lower)] = field(default_factory=dict)
+    settings: dict[str, Names] = field(default_factory=dict)
     conventional: ConventionalRule | None = None
     mirrored: Rule | None = None
     darks: Rule | None = None
-    sensitivity: tuple[Literal["header", "modes", "fixed"], ...] = ("header",)
+    sensitivity: Annotated[tuple[Literal["header", "modes", "fixed"], ...], Before(listed)] = (
+        "header",
+    )
     modes: tuple[Mode, ...] = ()
     bias: Bias | None = None
     frames: FrameFiles = field(default_factory=FrameFiles)
     simulation: Simulation = field(default_factory=Simulation)
     headers: HeaderRules = field(default_factory=HeaderRules)
     # NaN is not equal to itself; what it is made of is compared.
-    noise_of_no_mode: NoiseFigures | None = field(default=None, compare=False)
+    noise_of_no_mode: Annotated[NoiseFigures | None, Before(_no_key)] = field(
+        default=None, compare=False
+    )
 
     @property
     def regions(self) -> Regions:

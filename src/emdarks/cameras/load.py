@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import os
 import tomllib
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from emdarks.cameras.camera import Camera
 from emdarks.cameras.schema_checks import check_camera
-from emdarks.cameras.schema_errors import dataclass_in, problem_of, similar
+from emdarks.cameras.schema_errors import first_problem
 from emdarks.errors import InputError
 
 __all__ = ["BUILTIN", "camera_of_product", "camera_text", "load_camera"]
@@ -28,11 +28,6 @@ BUILTIN = (
     "ixon-897",
     "nuvu",
 )
-
-#: What loading makes of the other keys; no camera file has it.
-_MADE = "noise_of_no_mode"
-#: Figures of a mode that stand for those of the camera when it is simulated.
-_FIGURES = ("k_gain", "read_noise", "clock_induced_charge", "dark_current")
 
 
 def load_camera(name: str | Camera) -> Camera:
@@ -154,7 +149,9 @@ def _parse(text: str, origin: str, folder: Path) -> Camera:
     base = tables.pop("like", None)
     if base is not None:
         tables = _overlay(_tables_of(base, origin), tables)
-    return _validate(tables, origin, folder)
+    camera = _beside(_in_its_mode(_validated(tables, origin), origin), folder)
+    check_camera(camera, origin)
+    return camera
 
 
 def _tables_of(base: Any, origin: str) -> dict[str, Any]:
@@ -193,86 +190,34 @@ def _check_twins(modes: Any, origin: str) -> None:
             raise InputError(f"{origin}: key modes.{i}.when: an earlier mode has the same")
 
 
-def _validate(tables: dict[str, Any], origin: str, folder: Path) -> Camera:
+def _validated(tables: dict[str, Any], origin: str) -> Camera:
     # Imported here: validation is needed only when a camera is loaded.
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
-    _check_keys(tables, Camera, origin)
-    tables = _with_figures_of_mode(_normal(tables, folder), origin)
     try:
-        camera = TypeAdapter(Camera).validate_python(tables)
+        camera: Camera = _adapter().validate_python(tables)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) or '""' for part in first["loc"])
-        raise InputError(f"{origin}: key {key}: {problem_of(first)}") from None
-    check_camera(camera, origin)
+        raise InputError(f"{origin}: {first_problem(error.errors(), Camera)}") from None
     return camera
 
 
-def _normal(tables: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Short forms of a camera file in full."""
-    full = dict(tables)
-    if isinstance(rows := full.get("telemetry_rows"), list):
-        # TOML has no null: an empty list means none, a missing stop "to the end".
-        full["telemetry_rows"] = [*rows, None, None][: max(2, len(rows))]
-    if isinstance(units := full.get("units"), dict):
-        full["units"] = {spelling.lower(): unit for spelling, unit in units.items()}
-    for table in ("keywords", "settings"):
-        if isinstance(names := full.get(table), dict):
-            full[table] = {key: _listed(value) for key, value in names.items()}
-    if "sensitivity" in full:
-        full["sensitivity"] = _listed(full["sensitivity"])
-    if isinstance(bias := full.get("bias"), dict) and isinstance(bias.get("file"), str):
-        full["bias"] = {**bias, "file": str(folder / bias["file"])}
-    return full
+@cache
+def _adapter() -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Camera)
 
 
-def _listed(value: Any) -> Any:
-    """One name as a list of one; an empty name as none."""
-    return ([value] if value else []) if isinstance(value, str) else value
+def _in_its_mode(camera: Camera, origin: str) -> Camera:
+    """The camera with the noise of the mode that is simulated, where the file names one."""
+    wanted = camera.simulation.mode
+    if wanted and camera.mode(wanted) is None:
+        raise InputError(f"{origin}: key simulation.mode: there is no mode {wanted!r}")
+    return camera.with_noise_in(wanted) if wanted else camera
 
 
-def _with_figures_of_mode(tables: dict[str, Any], origin: str) -> dict[str, Any]:
-    """The noise of the mode that is simulated, where the file names one."""
-    simulation, noise = tables.get("simulation"), tables.get("noise", {})
-    if isinstance(noise, dict):
-        # What is in none of the two is looked for by the checks, or when it is needed.
-        noise = dict.fromkeys(_FIGURES, math.nan) | noise
-        tables = {**tables, "noise": noise}
-    modes = tables.get("modes", [])
-    if not isinstance(modes, list):
-        raise InputError(f"{origin}: key modes: is {modes!r}, not a list of tables")
-    wanted = simulation.get("mode") if isinstance(simulation, dict) else None
-    if not wanted or not isinstance(noise, dict):
-        return tables
-    for mode in modes:
-        if isinstance(mode, dict) and mode.get("name") == wanted:
-            own = {key: mode[key] for key in _FIGURES if key in mode}
-            return {**tables, "noise": {**noise, **own}, _MADE: noise}
-    raise InputError(f"{origin}: key simulation.mode: there is no mode {wanted!r}")
-
-
-def _check_keys(tables: dict[str, Any], kind: type, origin: str, above: str = "") -> None:
-    """Refuse keys that mean nothing: a misspelt one would leave a default in force."""
-    known = get_type_hints(kind)
-    known.pop(_MADE, None)
-    for key, value in tables.items():
-        if key not in known:
-            hint = similar(key, value, kind, Camera)
-            raise InputError(f"{origin}: unknown key {above + key!r}; {hint}")
-        inner = dataclass_in(known[key])
-        if inner is None:
-            continue
-        for name, table in _tables_in(value, known[key], f"{above}{key}"):
-            _check_keys(table, inner, origin, f"{name}.")
-
-
-def _tables_in(value: Any, hint: Any, name: str) -> list[tuple[str, dict[str, Any]]]:
-    """Tables of one kind below a key: the value, or those of its list or dict."""
-    if isinstance(value, list):
-        found = [(f"{name}.{i}", item) for i, item in enumerate(value)]
-    elif isinstance(value, dict) and getattr(hint, "__origin__", None) is dict:
-        found = [(f"{name}.{key}", item) for key, item in value.items()]
-    else:
-        found = [(name, value)]
-    return [(key, item) for key, item in found if isinstance(item, dict)]
+def _beside(camera: Camera, folder: Path) -> Camera:
+    """The camera with the paths of its files, which are relative to that of the camera file."""
+    if camera.bias is None or camera.bias.file is None:
+        return camera
+    return replace(camera, bias=replace(camera.bias, file=str(folder / camera.bias.file)))

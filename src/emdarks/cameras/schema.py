@@ -1,31 +1,67 @@
-"""The tables of a camera file: what each of them may say."""
+"""The tables of a camera file: what each of them may say.
+
+The classes are plain dataclasses, so that importing them loads no further library; pydantic
+validates them when a file is loaded, and finds here what it needs (`Before`).
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from emdarks.cameras.units import Scalar, same
 
 __all__ = [
     "CONVENTIONAL",
+    "Before",
     "Bias",
     "ConventionalRule",
     "FrameFiles",
     "HeaderRules",
     "Keywords",
     "Mode",
+    "Names",
     "NoiseFigures",
     "Rule",
     "Simulation",
+    "listed",
 ]
 
 #: Setting that every camera with a rule for conventional readout has.
 CONVENTIONAL = "conventional"
-#: Keywords, best first.
-Names = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Before:
+    """A short form becomes the full one: ``pydantic.BeforeValidator`` without its import.
+
+    Attributes
+    ----------
+    function : callable
+        Takes what stands in the file; may raise ValueError.
+    """
+
+    function: Callable[[Any], Any]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_before_validator_function(self.function, handler(source))
+
+
+def listed(value: Any) -> Any:
+    """One name as a tuple of one; an empty name as an empty tuple."""
+    if isinstance(value, str):
+        return (value,) if value else ()
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"is {value!r}, not a text or a list")
+    return value
+
+
+#: Keywords, best first; in a file, one may stand without brackets.
+Names = Annotated[tuple[str, ...], Before(listed)]
 
 
 @dataclass(frozen=True)
@@ -60,9 +96,7 @@ class Keywords:
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            value = getattr(self, item.name)
-            if isinstance(value, str):
-                object.__setattr__(self, item.name, (value,) if value else ())
+            object.__setattr__(self, item.name, listed(getattr(self, item.name)))
 
 
 @dataclass(frozen=True)
@@ -85,10 +119,10 @@ class NoiseFigures:
         Electrons.
     """
 
-    k_gain: float
-    read_noise: float
-    clock_induced_charge: float
-    dark_current: float
+    k_gain: float = math.nan
+    read_noise: float = math.nan
+    clock_induced_charge: float = math.nan
+    dark_current: float = math.nan
     full_well_image: float = math.inf
     full_well_register: float = math.inf
 

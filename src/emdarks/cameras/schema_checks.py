@@ -23,10 +23,11 @@ _QUANTITIES = {
     "temperature": "temperature",
     "start": "date",
 }
-
-
 #: Rows or columns of a frame; what goes through the geometry takes memory for each.
 _MOST_PIXELS = 1_000_000
+
+#: Keys, and what is wrong with them.
+Problems = Iterator[tuple[str, str]]
 
 
 def check_camera(camera: Camera, origin: str) -> None:
@@ -44,14 +45,53 @@ def check_camera(camera: Camera, origin: str) -> None:
     InputError
         Names the file and the key.
     """
-    _check_geometry(camera, origin)
-    checks = (_keywords, _noise, _values, _modes, _joins, _bias, _windows)
+    checks = (_geometry, _regions, _keywords, _noise, _values, _modes, _joins, _bias, _windows)
     for check in checks:
         for key, problem in check(camera):
             raise InputError(f"{origin}: key {key}: {problem}")
 
 
-def _keywords(camera: Camera) -> Iterator[tuple[str, str]]:
+def _geometry(camera: Camera) -> Problems:
+    table = camera.geometry.get(camera.arrtype)
+    if table is None:
+        yield "geometry", f"has no array type {camera.arrtype!r}"
+        return
+    where = f"geometry.{camera.arrtype}"
+    for key in ("frame_rows", "frame_cols", "image"):
+        if key not in table:
+            yield f"{where}.{key}", "is missing"
+    for key in ("frame_rows", "frame_cols"):
+        if type(table[key]) is not int or table[key] < 1:
+            yield f"{where}.{key}", f"is {table[key]!r}, not a number of pixels"
+        if table[key] > _MOST_PIXELS:
+            yield f"{where}.{key}", f"is {table[key]}; no camera has more than {_MOST_PIXELS}"
+
+
+def _regions(camera: Camera) -> Problems:
+    table = camera.geometry[camera.arrtype]
+    where = f"geometry.{camera.arrtype}"
+    for name, region in table.items():
+        problem = _problem_of(region, table["frame_rows"], table["frame_cols"])
+        if problem and name not in ("frame_rows", "frame_cols"):
+            yield f"{where}.{name}", problem
+    try:
+        imaging_area_geom(camera.arrtype, camera.geometry)
+    except GeometryError as error:
+        yield where, str(error)
+
+
+def _problem_of(region: Any, frame_rows: int, frame_cols: int) -> str:
+    try:
+        rows, cols, (row0, col0) = region["rows"], region["cols"], region["r0c0"]
+    except (KeyError, TypeError, ValueError):
+        return "needs rows, cols and r0c0 = [row, column]"
+    if not all(isinstance(number, int) for number in (rows, cols, row0, col0)):
+        return "rows, cols and r0c0 must be whole numbers"
+    inside = 0 <= row0 < row0 + rows <= frame_rows and 0 <= col0 < col0 + cols <= frame_cols
+    return "" if inside else "does not lie inside the frame"
+
+
+def _keywords(camera: Camera) -> Problems:
     for name in ("exposure_time", "commanded_gain"):
         if not getattr(camera.keywords, name):
             yield f"keywords.{name}", "names no keyword; every frame needs one"
@@ -63,7 +103,7 @@ def _keywords(camera: Camera) -> Iterator[tuple[str, str]]:
         yield "noise.k_gain", 'is missing: electrons per DN, for sensitivity = "fixed"'
 
 
-def _noise(camera: Camera) -> Iterator[tuple[str, str]]:
+def _noise(camera: Camera) -> Problems:
     """Figures without which cosmic rays cannot be screened, nor a campaign be planned."""
     for name in camera.noise.unknown:
         if name != "k_gain" and not camera.modes:
@@ -77,7 +117,7 @@ def _noise(camera: Camera) -> Iterator[tuple[str, str]]:
             )
 
 
-def _values(camera: Camera) -> Iterator[tuple[str, str]]:
+def _values(camera: Camera) -> Problems:
     """A unit of time for a temperature would give numbers that mean nothing."""
     for name, quantity in _QUANTITIES.items():
         for keyword in getattr(camera.keywords, name):
@@ -89,7 +129,7 @@ def _values(camera: Camera) -> Iterator[tuple[str, str]]:
                 )
 
 
-def _modes(camera: Camera) -> Iterator[tuple[str, str]]:
+def _modes(camera: Camera) -> Problems:
     known = set(camera.settings) | ({CONVENTIONAL} if camera.conventional else set())
     if CONVENTIONAL in camera.settings or "mirrored" in camera.settings:
         yield "settings", "conventional and mirrored are settings by their own tables"
@@ -103,7 +143,7 @@ def _modes(camera: Camera) -> Iterator[tuple[str, str]]:
         yield "sensitivity", 'has "modes", but no mode has k_gain'
 
 
-def _joins(camera: Camera) -> Iterator[tuple[str, str]]:
+def _joins(camera: Camera) -> Problems:
     """Frames of both amplifiers in one fit must have one sensitivity and one noise."""
     if camera.conventional is None or not camera.conventional.joins:
         return
@@ -124,7 +164,7 @@ def _joins(camera: Camera) -> Iterator[tuple[str, str]]:
                 )
 
 
-def _bias(camera: Camera) -> Iterator[tuple[str, str]]:
+def _bias(camera: Camera) -> Problems:
     bias = camera.bias
     if bias is None:
         return
@@ -139,7 +179,7 @@ def _bias(camera: Camera) -> Iterator[tuple[str, str]]:
             yield "bias.region", f"{bias.region} does not reach over all rows"
 
 
-def _windows(camera: Camera) -> Iterator[tuple[str, str]]:
+def _windows(camera: Camera) -> Problems:
     if not camera.frames.windows:
         return
     regions = set(camera.geometry[camera.arrtype]) - {"frame_rows", "frame_cols", "image"}
@@ -151,37 +191,3 @@ def _windows(camera: Camera) -> Iterator[tuple[str, str]]:
         yield "frames.windows", "the image region of such a camera is the whole frame"
     if camera.telemetry_rows[0] is not None:
         yield "frames.windows", "nobody knows where the telemetry rows are in a window"
-
-
-def _check_geometry(camera: Camera, origin: str) -> None:
-    mode = camera.geometry.get(camera.arrtype)
-    if mode is None:
-        raise InputError(f"{origin}: geometry has no array type {camera.arrtype!r}")
-    for key in ("frame_rows", "frame_cols", "image"):
-        if key not in mode:
-            raise InputError(f"{origin}: key geometry.{camera.arrtype}.{key} is missing")
-    for name, value in mode.items():
-        where = f"{origin}: key geometry.{camera.arrtype}.{name}"
-        if name in ("frame_rows", "frame_cols"):
-            if type(value) is not int or value < 1:
-                raise InputError(f"{where}: is {value!r}, not a number of pixels")
-            if value > _MOST_PIXELS:
-                raise InputError(f"{where}: is {value}; no camera has more than {_MOST_PIXELS}")
-        else:
-            _check_region(value, where, mode)
-    try:
-        imaging_area_geom(camera.arrtype, camera.geometry)
-    except GeometryError as error:
-        raise InputError(f"{origin}: key geometry.{camera.arrtype}: {error}") from None
-
-
-def _check_region(region: Any, where: str, mode: dict[str, Any]) -> None:
-    try:
-        rows, cols, (row0, col0) = region["rows"], region["cols"], region["r0c0"]
-    except (KeyError, TypeError, ValueError):
-        raise InputError(f"{where}: needs rows, cols and r0c0 = [row, column]") from None
-    if not all(isinstance(number, int) for number in (rows, cols, row0, col0)):
-        raise InputError(f"{where}: rows, cols and r0c0 must be whole numbers")
-    inside = 0 <= row0 < row0 + rows <= mode["frame_rows"]
-    if not (inside and 0 <= col0 < col0 + cols <= mode["frame_cols"]):
-        raise InputError(f"{where}: does not lie inside the frame")

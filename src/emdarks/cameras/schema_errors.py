@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any, get_args, get_type_hints
 
-__all__ = ["MEANINGS", "dataclass_in", "problem_of", "similar"]
+__all__ = ["MEANINGS", "first_problem"]
 
 #: What the keys are that a camera file must have, or a table of it where there is one.
 MEANINGS = {
@@ -33,25 +33,38 @@ _TYPES = {
     "int": "a whole number",
     "string": "a text",
     "bool": "true or false",
-    "tuple": "a text or a list",
+    "tuple": "a list",
     "list": "a list",
     "dict": "a table",
     "dataclass": "a table",
 }
+_UNKNOWN_KEY = "unexpected_keyword_argument"
 
 
-def problem_of(error: Mapping[str, Any]) -> str:
-    """What is wrong with one key, after its name.
+def first_problem(errors: Sequence[Mapping[str, Any]], whole: type) -> str:
+    """The first thing to be mended in a camera file, in one line.
 
     Parameters
     ----------
-    error : mapping
-        One of the ``errors()`` of a pydantic ``ValidationError``.
+    errors : sequence of mappings
+        The ``errors()`` of a pydantic ``ValidationError``. Unknown keys come first: what else is
+        wrong may follow from them.
+    whole : type
+        What the file may hold.
 
     Returns
     -------
     str
     """
+    error = next((error for error in errors if error["type"] == _UNKNOWN_KEY), errors[0])
+    key = ".".join(str(part) or '""' for part in error["loc"])
+    if error["type"] != _UNKNOWN_KEY:
+        return f"key {key}: {_problem_of(error)}"
+    *above, own = error["loc"]
+    return f"unknown key {key!r}; {_similar(own, error['input'], _table_at(above, whole), whole)}"
+
+
+def _problem_of(error: Mapping[str, Any]) -> str:
     kind, given = str(error["type"]), error.get("input")
     if kind == "missing":
         key = ".".join(part for part in error["loc"] if isinstance(part, str))
@@ -67,52 +80,48 @@ def problem_of(error: Mapping[str, Any]) -> str:
     return f"is {given!r}: {error['msg']}"
 
 
-def similar(key: str, value: Any, kind: type, whole: type) -> str:
-    """What may be meant by a key that a table does not have.
-
-    Parameters
-    ----------
-    key : str
-        The unknown key.
-    value : object
-        What stands there.
-    kind : type
-        What the table may hold.
-    whole : type
-        What the file may hold.
-
-    Returns
-    -------
-    str
-    """
-    known = [item.name for item in fields(kind)]
-    elsewhere = [path for path in _paths(whole) if path.rpartition(".")[2] == key]
-    if isinstance(value, dict):
-        elsewhere = []  # the tables all stand at the top
-    close = get_close_matches(key, known, cutoff=0.5)
+def _similar(key: str, value: Any, kind: type, whole: type) -> str:
+    """What may be meant by a key that a kind of table does not have."""
+    known = _keys(kind)
+    # The tables all stand at the top.
+    paths = [] if isinstance(value, dict) else _paths(whole)
+    elsewhere = [_title(table) for table, name in paths if name == key]
     if elsewhere:
-        return f"it belongs into {' or '.join(_table_of(path) for path in elsewhere)}"
+        return f"it belongs into {' or '.join(elsewhere)}"
+    close = get_close_matches(key, known, cutoff=0.5)
     if close:
         return f"did you mean {' or '.join(close)}?"
     return f"known here are {', '.join(known)}"
 
 
-def _table_of(path: str) -> str:
-    table = path.rpartition(".")[0]
+def _title(table: str) -> str:
     return {"": "the top of the file", "modes": "[[modes]]"}.get(table, f"[{table}]")
 
 
-def _paths(kind: type) -> Iterable[str]:
-    """Keys of a kind of table, and of the tables in it."""
-    for name, hint in get_type_hints(kind).items():
-        yield name
-        inner = dataclass_in(hint)
-        if inner is not None and name != "values":
-            yield from (f"{name}.{below.name}" for below in fields(inner))
+def _keys(kind: type) -> list[str]:
+    """Keys of a table; what loading makes of them is not compared."""
+    return [item.name for item in fields(kind) if item.compare]
 
 
-def dataclass_in(hint: Any) -> Any:
+def _paths(whole: type) -> Iterator[tuple[str, str]]:
+    """Each table of a file and each key in it; of the top, too."""
+    for name in _keys(whole):
+        yield "", name
+        inner = _table_at([name], whole)
+        if inner is not whole and name != "values":
+            yield from ((name, below) for below in _keys(inner))
+
+
+def _table_at(place: Sequence[Any], whole: type) -> Any:
+    """The kind of table at a place of the file; numbers of a list and free names are passed."""
+    kind = whole
+    for part in place:
+        kind = _dataclass_in(get_type_hints(kind).get(part)) or kind
+    return kind
+
+
+def _dataclass_in(hint: Any) -> Any:
     """The kind of table that a hint allows: itself, or in an optional, a tuple, a dict."""
     if isinstance(hint, type) and is_dataclass(hint):
         return hint
-    return next((found for arg in get_args(hint) if (found := dataclass_in(arg))), None)
+    return next((found for arg in get_args(hint) if (found := _dataclass_in(arg))), None)
