@@ -25,6 +25,8 @@ from typer.testing import CliRunner
 from emdarks.accumulate import Threads
 from emdarks.cli import console
 from emdarks.cli.app import app
+from emdarks.cli.options import Execution
+from emdarks.cli.prologue import streaming
 from emdarks.darks import build_trad_dark, calibrate_darks_lsq
 from emdarks.data import Dataset, sample
 
@@ -205,7 +207,7 @@ def test_a_terminal_shows_rate_and_what_comes_then(monkeypatch: pytest.MonkeyPat
     screen = StringIO()
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(console, "people", Console(file=screen, force_terminal=True, width=100))
-    with console.streaming("reading", 4, 1, "fitting") as executor:
+    with streaming(Execution(threads=1), "reading", 4, "fitting") as executor:
         build_trad_dark(Dataset(sample()[:4]), None, executor=executor)
         time.sleep(0.25)
     text = screen.getvalue()

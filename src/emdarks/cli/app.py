@@ -9,17 +9,20 @@ import typer
 from typer.core import TyperGroup
 
 from emdarks.cli import (
-    bad_pixels,
+    badpixels,
     cameras,
-    campaign,
     check,
     console,
+    dark,
+    inspect,
+    noisemaps,
     plan,
-    products,
     report,
+    simulate,
     subtract,
+    synthesize,
 )
-from emdarks.cli.common import with_common
+from emdarks.cli.command import command
 from emdarks.cli.settings import WithDefaults
 
 __all__ = ["app", "main"]
@@ -67,20 +70,20 @@ app = typer.Typer(
 )
 
 # In the order of the help, which is that of work.
-for command in (
-    campaign.simulate,
-    campaign.inspect,
-    products.noisemaps,
-    products.dark,
-    products.synthesize,
+for function in (
+    simulate.simulate,
+    inspect.inspect,
+    noisemaps.noisemaps,
+    dark.dark,
+    synthesize.synthesize,
     subtract.subtract,
-    bad_pixels.badpixels,
+    badpixels.badpixels,
     check.check,
     plan.plan,
     report.report,
     cameras.cameras,
 ):
-    app.command(cls=WithDefaults)(with_common(command))
+    app.command(cls=WithDefaults)(command(function))
 
 
 def _version(wanted: bool) -> None:

@@ -53,19 +53,18 @@ def cameras(
         raise typer.BadParameter("--show prints a camera file; it takes no frame")
     if camera is None and show:
         raise typer.BadParameter("--show needs a camera")
-    with console.spoken():
-        from emdarks.cameras import load_camera
+    from emdarks.cameras import load_camera
 
-        if camera is None:
-            _list(as_json)
-        elif new and frame is not None:
-            _new(camera, frame, as_json)
-        elif show:
-            _show(camera, as_json)
-        elif frame is None:
-            console.result(_summary(load_camera(camera)), as_json)
-        elif not _explain(load_camera(camera), frame, as_json):
-            raise typer.Exit(1)
+    if camera is None:
+        _list(as_json)
+    elif new and frame is not None:
+        _new(camera, frame, as_json)
+    elif show:
+        _show(camera, as_json)
+    elif frame is None:
+        console.result(_summary(load_camera(camera)), as_json)
+    elif not _explain(load_camera(camera), frame, as_json):
+        raise typer.Exit(1)
 
 
 def _list(as_json: bool) -> None:

@@ -12,11 +12,11 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -33,9 +33,6 @@ from rich.table import Table
 from rich.text import Text
 
 from emdarks.errors import EmdarksError, EmdarksWarning, InputError, without_secrets
-
-if TYPE_CHECKING:  # what is heavy is imported when a command runs
-    from emdarks.accumulate import Executor
 
 __all__ = [
     "Loudness",
@@ -58,7 +55,6 @@ __all__ = [
     "spare_files",
     "spare_inputs",
     "spoken",
-    "streaming",
     "target",
     "verdict",
     "wrong_use",
@@ -298,51 +294,6 @@ def duration(seconds: float) -> str:
     if seconds < 6000:
         return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
     return f"{seconds // 3600:.0f} h {seconds % 3600 / 60:.0f} min"
-
-
-@contextmanager
-def streaming(
-    verb: str,
-    frames: int,
-    threads: int | None,
-    then: str = "",
-    dask: str | None = None,
-    checkpoint: Path | None = None,
-) -> Iterator[Executor]:
-    """Run commands that stream frames: an executor that shows how far it has come.
-
-    Parameters
-    ----------
-    verb, then : str
-        As in `progress`.
-    frames : int
-        How many will be streamed.
-    threads : int or None
-        As in `emdarks.accumulate.Threads`.
-    dask : str, optional
-        Run on a Dask cluster; see `emdarks.accumulate.dask.Dask`.
-    checkpoint : Path, optional
-        Keep finished blocks in this folder; see `emdarks.accumulate.Checkpoint`.
-
-    Yields
-    ------
-    Executor
-    """
-    from emdarks.accumulate import Checkpoint, Threads
-
-    with ExitStack() as held:
-        advance = held.enter_context(progress(verb, "frames", then))
-        advance(0, frames)
-        executor: Executor
-        if dask is None:
-            executor = Threads(threads, progress=advance)
-            say_more(f"{verb} {frames} frames with {executor.threads} threads")
-        else:
-            from emdarks.accumulate.dask import Dask
-
-            executor = held.enter_context(Dask(dask, progress=advance, threads=threads))
-            say_more(f"{verb} {frames} frames on the Dask cluster at {executor.address}")
-        yield executor if checkpoint is None else Checkpoint(executor, checkpoint)
 
 
 def _plain(value: Any) -> str:

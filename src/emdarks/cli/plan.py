@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,7 +12,7 @@ from emdarks.cli import console
 from emdarks.cli.options import AsJson, ModeName
 
 if TYPE_CHECKING:
-    from emdarks.cameras import Camera
+    from emdarks.cameras import Camera, NoiseFigures
 
 __all__ = ["plan"]
 
@@ -19,11 +20,14 @@ __all__ = ["plan"]
 _FRAMES = 1176
 
 
-def plan(
+@dataclass(frozen=True, kw_only=True)
+class Stacks:
+    """The stacks of the campaign, and the time for it."""
+
     gains: Annotated[
         str, typer.Option("--gains", help="EM gains, each to be combined with each time.")
-    ] = "1,50,1000,5000",
-    times: Annotated[str, typer.Option("--times", help="Exposure times, s.")] = "2,100",
+    ] = "1,50,1000,5000"
+    times: Annotated[str, typer.Option("--times", help="Exposure times, s.")] = "2,100"
     stack: Annotated[
         list[str] | None,
         typer.Option(
@@ -32,25 +36,48 @@ def plan(
             help="EM gain, time and frames of one stack, instead of --gains and --times; "
             "may be repeated.",
         ),
-    ] = None,
+    ] = None
     frames: Annotated[
         int | None,
         typer.Option("--frames", min=1, help=f"Frames of each stack; default {_FRAMES}."),
-    ] = None,
+    ] = None
     budget: Annotated[
         float | None,
         typer.Option("--budget", help="Seconds to be shared over the stacks, instead of --frames."),
-    ] = None,
+    ] = None
     overhead: Annotated[
         float, typer.Option("--overhead", help="Seconds per frame on top of the exposure.")
-    ] = 0.0,
+    ] = 0.0
+
+    def settings(self) -> list[tuple[float, ...]]:
+        """EM gain and time of each stack, and its frames where they are given.
+
+        Raises
+        ------
+        typer.BadParameter
+            An option is no list of numbers, or does not go with another.
+        """
+        if self.budget is not None and self.frames is not None:
+            raise typer.BadParameter("give either --frames or --budget")
+        stacks = [_numbers(text, "--stack", (2, 3)) for text in self.stack or []]
+        if self.budget is not None and any(len(one) == 3 for one in stacks):
+            raise typer.BadParameter("--budget finds the numbers of frames; give --stack G,T")
+        times = () if stacks else _numbers(self.times, "--times")
+        gains = () if stacks else _numbers(self.gains, "--gains")
+        return stacks or [(gain, time) for gain in gains for time in times]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """The errors that matter."""
+
     goal: Annotated[
         str,
         typer.Option("--goal", help="Whose error a shared budget makes small: F, C, D, dark:G,T."),
-    ] = "D",
+    ] = "D"
     at_least: Annotated[
         int, typer.Option("--at-least", help="Frames that a shared budget gives every stack.")
-    ] = 0,
+    ] = 0
     dark: Annotated[
         list[str] | None,
         typer.Option(
@@ -58,27 +85,63 @@ def plan(
             metavar="G,T",
             help="Synthesised dark whose error is wanted; may be repeated. Default 1000,60.",
         ),
-    ] = None,
+    ] = None
+
+    def darks(self) -> list[Any]:
+        """EM gain and time of each dark whose error is wanted.
+
+        Raises
+        ------
+        typer.BadParameter
+            An option is wrong.
+        """
+        wanted = [_numbers(text, "--dark", (2,)) for text in self.dark or ["1000,60"]]
+        if self.goal not in ("F", "C", "D"):
+            if not self.goal.startswith("dark:"):
+                raise typer.BadParameter(f"--goal {self.goal}: choose F, C, D, or dark:G,T")
+            _numbers(self.goal.removeprefix("dark:"), "--goal", (2,))
+        return wanted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detector:
+    """The camera, and numbers of its noise that are known better."""
+
     camera: Annotated[
         str, typer.Option("--camera", help="Built-in camera or camera file: its noise.")
-    ] = "excam",
-    mode: ModeName = None,
+    ] = "excam"
+    mode: ModeName = None
     read_noise: Annotated[
         float | None, typer.Option("--read-noise", help="EM electrons, instead of the camera's.")
-    ] = None,
+    ] = None
     cic: Annotated[
         float | None, typer.Option("--cic", help="Clock-induced charge, e-/pixel/frame.")
-    ] = None,
+    ] = None
     dark_current: Annotated[
         float | None, typer.Option("--dark-current", help="Dark current, e-/pixel/s.")
-    ] = None,
-    kappa: Annotated[
-        float, typer.Option("--kappa", help="Excess noise of the gain register.")
-    ] = 2.0,
+    ] = None
+
+    @property
+    def figures(self) -> dict[str, float | None]:
+        """Numbers of the noise by the names that a camera has for them."""
+        return {
+            "read_noise": self.read_noise,
+            "clock_induced_charge": self.cic,
+            "dark_current": self.dark_current,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Register:
+    """The gain register, and samples that are lost."""
+
+    kappa: Annotated[float, typer.Option("--kappa", help="Excess noise of the gain register.")] = (
+        2.0
+    )
     stages: Annotated[
         int | None,
         typer.Option("--stages", min=1, help="Stages of the gain register, instead of --kappa."),
-    ] = None,
+    ] = None
     lost: Annotated[
         str,
         typer.Option(
@@ -86,8 +149,11 @@ def plan(
             metavar="SHARE,SHARE",
             help="Share of samples lost to cosmic rays: of each frame, and per second.",
         ),
-    ] = "0,0",
-    as_json: AsJson = False,
+    ] = "0,0"
+
+
+def plan(
+    *, stacks: Stacks, goal: Goal, detector: Detector, register: Register, as_json: AsJson = False
 ) -> None:
     """Predict the errors of a campaign, or suggest how to share time over its stacks.
 
@@ -95,62 +161,60 @@ def plan(
 
     Example: emdarks plan --budget 36000 --overhead 5 --goal dark:1000,60
     """
-    if budget is not None and frames is not None:
-        raise typer.BadParameter("give either --frames or --budget")
-    wanted = [_numbers(text, "--dark", (2,)) for text in dark or ["1000,60"]]
-    stacks = [_numbers(text, "--stack", (2, 3)) for text in stack or []]
-    if not stacks:
-        grid = _numbers(gains, "--gains"), _numbers(times, "--times")
-        stacks = [(gain, time) for gain in grid[0] for time in grid[1]]
-    elif budget is not None and any(len(one) == 3 for one in stacks):
-        raise typer.BadParameter("--budget finds the numbers of frames; give --stack G,T")
-    if goal not in ("F", "C", "D"):
-        if not goal.startswith("dark:"):
-            raise typer.BadParameter(f"--goal {goal}: choose F, C, D, or dark:G,T")
-        _numbers(goal.removeprefix("dark:"), "--goal", (2,))
-    lost_shares = _numbers(lost, "--lost", (2,))
-    with console.spoken():
-        from dataclasses import replace
+    settings, darks = stacks.settings(), goal.darks()
+    lost = _numbers(register.lost, "--lost", (2,))
+    from emdarks.planning import Readout, predict, share_budget
 
-        from emdarks.cameras import load_camera
-        from emdarks.errors import InputError
-        from emdarks.planning import Readout, predict, share_budget
+    noise = _noise(detector, as_json)
+    readout = Readout(register.kappa, register.stages, *lost)
+    if stacks.budget is None:
+        frames = stacks.frames or _FRAMES
+        planned = [(*one, frames) if len(one) == 2 else one for one in settings]
+        prediction = predict(planned, noise, darks, readout=readout, overhead=stacks.overhead)
+        _tell(prediction.as_dict(), as_json)
+    else:
+        pairs: Any = settings
+        suggestion = share_budget(
+            pairs,
+            stacks.budget,
+            noise,
+            stacks.overhead,
+            goal.goal,
+            darks,
+            least=goal.at_least,
+            readout=readout,
+        )
+        _tell(suggestion.as_dict(), as_json)
 
-        figures = {
-            "read_noise": read_noise,
-            "clock_induced_charge": cic,
-            "dark_current": dark_current,
-        }
-        given = {name: value for name, value in figures.items() if value is not None}
-        chosen = load_camera(camera)
-        _refuse_nan(given)
-        noise = replace((chosen if mode is None else chosen.in_mode(mode)).noise, **given)
-        lacking = [name for name in figures if name in noise.unknown]
-        if lacking:
-            modes = "; ".join(each.name for each in chosen.modes)
-            raise InputError(
-                f"camera {chosen.name} gives {lacking[0]} by mode; choose one (--mode): {modes}"
-            )
-        _say_mode(mode, chosen, as_json or len(given) == len(figures))
-        readout = Readout(kappa, stages, *lost_shares)
-        darks: Any = wanted
-        if budget is None:
-            planned = [(*one, frames or _FRAMES) if len(one) == 2 else one for one in stacks]
-            prediction = predict(planned, noise, darks, readout=readout, overhead=overhead)
-            values = prediction.as_dict()
-        else:
-            pairs: Any = stacks
-            suggestion = share_budget(
-                pairs, budget, noise, overhead, goal, darks, least=at_least, readout=readout
-            )
-            values = suggestion.as_dict()
-        if as_json:
-            console.json_out(values)
-        elif budget is None:
-            _show(values, None)
-        else:
-            _show(values["suggested"], values["equal"])
-            _show_goal(values)
+
+def _noise(detector: Detector, silent: bool) -> NoiseFigures:
+    """Noise of the camera in its mode, with the numbers that are given instead."""
+    from emdarks.cameras import load_camera
+    from emdarks.errors import InputError
+
+    camera, mode = load_camera(detector.camera), detector.mode
+    given = {name: value for name, value in detector.figures.items() if value is not None}
+    _refuse_nan(given)
+    noise = replace((camera if mode is None else camera.in_mode(mode)).noise, **given)
+    lacking = [name for name in detector.figures if name in noise.unknown]
+    if lacking:
+        modes = "; ".join(each.name for each in camera.modes)
+        raise InputError(
+            f"camera {camera.name} gives {lacking[0]} by mode; choose one (--mode): {modes}"
+        )
+    _say_mode(mode, camera, silent or len(given) == len(detector.figures))
+    return noise
+
+
+def _tell(values: dict[str, Any], as_json: bool) -> None:
+    """Say what is predicted, or suggested beside equal numbers of frames."""
+    if as_json:
+        console.json_out(values)
+    elif "suggested" in values:
+        _show(values["suggested"], values["equal"])
+        _show_goal(values)
+    else:
+        _show(values, None)
 
 
 def _say_mode(mode: str | None, camera: Camera, silent: bool) -> None:

@@ -3,44 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from emdarks.cli import console
 from emdarks.cli.options import (
-    AsJson,
-    CameraName,
-    Exclude,
-    KGain,
-    MaskBits,
-    Overwrite,
-    Params,
-    SkipBad,
-    SkipKinds,
-    SkipShare,
+    COMMAND_LINE_ONLY,
+    BadSamples,
+    Output,
+    RawFrames,
+    Selection,
     ThreadCount,
-    Where,
-    conditions,
-    detector_params,
-    kinds,
+    arguments,
     output_path,
 )
+
+if TYPE_CHECKING:
+    from emdarks.data import Dataset
+    from emdarks.report import Page
 
 __all__ = ["report"]
 
 
-def report(
-    products: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PRODUCT...",
-            help="Noise maps, darks and bad-pixel maps, each a page of its own; or frames (files, "
-            "folders, quoted patterns, @list.txt), which together are a campaign.",
-            show_default=False,
-        ),
-    ],
+@dataclass(frozen=True, kw_only=True)
+class PageOutput(Output):
+    """Where pages are written."""
+
     output: Annotated[
         str,
         typer.Option(
@@ -51,14 +42,23 @@ def report(
             help="File to write, or a folder: PRODUCT_report.html, campaign_report.html.",
             show_default=False,
         ),
-    ],
+        COMMAND_LINE_ONLY,
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """Files that a product is compared with."""
+
     png: Annotated[
-        Path | None, typer.Option("--png", metavar="DIR", help="Folder for the figures as files.")
-    ] = None,
+        Path | None,
+        typer.Option("--png", metavar="DIR", help="Folder for the figures as files."),
+        COMMAND_LINE_ONLY,
+    ] = None
     against: Annotated[
         Path | None,
         typer.Option("--against", metavar="OLD", help="Earlier product: has anything changed?"),
-    ] = None,
+    ] = None
     frames: Annotated[
         list[str] | None,
         typer.Option(
@@ -67,88 +67,102 @@ def report(
             help="Frames that noise maps were made of, for the check of their errors; may be "
             "repeated.",
         ),
-    ] = None,
+        COMMAND_LINE_ONLY,
+    ] = None
     check: Annotated[
         Path | None,
         typer.Option(
             "--check", metavar="FILE", help="Result of emdarks check --json, instead of --frames."
         ),
-    ] = None,
-    camera: CameraName = None,
-    params: Params = None,
-    kgain: KGain = None,
-    mask_bits: MaskBits = None,
-    where: Where = None,
-    exclude: Exclude = None,
-    skip_bad_frames: SkipBad = False,
-    skip: SkipKinds = None,
-    skip_share: SkipShare = 0.1,
+    ] = None
+
+    def __post_init__(self) -> None:
+        """Refuse two sources of the check."""
+        if self.frames and self.check is not None:
+            raise typer.BadParameter("give either --frames or --check")
+
+
+def report(
+    *,
+    products: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PRODUCT...",
+            help="Noise maps, darks and bad-pixel maps, each a page of its own; or frames (files, "
+            "folders, quoted patterns, @list.txt), which together are a campaign.",
+            show_default=False,
+        ),
+    ],
+    compared: Compared,
+    selection: Selection,
+    raw: RawFrames,
+    bad: BadSamples,
     threads: ThreadCount = None,
-    overwrite: Overwrite = False,
-    as_json: AsJson = False,
+    output: PageOutput,
 ) -> None:
     """Write a page about noise maps, darks, bad pixels or a campaign: figures, verdict, what to do.
 
     Each page is one HTML file that needs no other.
     Example: emdarks report maps.fits -o report.html --frames darks/
     """
-    if frames and check is not None:
-        raise typer.BadParameter("give either --frames or --check")
-    wanted, reasons = conditions(where), kinds(skip)
-    with console.spoken():
-        from emdarks.accumulate import Threads
-        from emdarks.errors import InputError
-        from emdarks.fits import is_url, local_path
-        from emdarks.frames import select_frames, select_products
-        from emdarks.report import report_on
+    from emdarks.accumulate import Threads
+    from emdarks.frames import select_products
+    from emdarks.report import report_on
 
-        named, campaign = select_products(products)
-        files = _reportable(named, bool(campaign))
-        if is_url(output) and local_path(output) is None:
-            raise InputError(f"{output}: is a URL; name a folder or file of this machine")
-        reads = (against, check, camera, params)
-        folder = Path(local_path(output) or output)
-        paths = _targets(folder, files, bool(campaign), overwrite, reads)
-        subjects: list[Any] = [*files]
-        if campaign:
-            subjects.append(
-                select_frames(campaign, camera, wanted, exclude=exclude or (), skip_bad_frames=True)
-            )
-        checked = (
-            select_frames(
-                frames, camera, wanted, exclude=exclude or (), skip_bad_frames=skip_bad_frames
-            )
-            if frames
-            else None
+    settings = arguments(raw, bad)
+    named, campaign = select_products(products)
+    files = _reportable(named, bool(campaign))
+    reads = (compared.against, compared.check, *vars(raw).values())
+    paths = _targets(_place(output.output), files, bool(campaign), output.overwrite, reads)
+    dataset = _opened(campaign, selection, raw, skip_bad_frames=True)
+    checked = _opened(compared.frames or [], selection, raw, bad.skip_bad_frames)
+    subjects: list[Any] = [*files] if dataset is None else [*files, dataset]
+    pages = [
+        report_on(
+            subject,
+            against=compared.against,
+            frames=checked,
+            check=compared.check,
+            name=_campaign_name(campaign),
+            executor=Threads(threads),
+            **settings,
         )
-        pages = [
-            report_on(
-                subject,
-                against=against,
-                frames=checked,
-                check=check,
-                name=_campaign_name(campaign),
-                camera=camera,
-                kgain=kgain,
-                mask_bits=mask_bits,
-                skip_bad_frames=skip_bad_frames,
-                skip=reasons,
-                skip_share=skip_share,
-                detector_params=detector_params(params),
-                executor=Threads(threads),
-            )
-            for subject in subjects
-        ]
-        for page, path in zip(pages, paths, strict=True):
-            page.save(path, png, f"{path.stem}_" if len(paths) > 1 else "")
-            if not as_json:
-                _tell(page, path)
-        if as_json:
-            both = zip(pages, paths, strict=True)
-            opened = [each for each in (*subjects, checked) if hasattr(each, "left_out")]
-            unused = [file for each in opened for file in console.left_out(each)["files_left_out"]]
-            made = [_result(page, path) for page, path in both]
-            console.json_out({"reports": made, "files_left_out": unused})
+        for subject in subjects
+    ]
+    for page, path in zip(pages, paths, strict=True):
+        page.save(path, compared.png, f"{path.stem}_" if len(paths) > 1 else "")
+        if not output.as_json:
+            _tell(page, path)
+    if output.as_json:
+        made = [_result(page, path) for page, path in zip(pages, paths, strict=True)]
+        console.json_out({"reports": made, "files_left_out": _left_out(dataset, checked)})
+
+
+def _place(output: str) -> Path:
+    """File or folder for the pages."""
+    from emdarks.errors import InputError
+    from emdarks.fits import is_url, local_path
+
+    if is_url(output) and local_path(output) is None:
+        raise InputError(f"{output}: is a URL; name a folder or file of this machine")
+    return Path(local_path(output) or output)
+
+
+def _opened(
+    names: Sequence[str], selection: Selection, raw: RawFrames, skip_bad_frames: bool
+) -> Dataset | None:
+    """Frames of these names; None where there are none."""
+    from emdarks.frames import select_frames
+
+    if not names:
+        return None
+    return select_frames(names, raw.camera, **arguments(selection), skip_bad_frames=skip_bad_frames)
+
+
+def _left_out(*datasets: Dataset | None) -> list[dict[str, Any]]:
+    """Files of folders that were not taken, counted by reason."""
+    opened = [dataset for dataset in datasets if dataset is not None]
+    return [file for each in opened for file in console.left_out(each)["files_left_out"]]
 
 
 def _reportable(named: Sequence[Path], with_campaign: bool) -> list[Path]:
@@ -206,7 +220,7 @@ def _campaign_name(arguments: Sequence[str]) -> str:
     return Path(folders.pop()).resolve().name if len(folders) == 1 else "frames"
 
 
-def _result(page: Any, path: Path) -> dict[str, Any]:
+def _result(page: Page, path: Path) -> dict[str, Any]:
     return {
         "report": str(path),
         "about": page.title,
@@ -221,7 +235,7 @@ def _result(page: Any, path: Path) -> dict[str, Any]:
     }
 
 
-def _tell(page: Any, path: Path) -> None:
+def _tell(page: Page, path: Path) -> None:
     console.say(f"{path}  {page.title}, {page.subtitle}")
     for item in page.advice:
         if item.severity in ("problem", "warning"):

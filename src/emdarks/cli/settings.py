@@ -20,6 +20,7 @@ from typing import Any, get_args, get_origin
 from typer.core import TyperCommand
 
 from emdarks.cli import console
+from emdarks.cli.options import Use
 from emdarks.errors import InputError
 
 __all__ = ["FILE", "VARIABLE", "WithDefaults", "allowed_keys"]
@@ -27,26 +28,6 @@ __all__ = ["FILE", "VARIABLE", "WithDefaults", "allowed_keys"]
 FILE = "emdarks.toml"
 VARIABLE = "EMDARKS_CAMERA"
 
-#: Options that a file beside frames may not set: where to write, what to replace, whom to
-#: connect to, how a result is told. Whoever made the folder must not choose these.
-_REFUSED = frozenset(
-    {
-        "checkpoint",
-        "dask",
-        "frames",
-        "help",
-        "json",
-        "output",
-        "overwrite",
-        "plot",
-        "png",
-        "quiet",
-        "regions",
-        "table",
-        "verbose",
-        "write-good",
-    }
-)
 #: Arguments that name frames, or products and frames.
 _FRAMES = ("frames", "products")
 #: Arguments that name a product; its CAMERA card counts as that of frames does.
@@ -189,6 +170,8 @@ class _Option:
         Of its value, or of each of several.
     several : bool
         Whether it may be given more than once.
+    in_file : bool
+        Whether the file may set it.
     info : object
         The rest, as it was written down: the smallest value, the metavar.
     """
@@ -196,18 +179,17 @@ class _Option:
     name: str
     kind: type
     several: bool
+    in_file: bool
     info: Any
 
 
 def _commands(ctx: Any) -> list[Any]:
-    """Commands that take frames."""
     group = ctx.parent.command if ctx.parent is not None else ctx.command
-    every = getattr(group, "commands", {ctx.command.name: ctx.command}).values()
-    return [
-        command
-        for command in every
-        if any(item.name in _FRAMES and item.nargs == -1 for item in _arguments(command))
-    ]
+    return list(getattr(group, "commands", {ctx.command.name: ctx.command}).values())
+
+
+def _takes_frames(command: Any) -> bool:
+    return any(item.name in _FRAMES and item.nargs == -1 for item in _arguments(command))
 
 
 def _arguments(command: Any) -> list[Any]:
@@ -232,17 +214,24 @@ def _option(name: str, annotation: Any) -> _Option:
     if get_origin(kind) is not list and parts:  # X or None
         kind = parts[0]
     several = get_origin(kind) is list
-    return _Option(name, get_args(kind)[0] if several else kind, several, info)
+    in_file = Use.of(annotation).in_file
+    return _Option(name, get_args(kind)[0] if several else kind, several, in_file, info)
 
 
 def allowed_keys(commands: Iterable[Any]) -> dict[str, Any]:
-    """Keys of the file, each with the option of the first command that has it."""
+    """Keys of the file, each with the option of the first command that takes frames and has it."""
     every: dict[str, Any] = {}
-    for command in commands:
+    for command in filter(_takes_frames, commands):
         for key, option in _options(command).items():
-            if key not in _REFUSED:
+            if option.in_file:
                 every.setdefault(key, option)
     return every
+
+
+def _refused_keys(commands: Iterable[Any]) -> set[str]:
+    """Keys that only the command line may give."""
+    every = (item for command in commands for item in _options(command).items())
+    return {"help"} | {key for key, option in every if not option.in_file}
 
 
 # The file
@@ -257,9 +246,10 @@ def _values(path: Path, command: Any, commands: list[Any]) -> dict[str, Any]:
         The file cannot be read, or a key or value is wrong; names the file and the key.
     """
     known, own = allowed_keys(commands), _options(command)
+    refused = _refused_keys(commands)
     values: dict[str, Any] = {}
     for key, value in _read(path).items():
-        if key in _REFUSED:
+        if key in refused:
             raise InputError(f"{path}: key {key!r}: only the command line may give this option")
         if key not in known:
             close = get_close_matches(key, known, cutoff=0.5)

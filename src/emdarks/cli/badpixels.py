@@ -1,0 +1,162 @@
+"""The command that finds bad pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from emdarks.cli import console
+from emdarks.cli.options import (
+    COMMAND_LINE_ONLY,
+    CameraName,
+    Clipped,
+    FullFrame,
+    ProductOutput,
+    arguments,
+)
+
+if TYPE_CHECKING:
+    from emdarks.data import BadPixelMap
+
+__all__ = ["badpixels"]
+
+#: Endings of tables, and Astropy's names of their formats.
+_TABLES = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Criteria:
+    """When a pixel is bad."""
+
+    sigmas: Annotated[
+        float, typer.Option("--sigmas", help="How far above its neighbourhood a pixel must lie.")
+    ] = 5.0
+    warm: Annotated[
+        float,
+        typer.Option("--warm", help="Dark current over the local median, from which on warm."),
+    ] = 5.0
+    hot: Annotated[
+        float, typer.Option("--hot", help="Dark current over the local median, from which on hot.")
+    ] = 50.0
+    window: Annotated[
+        int, typer.Option("--window", min=8, help="Side of the neighbourhood, pixels.")
+    ] = 64
+    full_frame: FullFrame = False
+    clipped: Clipped = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lists:
+    """Files that list hot and warm pixels."""
+
+    regions: Annotated[
+        Path | None,
+        typer.Option("--regions", metavar="FILE", help="Hot and warm pixels as regions for DS9."),
+        COMMAND_LINE_ONLY,
+    ] = None
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            "--table", metavar="FILE", help="Hot and warm pixels as a table, .csv or .ecsv."
+        ),
+        COMMAND_LINE_ONLY,
+    ] = None
+
+    def __post_init__(self) -> None:
+        """Refuse a table of an unknown format."""
+        if self.table is not None and self.table.suffix not in _TABLES:
+            raise typer.BadParameter(
+                f"--table {self.table}: give a name that ends in .csv or .ecsv"
+            )
+
+    @property
+    def values(self) -> dict[str, str]:
+        """Names of those that are asked for."""
+        return {name: str(file) for name, file in vars(self).items() if file is not None}
+
+
+def badpixels(
+    *,
+    product: Annotated[
+        Path,
+        typer.Argument(metavar="MAPS|DARK", help="Noise maps or a master dark (FITS)."),
+    ],
+    criteria: Criteria,
+    lists: Lists,
+    camera: CameraName = None,
+    output: ProductOutput,
+) -> None:
+    """Make a map of bad pixels: hot, warm, unfittable, flagged.
+
+    --warm and --hot count for noise maps; in a dark every pixel that stands out is hot.
+
+    Example: emdarks badpixels maps.fits -o bad.fits --table hot.csv
+    """
+    from emdarks.bad_pixels import build_bad_pixel_map, ds9_regions, hot_pixel_table
+    from emdarks.fits import whole_file
+    from emdarks.products import load_product
+    from emdarks.products.header import product_name
+
+    name = product_name(product.name, "_bpm_cal")
+    path = console.target(output.output, name, output.overwrite)
+    targets = _targets(path, lists, output.overwrite, (product, camera))
+    judged = load_product(product)
+    made = build_bad_pixel_map(judged, camera=camera, **arguments(criteria))
+    made.filename = path.name
+    texts: dict[Path, str] = {}
+    if lists.regions is not None:
+        texts[targets[0]] = ds9_regions(made)
+    if lists.table is not None:
+        found = hot_pixel_table(made, judged, use_signed=not criteria.clipped, camera=camera)
+        texts[targets[-1]] = _written(found, _TABLES[lists.table.suffix])
+    made.save(path.parent, path.name)
+    for file, text in texts.items():
+        with whole_file(file) as stream:
+            stream.write(text.encode("utf-8"))
+    console.result({"bad_pixel_map": str(path)} | _values(made) | lists.values, output.as_json)
+
+
+def _values(made: BadPixelMap) -> dict[str, int]:
+    """Numbers of pixels."""
+    header = made.ext_hdr
+    return {
+        "pixels": int(made.data.size),
+        "bad_pixels": int(header["NBADPIX"]),
+        "hot_pixels": int(header["NHOT"]),
+        "warm_pixels": int(header["NWARM"]),
+        "not_finite": int(((made.data & 1) != 0).sum()),
+    }
+
+
+def _targets(
+    path: console.Target,
+    lists: Lists,
+    overwrite: bool,
+    reads: tuple[Path | str | None, ...],
+) -> list[Path]:
+    """Files that list pixels, each one that may be written, and not twice the same."""
+    from emdarks.errors import InputError
+
+    console.spare_files(path, reads)
+    taken = [str(path)]
+    for file, name in ((lists.regions, "hot.reg"), (lists.table, "hot.csv")):
+        if file is None:
+            continue
+        target = console.target(file, name, overwrite)
+        console.spare_files(target, reads)
+        if str(target) in taken:
+            raise InputError(f"{target}: is named for two outputs; give each its own name")
+        taken.append(str(target))
+    return [Path(name) for name in taken[1:]]
+
+
+def _written(table: Any, kind: str) -> str:
+    """A table of Astropy as the text of a file."""
+    import io
+
+    text = io.StringIO()
+    table.write(text, format=kind)
+    return text.getvalue()

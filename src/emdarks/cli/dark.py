@@ -1,0 +1,143 @@
+"""The command that averages frames into a traditional master dark."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from emdarks.cli import console
+from emdarks.cli.options import (
+    BadSamples,
+    Execution,
+    Frames,
+    FullFrame,
+    ProductOutput,
+    RawFrames,
+    arguments,
+)
+from emdarks.cli.prologue import open_frames, product_target, streaming
+from emdarks.cli.stack_choice import one_stack_of_several
+
+if TYPE_CHECKING:
+    from emdarks.data import Dark, Dataset
+
+__all__ = ["dark", "dark_values"]
+
+
+class DarkEstimator(StrEnum):
+    """Estimators of the error of a traditional dark."""
+
+    sample = "sample"
+    pooled = "pooled"
+    reference = "reference"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneStack:
+    """The stack of which the dark is made."""
+
+    gain: Annotated[
+        float | None, typer.Option("--gain", help="Take only frames of this commanded EM gain.")
+    ] = None
+    exptime: Annotated[
+        float | None, typer.Option("--exptime", help="Take only frames of this exposure time, s.")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanDark:
+    """How the dark is made."""
+
+    full_frame: FullFrame = False
+    estimator: Annotated[
+        DarkEstimator, typer.Option("--estimator", help="How errors are estimated.")
+    ] = DarkEstimator.sample
+
+
+def dark(
+    *,
+    stack: OneStack,
+    frames: Frames,
+    mean: MeanDark,
+    raw: RawFrames,
+    bad: BadSamples,
+    execution: Execution,
+    output: ProductOutput,
+) -> None:
+    """Average frames of one EM gain and exposure time into a traditional master dark.
+
+    Example: emdarks dark darks/ -o traditional.fits --gain 1000 --exptime 60
+    """
+    from emdarks.darks import build_trad_dark
+
+    settings = arguments(mean, raw, bad)
+    dataset = open_frames(frames, raw, bad.skip_bad_frames)
+    if stack != OneStack():
+        dataset = _of_stack(dataset, stack, raw, bad.skip_bad_frames)
+    path = product_target(output, dataset, "_drk_cal", raw)
+    with (
+        one_stack_of_several(),
+        streaming(execution, "reading", len(dataset), "combining") as executor,
+    ):
+        product = build_trad_dark(dataset, executor=executor, **settings)
+    product.save(path.parent, path.name)
+    values = dark_values(product, path)
+    values["skipped_frames"] = int(product.ext_hdr.get("NSKIPPED", 0))
+    unused = console.left_out(dataset) if output.as_json else {}
+    console.result(values | unused, output.as_json)
+
+
+def _of_stack(dataset: Dataset, stack: OneStack, raw: RawFrames, skip_bad_frames: bool) -> Dataset:
+    """Those frames of a dataset that have the EM gain and exposure time asked for."""
+    from emdarks.cameras import load_camera
+    from emdarks.errors import EmdarksError, InputError
+    from emdarks.frames import BadFrame, camera_named_in, frame_inputs
+
+    camera = load_camera(raw.camera or camera_named_in(dataset))
+    chosen = []
+    for i, frame in enumerate(dataset):
+        try:
+            record = frame_inputs([frame], camera, raw.kgain)[0].record
+        except EmdarksError as error:
+            if not skip_bad_frames:
+                raise
+            dataset.skipped += (BadFrame.of(frame.filepath, error),)
+            continue
+        if _close(record.commanded_gain, stack.gain, 1e-9) and _close(
+            record.exposure_time, stack.exptime, 1e-6
+        ):
+            chosen.append(i)
+    if not chosen:
+        raise InputError(
+            f"none of the {len(dataset)} frames has the gain and time asked for; "
+            "emdarks inspect shows which there are"
+        )
+    return dataset[chosen]
+
+
+def _close(value: float, wanted: float | None, tolerance: float) -> bool:
+    return wanted is None or math.isclose(value, wanted, rel_tol=tolerance)
+
+
+def dark_values(dark: Dark, path: console.Target) -> dict[str, Any]:
+    """Numbers about a master dark and its file; NaN for a median where no pixel is finite."""
+    header = dark.ext_hdr
+    return {
+        "dark": str(path),
+        "em_gain": float(header["EMGAIN_C"]),
+        "exposure_time_s": float(header["EXPTIME"]),
+        "median_e": _median(dark.data),
+        "median_error_e": _median(dark.err[0]),
+        "flagged_pixels": int((dark.dq != 0).sum()),
+    }
+
+
+def _median(plane: Any) -> float:
+    import numpy as np
+
+    known = plane[np.isfinite(plane)]
+    return float(np.median(known)) if known.size else math.nan

@@ -1,0 +1,149 @@
+"""The command that makes noise maps."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from emdarks.cli import console
+from emdarks.cli.options import (
+    BadSamples,
+    Execution,
+    Frames,
+    MapsModel,
+    ModelName,
+    ProductOutput,
+    RawFrames,
+    Use,
+    arguments,
+)
+from emdarks.cli.prologue import open_frames, product_target, streaming
+
+if TYPE_CHECKING:
+    from emdarks.data import DetectorNoiseMaps
+
+__all__ = ["noisemaps"]
+
+
+class MapsEstimator(StrEnum):
+    """Estimators of noise maps."""
+
+    pooled = "pooled"
+    reference = "reference"
+
+
+def planes(nonnegative: str) -> list[str]:
+    """Names of ``--nonnegative``.
+
+    Raises
+    ------
+    typer.BadParameter
+        There is no such plane.
+    """
+    names = [name.strip() for name in nonnegative.split(",") if name.strip()]
+    if not set(names) <= {"FPN", "CIC", "DC"}:
+        raise typer.BadParameter("--nonnegative takes names out of FPN,CIC,DC")
+    return names
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapsFit:
+    """How noise maps are fitted."""
+
+    unweighted: Annotated[
+        bool,
+        typer.Option("--unweighted", help="Treat all stacks alike in the fit."),
+        Use("weighting", lambda unweighted: not unweighted),
+    ] = False
+    estimator: Annotated[
+        MapsEstimator, typer.Option("--estimator", help="How values and errors are estimated.")
+    ] = MapsEstimator.pooled
+    nonnegative: Annotated[
+        str,
+        typer.Option("--nonnegative", help="Published planes in which negative values become 0."),
+        Use(convert=planes),
+    ] = "CIC,DC"
+    model: ModelName = MapsModel.full
+    screen: Annotated[bool, typer.Option("--screen", help="Take out unflagged cosmic rays.")] = (
+        False
+    )
+    gain_error: Annotated[
+        float,
+        typer.Option("--gain-error", help="Relative error of each stack's EM gain, added to err."),
+    ] = 0.0
+
+
+def noisemaps(
+    *,
+    fit: MapsFit,
+    frames: Frames,
+    raw: RawFrames,
+    bad: BadSamples,
+    execution: Execution,
+    output: ProductOutput,
+) -> None:
+    """Fit fixed-pattern noise, clock-induced charge and dark current, pixel by pixel.
+
+    Frames of at least four pairs of EM gain and exposure time are needed. With --model level,
+    three stacks of one gain and several times give the maps of darks of any time at that gain,
+    three stacks of one time and several gains those of darks of any gain at that time.
+
+    Example: emdarks noisemaps darks/ -o maps.fits
+    """
+    from emdarks.darks import calibrate_darks_lsq
+    from emdarks.frames import camera_named_in
+    from emdarks.products.model import model_words
+
+    settings = arguments(fit, raw, bad)
+    dataset = open_frames(frames, raw, bad.skip_bad_frames)
+    path = product_target(output, dataset, "_dnm_cal", raw)
+    with streaming(execution, "reading", len(dataset), "fitting") as executor:
+        maps = calibrate_darks_lsq(dataset, executor=executor, **settings)
+    maps.save(path.parent, path.name)
+    values = {"noise_maps": str(path)} | _values(maps, raw.camera or camera_named_in(dataset))
+    if output.as_json:
+        values |= console.left_out(dataset)
+    console.result(values, output.as_json)
+    for words in () if output.as_json else model_words(maps.ext_hdr):
+        console.say(words)
+
+
+def _values(maps: DetectorNoiseMaps, camera: str) -> dict[str, Any]:
+    """Numbers about noise maps; NaN for those that are not measured."""
+    import numpy as np
+
+    from emdarks.cameras import load_camera
+    from emdarks.products.model import model_of
+
+    header = maps.ext_hdr
+    chosen = load_camera(camera)
+    has_prescan = "prescan" in chosen.geometry[chosen.arrtype]
+    rejected = maps.extra("REJECTED")
+    return {
+        "frames": len(maps.hdu_list["INPUTS"].data),
+        "skipped_frames": int(header.get("NSKIPPED", 0)),
+        "stacks": len(maps.hdu_list["STACKS"].data),
+        "estimator": header["ESTIMATR"],
+        "model": model_of(header),
+        **_means(header),
+        "bias_offset_dn": header["B_O"] if has_prescan else math.nan,
+        **({} if rejected is None else {"rejected_samples": int(rejected.sum())}),
+        "unfittable_pixels": int(((maps.dq[0] != 0) & ~np.isnan(maps.data[0])).sum()),
+    }
+
+
+def _means(header: Any) -> dict[str, float]:
+    """Image means of the maps that there are; NaN for one that the stacks cannot tell."""
+    from emdarks.products.model import absent_planes
+
+    keys = ("FPN_IMM", "CIC_IMM", "DC_IMM")
+    names = ("mean_fpn_e", "mean_cic_e_per_frame", "mean_dc_e_per_s")
+    absent = absent_planes(header)
+    return {
+        name: math.nan if gone else header[key]
+        for name, key, gone in zip(names, keys, absent, strict=True)
+    }

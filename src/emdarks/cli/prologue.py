@@ -1,0 +1,97 @@
+"""How commands begin: frames are opened, the output is chosen, an executor is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from emdarks.cli import console
+from emdarks.cli.options import Execution, Frames, ProductOutput, RawFrames, arguments
+
+if TYPE_CHECKING:
+    from emdarks.accumulate import Executor
+    from emdarks.frames import Dataset
+
+__all__ = ["open_frames", "product_target", "streaming"]
+
+
+def open_frames(frames: Frames, raw: RawFrames, skip_bad_frames: bool) -> Dataset:
+    """Open the frames that a command line names; reads headers only.
+
+    Raises
+    ------
+    typer.BadParameter
+        An option of the selection is wrong.
+    InputError
+        A file cannot be read, or none is left.
+    """
+    from emdarks.frames import select_frames
+
+    return select_frames(**arguments(frames), camera=raw.camera, skip_bad_frames=skip_bad_frames)
+
+
+def product_target(
+    output: ProductOutput, dataset: Dataset, ending: str, raw: RawFrames
+) -> console.Target:
+    """File for a product of frames; none that the command reads.
+
+    Parameters
+    ----------
+    output : ProductOutput
+        What is asked for.
+    dataset : Dataset
+        The frames; the last one names the product where a folder is asked for.
+    ending : str
+        Of the documented name: ``"_dnm_cal"``.
+    raw : RawFrames
+        Files that the frames are read with.
+
+    Raises
+    ------
+    InputError
+        The file exists, is one that is read, or cannot be written.
+    """
+    from emdarks.products.header import product_name
+
+    name = product_name(dataset.frames[-1].filename, ending)
+    target = console.target(output.output, name, output.overwrite)
+    console.spare_inputs(target, dataset)
+    console.spare_files(target, vars(raw).values())
+    return target
+
+
+@contextmanager
+def streaming(execution: Execution, verb: str, frames: int, then: str = "") -> Iterator[Executor]:
+    """Run a command that streams frames: an executor that shows how far it has come.
+
+    Parameters
+    ----------
+    execution : Execution
+        Threads, a Dask cluster, a folder of checkpoints.
+    verb, then : str
+        As in `emdarks.cli.console.progress`.
+    frames : int
+        Number of frames that will be streamed.
+
+    Yields
+    ------
+    Executor
+    """
+    from emdarks.accumulate import Checkpoint, Threads
+
+    with ExitStack() as held:
+        advance = held.enter_context(console.progress(verb, "frames", then))
+        advance(0, frames)
+        executor: Executor
+        if execution.dask is None:
+            executor = Threads(execution.threads, progress=advance)
+            console.say_more(f"{verb} {frames} frames with {executor.threads} threads")
+        else:
+            from emdarks.accumulate.dask import Dask
+
+            cluster = Dask(execution.dask, progress=advance, threads=execution.threads)
+            executor = held.enter_context(cluster)
+            console.say_more(f"{verb} {frames} frames on the Dask cluster at {executor.address}")
+        folder = execution.checkpoint
+        yield executor if folder is None else Checkpoint(executor, folder)
