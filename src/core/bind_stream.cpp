@@ -6,19 +6,16 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 
-#include "binding.hpp"
-#include "kernels.hpp"
+#include "raw_binding.hpp"
 
 namespace emdarks {
 namespace {
 
 using Text = std::optional<std::string>;
 
-// Of a type as NumPy writes it: byte order, kind, bytes.
-Stored parse(const char *name, const Text &text, std::uint64_t flip, bool integers) {
-    if (!text)
-        return {};
-    const std::string &t = *text;
+} // namespace
+
+Stored parse_stored(const char *name, const std::string &t, std::uint64_t flip, bool integers) {
     const std::string widths = integers ? "1248" : "48";
     const bool good = t.size() == 3 && std::string("<>=|").find(t[0]) != std::string::npos &&
                       std::string(integers ? "ui" : "uif").find(t[1]) != std::string::npos &&
@@ -31,6 +28,12 @@ Stored parse(const char *name, const Text &text, std::uint64_t flip, bool intege
                       : t[1] == 'i' ? Kind::signed_integer
                                     : Kind::unsigned_integer;
     return {kind, t[2] - '0', t[0] == (little ? '>' : '<'), flip};
+}
+
+namespace {
+
+Stored parse(const char *name, const Text &text, std::uint64_t flip, bool integers) {
+    return text ? parse_stored(name, *text, flip, integers) : Stored{};
 }
 
 // Memory for several arrays. They start at different places of the cache's lines: arrays that are
@@ -86,6 +89,7 @@ struct Rooms {
             values = memory.take<double>(pixels);
         room.errors = memory.take<double>(cols);
         room.bad = memory.array<std::uint16_t>(cols);
+        room.saturated = memory.array<std::int32_t>(cols);
         room.sums = open_sums(memory, pixels, true);
     }
     Index pixels, cols;
@@ -99,7 +103,35 @@ struct Frames {
     In<double> scales;
     Stored data, err, dq;
     std::uint64_t mask;
+    nb::object kept; // the list of calibrations
+    std::vector<const CalibrationArguments *> calibrations;
 };
+
+// Of every frame, where they are raw.
+std::vector<const CalibrationArguments *> calibrations_of(const std::optional<nb::list> &given,
+                                                          Index frames) {
+    std::vector<const CalibrationArguments *> found;
+    if (!given)
+        return found;
+    for (const nb::handle each : *given)
+        found.push_back(nb::cast<const CalibrationArguments *>(each));
+    if (static_cast<Index>(found.size()) != frames)
+        throw nb::value_error("calibrations must be one a frame");
+    return found;
+}
+
+// What the kernel is told of them.
+std::vector<const RowCalibration *> check_calibrations(const Frames &frames, Index rows, Index cols,
+                                                       bool has_err2) {
+    std::vector<const RowCalibration *> found;
+    for (const auto *each : frames.calibrations) {
+        each->check(rows, cols);
+        if (each->has_errors() && !has_err2)
+            throw nb::value_error("err2 is needed where frames have errors");
+        found.push_back(&each->calibration);
+    }
+    return found;
+}
 
 void check_offsets(const Frames &frames, Index pixels) {
     const Stored *planes[] = {&frames.data, &frames.err, &frames.dq};
@@ -151,6 +183,9 @@ std::pair<Index, bool> add_band(const Frames &frames, const Rooms &room,
     band.scales = line(frames.scales, "scales", band.files.size);
     band.data = frames.data, band.err = frames.err, band.dq = frames.dq;
     band.mask = frames.mask;
+    const auto calibrations = check_calibrations(
+        frames, static_cast<Index>(mean.size()) / room.cols, room.cols, err2.has_value());
+    band.calibrations = calibrations.empty() ? nullptr : calibrations.data();
     band.lo = lo, band.hi = hi, band.run = room.pixels, band.cols = room.cols;
     band.moments = moments(n, mean, m2, err2, flags, top);
     const Index pixels = band.moments.mean.size;
@@ -220,27 +255,34 @@ stored : tuple of str or None
 flips : tuple of int
     Bits to flip, of integers, after bytes are in order.
 mask : int
-    Flags that exclude a sample.)")
+    Flags that exclude a sample.
+calibrations : list of RowCalibration, or None
+    Of each frame, where they are raw.)")
         .def(
             "__init__",
             [](Frames *self, In<std::int32_t> files, In<std::int64_t> offsets, In<double> scales,
                std::tuple<Text, Text, Text> stored,
-               std::tuple<std::uint64_t, std::uint64_t, std::uint64_t> flips, std::uint64_t mask) {
+               std::tuple<std::uint64_t, std::uint64_t, std::uint64_t> flips, std::uint64_t mask,
+               std::optional<nb::list> calibrations) {
                 const auto &[data, err, dq] = stored;
                 if (!data)
                     throw nb::type_error("stored: frames must have an image");
                 const auto count = line(files, "files").size;
                 plane(offsets, "offsets", 3, count);
                 line(scales, "scales", count);
+                auto each = calibrations_of(calibrations, count);
                 new (self) Frames{std::move(files),
                                   std::move(offsets),
                                   std::move(scales),
                                   parse("image", data, std::get<0>(flips), false),
                                   parse("err", err, std::get<1>(flips), false),
                                   parse("dq", dq, std::get<2>(flips), true),
-                                  mask};
+                                  mask,
+                                  nb::object(nb::cast(std::move(calibrations))),
+                                  std::move(each)};
             },
-            array("files"), array("offsets"), array("scales"), "stored"_a, "flips"_a, "mask"_a);
+            array("files"), array("offsets"), array("scales"), "stored"_a, "flips"_a, "mask"_a,
+            "calibrations"_a.none() = nb::none());
 
     nb::class_<WholeSums>(m, "OpenSums", R"(Sums of all pixels of a frame while batches are added.
 

@@ -80,9 +80,13 @@ Moments moments(const AnyOut &n, const Out<double> &mean, const Out<double> &m2,
                 const std::optional<Out<double>> &err2, const AnyOut &flags,
                 const std::optional<Out<double>> &top);
 
+// Of a type as NumPy writes it: byte order, kind, bytes.
+Stored parse_stored(const char *name, const std::string &type, std::uint64_t flip, bool integers);
+
 void bind_decode(nb::module_ &m);
 void bind_statistics(nb::module_ &m);
 void bind_stream(nb::module_ &m);
+void bind_raw(nb::module_ &m);
 void bind_fit(nb::module_ &m);
 
 } // namespace emdarks

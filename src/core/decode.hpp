@@ -121,6 +121,29 @@ inline bool load_integers(const void *from, const Stored &stored, double *values
     return stored.width < 8;
 }
 
+// Real numbers from any stored type.
+inline void load_numbers(const void *from, const Stored &stored, double *values, Index size) {
+    if (stored.kind != Kind::real) {
+        load_integers(from, stored, values, size);
+        return;
+    }
+    with_word(stored.width, [&](auto zero) {
+        using T = decltype(zero);
+        if constexpr (sizeof(T) >= sizeof(float)) {
+            using Real = std::conditional_t<sizeof(T) == sizeof(float), float, double>;
+            const auto *words = static_cast<const char *>(from);
+            for (Index p = 0; p < size; ++p) {
+                T word;
+                __builtin_memcpy(&word, words + p * Index{sizeof word}, sizeof word);
+                word = stored.swap ? swapped(word) : word;
+                Real number;
+                __builtin_memcpy(&number, &word, sizeof number);
+                values[p] = static_cast<double>(number);
+            }
+        }
+    });
+}
+
 // Whether all bits of some bytes are 0.
 inline bool all_zero(const void *from, Index bytes) {
     const auto *each = static_cast<const std::uint8_t *>(from);

@@ -1,19 +1,10 @@
 // All kernels of the core: what each takes, and the table that an instruction level fills.
 #pragma once
 
-#include "arrays.hpp"
 #include "fit.hpp"
+#include "raw.hpp"
 
 namespace emdarks {
-
-// How numbers of a plane are stored: their type, and what makes native ones of them.
-enum class Kind : std::uint8_t { none, real, signed_integer, unsigned_integer };
-struct Stored {
-    Kind kind = Kind::none;
-    int width = 0; // bytes
-    bool swap = false;
-    std::uint64_t flip = 0; // bits, after swapping
-};
 
 // Words of `width` bytes, which become native ones in place.
 struct Words {
@@ -68,18 +59,16 @@ static_assert(sizeof(RowFigures) == sizeof(ROW_FIGURES) / sizeof(ROW_FIGURES[0])
 
 // Frames that are read before they are added.
 inline constexpr Index GROUP = 4;
-// In the place of a file descriptor: offsets are addresses.
-inline constexpr int IN_MEMORY = -1;
-
 // One thread's buffers for a run of pixels, whole rows.
 struct Room {
-    void *data;                // a frame's image as stored, if that is not a real number
-    void *err;                 // its errors as stored
-    void *dq;                  // its flags as stored
-    void *values[GROUP];       // images as native real numbers
-    void *errors;              // errors as native real numbers
-    Array1<std::uint16_t> bad; // 1 where a sample of the row does not count
-    OpenSums sums;             // of the run
+    void *data;                     // a frame's image as stored, if that is not a real number
+    void *err;                      // its errors as stored
+    void *dq;                       // its flags as stored
+    void *values[GROUP];            // images as native real numbers
+    void *errors;                   // errors as native real numbers
+    Array1<std::uint16_t> bad;      // 1 where a sample of the row does not count
+    Array1<std::int32_t> saturated; // columns of the row of a raw frame
+    OpenSums sums;                  // of the run
 };
 
 // A band of rows of every frame of a batch, to be added to open sums.
@@ -89,7 +78,8 @@ struct Band {
     Array2<const std::int64_t> offsets;
     Array1<const double> scales;
     Stored data, err, dq;
-    std::uint64_t mask; // flags that exclude a sample
+    const RowCalibration *const *calibrations; // of each frame where they are raw, or none
+    std::uint64_t mask;                        // flags that exclude a sample
     // First and last-plus-one pixel of the band and of a run, columns of a row.
     Index lo, hi, run, cols;
     // Sums of the whole frame, where batches came before or will follow; else those of the room.
@@ -228,6 +218,8 @@ struct Kernels {
     void (*trimmed_means)(const Moments &, const Array1<double> &out);
     void (*screen)(const Screening &);
     void (*level_run)(const Levelling &);
+    RawScanResult (*scan_raw)(const RawScan &);
+    bool (*prepare_frame)(const PreparedFrame &);
 };
 
 // The kernels of the best level that this machine has, or of the one that the user named.

@@ -1,6 +1,7 @@
 // The kernels for one instruction level; this file is compiled once for each.
 #include "bias.hpp"
 #include "pooled.hpp"
+#include "raw_scan.hpp"
 #include "screening.hpp"
 #include "statistics.hpp"
 #include "stream.hpp"
@@ -32,6 +33,8 @@ const Kernels table = {
     .trimmed_means = trimmed_means,
     .screen = screen,
     .level_run = level_run,
+    .scan_raw = scan_raw,
+    .prepare_frame = prepare_frame,
 };
 
 } // namespace emdarks::EMDARKS_LEVEL

@@ -14,5 +14,6 @@ NB_MODULE(_core, m) {
     emdarks::bind_decode(m);
     emdarks::bind_statistics(m);
     emdarks::bind_stream(m);
+    emdarks::bind_raw(m);
     emdarks::bind_fit(m);
 }

@@ -6,33 +6,11 @@
 // descriptors or addresses here, and byte offsets; what they mean is the caller's business.
 #pragma once
 
-#include <cerrno>
-#include <unistd.h>
-
 #include "moments.hpp"
+#include "positioned_read.hpp"
+#include "raw_rows.hpp"
 
 namespace emdarks::EMDARKS_LEVEL {
-
-// Fill a buffer; whether that was possible. A positioned read needs no shared file offset.
-inline bool read(int file, void *buffer, Index count, std::int64_t offset) {
-    auto *to = static_cast<char *>(buffer);
-    if (file == IN_MEMORY) {
-        const char *from;
-        static_assert(sizeof from == sizeof offset);
-        __builtin_memcpy(&from, &offset, sizeof from);
-        __builtin_memcpy(to, from, static_cast<std::size_t>(count));
-        return true;
-    }
-    while (count > 0) {
-        const auto got = ::pread(file, to, static_cast<std::size_t>(count), offset);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return false;
-        to += got, offset += got, count -= got;
-    }
-    return true;
-}
 
 // Samples that are good, or have one value.
 template <class Value> Index count_good(const Value *values, Index size) {
@@ -176,7 +154,7 @@ private:
     }
 
     bool read_frame(Index f, Index lo, Index hi, Value *values) {
-        void *image = a_.data.kind == Kind::real ? values : room_.data;
+        void *image = a_.data.kind == Kind::real && !a_.calibrations ? values : room_.data;
         return read_plane(f, 0, a_.data, lo, hi, image) &&
                read_plane(f, 1, a_.err, lo, hi, room_.err) &&
                read_plane(f, 2, a_.dq, lo, hi, room_.dq);
@@ -192,7 +170,11 @@ private:
     bool prepare_row(Index f, Index pixel, Index at, Index base, Value *values) {
         const Index cols = a_.cols;
         bool finite = false;
-        if (a_.data.kind == Kind::real)
+        const RowCalibration *const raw = a_.calibrations ? a_.calibrations[f] : nullptr;
+        Index saturated = 0;
+        if (raw != nullptr)
+            saturated = take_raw(*raw, pixel / cols, at, values, finite);
+        else if (a_.data.kind == Kind::real)
             finite = load_reals(values, cols, a_.data.swap);
         else if constexpr (sizeof(Value) == sizeof(double))
             finite = load_integers(after(room_.data, at * a_.data.width), a_.data, values, cols);
@@ -204,6 +186,8 @@ private:
             not_finite += blank(values, values, base, -HUGE_NUMBER, clean);
         if (seen != 0)
             mask_samples(values, room_.bad.at(0, cols), cols);
+        if (raw != nullptr)
+            mark_raw(*raw, pixel / cols, saturated, base, values, clean);
         bool errors = false;
         if (a_.err.kind != Kind::none) {
             const void *stored = after(room_.err, at * a_.err.width);
@@ -213,11 +197,59 @@ private:
             else if (errors)
                 not_finite += take_errors<double>(f, stored, base, values, clean);
         }
+        if (raw != nullptr)
+            errors |= add_raw_errors(*raw, pixel / cols, a_.scales[f], values, base);
         if (a_.figures)
-            take_figures(f, pixel / cols, at, values, seen, clean, content, not_finite);
+            take_figures(f, pixel / cols, values, count_saturated(at, seen, saturated), clean,
+                         content, not_finite);
         if (a_.moments.top)
             add_top(values, a_.scales[f], a_.moments.top, base, cols);
         return errors;
+    }
+
+    // Electrons of a row of a raw frame; how many samples are saturated.
+    Index take_raw(const RowCalibration &raw, Index row, Index at, Value *values, bool &finite) {
+        if constexpr (sizeof(Value) == sizeof(double)) {
+            finite =
+                a_.data.kind != Kind::real && a_.data.width < 8 && raw.bias[row] == raw.bias[row];
+            return electrons_of_row(raw, row, after(room_.data, at * a_.data.width), a_.data,
+                                    values, room_.saturated, a_.cols);
+        }
+        return 0;
+    }
+
+    // Flag saturated samples of a row of a raw frame, and those that cosmic rays hit.
+    void mark_raw(const RowCalibration &raw, Index row, Index saturated, Index base, Value *values,
+                  bool &clean) {
+        if (saturated == 0 && raw.first[row] == raw.first[row + 1])
+            return;
+        none_bad(clean);
+        const auto mark = [&](Index p, unsigned flag) EMDARKS_INLINED {
+            flags_[base + p] = static_cast<Flag>(flags_[base + p] | flag);
+            if ((flag & a_.mask) == 0)
+                return;
+            exclude(p, base);
+            values[p] = static_cast<Value>(NOT_A_NUMBER);
+        };
+        for (Index i = 0; i < saturated; ++i)
+            mark(room_.saturated[i], SATURATED);
+        each_hit(raw, row, [&](Index p) EMDARKS_INLINED { mark(p, COSMIC_RAY); });
+    }
+
+    // Add the squared errors of a row of a raw frame; whether there are any.
+    bool add_raw_errors(const RowCalibration &raw, Index row, double scale, const Value *values,
+                        Index base) {
+        const RowErrors errors(raw, row, scale);
+        if (!errors || !sums_.err2)
+            return false;
+        double *err2 = sums_.err2.at(base, a_.cols);
+        for (Index p = 0; p < a_.cols; p += WIDTH) {
+            const Index count = a_.cols - p < WIDTH ? a_.cols - p : WIDTH;
+            const Lanes v = to_lanes(load(values + p, count));
+            const Lanes more = select(v == v, errors.square(v), Lanes{});
+            store(err2 + p, load(err2 + p, count) + more, count);
+        }
+        return true;
     }
 
     // Take the flags of a row into the sums; the OR of all. Fills `bad` if that is not 0.
@@ -254,10 +286,7 @@ private:
     // too large to be true or below `least`. How many.
     template <class Number>
     Index blank(const Number *numbers, Value *values, Index base, double least, bool &clean) {
-        if (clean)
-            __builtin_memset(room_.bad.at(0, a_.cols), 0,
-                             static_cast<std::size_t>(a_.cols) * sizeof(std::uint16_t));
-        clean = false;
+        none_bad(clean);
         Index count = 0;
         for (Index p = 0; p < a_.cols; ++p) {
             const double x = numbers[p];
@@ -266,12 +295,24 @@ private:
             ++count;
             flags_[base + p] |= 1;
             values[p] = static_cast<Value>(NOT_A_NUMBER);
-            if (room_.bad[p] == 0) {
-                room_.bad[p] = 1;
-                --sums_.n[base + p];
-            }
+            exclude(p, base);
         }
         return count;
+    }
+
+    // From here on `bad` holds for this row.
+    EMDARKS_INLINE void none_bad(bool &clean) {
+        if (clean)
+            __builtin_memset(room_.bad.at(0, a_.cols), 0,
+                             static_cast<std::size_t>(a_.cols) * sizeof(std::uint16_t));
+        clean = false;
+    }
+
+    EMDARKS_INLINE void exclude(Index p, Index base) {
+        if (room_.bad[p] == 0) {
+            room_.bad[p] = 1;
+            --sums_.n[base + p];
+        }
     }
 
     // Add the errors of a row; those that cannot be true exclude their samples. How many.
@@ -291,25 +332,37 @@ private:
         for (Index p = 0; p < cols; ++p)
             negative |= errors[p] < 0;
         const Index wrong = finite && !negative ? 0 : blank(errors, values, base, 0.0, clean);
-        add_errors(errors, values, a_.scales[f], sums_.err2.at(base, cols), cols);
+        const double scale = a_.scales[f] * (a_.calibrations ? a_.calibrations[f]->k_gain : 1.0);
+        add_errors(errors, values, scale, sums_.err2.at(base, cols), cols);
         return wrong;
     }
 
-    Index count_saturated(Index at) {
+    // Saturated samples of the imaging area in a row: by their stored flags, whose OR is `seen`, or
+    // by their own numbers.
+    Index count_saturated(Index at, std::uint64_t seen, Index by_number) {
+        const auto inside = [&](Index p) { return p >= a_.imaging[0] && p < a_.imaging[1]; };
         Index count = 0;
+        for (Index i = 0; i < by_number; ++i)
+            count += inside(room_.saturated[i]);
+        if ((seen & SATURATED) == 0)
+            return count;
         with_word(a_.dq.width, [&](auto zero) {
             using T = decltype(zero);
             const auto *stored = static_cast<const T *>(after(room_.dq, at * a_.dq.width));
-            for (Index p = a_.imaging[0]; p < a_.imaging[1]; ++p) {
+            const auto flagged = [&](Index p) -> Index {
                 const T word = a_.dq.swap ? swapped(stored[p]) : stored[p];
-                count += ((word ^ a_.dq.flip) & SATURATED) != 0;
-            }
+                return ((word ^ a_.dq.flip) & SATURATED) != 0;
+            };
+            for (Index p = a_.imaging[0]; p < a_.imaging[1]; ++p)
+                count += flagged(p);
+            for (Index i = 0; i < by_number; ++i) // not twice
+                count -= inside(room_.saturated[i]) ? flagged(room_.saturated[i]) : 0;
         });
         return count;
     }
 
-    void take_figures(Index f, Index row, Index at, const Value *values, std::uint64_t seen,
-                      bool clean, double content, Index not_finite) {
+    void take_figures(Index f, Index row, const Value *values, Index saturated, bool clean,
+                      double content, Index not_finite) {
         const double scale = a_.scales[f];
         const auto *area = values + a_.imaging[0], *prescan = values + a_.prescan[0];
         const Index size = a_.imaging[1] - a_.imaging[0],
@@ -320,7 +373,7 @@ private:
         a_.figures(f, row) = {
             .good = static_cast<double>(good),
             .masked = static_cast<double>(size - good),
-            .saturated = static_cast<double>((seen & SATURATED) != 0 ? count_saturated(at) : 0),
+            .saturated = static_cast<double>(saturated),
             .sum = sums.sum,
             .squares = sums.squares,
             .prescan_good =
@@ -357,7 +410,7 @@ template <class Value> BandResult add_band_of(const Band &a) {
 }
 
 inline BandResult add_band(const Band &a) {
-    const bool single = a.data.kind == Kind::real && a.data.width == 4;
+    const bool single = a.data.kind == Kind::real && a.data.width == 4 && !a.calibrations;
     return single ? add_band_of<float>(a) : add_band_of<double>(a);
 }
 

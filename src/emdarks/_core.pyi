@@ -32,6 +32,7 @@ class Frames:
         stored: tuple[str | None, str | None, str | None],
         flips: tuple[int, int, int],
         mask: int,
+        calibrations: list[RowCalibration] | None = None,
     ) -> None: ...
 
 class OpenSums:
@@ -227,3 +228,65 @@ def screen(
 def level_run(
     data: Array, bias: float, frame: Array | None, saturation: float, clean: Array, flags: Array
 ) -> None: ...
+
+class FrameBytes:
+    def __init__(
+        self, file: int, offset: int, stored: str, flip: int, rows: int, cols: int
+    ) -> None: ...
+
+class BiasRule:
+    def __init__(
+        self,
+        source: str,
+        level: float,
+        columns: tuple[int, int],
+        num_stds: float,
+        offset: float,
+        offset_error: float,
+    ) -> None: ...
+
+class CosmicRaySearch:
+    def __init__(
+        self,
+        threshold: float,
+        plateau: float,
+        sizes: tuple[int, int, int],
+        spill: bool,
+        discs: Array | None,
+    ) -> None: ...
+
+class LinearityCurve:
+    def __init__(self, counts: Array, factors: Array) -> None: ...
+
+class RowCalibration:
+    def __init__(
+        self,
+        bias: Array,
+        error: Array,
+        saturation: float,
+        k_gain: tuple[float, float],
+        linearity: LinearityCurve | None,
+        first: Array,
+        runs: Array,
+        cols: int,
+    ) -> None: ...
+
+def scan_raw(
+    frame: FrameBytes,
+    area: tuple[int, int, int, int],
+    bias: BiasRule,
+    saturation: float,
+    most_saturated: float,
+    search: CosmicRaySearch | None,
+    row_bias: Array,
+    row_error: Array,
+    repaired: Array,
+) -> tuple[bool, Array, Array, int, int, int]: ...
+def prepare_frame(
+    frame: FrameBytes,
+    calibration: RowCalibration,
+    area: tuple[int, int, int, int],
+    data: Array,
+    err: Array | None,
+    dq: Array,
+) -> bool: ...

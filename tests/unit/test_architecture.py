@@ -26,7 +26,7 @@ LAYERS = [
     {"accumulate"},
     {"frames"},
     {"cameras", "fits"},
-    {"plots"},
+    {"plots", "raw"},
     {"arguments", "detector", "dq", "moments"},
     {"errors", "_core", "_version"},
 ]
