@@ -448,6 +448,34 @@ def test_overscan_gives_the_level_of_each_row(statistic: Any, numbers: Any, tmp_
     np.testing.assert_array_equal(flags == 32, numbers >= 800)
 
 
+@pytest.mark.parametrize("statistic", ["median", "mean"])
+def test_overscan_gives_one_level_for_the_frame(
+    statistic: Any, numbers: Any, tmp_path: Path
+) -> None:
+    numbers[4, 9] = 900  # saturated: does not count
+    path = plain_frame(tmp_path / "a.fits", numbers, **SPARC4)
+    bias = Bias(region="serial_overscan", statistic=statistic, per="frame")
+    data, _ = levelled(path, lab(bias, 800.0))
+    overscan = numbers[:, 8:].astype(float)
+    take = np.median if statistic == "median" else np.mean
+    np.testing.assert_allclose(data, numbers - take(overscan[overscan < 800]), rtol=1e-12)
+
+
+def test_the_level_of_a_spoiled_row_is_replaced(numbers: Any, tmp_path: Path) -> None:
+    numbers[5, 8:] = 700
+    path = plain_frame(tmp_path / "a.fits", numbers, **SPARC4)
+    levels = np.median(numbers[:, 8:], axis=1)
+    spread = np.abs(levels - np.median(levels)) / levels.std()
+    assert spread.argmax() == 5
+    expected = np.where(np.arange(7) == 5, np.median(levels), levels)
+    for num_stds, wanted in ((2.0, expected), (0.999999 * spread[5], expected),
+                             (1.000001 * spread[5], levels), (None, levels)):  # fmt: skip
+        bias = Bias(region="serial_overscan", num_stds=num_stds)
+        np.testing.assert_allclose(
+            levelled(path, lab(bias))[0], numbers - wanted[:, np.newaxis], rtol=1e-12
+        )
+
+
 def test_saturated_samples_are_flagged_before_the_bias_is_off(numbers: Any, tmp_path: Path) -> None:
     path = plain_frame(tmp_path / "a.fits", numbers, **SPARC4)
     data, flags = levelled(path, lab(Bias(level=50.0), 110.0))

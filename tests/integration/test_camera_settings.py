@@ -166,7 +166,11 @@ def test_plan_asks_for_the_mode_where_noise_depends_on_it(tmp_path: Path) -> Non
         ('"" = "DN"\n', '"" = "adu"\n', """key units."": is 'adu'; known are 'DN', """),
         ("level = 310.0\n", "", "key bias: give one of level, file and region"),
         ("[noise]\n", "[noise]\nfull_well = 9.0\n", "did you mean full_well_image or full_well_r"),
-        ("[noise]\n", "[noise]\nsaturation = 9.0\n", "it belongs into [[modes]] or [frames]"),
+        (
+            "[noise]\n",
+            "[noise]\nsaturation = 9.0\n",
+            "it belongs into [[modes]] or [cosmic_rays] or [frames]",
+        ),
         ("[units]\n", "[unit]\n", "unknown key 'unit'; did you mean units"),
         ("[noise]\n", "[noise]\nzzz = 9.0\n", "known here are k_gain, read_noise, "),
     ],

@@ -14,16 +14,20 @@ from hypothesis import strategies as st
 
 from emdarks.cameras import (
     BUILTIN,
+    Bias,
     Camera,
+    CosmicRays,
     FrameRecord,
     HeaderRules,
     Keywords,
+    Linearity,
     NoiseFigures,
+    RawFrames,
     Unit,
     load_camera,
     read_record,
 )
-from emdarks.detector import detector_areas, imaging_area_geom
+from emdarks.detector import detector_areas, imaging_area_geom, region_slices
 from emdarks.errors import InputError, MissingKeywordError
 from emdarks.fits import Cards
 
@@ -117,6 +121,38 @@ def test_noise_figures_of_excam() -> None:
     assert noise.k_gain == 8.7
     assert 100 <= noise.read_noise <= 165
     assert noise.full_well_image == 90000.0
+
+
+@pytest.mark.parametrize("name", ["excam", "excam-small", "excam-sample"])
+def test_excam_says_how_raw_frames_are_treated(name: str) -> None:
+    camera = load_camera(name)
+    assert camera.raw is not None
+    assert camera.raw.bias is not None
+    answers = [camera.raw.answer(level) for level in ("L1", "L0", "L2a")]
+    assert (camera.raw.keyword, answers) == ("DATALVL", [True, True, False])
+    assert camera.raw.bias == Bias(region="prescan_reliable", num_stds=5.0)
+    region = camera.geometry["SCI"]["prescan"]
+    columns = region_slices("SCI", "prescan_reliable", camera.regions)[1]
+    assert (columns.start, columns.stop) == (region["col_start"], region["col_end"])
+    assert camera.bias is None  # frames of later levels have none
+    assert camera.cosmic_rays == CosmicRays("standard")
+    assert camera.linearity is None
+    wells = camera.noise.full_well_register, camera.noise.full_well_image
+    assert wells == (105000.0, 90000.0)
+
+
+def test_tables_for_raw_frames_in_a_camera_file(tmp_path: Path) -> None:
+    (tmp_path / "table.fits").touch()
+    text = (
+        'like = "excam"\n[cosmic_rays]\nthreshold = 0.5\ntail_per_gain = 0.04\n'
+        '[linearity]\nfile = "table.fits"\n[raw.bias]\nlevel = 7\n'
+    )
+    camera = load_camera(str(write(tmp_path, text)))
+    assert camera.cosmic_rays == CosmicRays("standard", threshold=0.5, tail_per_gain=0.04)
+    assert camera.linearity == Linearity(str(tmp_path / "table.fits"))
+    assert camera.raw == RawFrames("DATALVL", ("L0", "L1"), bias=Bias(level=7.0))
+    assert load_camera("sparc4").linearity == Linearity("none")
+    assert load_camera("sparc4").cosmic_rays.search == "off"
 
 
 def test_a_camera_is_returned_as_it_is() -> None:
@@ -234,7 +270,7 @@ IMAGE = "image = { rows = 11, cols = 17, r0c0 = [2, 9] }"
         ('like = "excam"\n[units]\n"adu" = "furlong"\n', "key units.adu"),
         ('like = "excam"\ntelemetry_rows = ["last"]\n', "key telemetry_rows.0"),
         ('like = "excam"\ntelemetry_rows = [1, 2, 3]\n', "key telemetry_rows"),
-        ('like = "excam"\nnoise_of_no_mode = {}\n', "noise_of_no_mode: is made of the other"),
+        ('like = "excam"\nnoise_of_no_mode = {}\n', "unknown key 'noise_of_no_mode'"),
         ('like = "excam"\ngeometry = 4\n', "key geometry"),
         ('like = "excam"\n[geometry]\nSCI = 4\n', "key geometry.SCI"),
         ('like = "excam"\narrtype = "FULL"\n', "no array type 'FULL'"),

@@ -11,16 +11,20 @@ from emdarks.cameras.schema import (
     Before,
     Bias,
     ConventionalRule,
+    CosmicRays,
     FrameFiles,
     HeaderRules,
     Keywords,
+    Linearity,
     Mode,
     Names,
     NoiseFigures,
+    RawFrames,
     Rule,
     Simulation,
     listed,
 )
+from emdarks.cameras.schema_errors import UNKNOWN_KEY
 from emdarks.cameras.units import Value
 from emdarks.detector import Regions, frame_shape
 from emdarks.errors import InputError
@@ -34,7 +38,10 @@ def _start_and_stop(rows: Any) -> Any:
 
 
 def _no_key(_: Any) -> Any:
-    raise ValueError("is made of the other keys; leave it out")
+    """What loading makes of the other keys is no key itself."""
+    from pydantic_core import PydanticCustomError
+
+    raise PydanticCustomError(UNKNOWN_KEY, "no key")
 
 
 def _lower(units: Any) -> Any:
@@ -86,6 +93,13 @@ class Camera:
     bias : Bias or None
         What frames still hold of their bias level; None: nothing is subtracted, except
         a level that the mode gives.
+    raw : RawFrames or None
+        Yes: the frame is raw (level 1), and its bias is that of this table. None: the frames
+        are all alike.
+    cosmic_rays : CosmicRays
+        How cosmic rays are looked for in raw frames.
+    linearity : Linearity or None
+        The table that makes raw frames linear; None where the file says nothing of it.
     frames : FrameFiles
         How frames lie in files.
     simulation : Simulation
@@ -117,6 +131,9 @@ class Camera:
     )
     modes: tuple[Mode, ...] = ()
     bias: Bias | None = None
+    raw: RawFrames | None = None
+    cosmic_rays: CosmicRays = field(default_factory=CosmicRays)
+    linearity: Linearity | None = None
     frames: FrameFiles = field(default_factory=FrameFiles)
     simulation: Simulation = field(default_factory=Simulation)
     headers: HeaderRules = field(default_factory=HeaderRules)

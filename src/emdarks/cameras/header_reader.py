@@ -558,7 +558,9 @@ class _Reading:
     def _tell_bias(self) -> tuple[str, str]:
         bias = self._camera.bias
         if bias is not None and bias.region is not None:
-            return f"{bias.statistic} of each row", f"region {bias.region}"
+            return f"{bias.statistic} of {'each row' if bias.per == 'row' else 'the frame'}", (
+                f"region {bias.region}"
+            )
         if bias is not None and bias.file is not None:
             return "bias frame", bias.file
         level = self.bias()

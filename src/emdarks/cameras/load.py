@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from emdarks.cameras.camera import Camera
+from emdarks.cameras.schema import Linearity
 from emdarks.cameras.schema_checks import check_camera
 from emdarks.cameras.schema_errors import first_problem
 from emdarks.errors import InputError
@@ -218,6 +219,12 @@ def _in_its_mode(camera: Camera, origin: str) -> Camera:
 
 def _beside(camera: Camera, folder: Path) -> Camera:
     """The camera with the paths of its files, which are relative to that of the camera file."""
-    if camera.bias is None or camera.bias.file is None:
-        return camera
-    return replace(camera, bias=replace(camera.bias, file=str(folder / camera.bias.file)))
+    bias, raw, table = camera.bias, camera.raw, camera.linearity
+    if bias is not None and bias.file is not None:
+        camera = replace(camera, bias=replace(bias, file=str(folder / bias.file)))
+    if raw is not None and raw.bias is not None and raw.bias.file is not None:
+        own = replace(raw.bias, file=str(folder / raw.bias.file))
+        camera = replace(camera, raw=replace(raw, bias=own))
+    if table is not None and table.path is not None:
+        camera = replace(camera, linearity=Linearity(str(folder / table.path)))
+    return camera

@@ -18,12 +18,15 @@ __all__ = [
     "Before",
     "Bias",
     "ConventionalRule",
+    "CosmicRays",
     "FrameFiles",
     "HeaderRules",
     "Keywords",
+    "Linearity",
     "Mode",
     "Names",
     "NoiseFigures",
+    "RawFrames",
     "Rule",
     "Simulation",
     "listed",
@@ -263,20 +266,111 @@ class Bias:
     file : str or None
         A bias frame (FITS), DN; relative to the folder of the camera file.
     region : str or None
-        Region of the geometry (prescan or serial overscan) whose pixels give the level
-        of each row.
+        Region of the geometry (prescan or serial overscan) whose pixels give the level.
     statistic : {"median", "mean"}
         How they give it.
+    per : {"row", "frame"}
+        Whether they give one level for each row, or one for the frame.
+    num_stds : float or None
+        A row whose level is further than this many standard deviations (of the levels of all
+        rows) from the median of them gets this median; by default none does.
     """
 
     level: float | None = None
     file: str | None = None
     region: str | None = None
     statistic: Literal["median", "mean"] = "median"
+    per: Literal["row", "frame"] = "row"
+    num_stds: float | None = None
 
     def __post_init__(self) -> None:
         if sum(given is not None for given in (self.level, self.file, self.region)) != 1:
             raise ValueError("give one of level, file and region")
+        if self.num_stds is not None and not self.num_stds > 0:
+            raise ValueError(f"num_stds is {self.num_stds}; it must be positive")
+        if self.num_stds is not None and (self.region is None or self.per != "row"):
+            raise ValueError('num_stds needs a region that gives a level per = "row"')
+
+    @property
+    def of_region(self) -> str:
+        """What a region gives, in words."""
+        rows = "each row in " if self.per == "row" else ""
+        return f"{self.statistic} of {rows}{self.region}"
+
+
+@dataclass(frozen=True)
+class RawFrames(Rule):
+    """Which frames are raw (level 1), where the camera has others as well.
+
+    Attributes
+    ----------
+    bias : Bias or None
+        The bias level in raw frames; frames of later levels have lost it.
+    """
+
+    bias: Bias | None = None
+
+
+@dataclass(frozen=True)
+class CosmicRays:
+    """How cosmic rays are looked for in raw frames, along rows.
+
+    The search needs ``full_well_image`` and ``full_well_register`` of `NoiseFigures`. What is
+    None is as in the named set.
+
+    Attributes
+    ----------
+    search : {"off", "standard", "dark"}
+        The set of parameters: for all frames, or low thresholds for darks.
+    saturation, plateau, threshold : float or None
+        From where on a sample is saturated, belongs to the plateau of a ray, makes a ray;
+        in full wells.
+    filter, box : int or None
+        Pixels of the filter along the row, less one; on each side of the start of a ray.
+    tail : int or None
+        Pixels behind it.
+    tail_per_gain : float or None
+        The same by the EM gain of the frame: pixels for each unit of it.
+    """
+
+    search: Literal["off", "standard", "dark"] = "off"
+    saturation: float | None = None
+    plateau: float | None = None
+    threshold: float | None = None
+    filter: int | None = None
+    box: int | None = None
+    tail: int | None = None
+    tail_per_gain: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("saturation", "plateau", "threshold"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} is {value}; it must be positive, in full wells")
+        for name in ("filter", "box", "tail", "tail_per_gain"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < math.inf:
+                raise ValueError(f"{name} is {value}; it counts pixels, 0 or more")
+        if self.tail is not None and self.tail_per_gain is not None:
+            raise ValueError("give one of tail and tail_per_gain")
+
+
+@dataclass(frozen=True)
+class Linearity:
+    """The table that makes raw frames linear.
+
+    Attributes
+    ----------
+    file : str
+        Its file (FITS), relative to the folder of the camera file; "none": the camera is linear.
+    """
+
+    file: str
+
+    @property
+    def path(self) -> str | None:
+        """The file; None where there is none."""
+        return None if self.file == "none" else self.file
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,18 @@ def check_camera(camera: Camera, origin: str) -> None:
     InputError
         Names the file and the key.
     """
-    checks = (_geometry, _regions, _keywords, _noise, _values, _modes, _joins, _bias, _windows)
+    checks = (
+        _geometry,
+        _regions,
+        _keywords,
+        _noise,
+        _values,
+        _modes,
+        _joins,
+        _bias,
+        _raw,
+        _windows,
+    )
     for check in checks:
         for key, problem in check(camera):
             raise InputError(f"{origin}: key {key}: {problem}")
@@ -177,6 +188,18 @@ def _bias(camera: Camera) -> Problems:
             yield "bias.region", f"the geometry has no region {bias.region!r}"
         elif region["rows"] != mode["frame_rows"]:
             yield "bias.region", f"{bias.region} does not reach over all rows"
+
+
+def _raw(camera: Camera) -> Problems:
+    table, noise = camera.linearity, camera.noise
+    if table is not None and table.path is not None and not Path(table.path).is_file():
+        yield "linearity.file", f'{table.path}: no such file ("none": the camera is linear)'
+    bias = None if camera.raw is None else camera.raw.bias
+    if bias is not None and bias.file is not None and not Path(bias.file).is_file():
+        yield "raw.bias.file", f"{bias.file}: no such file"
+    for name in ("full_well_image", "full_well_register"):
+        if camera.cosmic_rays.search != "off" and not math.isfinite(getattr(noise, name)):
+            yield f"noise.{name}", f"is missing: {MEANINGS[f'noise.{name}']}, for [cosmic_rays]"
 
 
 def _windows(camera: Camera) -> Problems:

@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any, get_args, get_type_hints
 
-__all__ = ["MEANINGS", "first_problem"]
+__all__ = ["MEANINGS", "UNKNOWN_KEY", "first_problem"]
 
 #: What the keys are that a camera file must have, or a table of it where there is one.
 MEANINGS = {
@@ -18,12 +18,17 @@ MEANINGS = {
     "noise.read_noise": "read noise, electrons",
     "noise.clock_induced_charge": "clock-induced charge, electrons per pixel and frame",
     "noise.dark_current": "dark current, electrons per pixel and second",
+    "noise.full_well_image": "full well of a pixel, electrons",
+    "noise.full_well_register": "full well of the gain register, electrons",
     "conventional.keyword": "the keyword that tells conventional readout",
     "conventional.values": "the values of that keyword that mean conventional readout",
     "mirrored.keyword": "the keyword that tells mirrored frames",
     "mirrored.values": "the values of that keyword that mean mirrored",
     "darks.keyword": "the keyword that tells what a frame shows",
     "darks.values": "the values of that keyword that mean a dark",
+    "raw.keyword": "the keyword that tells raw frames",
+    "raw.values": "the values of that keyword that mean a raw frame",
+    "linearity.file": 'the table that makes frames linear, or "none"',
     "modes.name": "what the mode is called",
     "modes.when": "the settings that select the mode",
 }
@@ -38,7 +43,8 @@ _TYPES = {
     "dict": "a table",
     "dataclass": "a table",
 }
-_UNKNOWN_KEY = "unexpected_keyword_argument"
+#: The same of a key that a table does not have.
+UNKNOWN_KEY = "unexpected_keyword_argument"
 
 
 def first_problem(errors: Sequence[Mapping[str, Any]], whole: type) -> str:
@@ -56,9 +62,9 @@ def first_problem(errors: Sequence[Mapping[str, Any]], whole: type) -> str:
     -------
     str
     """
-    error = next((error for error in errors if error["type"] == _UNKNOWN_KEY), errors[0])
+    error = next((error for error in errors if error["type"] == UNKNOWN_KEY), errors[0])
     key = ".".join(str(part) or '""' for part in error["loc"])
-    if error["type"] != _UNKNOWN_KEY:
+    if error["type"] != UNKNOWN_KEY:
         return f"key {key}: {_problem_of(error)}"
     *above, own = error["loc"]
     return f"unknown key {key!r}; {_similar(own, error['input'], _table_at(above, whole), whole)}"

@@ -267,6 +267,14 @@ def _figures() -> Iterator[str]:
     yield "# [bias]"
     yield "# level = 300.0  # DN"
     yield ""
+    yield f"# {MARK}: a table that makes frames linear, beside this file; none: they are linear"
+    yield "# [linearity]"
+    yield '# file = "none"'
+    yield ""
+    yield "# Cosmic rays are looked for where the full wells are known, in [noise]."
+    yield "# [cosmic_rays]"
+    yield '# search = "standard"'
+    yield ""
     yield "# Typical of EMCCD cameras, not of yours. For screening, planning, simulation and the"
     yield "# advice of emdarks inspect; they enter no fit."
     yield "[noise]"
@@ -274,6 +282,8 @@ def _figures() -> Iterator[str]:
     yield f"read_noise = 50.0  # {MARK}: electrons, after the gain register"
     yield f"clock_induced_charge = 0.01  # {MARK}: electrons per pixel and frame"
     yield f"dark_current = 0.001  # {MARK}: electrons per pixel and second"
+    yield f"# full_well_image = 90000.0  # {MARK}: electrons, of a pixel"
+    yield f"# full_well_register = 105000.0  # {MARK}: electrons, of the gain register"
 
 
 def _is_number(value: Any) -> bool:

@@ -52,6 +52,10 @@ class Levels:
         none do.
     statistic : {"median", "mean"}
         How they give it.
+    per : {"row", "frame"}
+        Whether the columns give a level for each row, or one for all.
+    num_stds : float or None
+        See `emdarks.cameras.Bias`.
     saturation : float
         Stored number from which on a sample gets the flag 32.
     least : float
@@ -62,13 +66,15 @@ class Levels:
     frame: str = ""
     columns: tuple[int, int] = (0, 0)
     statistic: Literal["median", "mean"] = "median"
+    per: Literal["row", "frame"] = "row"
+    num_stds: float | None = None
     saturation: float = math.inf
     least: float = -math.inf
 
     @property
     def needed(self) -> bool:
         """Whether there is anything to do."""
-        return self != Levels(statistic=self.statistic)
+        return self != Levels(statistic=self.statistic, per=self.per, num_stds=self.num_stds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +151,7 @@ class LevelledSource:
         if left < right:
             image = data.reshape(rows, cols)
             flagged = None if dq is None else dq.reshape(rows, cols)[:, left:right] != 0
-            image -= _row_levels(image[:, left:right], flagged, self.levels.statistic)
+            image -= _levels_of(image[:, left:right], flagged, self.levels)
         return ArrayReader(data, err, dq, bytes_unpacked=unpacked)
 
 
@@ -169,18 +175,31 @@ def _refuse_below(least: float, stored: Array, source: Source) -> None:
         )
 
 
-def _row_levels(columns: Array, flagged: Array | None, statistic: str) -> Array:
-    """Level of each row, shape (rows, 1), from its good pixels; NaN where it has none."""
+def _levels_of(columns: Array, flagged: Array | None, levels: Levels) -> Array:
+    """Level of each row, shape (rows, 1), from its good pixels; NaN where it has none.
+
+    That of all rows where the camera says so.
+    """
     samples = columns.copy()
     if flagged is not None:
         samples[flagged] = np.nan
     samples[~np.isfinite(samples)] = np.nan
+    take = np.nanmedian if levels.statistic == "median" else np.nanmean
+    if levels.per == "frame":
+        return np.full((len(samples), 1), take(samples) if np.isfinite(samples).any() else np.nan)
     blind = np.isnan(samples).all(axis=1)
     samples[blind] = 0.0
-    take = np.nanmedian if statistic == "median" else np.nanmean
     level: Array = take(samples, axis=1)
     level[blind] = np.nan
-    return level[:, np.newaxis]
+    return _repaired(level, levels.num_stds)[:, np.newaxis]
+
+
+def _repaired(level: Array, num_stds: float | None) -> Array:
+    """Levels of rows, those far from the median of them replaced by it."""
+    if num_stds is None or np.isnan(level).all():
+        return level
+    middle, spread = np.nanmedian(level), np.nanstd(level)
+    return np.where(np.abs(level - middle) > num_stds * spread, middle, level)
 
 
 def bias_frame(path: str, shape: tuple[int, int]) -> Array:
@@ -268,4 +287,12 @@ def _levels(record: FrameRecord, camera: Camera) -> Levels:
         columns = inside.start, inside.stop
     if bias.file is not None:
         frame = str(Path(bias.file).absolute())
-    return Levels(record.bias, frame, columns, bias.statistic, record.saturation)
+    return Levels(
+        bias=record.bias,
+        frame=frame,
+        columns=columns,
+        statistic=bias.statistic,
+        per=bias.per,
+        num_stds=bias.num_stds,
+        saturation=record.saturation,
+    )

@@ -199,7 +199,8 @@ def _as_read(pattern: Map, camera: Camera) -> None:
     if bias is not None and bias.region is not None and not camera.frames.err_and_dq:
         columns = region_slices(camera.arrtype, bias.region, camera.regions)[1]
         # The median of noisy samples of different means is near the mean of those, too.
-        pattern -= pattern[:, columns].mean(axis=1, keepdims=True)
+        means = pattern[:, columns].mean(axis=1, keepdims=True)
+        pattern -= means if bias.per == "row" else means.mean()
 
 
 def _imaging_area(camera: Camera) -> npt.NDArray[np.bool_]:

@@ -123,7 +123,7 @@ def bias_text(stack: Stack, camera: Camera) -> str | None:
     if not record.in_dn:
         return None
     if bias is not None and bias.region is not None:
-        return f"{bias.statistic} of each row in {bias.region}"
+        return bias.of_region
     if bias is not None and bias.file is not None:
         return f"frame {Path(bias.file).name} ({_digest(bias.file, record.shape)})"
     if record.bias:
