@@ -3,14 +3,16 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 EXTRAS := test,lint,docs
-PYTEST_ARGS ?= -n auto
+# Neighbouring tests share what they were given: each process takes a whole part of the files.
+PYTEST_ARGS ?= -n auto --dist worksteal
 
-.PHONY: demo test test-oldest sanitize wheel-check lint docs cli-page checks-page screenshots \
+.PHONY: demo check test test-oldest sanitize wheel-check lint docs cli-page checks-page screenshots \
     validate bench metrics fuzz mutants audit clean help
 
 help:
 	@echo "make demo    a first run: simulate, calibrate, compare with the truth, write a page"
-	@echo "make test    install into .venv and run the tests"
+	@echo "make check   while you work: unit tests, ruff, mypy (seconds)"
+	@echo "make test    install into .venv and run all tests: unit, integration, system (minutes)"
 	@echo "make test-oldest  the tests with the oldest dependencies that are supported"
 	@echo "make sanitize  the tests of the compiled core, with checks of every access to memory"
 	@echo "make wheel-check  build a wheel and use it where there is no compiler"
@@ -57,8 +59,14 @@ demo: $(VENV)/.product
 	@$(BIN)/python examples/demo.py $(DEMO_ARGS)
 	@echo "for emdarks in this shell: source $(VENV)/bin/activate"
 
+check: $(VENV)/.installed
+	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PYTEST_ARGS) tests
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -77,14 +85,14 @@ $(OLDEST)/.installed: $(CORE) tests/oldest.txt
 	@touch $@
 
 test-oldest: $(OLDEST)/.installed
-	$(OLDEST)/bin/python -m pytest $(PYTEST_ARGS)
+	$(OLDEST)/bin/python -m pytest $(PYTEST_ARGS) tests
 
 # The packages of .venv, and a core of its own.
 SANITIZE := .venv-sanitize
 PACKAGES := 'import sys; print(*(path for path in sys.path if path.endswith("site-packages")), sep="\n")'
 SANITIZE_TESTS ?= $(addprefix tests/unit/test_, core.py kernels.py small_stream.py small_kernels.py \
     small_fits.py fitsio.py raw_search.py) $(addprefix tests/integration/test_, pooled.py bad_input.py) \
-    tests/system/test_hostile_packed.py
+    $(addprefix tests/system/test_, hostile_packed.py instruction_levels.py)
 
 $(SANITIZE)/.installed: $(CORE) | $(VENV)/.installed
 	$(PYTHON) -m venv $(SANITIZE)

@@ -3,7 +3,7 @@
     make metrics                                       prints them, writes docs/metrics.md
     python benchmarks/metrics.py --root PATH           those of another checkout, printed only
     make metrics METRICS_ARGS="--durations FILE"       with the slowest tests of a run of
-                                                       `pytest --durations=0 > FILE`
+                                                       `pytest tests --durations=0 > FILE`
 
 The source is parsed, never imported: only Python is needed.
 """
@@ -333,7 +333,7 @@ def measure(
     layers : Path, optional
         The file with LAYERS; by default that of the tests.
     durations : Path, optional
-        What ``pytest --durations=0`` printed.
+        What ``pytest tests --durations=0`` printed.
     """
     source = root / "src" / package
     modules = read_modules(source)
@@ -458,7 +458,7 @@ def page(found: Metrics) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Figures of the code itself")
     parser.add_argument("--root", type=Path, help="another checkout; nothing is written")
-    parser.add_argument("--durations", type=Path, help="output of pytest --durations=0")
+    parser.add_argument("--durations", type=Path, help="output of pytest tests --durations=0")
     given = parser.parse_args()
     found = measure(given.root or ROOT, durations=given.durations)
     text = page(found)

@@ -47,6 +47,22 @@ def test_imports_load_numpy_alone(module: str) -> None:
     assert not python(f"import {module}, sys; print('loaded', *sys.modules)") & SLOW
 
 
+def test_extras_are_imported_only_when_they_are_used() -> None:
+    program = (
+        "import sys, astropy.io.fits\n"
+        "others = set(sys.modules)\n"  # old versions of Astropy import fsspec where it is there
+        "import emdarks.cli.app, emdarks.darks, emdarks.checks, emdarks.accumulate\n"
+        "from emdarks.data import Dataset, sample\n"
+        "Dataset(sample())\n"
+        "extras = {'dask', 'distributed', 'fsspec', 's3fs'}\n"
+        "print(sorted(extras & set(sys.modules) - others))"
+    )
+    made = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert made.stdout == "[]\n"
+
+
 @pytest.fixture(scope="module")
 def maps(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("start") / "maps.fits"

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
+from functools import cache
 from pathlib import Path
 
-import pytest
-
 import emdarks
+from loops import for_each
 
 ROOT = Path(emdarks.__file__).parent
 
@@ -61,6 +59,7 @@ def room(path: Path) -> str:
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
+@cache
 def imports(path: Path) -> set[str]:
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -71,7 +70,7 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+@for_each("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_point_down(path: Path) -> None:
     own = room(path)
     for name in imports(path):
@@ -87,7 +86,7 @@ def home_of(name: str) -> str | None:
     return next((HOMES[k] for k in (".".join(parts[:2]), parts[0]) if k in HOMES), None)
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+@for_each("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_each_library_lives_in_one_place(path: Path) -> None:
     for name in imports(path):
         home = home_of(name)
@@ -100,22 +99,6 @@ def test_nothing_is_compiled_at_run_time() -> None:
     """The kernels are in `emdarks._core`; no library that compiles Python takes part."""
     found = {name.split(".")[0] for path in modules() for name in imports(path)}
     assert not found & {"numba", "llvmlite", "cython", "jax", "numexpr", "pythran"}
-
-
-def test_extras_are_imported_only_when_they_are_used() -> None:
-    program = (
-        "import sys, astropy.io.fits\n"
-        "others = set(sys.modules)\n"  # old versions of Astropy import fsspec where it is there
-        "import emdarks.cli.app, emdarks.darks, emdarks.checks, emdarks.accumulate\n"
-        "from emdarks.data import Dataset, sample\n"
-        "Dataset(sample())\n"
-        "extras = {'dask', 'distributed', 'fsspec', 's3fs'}\n"
-        "print(sorted(extras & set(sys.modules) - others))"
-    )
-    made = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    assert made.stdout == "[]\n"
 
 
 def test_only_one_file_knows_dask_and_one_knows_fsspec() -> None:

@@ -24,6 +24,7 @@ from emdarks.cameras.units import UNITS, same, text_of
 from emdarks.errors import EmdarksError, InputError, MissingKeywordError
 from emdarks.simulate import Campaign, Effects, StackPlan
 from emdarks.simulate.headers import plain_header
+from loops import for_each
 
 SPARC4 = {
     "EXPTIME": 3.5, "EMGAIN": 25, "GAIN": 3.88, "EMMODE": "Electron Multiplying",
@@ -61,8 +62,8 @@ def test_units_go_there_and_back(number: float, unit: str) -> None:
     assert value.stored(value.number(number)) == pytest.approx(number, rel=1e-9, abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("unit", "raw", "number"),
+@for_each(
+    "unit, raw, number",
     [
         ("ms", 1500, 1.5),
         ("us", 2e6, 2.0),
@@ -96,8 +97,8 @@ def test_marks_for_unknown_and_decimal_commas() -> None:
     assert value.number(-998.9) == -998.9
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "equal"),
+@for_each(
+    "one, other, equal",
     [
         (10.0, 9.99999988, True),
         (3.0, 3.03, True),
@@ -313,7 +314,7 @@ def cameras_and_modes() -> list[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize(("name", "mode"), cameras_and_modes())
+@for_each("name, mode", cameras_and_modes())
 def test_a_camera_reads_the_headers_that_are_simulated_for_it(name: str, mode: str) -> None:
     camera = load_camera(name)
     camera = camera.in_mode(mode) if mode else camera
@@ -349,8 +350,8 @@ def test_conventional_modes_are_simulated_at_gain_1() -> None:
 # ---------------------------------------------------------------- wrong files
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
+@for_each(
+    "text, said",
     [
         ("[frames]\nlayout = 'stack'\n", "key frames.layout"),
         ("[frames]\nbits = 14\n", "unknown key 'frames.bits'"),

@@ -30,6 +30,7 @@ from emdarks.cameras import (
 from emdarks.detector import detector_areas, imaging_area_geom, region_slices
 from emdarks.errors import InputError, MissingKeywordError
 from emdarks.fits import Cards
+from loops import for_each
 
 GEOMETRY = """
 [geometry.FULL]
@@ -95,7 +96,7 @@ def test_excam_geometry_is_that_of_detector_areas() -> None:
     assert camera.regions is camera.geometry
 
 
-@pytest.mark.parametrize("name", BUILTIN)
+@for_each("name", BUILTIN)
 def test_every_built_in_camera_loads_under_its_name(name: str) -> None:
     camera = load_camera(name)
     assert camera.name == name
@@ -253,8 +254,8 @@ def geometry_with(old: str, new: str) -> str:
 IMAGE = "image = { rows = 11, cols = 17, r0c0 = [2, 9] }"
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
+@for_each(
+    "text, said",
     [
         ("name = ", "not valid TOML"),
         ('like = "nocam"\n', "like = 'nocam'"),
@@ -359,8 +360,8 @@ def test_start_and_temperature_may_be_unknown(excam: Camera) -> None:
 NOT_KNOWN = [-999, -999.0, -1, -1.0, 0, 0.0, "absent", None, "", "N/A", True]
 
 
-@pytest.mark.parametrize("measured", NOT_KNOWN, ids=repr)
-@pytest.mark.parametrize("applied", [*NOT_KNOWN, 150.0], ids=repr)
+@for_each("measured", NOT_KNOWN, ids=repr)
+@for_each("applied", [*NOT_KNOWN, 150.0], ids=repr)
 def test_gain_precedence_is_measured_then_applied_then_commanded(
     excam: Camera, measured: Any, applied: Any
 ) -> None:
@@ -389,8 +390,8 @@ def test_the_first_positive_gain_counts(
     assert record.em_gain == expected
 
 
-@pytest.mark.parametrize(
-    ("text", "unit"),
+@for_each(
+    "text, unit",
     [
         ("DN", Unit.DN),
         ("dn", Unit.DN),
@@ -418,8 +419,8 @@ def test_a_missing_keyword_is_named_with_its_file(excam: Camera, keyword: str) -
         read_record(excam, "some/x.fits", (3, 5), (header, {}))
 
 
-@pytest.mark.parametrize("keyword", ["EXPTIME", "EMGAIN_C", "KGAINPAR"])
-@pytest.mark.parametrize("value", ["60", "", True, float("nan"), float("inf"), 1j, [1]], ids=repr)
+@for_each("keyword", ["EXPTIME", "EMGAIN_C", "KGAINPAR"])
+@for_each("value", ["60", "", True, float("nan"), float("inf"), 1j, [1]], ids=repr)
 def test_what_is_no_finite_number_is_named_with_its_file(
     excam: Camera, keyword: str, value: Any
 ) -> None:

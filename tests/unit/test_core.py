@@ -1,12 +1,9 @@
-"""The compiled core as such: what it refuses, and the same bits at every instruction level."""
+"""The compiled core as such: what it refuses, and of which sources it was made."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,83 +12,7 @@ import pytest
 
 from emdarks import _core
 from emdarks.moments import Moments, merge
-
-PROGRAM = """
-import hashlib, json, sys
-from pathlib import Path
-import numpy as np
-from emdarks import _core
-from emdarks.darks import calibrate_darks_lsq
-from emdarks.data import Dataset, DetectorParams
-from test_small_stream import KINDS, MASK, planes
-from emdarks.accumulate import Sample, StackJob, Threads
-from emdarks.accumulate.blocks import FigureArea
-from emdarks.fits.pixels import ArraySource
-
-made = hashlib.sha256()
-for kinds in KINDS:
-    data, err, dq = (
-        None if kind is None else plane.astype(kind)
-        for plane, kind in zip(planes(), kinds, strict=True)
-    )
-    frames, rows, cols = data.shape
-    noisy = data * 1.1 if data.dtype.kind == "f" else data
-    sources = [
-        ArraySource(noisy[i], None if err is None else err[i], None if dq is None else dq[i])
-        for i in range(frames)
-    ]
-    area = FigureArea((1, 3), (90, 500), (10, 60))
-    samples = tuple(Sample(source, 1.7) for source in sources)
-    sums = Threads(1).sums(StackJob(samples, (rows, cols), MASK, area, 3))
-    for plane in sums.moments.sums():
-        made.update(b"" if plane is None else plane.tobytes())
-    made.update(repr(sums.figures).encode())
-
-folder = Path(sys.argv[1])
-dataset = Dataset(sorted(str(path) for path in folder.glob("cgi_*.fits")))
-regions = json.loads((folder / "campaign.json").read_text())["geometry"]
-params = DetectorParams(folder / "detector_params.fits")
-for options in ({}, {"estimator": "reference"}, {"screen": True}):
-    maps = calibrate_darks_lsq(dataset, params, True, regions, executor=Threads(2), **options)
-    for plane in (maps.data, maps.err, maps.dq):
-        made.update(plane.tobytes())
-print(_core.level, made.hexdigest())
-"""
-
-
-def run(level: str | None, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if key != "EMDARKS_CPU_LEVEL"}
-    if level is not None:
-        environment["EMDARKS_CPU_LEVEL"] = level
-    here = Path(__file__)
-    environment["PYTHONPATH"] = os.pathsep.join([str(here.parent), str(here.parents[1])])
-    return subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", *arguments],
-        capture_output=True,
-        text=True,
-        env=environment,
-    )
-
-
-def test_every_instruction_level_gives_the_same_bits() -> None:
-    assert _core.levels[-1] == "baseline"
-    folder = str(Path(__file__).parents[1] / "data" / "golden")
-    made = {}
-    for level in _core.levels:
-        done = run(level, PROGRAM, folder)
-        assert done.returncode == 0, done.stderr
-        name, made[level] = done.stdout.split()
-        assert name == level
-    assert len(set(made.values())) == 1, made
-
-
-def test_the_best_level_is_used_unless_another_is_asked_for() -> None:
-    program = "from emdarks import _core; print(_core.level)"
-    assert run(None, program).stdout.split() == [_core.levels[0]]
-    assert run("", program).stdout.split() == [_core.levels[0]]
-    refused = run("v9", program)
-    assert refused.returncode != 0
-    assert f"EMDARKS_CPU_LEVEL=v9: this machine has {', '.join(_core.levels)}" in refused.stderr
+from loops import for_each
 
 
 def frames(**changes: Any) -> _core.Frames:
@@ -106,8 +27,8 @@ def frames(**changes: Any) -> _core.Frames:
     return _core.Frames(**arguments | changes)
 
 
-@pytest.mark.parametrize(
-    ("changes", "error", "said"),
+@for_each(
+    "changes, error, said",
     [
         ({"files": np.zeros(2, np.int64)}, TypeError, "incompatible"),
         ({"files": np.zeros((1, 2), np.int32)}, ValueError, r"files must have shape \(any,\)"),
@@ -167,8 +88,8 @@ def with_errors() -> _core.Frames:
     return frames(stored=("<f4", "<f4", None))
 
 
-@pytest.mark.parametrize(
-    ("changes", "error", "said"),
+@for_each(
+    "changes, error, said",
     [
         ({"lo": -3}, ValueError, "lo and hi must be a range"),
         ({"hi": PIXELS + COLS}, ValueError, "lo and hi must be a range"),

@@ -13,6 +13,7 @@ from emdarks.data import Dataset
 from emdarks.errors import InputError
 from emdarks.fits import Cards, scan_file, write_whole
 from emdarks.fits.layout import read_others
+from loops import for_each
 
 ROWS, COLS = 7, 11
 
@@ -22,7 +23,7 @@ def block(*cards: str) -> bytes:
     return b"".join(card.ljust(80).encode("latin-1") for card in (*cards, "END"))
 
 
-@pytest.mark.parametrize("text", ["1.2.3.4", "--7", "12:30:00", "(1.0, 2", "1E", "'begun"])
+@for_each("text", ["1.2.3.4", "--7", "12:30:00", "(1.0, 2", "1E", "'begun"])
 def test_a_value_that_nobody_can_parse_is_its_text(text: str) -> None:
     cards = Cards.from_bytes(block(f"ODD     = {text}", "EXPTIME =                 60.5"))
     assert cards["ODD"] == text

@@ -20,6 +20,7 @@ from emdarks.detector import (
     unpack_geom,
 )
 from emdarks.errors import EmdarksError, GeometryError
+from loops import for_each
 
 # rows, columns, first row, first column of every region (contract.md 3.1).
 EXPECTED: dict[str, dict[str, tuple[int, int, int, int]]] = {
@@ -122,7 +123,7 @@ def test_each_mode_has_exactly_the_documented_regions(mode: str) -> None:
     assert found == set(EXPECTED[mode])
 
 
-@pytest.mark.parametrize(("mode", "key"), CASES)
+@for_each("mode, key", CASES)
 def test_unpack_geom_gives_rows_columns_and_origin(mode: str, key: str) -> None:
     rows, cols, r0c0 = unpack_geom(mode, key)
     assert (rows, cols, *r0c0) == EXPECTED[mode][key]
@@ -136,7 +137,7 @@ def test_prescan_says_which_columns_the_row_bias_comes_from(mode: str) -> None:
     assert col0 <= prescan["col_start"] < prescan["col_end"] <= col0 + cols
 
 
-@pytest.mark.parametrize(("mode", "key"), CASES)
+@for_each("mode, key", CASES)
 def test_every_region_lies_inside_its_frame(mode: str, key: str) -> None:
     rows, cols, row0, col0 = EXPECTED[mode][key]
     frame = np.broadcast_to(np.float32(0), frame_shape(mode))
@@ -344,7 +345,7 @@ def test_slice_section_undoes_embed(key: str, seed: int) -> None:
     assert np.array_equal(slice_section(embed(data, "SCI", key, 7.0, TOY), "SCI", key, TOY), data)
 
 
-@pytest.mark.parametrize("shape", [(13, 9), (9, 12), (8, 13), (1, 1), (13,), (1, 9, 13), ()])
+@for_each("shape", [(13, 9), (9, 12), (8, 13), (1, 1), (13,), (1, 9, 13), ()])
 def test_embed_refuses_data_that_have_another_shape(shape: tuple[int, ...]) -> None:
     with pytest.raises(GeometryError, match=r"'image'.*\(9, 13\)"):
         embed(np.zeros(shape), "SCI", "image", detector_regions=TOY)

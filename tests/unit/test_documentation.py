@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import importlib
 import re
-import subprocess
-import sys
+import runpy
 from pathlib import Path
 
-import pytest
+from loops import for_each
 
 DOCS = Path(__file__).parents[2] / "docs"
 TESTS = Path(__file__).parents[1]
@@ -31,15 +30,13 @@ def named_tests() -> list[tuple[str, str | None]]:
     return found
 
 
-@pytest.mark.parametrize(("file", "name"), sorted(set(named_tests()), key=str))
+@for_each("file, name", sorted(set(named_tests()), key=str))
 def test_tests_exist(file: str, name: str | None) -> None:
     text = (TESTS / file).read_text()
     assert name is None or f"def {name}(" in text
 
 
-@pytest.mark.parametrize(
-    "place", sorted(set(re.findall(r"`(\w+/?\w+\.py)`( `[\w.]+`)?", statements())))
-)
+@for_each("place", sorted(set(re.findall(r"`(\w+/?\w+\.py)`( `[\w.]+`)?", statements()))))
 def test_places_exist(place: tuple[str, str]) -> None:
     file, name = place
     if "/test_" in file:
@@ -61,7 +58,7 @@ def equations_cited() -> list[tuple[str, int, str]]:
     ]
 
 
-@pytest.mark.parametrize(("file", "number", "label"), equations_cited())
+@for_each("file, number, label", equations_cited())
 def test_equations_cited_stand_on_the_method_page(file: str, number: int, label: str) -> None:
     labels = re.findall(r"\$\$ \((\w+)\)$", (DOCS / "method.md").read_text(), re.MULTILINE)
     assert labels[number - 1] == label
@@ -134,7 +131,7 @@ PUBLIC = (
 )
 
 
-@pytest.mark.parametrize("module", PUBLIC)
+@for_each("module", PUBLIC)
 def test_public_names_are_in_the_reference(module: str) -> None:
     pages = "".join(path.read_text() for path in sorted((DOCS / "reference").glob("*.md")))
     if re.search(rf"automodule:: emdarks\.{module}\n   :members:", pages):
@@ -154,7 +151,5 @@ def test_names_of_the_package_are_in_the_reference() -> None:
 
 
 def test_page_of_checks_is_up_to_date() -> None:
-    done = subprocess.run(
-        [sys.executable, DOCS / "make_checks_page.py", "--check"], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    page = runpy.run_path(str(DOCS / "make_checks_page.py"))["page"]
+    assert (DOCS / "checks.md").read_text() == page(), "run make checks-page"

@@ -4,11 +4,7 @@ every kind of array, and the same bits at every instruction level."""
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
-import sys
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +15,7 @@ from validation.moments import draw_stacks, draw_truth, grid
 import pooled_oracle
 from emdarks import _core
 from emdarks._core import COUNTS, EQUAL, HOT, POOLED, UNFITTED, FitData
+from loops import for_each
 
 PIXELS = 203
 
@@ -221,7 +218,7 @@ def name_of(case: Case) -> str:
     )
 
 
-@pytest.mark.parametrize("case", CASES, ids=name_of)
+@for_each("case", CASES, ids=name_of)
 def test_the_second_fit_by_formula(case: Case) -> None:
     values, own, slopes = case.second()
     for z in (0, 1):
@@ -240,7 +237,7 @@ def test_the_second_fit_by_formula(case: Case) -> None:
             np.testing.assert_allclose(slopes[z, k - 1], slope, rtol=1e-10)
 
 
-@pytest.mark.parametrize("case", CASES, ids=name_of)
+@for_each("case", CASES, ids=name_of)
 def test_the_last_sweep_by_formula(case: Case) -> None:
     found = case.final()
     moved, pixels = np.zeros((9, 3)), 0
@@ -309,8 +306,8 @@ def test_pools_are_those_of_numpy() -> None:
             np.testing.assert_allclose(sums[z, :, 0], v * freedom, rtol=1e-13)
 
 
-@pytest.mark.parametrize("size", [1, 7, 8, 9, 17])
-@pytest.mark.parametrize("lo", [0, 3, 20])
+@for_each("size", [1, 7, 8, 9, 17])
+@for_each("lo", [0, 3, 20])
 def test_bands_of_any_size(size: int, lo: int) -> None:
     """The same numbers, up to rounding, as in a longer band; other pixels stay as they are."""
     case = Case(onset=(0.0, 0.5), err=True)
@@ -335,8 +332,8 @@ def test_an_empty_band_does_nothing() -> None:
 # Arguments
 
 
-@pytest.mark.parametrize(
-    ("changes", "error", "said"),
+@for_each(
+    "changes, error, said",
     [
         (
             {"gain": np.ones(9, np.float32)},
@@ -361,8 +358,8 @@ def test_stacks_that_do_not_fit_together(changes: Any, error: Any, said: str) ->
         FitData(**Case().arrays | changes)
 
 
-@pytest.mark.parametrize(
-    ("changes", "error", "said"),
+@for_each(
+    "changes, error, said",
     [
         ({"kind": np.array([0, 3])}, ValueError, "kind must be EQUAL, COUNTS or POOLED"),
         ({"kind": np.array([0.0, 1.0])}, TypeError, "kind must be a C-contiguous array of int64"),
@@ -421,20 +418,3 @@ def digest() -> str:
         _core.smallest_variance(0, PIXELS, data, ones, least)
         made.update(least.tobytes())
     return made.hexdigest()
-
-
-@pytest.mark.parametrize("level", _core.levels)
-def test_every_instruction_level_gives_the_same_bits(level: str) -> None:
-    folder = Path(__file__).parent
-    done = subprocess.run(
-        [sys.executable, "-c", "import test_fit_kernels as t; print(t._core.level, t.digest())"],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ
-        | {
-            "EMDARKS_CPU_LEVEL": level,
-            "PYTHONPATH": os.pathsep.join(str(part) for part in (folder, *folder.parents[:2])),
-        },
-    )
-    assert done.stdout.split() == [level, digest()]

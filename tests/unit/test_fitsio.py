@@ -30,6 +30,7 @@ from emdarks.fits import (
     write_whole,
 )
 from emdarks.fits.layout import open_whole, read_others
+from loops import for_each
 
 ROWS, COLS, LAYERS, FRAMES = 7, 11, 2, 3
 BLOCK = 2880
@@ -407,8 +408,8 @@ def test_names_of_planes_are_found_in_any_case_and_order(tmp_path: Path) -> None
     assert (layout.dq.hdu, layout.err.hdu) == (2, 3)
 
 
-@pytest.mark.parametrize(
-    ("kind", "stored", "bzero"),
+@for_each(
+    "kind, stored, bzero",
     [
         ("u1", ">u1", 0.0),
         ("i1", ">u1", -128.0),
@@ -596,7 +597,7 @@ def test_no_cut_makes_planes_vanish_unnoticed(tmp_path: Path) -> None:
     assert all(any(lo <= size <= hi for lo, hi in padding) for size in accepted)
 
 
-@pytest.mark.parametrize("cut", [0, 1, 8, 40, 500, 2879])
+@for_each("cut", [0, 1, 8, 40, 500, 2879])
 def test_a_header_that_is_cut_off_is_refused(tmp_path: Path, cut: int) -> None:
     """astropy would warn and go on without the flags."""
     path = write(tmp_path / "a.fits", frame_hdus())
@@ -659,7 +660,7 @@ def test_wrong_pixels_in_a_gzipped_file_are_refused_by_its_checksum(
     refusal(path)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "hdus",
     [
         [fits.PrimaryHDU()],
@@ -683,8 +684,8 @@ def test_a_doubled_plane_is_refused(tmp_path: Path, name: str) -> None:
     assert f"more than one HDU named {name}" in refusal(write(tmp_path / "a.fits", hdus))
 
 
-@pytest.mark.parametrize("shape", [(COLS, ROWS), (ROWS, COLS + 1), (ROWS + 1, COLS)])
-@pytest.mark.parametrize("name", ["ERR", "DQ"])
+@for_each("shape", [(COLS, ROWS), (ROWS, COLS + 1), (ROWS + 1, COLS)])
+@for_each("name", ["ERR", "DQ"])
 def test_planes_of_another_shape_are_refused(
     tmp_path: Path, name: str, shape: tuple[int, int]
 ) -> None:

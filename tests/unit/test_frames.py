@@ -24,6 +24,7 @@ from emdarks.fits import pixels as source_module
 from emdarks.fits import scan_file
 from emdarks.fits.pixels import ArraySource, FileSource, Scratch, read_array
 from emdarks.frames import Dataset, Image, frame_sources, select_frames
+from loops import for_each
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
 ROWS, COLS, LAYERS, FRAMES = 7, 11, 2, 3
@@ -57,23 +58,14 @@ def write(path: Path, hdus: list[Any]) -> str:
     return str(path)
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> str:
-    return write(tmp_path / "frame_l2a.fits", frame_hdus())
-
-
-@pytest.fixture
-def paths(tmp_path: Path) -> list[str]:
-    """Five frames of three kinds."""
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files that tests get copies of: Astropy takes longer to write them."""
+    folder = tmp_path_factory.mktemp("written")
+    write(folder / "frame_l2a.fits", frame_hdus())
     times, gains = (60.0, 2.0, 60.0, 2.0, 60.0), (5.0, 5.0, 5.0, 1.0, 5.0)
-    return [
-        write(tmp_path / f"dark_{i}.fits", frame_hdus(i, EXPTIME=time, EMGAIN_C=gain))
-        for i, (time, gain) in enumerate(zip(times, gains, strict=True))
-    ]
-
-
-@pytest.fixture
-def cube(tmp_path: Path) -> str:
+    for i, (time, gain) in enumerate(zip(times, gains, strict=True)):
+        write(folder / f"dark_{i}.fits", frame_hdus(i, EXPTIME=time, EMGAIN_C=gain))
     hdus = [
         fits.PrimaryHDU(),
         fits.ImageHDU(noise(FRAMES, ROWS, COLS).astype(np.float32)),
@@ -81,7 +73,24 @@ def cube(tmp_path: Path) -> str:
         fits.ImageHDU(flags(FRAMES, ROWS, COLS), name="DQ"),
     ]
     hdus[1].header.update({"EXPTIME": 60.0, "EMGAIN_C": 5.0, "KGAINPAR": 8.7})
-    return write(tmp_path / "cube.fits", hdus)
+    write(folder / "cube.fits", hdus)
+    return folder
+
+
+@pytest.fixture
+def path(written: Path, tmp_path: Path) -> str:
+    return shutil.copy(written / "frame_l2a.fits", str(tmp_path))
+
+
+@pytest.fixture
+def paths(written: Path, tmp_path: Path) -> list[str]:
+    """Five frames of three kinds."""
+    return [shutil.copy(written / f"dark_{i}.fits", str(tmp_path)) for i in range(5)]
+
+
+@pytest.fixture
+def cube(written: Path, tmp_path: Path) -> str:
+    return shutil.copy(written / "cube.fits", str(tmp_path))
 
 
 @pytest.fixture
@@ -466,8 +475,8 @@ def test_saving_leaves_the_object_as_it_is(tmp_path: Path) -> None:
     assert np.array_equal(data, noise(ROWS, COLS))
 
 
-@pytest.mark.parametrize(
-    ("kind", "bit"),
+@for_each(
+    "kind, bit",
     [
         (kind, bit)
         for kind in (np.uint8, np.uint16, np.int32, np.int64, np.uint64)
@@ -666,19 +675,19 @@ def test_length_iteration_and_frames_agree(dataset: Dataset) -> None:
     assert repr(dataset) == "<Dataset of 5 frames>"
 
 
-@pytest.mark.parametrize("index", [0, 4, -1, np.int64(2), np.uint8(3), np.int16(-2)])
+@for_each("index", [0, 4, -1, np.int64(2), np.uint8(3), np.int16(-2)])
 def test_an_integer_gives_a_frame(dataset: Dataset, index: int) -> None:
     assert dataset[index] is dataset.frames[int(index)]
 
 
-@pytest.mark.parametrize("index", [5, -6, np.int64(5)])
+@for_each("index", [5, -6, np.int64(5)])
 def test_an_integer_outside_is_an_index_error(dataset: Dataset, index: int) -> None:
     with pytest.raises(IndexError):
         dataset[index]
 
 
-@pytest.mark.parametrize(
-    ("index", "chosen"),
+@for_each(
+    "index, chosen",
     [
         (slice(1, 4), [1, 2, 3]),
         (slice(None, None, -2), [4, 2, 0]),
@@ -698,19 +707,19 @@ def test_all_other_indices_give_a_dataset(dataset: Dataset, index: Any, chosen: 
     assert [dataset.frames.index(frame) for frame in part] == chosen
 
 
-@pytest.mark.parametrize("index", [[True], np.ones(6, bool), [0, 9], [-6]], ids=str)
+@for_each("index", [[True], np.ones(6, bool), [0, 9], [-6]], ids=str)
 def test_an_index_that_does_not_fit_is_refused(dataset: Dataset, index: Any) -> None:
     with pytest.raises(IndexError):
         dataset[index]
 
 
-@pytest.mark.parametrize("index", [[0.5, 1.0], "0", ["a"], 1.0, None], ids=repr)
+@for_each("index", [[0.5, 1.0], "0", ["a"], 1.0, None], ids=repr)
 def test_what_is_no_index_is_refused(dataset: Dataset, index: Any) -> None:
     with pytest.raises(TypeError):
         dataset[index]
 
 
-@pytest.mark.parametrize("empty", [[], slice(3, 3), np.zeros(5, bool)], ids=str)
+@for_each("empty", [[], slice(3, 3), np.zeros(5, bool)], ids=str)
 def test_an_empty_choice_is_refused(dataset: Dataset, empty: Any) -> None:
     with pytest.raises(InputError, match="at least one frame"):
         dataset[empty]
@@ -797,7 +806,7 @@ def test_every_frame_is_in_exactly_one_group(dataset: Dataset) -> None:
     assert sorted(found) == sorted(map(id, dataset))
 
 
-@pytest.mark.parametrize("keywords", [(None, None), ([], []), ((), None)])
+@for_each("keywords", [(None, None), ([], []), ((), None)])
 def test_splitting_without_keywords_is_refused(dataset: Dataset, keywords: Any) -> None:
     with pytest.raises(InputError, match="at least one keyword"):
         dataset.split_dataset(*keywords)
@@ -943,15 +952,15 @@ def test_frames_of_a_cube_are_saved_only_under_names_of_their_own(
 # ---------------------------------------------------------------- which files
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Frames, products and other things, with names as people give them."""
-    folder = tmp_path / "Nächte 2026"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("nights")
     for i, name in enumerate(["b dark.fits", "a_dunkel_ä.FITS", "c.fit", "d.fts"]):
         write(folder / name, frame_hdus(i))
-    plain = Path(write(tmp_path / "plain", frame_hdus(7)))
+    plain = Path(write(folder / "plain", frame_hdus(7)))
     (folder / "e.fits.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    plain.unlink()
     tiles = fits.CompImageHDU(noise(ROWS, COLS), compression_type="GZIP_2", quantize_level=0)
     write(folder / "f.fits.fz", [fits.PrimaryHDU(), tiles])
     for i, kind in enumerate(["Dark", "DetectorNoiseMaps", "DetectorParams", "BadPixelMap"]):
@@ -963,6 +972,11 @@ def folder(tmp_path: Path) -> Path:
     (folder / ".hidden.fits").write_text("not a frame")
     (folder / "sub.fits").mkdir()
     return folder
+
+
+@pytest.fixture
+def folder(nights: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(nights, tmp_path / "Nächte 2026"))
 
 
 FOUND = ["a_dunkel_ä.FITS", "b dark.fits", "c.fit", "d.fts", "e.fits.gz", "f.fits.fz"]
@@ -1307,7 +1321,7 @@ def equal(found: Array | None, expected: Array | None) -> bool:
     )
 
 
-@pytest.mark.parametrize("name", NAMES)
+@for_each("name", NAMES)
 def test_a_run_of_a_whole_frame_is_what_astropy_reads(cases: dict[str, Case], name: str) -> None:
     case = cases[name]
     sources = file_sources(case)
@@ -1320,7 +1334,7 @@ def test_a_run_of_a_whole_frame_is_what_astropy_reads(cases: dict[str, Case], na
         assert equal(dq_, None if case.dq is None else case.dq[i].ravel())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@for_each("name", NAMES)
 def test_numbers_agree_with_those_that_astropy_scales(cases: dict[str, Case], name: str) -> None:
     """To single precision only: astropy scales 16-bit integers in float32."""
     case = cases[name]
@@ -1336,7 +1350,7 @@ def test_numbers_agree_with_those_that_astropy_scales(cases: dict[str, Case], na
         assert np.allclose(found, expected[i].ravel(), rtol=3e-7, atol=1e-4, equal_nan=True)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@for_each("name", NAMES)
 def test_runs_have_native_types(cases: dict[str, Case], name: str) -> None:
     source = file_sources(cases[name])[0]
     data, err_, dq_ = run_of(source, 5, 40)
@@ -1377,7 +1391,7 @@ def test_any_run_is_that_part_of_the_frame(cases: dict[str, Case], data: st.Data
         reader.close()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@for_each("name", NAMES)
 def test_arrays_in_memory_give_the_same_runs_as_the_file(cases: dict[str, Case], name: str) -> None:
     """Loaded frames and lazy ones, and both against the file."""
     layout = scan_file(cases[name].path)
@@ -1393,7 +1407,7 @@ def test_arrays_in_memory_give_the_same_runs_as_the_file(cases: dict[str, Case],
         assert dq_ is None or memory[2].dtype == dq_.dtype  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@for_each("name", NAMES)
 def test_planes_read_whole_are_the_same_numbers(cases: dict[str, Case], name: str) -> None:
     case = cases[name]
     layout = scan_file(case.path)
@@ -1448,7 +1462,7 @@ def test_sources_survive_pickling(cases: dict[str, Case]) -> None:
 # ---------------------------------------------------------------- sources: err in the image's place
 
 
-@pytest.mark.parametrize("name", NAMES)
+@for_each("name", NAMES)
 def test_err_in_the_place_of_the_image(cases: dict[str, Case], name: str) -> None:
     case = cases[name]
     for i, source in enumerate(file_sources(case)):
@@ -1525,8 +1539,8 @@ def unaligned(array: Array) -> Array:
 LAYOUTS = [swapped, transposed, strided, reversed_view, locked, unaligned]
 
 
-@pytest.mark.parametrize("arrange", LAYOUTS)
-@pytest.mark.parametrize("kind", ["f4", "f8", "i2", "u2", "i4", "u8", "f2"])
+@for_each("arrange", LAYOUTS)
+@for_each("kind", ["f4", "f8", "i2", "u2", "i4", "u8", "f2"])
 def test_arrays_however_they_lie_in_memory(arrange: Callable[[Array], Array], kind: str) -> None:
     array = INTEGERS[kind] if kind in INTEGERS else F8.astype(kind)
     before = array.copy()
@@ -1550,7 +1564,7 @@ def test_plain_real_arrays_are_not_copied(kind: str) -> None:
     assert data.dtype == kind
 
 
-@pytest.mark.parametrize("kind", ["?", "i1", "u1", "i2", "u2", "i4", "i8", "u8"])
+@for_each("kind", ["?", "i1", "u1", "i2", "u2", "i4", "i8", "u8"])
 def test_flags_of_any_integer_type_become_unsigned_ones_of_that_width(kind: str) -> None:
     array = INTEGERS.get(kind, DQ > 0)
     source = ArraySource(F8, None, array)

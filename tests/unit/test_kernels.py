@@ -16,6 +16,7 @@ from emdarks.accumulate import FrameFigures, Sample, StackJob, StackSums, Thread
 from emdarks.accumulate.blocks import FigureArea, merge_tree
 from emdarks.fits.pixels import ArraySource
 from emdarks.moments import Moments, merge
+from loops import for_each
 
 ALL = np.uint64((1 << 64) - 1)
 
@@ -48,9 +49,9 @@ def samples(
     return data, err, dq
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(("with_err", "with_dq"), [(True, True), (False, True), (True, False)])
-@pytest.mark.parametrize(("mask", "scale"), [(int(ALL), 1.0), (128 | 4, 8.7)])
+@for_each("dtype", [np.float32, np.float64])
+@for_each("with_err, with_dq", [(True, True), (False, True), (True, False)])
+@for_each("mask, scale", [(int(ALL), 1.0), (128 | 4, 8.7)])
 def test_moments_equal_the_slow_twin(
     rng: np.random.Generator, dtype: Any, with_err: bool, with_dq: bool, mask: int, scale: float
 ) -> None:
@@ -125,7 +126,7 @@ def test_scaling_samples_scales_moments(seed: int, factor: float) -> None:
     np.testing.assert_allclose(scaled.err2, factor**2 * plain.err2, rtol=1e-12)
 
 
-@pytest.mark.parametrize("leaves", [1, 2, 3, 4, 5, 7, 8, 13])
+@for_each("leaves", [1, 2, 3, 4, 5, 7, 8, 13])
 def test_the_merge_tree_is_fixed_and_keeps_order(leaves: int) -> None:
     tree = merge_tree((str(i) for i in range(leaves)), lambda a, b: f"({a} {b})")
     assert [int(x) for x in tree.replace("(", "").replace(")", "").split()] == list(range(leaves))
@@ -160,8 +161,8 @@ def figures_of(
     return sums.figures[0]
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint16])
-@pytest.mark.parametrize("flags", ["u1", "u2", ">u2", "u4"])
+@for_each("dtype", [np.float32, np.float64, np.uint16])
+@for_each("flags", ["u1", "u2", ">u2", "u4"])
 def test_frame_figures_equal_numpy(rng: np.random.Generator, dtype: Any, flags: str) -> None:
     rows, cols = 9, 211
     data = rng.normal(300, 40, (rows, cols)).astype(dtype)

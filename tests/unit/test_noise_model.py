@@ -19,6 +19,7 @@ from emdarks.fit.robust_statistics import Group, Population, population
 from emdarks.fit.robust_statistics import intrinsic_variance as intrinsic_of
 from emdarks.fit.statistics import bias_offset, image_statistics, pooled_bias_offset
 from emdarks.moments import Moments
+from loops import for_each
 
 GAIN = np.array([1.0, 1.0, 40.0, 300.0, 1000.0, 5000.0])
 CHARGE = np.array([0.02, 0.1, 0.03, 0.08, 0.05, 0.04])
@@ -48,8 +49,8 @@ def assert_equals_the_twin(charge: Any, v: Any, freedom: Any) -> NoiseModel:
 FREEDOM = np.array([5e4, 300, 0, 7e5, 6e4, 9e5])
 
 
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("kappa", [0.7, 2.0, 3.1])
+@for_each("seed", range(4))
+@for_each("kappa", [0.7, 2.0, 3.1])
 def test_the_model_equals_the_slow_twin(seed: int, kappa: float) -> None:
     rng = np.random.default_rng(seed)
     v = (120.0**2 + kappa * GAIN**2 * CHARGE) * rng.normal(1, 0.02, GAIN.size)
@@ -209,11 +210,9 @@ def moments(
     return Moments(n, mean, m2, err2, np.zeros(pixels, np.uint16)), n, imaging
 
 
-@pytest.mark.parametrize("err", [True, False])
-@pytest.mark.parametrize(
-    ("seed", "frames", "shape"), [(1, 30, 2.0), (2, 30, 2.0), (3, 9000, 30.0), (4, 9000, 40.0)]
-)
-@pytest.mark.parametrize("estimator", ["sample", "pooled", "reference"])
+@for_each("err", [True, False])
+@for_each("seed, frames, shape", [(1, 30, 2.0), (2, 30, 2.0), (3, 9000, 30.0), (4, 9000, 40.0)])
+@for_each("estimator", ["sample", "pooled", "reference"])
 def test_errors_of_a_mean_equal_the_slow_twin(
     estimator: str, seed: int, frames: int, shape: float, err: bool
 ) -> None:
@@ -385,8 +384,8 @@ def test_stacks_without_a_good_sample_in_the_prescan_count_nothing() -> None:
 COLS = 11
 
 
-@pytest.mark.parametrize("err", [True, False])
-@pytest.mark.parametrize("rows", [1, 3, 9])
+@for_each("err", [True, False])
+@for_each("rows", [1, 3, 9])
 def test_the_pooled_offset_and_its_jackknife(rows: int, err: bool) -> None:
     fit, store, stacks = finished()
     if not err:

@@ -7,9 +7,8 @@ import re
 import tomllib
 from pathlib import Path
 
-import pytest
-
 import emdarks
+from loops import for_each
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(Path(emdarks.__file__).parent.rglob("*.py"))
@@ -21,7 +20,7 @@ TRUSTED = {"dask.py": {"pickle"}}
 CALLS = {"eval", "exec", "compile", "__import__", "system", "popen", "load_module"}
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+@for_each("path", SOURCES, ids=lambda path: path.name)
 def test_nothing_runs_the_content_of_a_file(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

@@ -12,6 +12,7 @@ from astropy.io import fits
 from campaigns import frame_hdus
 from emdarks.errors import InputError
 from emdarks.fits import Scanner, scan_file
+from loops import for_each
 
 SHAPE = (30, 41)
 
@@ -62,7 +63,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("variant", list(VARIANTS))
+@for_each("variant", list(VARIANTS))
 def test_another_layout_is_not_taken_for_the_same(tmp_path: Path, variant: str) -> None:
     scanner = learned(tmp_path)
     path = write(tmp_path / "odd.fits", **VARIANTS[variant])

@@ -20,6 +20,7 @@ from emdarks.errors import CalDarksLSQException
 from emdarks.fit import least_squares
 from emdarks.fit.least_squares import Fit, fit_reference
 from emdarks.fit.pooled import PooledNoise, Region, fit_pooled
+from loops import for_each
 
 PIXELS, SKIP = 83, (41, 47)
 IMAGING = np.arange(PIXELS) % 8 < 5
@@ -129,7 +130,7 @@ POOLED = [
 ]
 
 
-@pytest.mark.parametrize(("name", "most", "law", "err", "weighting", "gain_error"), POOLED)
+@for_each("name, most, law, err, weighting, gain_error", POOLED)
 def test_the_pooled_fit_equals_the_slow_twin(
     name: str, most: int, law: str, err: bool, weighting: bool, gain_error: float
 ) -> None:
@@ -225,9 +226,9 @@ def reference_stacks(name: str, err: bool) -> Stacks:
     return with_errors(stacks) if err else stacks
 
 
-@pytest.mark.parametrize("weighted", [True, False])
-@pytest.mark.parametrize("err", [True, False])
-@pytest.mark.parametrize("name", ["m9", "real16"])
+@for_each("weighted", [True, False])
+@for_each("err", [True, False])
+@for_each("name", ["m9", "real16"])
 def test_the_reference_fit_equals_the_slow_twin(name: str, err: bool, weighted: bool) -> None:
     stacks = reference_stacks(name, err)
     s = stacks.store

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from emdarks import _core
+from loops import for_each
 
 PIXELS, LO, HI = 611, 5, 603
 PART = slice(LO, HI)
@@ -105,7 +101,7 @@ def skewed(size: int, seed: int = 41) -> Any:
     return np.random.default_rng(seed).gamma(0.5, 3.0, size)
 
 
-@pytest.mark.parametrize("size", [1, 2, 7, 8, 9, 500, 4001, 30_000, 200_003])
+@for_each("size", [1, 2, 7, 8, 9, 500, 4001, 30_000, 200_003])
 def test_the_median_is_exact(size: int) -> None:
     x = skewed(size)
     assert _core.median(x) == np.median(x)
@@ -123,8 +119,8 @@ def test_the_median_of_nothing() -> None:
     assert np.isnan(_core.median(np.ones(20), np.zeros(20, np.int8), 1))
 
 
-@pytest.mark.parametrize("size", [5, 60_001])
-@pytest.mark.parametrize("case", ["equal", "two", "ascending", "descending", "infinite", "zeros"])
+@for_each("size", [5, 60_001])
+@for_each("case", ["equal", "two", "ascending", "descending", "infinite", "zeros"])
 def test_medians_of_numbers_in_some_order(size: int, case: str) -> None:
     x = skewed(size)
     x = {
@@ -149,7 +145,7 @@ def test_a_sample_that_misleads_changes_nothing() -> None:
         assert _core.median(moved) == np.median(moved)
 
 
-@pytest.mark.parametrize("size", [1, 7, 8, 9, 611, 40_000])
+@for_each("size", [1, 7, 8, 9, 611, 40_000])
 def test_the_median_deviation_in_units_of_the_error(size: int) -> None:
     rng = np.random.default_rng(43)
     x, scale = rng.normal(3, 2, size), rng.uniform(0.5, 2.0, size)
@@ -232,8 +228,8 @@ def test_many_stacks_are_unreliable_and_none_has_samples() -> None:
     assert not out.any()
 
 
-@pytest.mark.parametrize("kind", COUNTS)
-@pytest.mark.parametrize("size", [1, 7, 8, 9, PIXELS])
+@for_each("kind", COUNTS)
+@for_each("size", [1, 7, 8, 9, PIXELS])
 def test_median_residuals(kind: Any, size: int) -> None:
     s = finished(kind)
     n, mean = s["n"][0, :size].copy(), s["mean"][0, :size].copy()
@@ -256,8 +252,8 @@ def test_median_residuals(kind: Any, size: int) -> None:
 # Bias and saturation
 
 
-@pytest.mark.parametrize("kind", [np.float32, np.float64])
-@pytest.mark.parametrize("size", [1, 7, 8, 9, 611])
+@for_each("kind", [np.float32, np.float64])
+@for_each("size", [1, 7, 8, 9, 611])
 def test_bias_off_and_saturation_flagged(kind: Any, size: int) -> None:
     rng = np.random.default_rng(44)
     data, frame = rng.normal(100, 10, size).astype(kind), rng.normal(90, 1, size)
@@ -312,9 +308,9 @@ def test_means_without_the_largest(kind: Any) -> None:
         assert found == pytest.approx(np.sort(some)[: size - aside].mean(), rel=1e-12)
 
 
-@pytest.mark.parametrize("with_err", [True, False])
-@pytest.mark.parametrize("hits", [0, 1, 3, 5, 6, 8])
-@pytest.mark.parametrize(("kind", "flag"), [(k, f) for k in COUNTS for f in FLAGS])
+@for_each("with_err", [True, False])
+@for_each("hits", [0, 1, 3, 5, 6, 8])
+@for_each("kind, flag", [(k, f) for k in COUNTS for f in FLAGS])
 def test_screening_equals_sums_without_the_hits(
     hits: int, with_err: bool, kind: Any, flag: Any
 ) -> None:
@@ -418,19 +414,3 @@ def everything() -> str:
     assert (hot > 1).any()
     arrays = hot, unreliable, sums, trimmed, *screened, rejected, clean, saturated
     return repr(found) + "".join(array.tobytes().hex() for array in arrays)
-
-
-@pytest.mark.parametrize("level", _core.levels)
-def test_every_instruction_level_gives_the_same_bits(level: str) -> None:
-    program = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); "
-    program += "import hashlib, test_small_kernels as t; from emdarks import _core; "
-    program += "print(_core.level, hashlib.sha256(t.everything().encode()).hexdigest())"
-    made = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "EMDARKS_CPU_LEVEL": level},
-    )
-    expected = hashlib.sha256(everything().encode()).hexdigest()
-    assert made.stdout.split() == [level, expected]

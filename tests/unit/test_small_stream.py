@@ -19,6 +19,7 @@ from emdarks.fits import pixels
 from emdarks.fits.layout import scan_file
 from emdarks.fits.pixels import ArraySource, FileSource
 from emdarks.moments import Moments, counts_dtype
+from loops import for_each
 
 ROWS, COLS, FRAMES = 3, 517, 7  # wider than a chunk, more frames than a group
 MASK = 4 | 128
@@ -71,8 +72,8 @@ KINDS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("kinds", "options"),
+@for_each(
+    "kinds, options",
     [(KINDS[0], EXECUTORS[0]), (KINDS[1], EXECUTORS[1])] + [(k, EXECUTORS[2]) for k in KINDS],
     ids=str,
 )
@@ -216,8 +217,8 @@ def test_files_of_integers_that_no_camera_counts(tmp_path: Path, kind: str) -> N
     assert_equals(Threads(1).sums(job).moments, slow(data, err, dq), rtol=1e-9)
 
 
-@pytest.mark.parametrize("options", EXECUTORS, ids=str)
-@pytest.mark.parametrize("kept", [1, 3])
+@for_each("options", EXECUTORS, ids=str)
+@for_each("kept", [1, 3])
 def test_the_largest_samples_are_kept(kept: int, options: Any) -> None:
     data, _, dq = planes()
     each = (ArraySource(data[i], None, dq[i].astype("u2")) for i in range(FRAMES))
