@@ -11,7 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from emdarks.accumulate.blocks import Blocks, FrameFigures, Sample, StackJob, StackSums
+from emdarks.accumulate.blocks import (
+    Blocks,
+    FrameFigures,
+    Sample,
+    StackJob,
+    StackSums,
+    over_saturated,
+)
 from emdarks.accumulate.executor import Count, Executor, frames_of
 from emdarks.errors import InputError, UnreadableFrameError
 from emdarks.frames import FrameInput
@@ -159,6 +166,7 @@ class Careful(Executor):
         blocks: Blocks | None,
     ) -> StackSums:
         """Sums of a stack; again without bad frames, where its pixels name any."""
+        sums = self._without_over_saturated(left, index, sums, into)
         rooms = None if into is None else [into]
         while found := self._suspects(left[index], sums.figures):
             for sample, reason in found:
@@ -174,6 +182,27 @@ class Careful(Executor):
         if not sums.lost:
             self.found[key_of(left[index].samples)] = sums
         return sums
+
+    def _without_over_saturated(
+        self, left: list[StackJob], index: int, sums: StackSums, into: Moments | None
+    ) -> StackSums:
+        """The same sums, of which over-saturated frames are no part: they were not added."""
+        job = left[index]
+        gone = [figures.over_saturated for figures in sums.figures]
+        if not any(gone):
+            return sums
+        bad = [
+            BadFrame(self._item(sample).record.name, over_saturated(figures.saturated))
+            for sample, figures in zip(job.samples, sums.figures, strict=True)
+            if figures.over_saturated
+        ]
+        self._skipping.skip(bad, self._frames)
+        self.bad += [self._item(s) for s, out in zip(job.samples, gone, strict=True) if out]
+        kept = tuple(s for s, out in zip(job.samples, gone, strict=True) if not out)
+        left[index] = replace(job, samples=kept)
+        if not kept:
+            return _lost(left[index], into)
+        return replace(sums, figures=tuple(f for f in sums.figures if not f.over_saturated))
 
     def _item(self, sample: Sample) -> FrameInput:
         return self._inputs[id(sample.source)]

@@ -24,6 +24,7 @@ from emdarks import _core
 from emdarks.errors import EmdarksWarning
 from emdarks.fits.pixels import FrameSource
 from emdarks.moments import Moments
+from emdarks.raw import FrameScan
 
 __all__ = [
     "BLOCK_FRAMES",
@@ -41,6 +42,7 @@ __all__ = [
     "in_blocks",
     "join",
     "merge_tree",
+    "over_saturated",
 ]
 
 Array = npt.NDArray[Any]
@@ -181,6 +183,13 @@ class FrameFigures:
         Pixels of the imaging area.
     content : str
         Fingerprint of the pixel values; equal for copies of a frame.
+    repaired_rows : int
+        Rows of a raw frame whose bias was replaced.
+    cosmic_rays : float
+        Share of the pixels of a raw frame that its search for cosmic rays flagged.
+    over_saturated : bool
+        Whether so much of a raw frame is saturated that it was not added. All other figures are
+        without meaning then, but for ``saturated``.
     """
 
     level: float
@@ -193,11 +202,34 @@ class FrameFigures:
     at_highest: int
     pixels: int
     content: str
+    repaired_rows: int = 0
+    cosmic_rays: float = 0.0
+    over_saturated: bool = False
 
     @property
     def noiseless(self) -> bool:
         """Whether all good pixels are the same but for rounding."""
         return self.scatter <= _NO_SCATTER * abs(self.level)
+
+    @classmethod
+    def of_frame(
+        cls, figures: Array, rows: tuple[int, int], learnt: FrameScan | None
+    ) -> FrameFigures:
+        """Figures of a frame, and what was learnt from its stored numbers where it is raw."""
+        if learnt is None:
+            return cls.from_rows(figures, rows)
+        known: dict[str, Any] = {
+            "repaired_rows": learnt.repaired,
+            "cosmic_rays": learnt.flagged / learnt.pixels,
+            "over_saturated": learnt.over_saturated,
+        }
+        if not learnt.over_saturated:
+            return replace(cls.from_rows(figures, rows), **known)
+        names = ("level", "scatter", "prescan_level", "highest")
+        numbers: dict[str, Any] = dict.fromkeys(names, np.nan)
+        share = learnt.over / learnt.pixels
+        none: dict[str, Any] = {"masked": 1.0, "not_finite": 0, "at_highest": 0, "content": ""}
+        return cls(**numbers, saturated=share, pixels=learnt.pixels, **none, **known)
 
     @classmethod
     def from_rows(cls, figures: Array, rows: tuple[int, int]) -> FrameFigures:
@@ -253,6 +285,11 @@ class StackSums:
     bytes_read: int
     warnings: tuple[str, ...] = ()
     lost: bool = False
+
+
+def over_saturated(share: float) -> str:
+    """What is wrong with a frame of which so large a share exceeds the saturation."""
+    return f"is over-saturated: {100.0 * share:.1f} % of its pixels exceed the saturation"
 
 
 def in_blocks(frames: Sequence[int]) -> list[Sequence[int]]:

@@ -54,7 +54,7 @@ Spec = dict[str, Any]
 _Signature = tuple[str, int, int]
 
 #: Version of the layout of the files.
-FORMAT = 3
+FORMAT = 4
 #: Figures of a frame that are numbers.
 _NUMBERS = tuple(field.name for field in fields(FrameFigures) if field.name != "content")
 _ENDING = ".block.npz"
@@ -218,7 +218,8 @@ class KeptBlocks(Blocks):
                 told = (_useless(path, error),)
                 if into.err2 is not None:
                     into.err2[:] = 0.0
-        sums = replace(adder.add(block, into), warnings=told)
+        sums = adder.add(block, into)
+        sums = replace(sums, warnings=told + sums.warnings)
         self._keep(path, spec, sums)
         return sums
 
@@ -329,8 +330,9 @@ def _load(path: Path, spec: Spec, into: Moments) -> StackSums:
 
 def _figures(numbers: Sequence[float], content: str) -> FrameFigures:
     values: dict[str, Any] = dict(zip(_NUMBERS, numbers, strict=True))
-    for name in ("not_finite", "at_highest", "pixels"):
+    for name in ("not_finite", "at_highest", "pixels", "repaired_rows"):
         values[name] = int(values[name])
+    values["over_saturated"] = bool(values["over_saturated"])
     return FrameFigures(**values, content=content)
 
 

@@ -15,6 +15,12 @@ __all__ = ["MADE_BY", "sums_version"]
 #: Everything between the bytes of a frame and the sums and figures of a block.
 MADE_BY = (
     "emdarks.frames.bias",
+    "emdarks.frames.raw_source",
+    "emdarks.raw.bias",
+    "emdarks.raw.calibration",
+    "emdarks.raw.linearity",
+    "emdarks.raw.search",
+    "emdarks.raw.sweeps",
     "emdarks.fits.pixels",
     "emdarks.accumulate.blocks",
     "emdarks.accumulate.threads",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import SimpleQueue
 from threading import Lock
 from typing import Any, TypeVar
@@ -31,6 +31,7 @@ from emdarks.accumulate.blocks import (
     finish,
     join,
     merge_tree,
+    over_saturated,
 )
 from emdarks.accumulate.executor import Count, Executor, Progress
 from emdarks.accumulate.open_files import OPEN_FILES, files_allowed, files_open
@@ -39,6 +40,7 @@ from emdarks.arguments import whole_number
 from emdarks.errors import UnreadableFrameError
 from emdarks.fits.pixels import RawFrame, Reader, let_go_of_cubes
 from emdarks.moments import Moments, counts_dtype, merge
+from emdarks.raw import FrameScan
 
 __all__ = ["Threads", "available_cores"]
 
@@ -72,50 +74,73 @@ class _Alike:
     scales: list[float]
 
     @classmethod
-    def groups(cls, batch: Sequence[Sample], readers: Sequence[Reader]) -> list[_Alike]:
-        """Consecutive frames of one layout, in order."""
+    def groups(cls, batch: Sequence[Sample], frames: Sequence[RawFrame]) -> list[_Alike]:
+        """Consecutive frames of one layout, in order, without over-saturated ones.
+
+        One group at least; it may be without frames.
+        """
         groups: list[_Alike] = []
-        for i, (sample, reader) in enumerate(zip(batch, readers, strict=True)):
-            raw = reader.raw
-            if not groups or groups[-1].kind != (
-                raw.dtypes,
-                raw.flips,
-                raw.file == _core.IN_MEMORY,
-            ):
+        for i, (sample, raw) in enumerate(zip(batch, frames, strict=True)):
+            if _is_over_saturated(raw):
+                continue
+            if not groups or groups[-1].end != i or groups[-1].kind != _kind(raw):
                 groups.append(cls(i, [], []))
             groups[-1].raw.append(raw)
             groups[-1].scales.append(sample.scale)
-        return groups
+        return groups or [cls(0, [], [])]
+
+    @property
+    def end(self) -> int:
+        """Where the next frame stands in the batch."""
+        return self.first + len(self.raw)
 
     @property
     def kind(self) -> tuple[Any, ...]:
         """What the frames have in common."""
-        raw = self.raw[0]
-        return raw.dtypes, raw.flips, raw.file == _core.IN_MEMORY
-
-    @property
-    def stored(self) -> list[np.dtype[Any] | None]:
-        """Types of image, err and dq."""
-        return [None if dtype is None else np.dtype(dtype) for dtype in self.raw[0].dtypes]
+        return _kind(self.raw[0])
 
     @property
     def bytes_of_a_pixel(self) -> int:
         """What is read of a pixel of all frames."""
-        if self.raw[0].file == _core.IN_MEMORY:
-            return 0
-        return len(self.raw) * sum(d.itemsize for d in self.stored if d is not None)
+        return sum(
+            np.dtype(dtype).itemsize
+            for frame in self.raw
+            if frame.file != _core.IN_MEMORY
+            for dtype in frame.dtypes
+            if dtype is not None
+        )
 
     def frames(self, mask: int) -> _core.Frames:
         """What the kernel needs to know."""
-        data, err, dq = self.raw[0].dtypes
+        one = self.raw[0] if self.raw else _NO_FRAME
+        calibrations = [raw.calibration for raw in self.raw if raw.calibration is not None]
         return _core.Frames(
             np.array([frame.file for frame in self.raw], np.int32),
-            np.array([frame.offsets for frame in self.raw], np.int64).T.copy(),
+            np.array([frame.offsets for frame in self.raw], np.int64).reshape(-1, 3).T.copy(),
             np.array(self.scales, np.float64),
-            (data, err, dq),
-            self.raw[0].flips,
+            (one.dtypes[0], one.dtypes[1], one.dtypes[2]),
+            one.flips,
             mask,
+            calibrations or None,
         )
+
+
+#: Layout of no frames at all.
+_NO_FRAME = RawFrame(_core.IN_MEMORY, "", (0, 0, 0), ("|u1", None, None), (0, 0, 0))
+
+
+def _kind(raw: RawFrame) -> tuple[Any, ...]:
+    """What frames must have in common to be streamed by one compiled call."""
+    return raw.dtypes, raw.flips, raw.file == _core.IN_MEMORY, raw.calibration is None
+
+
+def _is_over_saturated(raw: RawFrame) -> bool:
+    return raw.scan is not None and raw.scan.over_saturated
+
+
+def _stored(reader: Reader) -> RawFrame:
+    """Where the bytes of a frame lie; raw frames are looked through for that."""
+    return reader.raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +151,39 @@ class _Part:
     figures: Array
     fresh: bool
     closed: bool
+
+
+@dataclass(slots=True)
+class _Read:
+    """What was learnt of the frames of a block.
+
+    ``rows`` holds figures (frame, row, figure), ``scans`` what was learnt from raw frames.
+    """
+
+    rows: Array
+    scans: list[FrameScan | None] = field(default_factory=list)
+    bytes_read: int = 0
+    left_out: tuple[str, ...] = ()
+
+    def take(self, frames: Sequence[RawFrame], told: bool) -> None:
+        """Keep what is known of frames; ``told``: say which are left out."""
+        self.scans += [frame.scan for frame in frames]
+        if told:
+            self.left_out += tuple(
+                f"{frame.path}: {over_saturated(frame.scan.over / frame.scan.pixels)}; left out"
+                for frame in frames
+                if frame.scan is not None and frame.scan.over_saturated
+            )
+
+    def frame_figures(self, block: StackJob) -> tuple[FrameFigures, ...]:
+        """Figures of the frames; none where they were not asked for."""
+        if block.area is None:
+            return ()
+        rows = block.area.rows
+        return tuple(
+            FrameFigures.of_frame(figures, rows, learnt)
+            for figures, learnt in zip(self.rows, self.scans, strict=True)
+        )
 
 
 class Threads(Executor):
@@ -204,10 +262,8 @@ class Threads(Executor):
             if moments.has_errors and moments.err2 is not None:
                 moments.err2[:] = 0.0
             moments.has_errors = False
-            rows, bytes_read = self._accumulate(block.job, moments)
-        area = block.job.area
-        figures = () if area is None else tuple(FrameFigures.from_rows(f, area.rows) for f in rows)
-        return StackSums(moments, figures, bytes_read)
+            made = self._accumulate(block.job, moments)
+        return StackSums(moments, made.frame_figures(block.job), made.bytes_read, made.left_out)
 
     def room(self, kind: Kind) -> Moments:
         """See `Adder`."""
@@ -224,8 +280,8 @@ class Threads(Executor):
         if not moments.has_errors:
             self._spare.append(moments)
 
-    def _accumulate(self, block: StackJob, moments: Moments) -> tuple[Array, int]:
-        """Sums of one block; its row figures (frame, row, figure), and bytes read."""
+    def _accumulate(self, block: StackJob, moments: Moments) -> _Read:
+        """Sums of one block."""
         batches = list(self._batches(block.samples))
         ahead = ReadAhead([batch for _, batch in batches], self.threads)
         # Other executors of this process may be reading, too.
@@ -238,25 +294,27 @@ class Threads(Executor):
         moments: Moments,
         batches: Sequence[tuple[int, Sequence[Sample]]],
         ahead: ReadAhead,
-    ) -> tuple[Array, int]:
+    ) -> _Read:
         rows = block.shape[0] if block.area is not None else 0
-        figures = np.empty((len(block.samples), rows, len(_core.ROW_FIGURES)))
-        pixels, counted = moments.n.size, 0
+        read = _Read(np.empty((len(block.samples), rows, len(_core.ROW_FIGURES))))
         for number, (first, batch) in enumerate(batches):
             with ahead.opened(number) as readers:
-                counted += sum(reader.bytes_unpacked for reader in readers)
-                groups = _Alike.groups(batch, readers)
+                read.bytes_read += sum(reader.bytes_unpacked for reader in readers)
+                # Raw frames are looked through here, each by one thread.
+                frames = self.map(_stored, readers)
+                read.take(frames, told=block.area is None)
+                groups = _Alike.groups(batch, frames)
                 only = len(batches) == len(groups) == 1
                 for group in groups:
                     part = _Part(
                         group,
-                        figures[first + group.first :],
+                        read.rows[first + group.first :],
                         fresh=number == 0 and group is groups[0],
                         closed=number == len(batches) - 1 and group is groups[-1],
                     )
                     self._add(block, moments, part, only)
-                    counted += pixels * group.bytes_of_a_pixel
-        return figures, counted
+                    read.bytes_read += moments.n.size * group.bytes_of_a_pixel
+        return read
 
     def _add(self, block: StackJob, moments: Moments, part: _Part, only: bool) -> None:
         """Add frames of one layout to the sums of a block."""

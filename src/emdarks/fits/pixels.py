@@ -30,6 +30,7 @@ from emdarks.dq import DQ, unsigned
 from emdarks.errors import InputError, UnreadableFrameError
 from emdarks.fits.layout import FileLayout, PlaneLayout, open_whole, read_plane
 from emdarks.fits.remote import read_ranges
+from emdarks.raw import FrameScan
 
 __all__ = [
     "ArraySource",
@@ -84,6 +85,10 @@ class RawFrame:
         Their stored types, with the order of bytes.
     flips : tuple of int
         Bits to flip after swapping.
+    calibration : emdarks._core.RowCalibration or None
+        What makes electrons of the stored numbers; None where they are used as they are.
+    scan : FrameScan or None
+        What was learnt from the stored numbers for that.
     """
 
     file: int
@@ -91,6 +96,8 @@ class RawFrame:
     offsets: tuple[int, int, int]
     dtypes: tuple[str | None, str | None, str | None]
     flips: tuple[int, int, int]
+    calibration: _core.RowCalibration | None = None
+    scan: FrameScan | None = None
 
 
 def _three(
@@ -171,6 +178,13 @@ def _as_float(array: Array) -> Array:
     return np.ascontiguousarray(array, dtype=dtype).reshape(-1)
 
 
+def _as_stored(array: Array) -> Array:
+    """Flat, contiguous; integers as they are, others as real numbers."""
+    if array.dtype.kind not in "iu":
+        return _as_float(array)
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")).reshape(-1)
+
+
 def _as_flags(array: Array) -> Array:
     dtype = unsigned(array.dtype)
     native = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
@@ -190,7 +204,7 @@ class ArrayReader:
     ):
         self.bytes_unpacked = bytes_unpacked
         self._keeps = keeps
-        self._data = _as_float(data)
+        self._data = _as_stored(data)
         self._err = None if err is None else _as_float(err)
         self._dq = None if dq is None else _as_flags(dq)
 
@@ -210,7 +224,7 @@ class ArrayReader:
         """See `Reader`."""
         err, dq = self._err, self._dq
         return (
-            self._data[lo:hi],
+            _as_float(self._data[lo:hi]),
             None if err is None else err[lo:hi],
             None if dq is None else dq[lo:hi],
         )
