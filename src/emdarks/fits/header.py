@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -77,6 +77,11 @@ def _value(text: str) -> Any:
     except (fits.VerifyError, ValueError):  # beyond repair: the text as it stands there
         return text[10:].strip()
     return None if isinstance(value, fits.card.Undefined) else value
+
+
+@lru_cache(maxsize=1024)
+def _card_text(keyword: str, value: Any, comment: str) -> str:
+    return str(fits.Card(keyword, value, comment))
 
 
 @lru_cache(maxsize=1024)
@@ -175,6 +180,25 @@ class Cards(Mapping[str, Any]):
     def keywords(self) -> tuple[str, ...]:
         """Keyword of every card, in order."""
         return tuple(_keyword(text) for text in self.texts)
+
+    def edited(self, values: Mapping[str, tuple[Any, str]], without: Collection[str] = ()) -> Cards:
+        """The header with other values, each with its comment, and without some keywords.
+
+        Cards that are there keep their place; new ones come last.
+        """
+        texts = {k: _card_text(k, *given) for k, given in values.items()}
+        kept = [
+            texts.pop(keyword, text) if keyword in values else text
+            for keyword, text in zip(self.keywords, self.texts, strict=True)
+            if keyword not in without
+        ]
+        return Cards((*kept, *texts.values()))
+
+    def with_history(self, lines: Collection[str]) -> Cards:
+        """The header with further lines of history at its end."""
+        width = _WIDTH - len("HISTORY ")
+        parts = [line[i : i + width] for line in lines for i in range(0, len(line), width)]
+        return Cards((*self.texts, *(f"HISTORY {part}".ljust(_WIDTH) for part in parts)))
 
     def same_keywords(self, other: Cards) -> bool:
         """Whether another header has the same keywords in the same order."""

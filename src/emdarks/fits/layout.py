@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +40,15 @@ from emdarks.fits.remote import (
 )
 from emdarks.fits.tables import copied
 
-__all__ = ["FileLayout", "PlaneLayout", "read_plane", "scan_extensions", "scan_file"]
+__all__ = [
+    "FileLayout",
+    "PlaneLayout",
+    "SmallFile",
+    "read_plane",
+    "read_small",
+    "scan_extensions",
+    "scan_file",
+]
 
 _DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _GZIP = b"\x1f\x8b"
@@ -520,6 +528,44 @@ def _scan(
         _check_shapes(layout)
         _check_length(layout)
     return layouts
+
+
+class SmallFile(NamedTuple):
+    """A file of a few numbers that is no frame, such as a k-gain; all of it."""
+
+    name: str
+    cards: Cards
+    image: npt.NDArray[Any]
+    err: npt.NDArray[Any] | None
+
+
+def read_small(path: str | os.PathLike[str]) -> SmallFile:
+    """Read a calibration file of a few numbers: its first image, and HDU ERR where there is one.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or has no image.
+    """
+    file = found(path)
+    name = file if isinstance(file, str) else file.name
+    try:
+        with _opened(file) as (stream, _):
+            refuse_other_formats(stream, name)
+            with _open(stream) as hdus:
+                images = [hdu for hdu in hdus if hdu.is_image and hdu.size]
+                if not images:
+                    raise InputError(f"{name}: has no image, nor a table of numbers")
+                first = images[0]
+                err = next((np.array(hdu.data) for hdu in images if hdu.name == "ERR"), None)
+                cards = Cards.from_header(first.header)
+                return SmallFile(name, cards, np.array(first.data), err)
+    except InputError:
+        raise
+    except Exception as error:  # a damaged header can fail anywhere inside astropy
+        raise InputError(
+            f"{name}: cannot be read as FITS ({type(error).__name__}: {_reason(error)}); {_AGAIN}"
+        ) from None
 
 
 def found(path: str | os.PathLike[str] | RemoteFile) -> str | RemoteFile:

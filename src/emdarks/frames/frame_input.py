@@ -22,6 +22,7 @@ from emdarks.fits.pixels import ArraySource, FileSource
 from emdarks.frames.array_checks import flags_plane, number_plane
 from emdarks.frames.bias import LevelledSource, levelled
 from emdarks.frames.image import Image
+from emdarks.frames.raw_source import RawSource
 from emdarks.frames.unknown_camera import foreign_frames, has_keywords_of
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "frame_settings",
     "frame_sources",
     "frames_of",
+    "headers_of",
     "is_raw",
     "level_of",
 ]
@@ -77,20 +79,25 @@ class FrameInput:
     """One frame, ready to be streamed."""
 
     record: FrameRecord
-    source: Source | LevelledSource
+    source: Source | LevelledSource | RawSource
     headers: dict[str, Cards]
     provenance: Provenance
 
     @property
     def layout(self) -> FileLayout | None:
         """The file that the pixels lie in; None where they are in memory."""
-        source = self.source.inner if isinstance(self.source, LevelledSource) else self.source
+        source = _stored(self.source)
         return source.layout if isinstance(source, FileSource) else None
 
     def is_in(self, path: str) -> bool:
         """Whether the pixels lie in this file, by its path as given or from any folder."""
         layout = self.layout
         return layout is not None and path in (layout.path, layout.absolute)
+
+
+def _stored(source: Source | LevelledSource | RawSource) -> Source:
+    """The frame as it is stored."""
+    return source.inner if isinstance(source, (LevelledSource, RawSource)) else source
 
 
 def _layer0(frame: Any) -> Any:
@@ -103,9 +110,9 @@ def _layer0(frame: Any) -> Any:
     return err[0] if err.ndim == 3 else err
 
 
-def _source_of(frame: Any) -> Source:
+def _source_of(frame: Any) -> Source | RawSource:
     own = getattr(frame, "source", None)
-    if isinstance(own, FileSource):
+    if isinstance(own, (FileSource, RawSource)):
         return own
     if not hasattr(frame, "data"):
         raise InputError(
@@ -202,22 +209,23 @@ def camera_named_in(dataset: Any) -> str:
     if named is not None:
         return str(named)
     default = BUILTIN[0]
-    if not any(has_keywords_of(default, _headers_of(frame)) for frame in frames):
+    if not any(has_keywords_of(default, headers_of(frame)) for frame in frames):
         first = frames[0]
         path = getattr(first, "filepath", None) or getattr(first, "filename", None) or ""
         raise foreign_frames(
-            default, len(frames), os.fspath(path), _headers_of(first), _shape_of(first)
+            default, len(frames), os.fspath(path), headers_of(first), _shape_of(first)
         )
     return default
 
 
-def _headers_of(frame: Any) -> tuple[Cards, Cards]:
+def headers_of(frame: Any) -> tuple[Cards, Cards]:
+    """Image header and primary header of a frame, ours or another."""
     return _cards_of(frame, "ext"), _cards_of(frame, "pri")
 
 
 def _both(frame: Any, keyword: str) -> Iterator[Any]:
     """Values of a keyword in the two headers of a frame."""
-    return (cards.get(keyword) for cards in _headers_of(frame))
+    return (cards.get(keyword) for cards in headers_of(frame))
 
 
 def _shape_of(frame: Any) -> tuple[int, int] | None:
@@ -252,7 +260,7 @@ def frame_inputs(dataset: Any, camera: Camera, kgain: float | None = None) -> li
 
 def _prepare(frame: Any, camera: Camera, kgain: float | None) -> FrameInput:
     source = _source_of(frame)
-    _check_extensions(frame, source, camera)
+    _check_extensions(frame, _stored(source), camera)
     headers = {name: _cards_of(frame, name) for name in HEADERS}
     record = read_record(
         camera,
@@ -263,8 +271,10 @@ def _prepare(frame: Any, camera: Camera, kgain: float | None) -> FrameInput:
         k_gain=kgain,
     )
     _refuse_raw(record, headers, camera)
-    provenance = _provenance(frame, source, headers)
-    return FrameInput(record, levelled(source, record, camera), headers, provenance)
+    provenance = _provenance(frame, _stored(source), headers)
+    if not isinstance(source, RawSource):
+        return FrameInput(record, levelled(source, record, camera), headers, provenance)
+    return FrameInput(record, source, headers, provenance)
 
 
 def _check_extensions(frame: Any, source: Source, camera: Camera) -> None:
@@ -309,7 +319,7 @@ def frame_settings(frame: Any, camera: Camera) -> dict[str, Any]:
     return read_settings(camera, _name_of(frame), headers)
 
 
-def frame_sources(dataset: Any) -> list[Source]:
+def frame_sources(dataset: Any) -> list[Source | RawSource]:
     """Sources of the frames alone, all of one shape; headers are not looked at."""
     sources = [_source_of(frame) for frame in frames_of(dataset)]
     shapes = {source.shape for source in sources}

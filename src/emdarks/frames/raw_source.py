@@ -8,6 +8,7 @@ is served by the system's page cache.
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -74,6 +75,16 @@ class RawSource:
     def for_sending(self) -> RawSource:
         """See `emdarks.fits.pixels.FrameSource`."""
         return replace(self, inner=self.inner.for_sending())
+
+    def err_as_data(self) -> ArraySource:
+        """The same frame with its errors in the place of the image."""
+        rows, cols = self.shape
+        with closing(self.open()) as reader:
+            _, err, dq = reader.pixels(0, rows * cols, Scratch(1))
+        flags = None if dq is None else dq.reshape(self.shape)
+        return ArraySource(
+            np.zeros(self.shape) if err is None else err.reshape(self.shape), None, flags
+        )
 
     def open(self) -> Reader:
         """See `emdarks.fits.pixels.FrameSource`."""
