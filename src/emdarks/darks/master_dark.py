@@ -22,7 +22,7 @@ from emdarks.frames.bad_frames import SKIP_SHARE
 from emdarks.moments import Moments
 from emdarks.products import Dark
 from emdarks.products.header import merge_headers, stamp
-from emdarks.products.provenance import input_names, name_inputs, record_skipped
+from emdarks.products.provenance import input_names, name_inputs
 from emdarks.stacks import (
     Stack,
     bias_history,
@@ -167,7 +167,7 @@ def build_trad_dark(
         data, err_plane, dq = (np.ascontiguousarray(plane[section]) for plane in planes)
         planes = data, err_plane, dq
     dark = _product(planes, job, stack, kgain)
-    record_skipped(dark, job.skipping.bad)
+    dark.record_skipped(job.skipping.bad)
     return dark
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from emdarks.fit.pooled import PooledNoise, fit_pooled
 from emdarks.fit.robust_statistics import Group
 from emdarks.fit.statistics import (
     NO_OFFSET,
+    BiasOffset,
     ImageStatistics,
     bias_offset,
     image_statistics,
@@ -31,10 +32,9 @@ from emdarks.fit.statistics import (
 from emdarks.fits import ascii_text
 from emdarks.frames.bad_frames import SKIP_SHARE
 from emdarks.products import DetectorNoiseMaps
-from emdarks.products.model import mean_comments, model_cards, model_words
+from emdarks.products.model import model_cards, model_words
 from emdarks.products.noise_maps import PLANES
-from emdarks.products.noise_maps_file import MapsContent, StackRow, noise_maps
-from emdarks.products.provenance import record_skipped
+from emdarks.products.noise_maps_file import MEANS, VARIANCES
 from emdarks.stacks import (
     Screening,
     Stack,
@@ -224,7 +224,7 @@ def calibrate_darks_lsq(
     frame = FramePixels.of(job, stacks[0].frames[0].record.shape, telemetry)
     if estimator == "reference":
         fit = fit_reference(store, stacks, weighting, frame.imaging, frame.skip, job.executor)
-        content = _content(fit, None, store, stacks, job, kgain, frame)
+        noise = None
     else:
         fit, noise = fit_pooled(
             store,
@@ -236,10 +236,15 @@ def calibrate_darks_lsq(
             gain_error,
             planned.model,
         )
-        content = _content(fit, noise, store, stacks, job, kgain, frame, planned.model)
-    maps = noise_maps(
-        content,
+    numbers, counts, table = _content(fit, noise, store, stacks, job, kgain, frame, planned.model)
+    stack_of = {id(item): i for i, stack in enumerate(stacks) for item in stack.frames}
+    maps = DetectorNoiseMaps.from_fit(
+        fit,
+        numbers,
+        counts,
+        table,
         job.inputs,
+        [stack_of[id(item)] for item in job.inputs],
         job.camera.header_rules,
         {
             "CAMERA": (ascii_text(job.camera.name), "camera by which headers were read"),
@@ -253,14 +258,16 @@ def calibrate_darks_lsq(
     )
     cards = product_cards(stacks[0], job.camera)
     maps.ext_hdr.update({**cards, **k_gain_card(stacks, kgain)})
-    for keyword, comment in mean_comments(planned.model.name).items():
-        maps.ext_hdr[keyword] = (maps.ext_hdr[keyword], comment)
     lines = *bias_history(stacks[0], job.camera), *_offset_history(job, frame)
     for line in (*lines, *model_words(maps.ext_hdr)):
         maps.ext_hdr["HISTORY"] = line
-    record_skipped(maps, job.skipping.bad)
+    maps.record_skipped(job.skipping.bad)
     return maps
 
+
+#: Columns of the table STACKS, and those of how the maps move with a stack's gain.
+_Columns = dict[str, list[Any]]
+_DERIVATIVES = ("DFPN_DG", "DCIC_DG", "DDC_DG")
 
 #: Sums of all stacks, and what else was learnt of each.
 _Found = tuple[StackStore, list[StackSums]]
@@ -393,9 +400,9 @@ def _content(
     job: Setting,
     kgain: float | None,
     frame: FramePixels,
-    model: Model = FULL,
-) -> MapsContent:
-    """What the product says, D taken out of everywhere but the imaging area."""
+    model: Model,
+) -> tuple[dict[str, float], dict[str, Array], _Columns]:
+    """Numbers, counts and stacks of the product; D taken out of all but the imaging area."""
     k_gains = [kgain or stack.k_gain for stack in stacks]
     read_noise = None
     if noise is None:
@@ -416,48 +423,43 @@ def _content(
     inside = frame.imaging & frame.signal & fit.fitted
     image = Group(inside, True, ranges, job.executor)
     statistics = image_statistics(fit, store, stacks, image, read_noise)
-    rows, unreliable = _stack_rows(fit, noise, store, stacks, k_gains, image)
+    table, unreliable = _stack_columns(fit, noise, store, stacks, k_gains, image)
     _remove_dark_current(fit, ~frame.imaging & frame.signal)
+    numbers = _numbers(offset, statistics)
     if not model.fitted.all():
-        statistics, rows = _without_absent(fit, model, statistics, rows)
-    frame_of = {id(item): i for i, stack in enumerate(stacks) for item in stack.frames}
-    return MapsContent(
-        shape=frame.shape,
-        fit=fit,
-        unreliable=unreliable,
-        rejected=store.rejected,
-        offset=offset,
-        statistics=statistics,
-        stacks=rows,
-        stack_of_input=[frame_of[id(item)] for item in job.inputs],
-    )
+        _remove_absent(fit, model, numbers, table)
+    counts = {"NBAD": unreliable}
+    if store.rejected is not None:
+        counts["REJECTED"] = store.rejected
+    return numbers, {name: count.reshape(frame.shape) for name, count in counts.items()}, table
 
 
-def _without_absent(
-    fit: Fit, model: Model, statistics: ImageStatistics, rows: list[StackRow]
-) -> tuple[ImageStatistics, list[StackRow]]:
-    """NaN for what the stacks cannot tell: a map, its correlations, numbers made of it."""
+def _numbers(offset: BiasOffset, statistics: ImageStatistics) -> dict[str, float]:
+    """Numbers of the fit, by their keywords."""
+    return {
+        "B_O": offset.value,
+        "B_O_ERR": offset.error,
+        "B_O_UP": offset.upper,
+        "B_O_LO": offset.lower,
+        **dict(zip(MEANS, statistics.means, strict=True)),
+        "FPN_IMME": statistics.median_f,
+        **dict(zip(VARIANCES, statistics.variances, strict=True)),
+        "RN_EST": statistics.read_noise,
+    }
+
+
+def _remove_absent(fit: Fit, model: Model, numbers: dict[str, float], table: _Columns) -> None:
+    """NaN, in place, for what the stacks cannot tell: a map, its correlations, its numbers."""
     absent = ~model.fitted
     fit.values[absent] = fit.errors[absent] = np.nan
     # F-C, F-D, C-D
     fit.correlations[[absent[1], absent[2], absent[1] or absent[2]]] = np.nan
-    means, variances = (
-        np.where(absent, np.nan, numbers) for numbers in (statistics.means, statistics.variances)
-    )
-    statistics = replace(
-        statistics, means=tuple(means.tolist()), variances=tuple(variances.tolist())
-    )
+    for i in np.flatnonzero(absent):
+        numbers[MEANS[i]] = numbers[VARIANCES[i]] = np.nan
     # How a gain moves the maps depends on the charge that it multiplies, C included.
-    derivatives = absent if model.has_c else np.ones(3, dtype=bool)
-    rows = [
-        replace(
-            row,
-            gain_derivatives=tuple(np.where(derivatives, np.nan, row.gain_derivatives).tolist()),
-            read_noise=row.read_noise if model.has_c else np.nan,
-        )
-        for row in rows
-    ]
-    return statistics, rows
+    lost = [_DERIVATIVES[i] for i in range(3) if absent[i] or not model.has_c]
+    for name in (*lost, *(() if model.has_c else ("READNOIS",))):
+        table[name] = [np.nan] * len(table[name])
 
 
 def _remove_dark_current(fit: Fit, outside: Array) -> None:
@@ -470,14 +472,14 @@ def _remove_dark_current(fit: Fit, outside: Array) -> None:
     np.copyto(fit.errors[2], 0.0, where=outside & ~np.isnan(fit.errors[0]))
 
 
-def _stack_rows(
+def _stack_columns(
     fit: Fit,
     noise: PooledNoise | None,
     store: StackStore,
     stacks: Sequence[Stack],
     k_gains: Sequence[float],
     image: Group,
-) -> tuple[list[StackRow], Array]:
+) -> tuple[_Columns, Array]:
     """Table of stacks; and at each pixel in how many over half of the frames are masked."""
     region = None if noise is None else noise.imaging or noise.outside
     pixels = store.n.shape[1]
@@ -506,23 +508,25 @@ def _stack_rows(
     total = np.zeros((len(stacks), 5))
     for some in image.executor.map(part, bands(pixels, (0, 0))):
         total += some
-    rows = []
-    for i, (stack, sums) in enumerate(zip(stacks, total, strict=True)):
-        good, residual, seen, freedom, scatter = (float(value) for value in sums)
-        own = scatter / freedom if freedom else np.nan
-        rows.append(
-            StackRow(
-                gain=stack.em_gain,
-                commanded_gain=stack.commanded_gain,
-                exposure_time=stack.exposure_time,
-                k_gain=k_gains[i],
-                frames=len(stack.frames),
-                mean_good=good / pixels,
-                variance=own if region is None else float(region.v[i]),
-                residual=residual / seen if seen else np.nan,
-                read_noise=np.nan if region is None else float(region.model.read_noise[i]),
-                excess=np.nan if region is None else float(region.model.excess[i]),
-                gain_derivatives=tuple(float(d) for d in fit.gain_derivatives[i]),
-            )
-        )
-    return rows, unreliable
+    good, residual, seen, dof, scatter = total.T.tolist()
+    own = [_ratio(*pair) for pair in zip(scatter, dof, strict=True)]
+    unknown = [np.nan] * len(stacks)
+    table: _Columns = {
+        "EMGAIN": [stack.em_gain for stack in stacks],
+        "EMGAIN_C": [stack.commanded_gain for stack in stacks],
+        "EXPTIME": [stack.exposure_time for stack in stacks],
+        "KGAINPAR": list(k_gains),
+        "FRAMES": [len(stack.frames) for stack in stacks],
+        "GOOD": [number / pixels for number in good],
+        "VARIANCE": own if region is None else region.v.tolist(),
+        "RESIDUAL": [_ratio(*pair) for pair in zip(residual, seen, strict=True)],
+        "READNOIS": unknown if region is None else region.model.read_noise.tolist(),
+        "EXCESS": unknown if region is None else region.model.excess.tolist(),
+    }
+    for name, values in zip(_DERIVATIVES, fit.gain_derivatives.T, strict=True):
+        table[name] = values.tolist()
+    return table, unreliable
+
+
+def _ratio(sum_of_all: float, number: float) -> float:
+    return sum_of_all / number if number else np.nan

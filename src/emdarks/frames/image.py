@@ -57,8 +57,8 @@ class Image:
     Parameters
     ----------
     data_or_filepath : str, path-like or array_like
-        A FITS file, which is read whole, or the pixels, of shape (rows, columns)
-        or with further axes in front.
+        A FITS file, which is read whole (its layout where the headers were read already),
+        or the pixels, of shape (rows, columns) or with further axes in front.
     pri_hdr, ext_hdr : Header
         Primary header and image header. Needed with pixels.
     err : array_like, optional
@@ -90,7 +90,7 @@ class Image:
 
     def __init__(
         self,
-        data_or_filepath: str | os.PathLike[str] | npt.ArrayLike,
+        data_or_filepath: str | os.PathLike[str] | FileLayout | npt.ArrayLike,
         pri_hdr: fits.Header | None = None,
         ext_hdr: fits.Header | None = None,
         err: npt.ArrayLike | None = None,
@@ -101,7 +101,9 @@ class Image:
     ):
         self._begin()
         if isinstance(data_or_filepath, (str, os.PathLike)):
-            layout = scan_file(data_or_filepath)
+            data_or_filepath = scan_file(data_or_filepath)
+        if isinstance(data_or_filepath, FileLayout):
+            layout = data_or_filepath
             self._attach(layout, None)
             self._load()
             if any(image.like_frame for image in layout.unread):  # others are in `hdu_list`

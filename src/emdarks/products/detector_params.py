@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from emdarks.errors import InputError
-from emdarks.fits import ascii_text
+from emdarks.fits import FileLayout, ascii_text
 from emdarks.fits import astropy_fits as fits
-from emdarks.frames import Image
 from emdarks.frames.html import Picture, Rows
 from emdarks.products.header import NOT_SUPPLIED, stamp
+from emdarks.products.product import Product
 
 __all__ = ["DetectorParams"]
 
@@ -39,7 +39,7 @@ PARAMETERS: dict[str, tuple[Any, str, str]] = {
 }
 
 
-class DetectorParams(Image):
+class DetectorParams(Product):
     """Constants of a detector, as an object with a header.
 
     Parameters
@@ -62,38 +62,28 @@ class DetectorParams(Image):
         Neither a dict nor a file of detector parameters, or a value is missing in it.
     """
 
+    _DATATYPE, _KIND = "DetectorParams", "file of detector parameters"
+
     def __init__(
         self,
-        data_or_filepath: Mapping[str, Any] | str | os.PathLike[str],
+        data_or_filepath: Mapping[str, Any] | str | os.PathLike[str] | FileLayout,
         date_valid: datetime | None = None,
     ):
         if isinstance(data_or_filepath, Mapping):
-            self._make(dict(data_or_filepath), date_valid or datetime.now(UTC))
-        elif isinstance(data_or_filepath, (str, os.PathLike)):
+            header = _header(dict(data_or_filepath), date_valid or datetime.now(UTC))
+            primary = fits.Header({"OBSNUM": 0})
+            super().__init__(np.zeros((1, 1)), primary, header)
+        elif isinstance(data_or_filepath, (str, os.PathLike, FileLayout)):
             super().__init__(data_or_filepath)
-            if self.ext_hdr.get("DATATYPE") != "DetectorParams":
-                raise InputError(f"{self.filepath}: is no file of detector parameters")
         else:
             raise InputError("detector parameters come from a dict or a file")
-        self.params = {key: self._value(key) for key in PARAMETERS}
 
-    def _make(self, values: dict[str, Any], date_valid: datetime) -> None:
-        date = date_valid if date_valid.tzinfo else date_valid.replace(tzinfo=UTC)
-        mjd = date.timestamp() / 86400.0 + _MJD_OF_UNIX_EPOCH
-        pri, ext = fits.Header(), fits.Header()
-        pri["OBSNUM"] = 0
-        ext["MJDSRT"] = (mjd, "valid from, MJD")
-        ext["EXPTIME"], ext["OPMODE"], ext["EMGAIN_C"], ext["EXCAMT"] = 1.0, "", 1.0, 40.0
-        ext["DATALVL"], ext["DATATYPE"] = "CAL", "DetectorParams"
-        for key, (default, meaning, _) in PARAMETERS.items():
-            ext[key] = (values.pop(key, default), meaning)
-        for key, value in values.items():
-            ext[key] = value
-        stamp(ext)
-        ext["HISTORY"] = "Detector parameters file created"
-        super().__init__(np.zeros((1, 1)), pri, ext)
-        self.filename = f"DetectorParams_{mjd}.fits"
-        pri["FILENAME"] = ascii_text(self.filename)
+    def _introduce(self, dataset: Any) -> None:
+        self.filename = f"DetectorParams_{self.ext_hdr['MJDSRT']}.fits"
+        self.pri_hdr["FILENAME"] = ascii_text(self.filename)
+
+    def _complete_header(self) -> None:
+        self.params = {key: self._value(key) for key in PARAMETERS}
 
     def _rows(self) -> Rows:
         return [(key, str(value)) for key, value in self.params.items()]
@@ -111,6 +101,21 @@ class DetectorParams(Image):
                 value = self.ext_hdr[name]
                 return None if _undefined(value) else value
         raise InputError(f"{self.filepath}: has no {key}")
+
+
+def _header(values: dict[str, Any], date_valid: datetime) -> fits.Header:
+    """Header of a new file: the values given, and the defaults of all others."""
+    date = date_valid if date_valid.tzinfo else date_valid.replace(tzinfo=UTC)
+    header = fits.Header()
+    header["MJDSRT"] = (date.timestamp() / 86400.0 + _MJD_OF_UNIX_EPOCH, "valid from, MJD")
+    header.update({"EXPTIME": 1.0, "OPMODE": "", "EMGAIN_C": 1.0, "EXCAMT": 40.0})
+    header.update({"DATALVL": "CAL", "DATATYPE": "DetectorParams"})
+    for key, (default, meaning, _) in PARAMETERS.items():
+        header[key] = (values.pop(key, default), meaning)
+    header.update(values)
+    stamp(header)
+    header["HISTORY"] = "Detector parameters file created"
+    return header
 
 
 def _undefined(value: Any) -> bool:

@@ -6,15 +6,15 @@ import os
 
 from emdarks.errors import InputError
 from emdarks.fits import scan_file
-from emdarks.frames import Image
 from emdarks.products.bad_pixel_map import BadPixelMap
 from emdarks.products.dark import Dark
 from emdarks.products.detector_params import DetectorParams
 from emdarks.products.noise_maps import DetectorNoiseMaps
+from emdarks.products.product import Product
 
 __all__ = ["load_product"]
 
-_KINDS: dict[str, type[Image]] = {
+_KINDS: dict[str, type[Product]] = {
     "BadPixelMap": BadPixelMap,
     "Dark": Dark,
     "DetectorNoiseMaps": DetectorNoiseMaps,
@@ -22,7 +22,7 @@ _KINDS: dict[str, type[Image]] = {
 }
 
 
-def load_product(path: str | os.PathLike[str]) -> Image:
+def load_product(path: str | os.PathLike[str]) -> Product:
     """Read a product as the class that its DATATYPE card names.
 
     Parameters
@@ -39,8 +39,9 @@ def load_product(path: str | os.PathLike[str]) -> Image:
     InputError
         The file cannot be read or is none of these.
     """
-    kind = scan_file(path).image.cards.get("DATATYPE")
+    layout = scan_file(path)
+    kind = layout.image.cards.get("DATATYPE")
     if kind not in _KINDS:
         said = f"DATATYPE is {kind!r}" if kind is not None else "it has no DATATYPE"
         raise InputError(f"{os.fspath(path)}: is no product of emdarks ({said})")
-    return _KINDS[kind](path)
+    return _KINDS[kind](layout)

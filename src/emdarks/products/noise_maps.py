@@ -2,56 +2,47 @@
 
 from __future__ import annotations
 
-import math
-import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from emdarks.arguments import is_number
+from emdarks.cameras import HeaderRules
 from emdarks.errors import EmdarksWarning, InputError
-from emdarks.fits import ascii_text
 from emdarks.fits import astropy_fits as fits
-from emdarks.frames import Image
+from emdarks.frames import FrameInput
 from emdarks.frames.html import Picture, Rows, size_text
 from emdarks.products.dark import Dark
-from emdarks.products.header import NOT_SUPPLIED, product_name
+from emdarks.products.header import NOT_SUPPLIED, merge_headers, stamp
 from emdarks.products.model import absent_planes, check_model, model_of
-from emdarks.products.provenance import name_inputs
+from emdarks.products.noise_maps_file import (
+    FORMAT_VERSION,
+    MEANS,
+    NUMBERS,
+    VARIANCES,
+    check_format,
+    check_hdus,
+    image_hdus,
+    is_complete,
+    stacks_hdu,
+    write_numbers,
+)
+from emdarks.products.product import Product
+from emdarks.products.provenance import input_names, inputs_hdu, name_inputs
 from emdarks.products.synthesis import DarkSetting, Maps, check_signs, dark_from_maps
 from emdarks.products.validation import (
     check_electrons,
-    check_extras,
     check_numbers,
     check_planes_there,
-    check_table,
     flag_unusable,
 )
 
-__all__ = ["FORMAT_VERSION", "DetectorNoiseMaps", "clip_planes"]
+__all__ = ["PLANES", "DetectorNoiseMaps", "clip_planes"]
 
 Array = npt.NDArray[Any]
-
-#: Version of the file format of noise maps.
-FORMAT_VERSION = 1
-
-#: What every file of that format holds after image, ERR and DQ; the planes of each image, 0 for
-#: one without that axis.
-_IMAGES = {"SIGNED": 3, "CORR": 3, "CHI2": 0, "RSQ": 0, "NSTACKS": 0, "NBAD": 0}
-_TABLES = ("STACKS", "INPUTS")
-
-#: Columns that something is computed from, and their smallest values.
-_STACK_COLUMNS = {
-    "EMGAIN": 1.0,
-    "EXPTIME": 0.0,
-    "KGAINPAR": math.nan,
-    "FRAMES": 1.0,
-    "GOOD": 0.0,
-    "VARIANCE": math.nan,
-}
 
 #: The planes, by the names that the keyword ``nonnegative`` uses.
 PLANES = ("FPN", "CIC", "DC")
@@ -62,18 +53,6 @@ _MAPS = (
     ("clock-induced charge C", "electrons per frame"),
     ("dark current D", "electrons per second"),
 )
-#: Image means of the planes, in their order.
-_PLANE_MEANS = ("FPN_IMM", "CIC_IMM", "DC_IMM")
-
-_MEANS = {
-    "FPN_IMM": "e-, mean of F, imaging area; -999: none",
-    "CIC_IMM": "e-, mean of C, imaging area; -999: none",
-    "DC_IMM": "e-/s, mean of D, imaging area; -999: none",
-    "FPN_IMME": "e-, median of F, imaging area; -999: none",
-}
-
-
-_VARIANCES = ("FPN_VAR", "CIC_VAR", "DC_VAR")
 
 
 def clip_planes(values: Array, nonnegative: tuple[str, ...]) -> Array:
@@ -85,7 +64,7 @@ def clip_planes(values: Array, nonnegative: tuple[str, ...]) -> Array:
     return clipped
 
 
-class DetectorNoiseMaps(Image):
+class DetectorNoiseMaps(Product):
     """Maps of fixed-pattern noise, clock-induced charge and dark current.
 
     Parameters
@@ -113,74 +92,74 @@ class DetectorNoiseMaps(Image):
         Shapes are wrong, B_O or B_O_ERR is missing, or the file holds something else.
     """
 
-    def __init__(
-        self,
-        data_or_filepath: str | os.PathLike[str] | npt.ArrayLike,
-        pri_hdr: fits.Header | None = None,
-        ext_hdr: fits.Header | None = None,
-        input_dataset: Any = None,
-        err: npt.ArrayLike | None = None,
-        dq: npt.ArrayLike | None = None,
-        err_hdr: fits.Header | None = None,
-        dq_hdr: fits.Header | None = None,
-        input_hdulist: Any = None,
-    ):
-        super().__init__(
-            data_or_filepath, pri_hdr, ext_hdr, err, dq, err_hdr, dq_hdr, input_hdulist
-        )
-        self._check_shapes()
-        if ext_hdr is not None:
-            self._introduce(input_dataset)
-        for key in ("B_O", "B_O_ERR"):
-            if key not in self.ext_hdr:
-                raise InputError(f"{self.filepath}: noise maps need {key} in the header")
-        if self.ext_hdr.get("DATATYPE") != "DetectorNoiseMaps":
-            raise InputError(
-                f"{self.filepath}: holds no noise maps (DATATYPE is not 'DetectorNoiseMaps')"
-            )
-        for key, meaning in _MEANS.items():
-            if key not in self.ext_hdr:
-                self.ext_hdr[key] = (NOT_SUPPLIED, meaning)
-        if self.layout is not None:
-            self._check_file()
+    _DATATYPE, _KIND, _SUFFIX = "DetectorNoiseMaps", "file of noise maps", "_dnm_cal"
 
-    def _check_file(self) -> None:
-        """Refuse what would make darks and reports wrong; see `emdarks.products.validation`."""
-        check_numbers(self, ("FMTVERS", "B_O", "B_O_ERR", "RN_EST", *_MEANS, *_VARIANCES))
-        self._check_format()
-        check_planes_there(self)
-        check_electrons(self)
-        rows, cols = self.data.shape[1:]
-        shapes = {
-            name: (planes, rows, cols) if planes else (rows, cols)
-            for name, planes in {**_IMAGES, "REJECTED": 0}.items()
+    @classmethod
+    def from_fit(
+        cls,
+        fit: Any,
+        numbers: Mapping[str, float],
+        counts: Mapping[str, Array],
+        stacks: Mapping[str, Sequence[Any]],
+        inputs: Sequence[FrameInput],
+        stack_of_input: Sequence[int],
+        rules: HeaderRules,
+        choices: Mapping[str, tuple[Any, str]],
+    ) -> Self:
+        """Make the product of a fit.
+
+        Parameters
+        ----------
+        fit : Fit of `emdarks.fit`
+            Its planes, flat in pixels, D already 0 outside the imaging area.
+        numbers : mapping of str to float
+            Cards ``NUMBERS`` of the file format; NaN is -999 in the header.
+        counts : mapping of str to ndarray, shape (rows, columns)
+            NBAD, stacks in which more than half of the frames are masked; with screening
+            REJECTED, samples that it took out.
+        stacks : mapping of str to sequence
+            Columns of the table STACKS.
+        inputs : sequence of FrameInput
+            The frames, in input order.
+        stack_of_input : sequence of int
+            Index of the stack of each.
+        rules : HeaderRules
+            How their headers merge.
+        choices : mapping of str to (value, comment)
+            Cards that record the options, NONNEG and MODEL among them.
+        """
+        headers = _merged(inputs, rules)
+        ext = headers["ext"]
+        write_numbers(ext, numbers, model_of({"MODEL": choices.get("MODEL", ("",))[0]}))
+        version = {"FMTVERS": (FORMAT_VERSION, "version of this format")}
+        for keyword, card in {**choices, **version}.items():
+            ext[keyword] = card
+        stamp(ext)
+        plane = counts["NBAD"].shape
+        signed = fit.values.reshape(3, *plane)
+        images = {
+            "SIGNED": signed,
+            "CORR": fit.correlations.reshape(3, *plane),
+            "CHI2": fit.chi2.reshape(plane),
+            "RSQ": fit.r_squared.reshape(plane),
+            "NSTACKS": fit.stacks_used.reshape(plane),
+            **counts,
         }
-        check_extras(self, shapes)
-        check_model(self.ext_hdr, str(self.filepath))
-        check_table(self, "STACKS", _STACK_COLUMNS)
-        present = ~absent_planes(self.ext_hdr)
-        corr = self.extra("CORR")
-        if corr is not None:
-            corr = corr[[present[a] & present[b] for a, b in ((0, 1), (0, 2), (1, 2))]]
-        flag_unusable(self, corr, present)
-
-    def _check_format(self) -> None:
-        """A file of this format that was cut short between two HDUs would look whole."""
-        version = self.ext_hdr.get("FMTVERS")
-        if version is None:  # made by somebody else
-            return
-        if version > FORMAT_VERSION:
-            raise InputError(
-                f"{self.filepath}: is of format {version:g}, and this emdarks knows formats up to "
-                f"{FORMAT_VERSION}; use a later version of emdarks"
-            )
-        for name in (*_IMAGES, *_TABLES):
-            if name not in self.hdu_names:
-                raise InputError(
-                    f"{self.filepath}: has no {name}, which its format (FMTVERS {version:g}) has; "
-                    "was it cut short? copy the file again; if it was removed on purpose, remove "
-                    "the card FMTVERS, too"
-                )
+        hdus = [*image_hdus(images), stacks_hdu(stacks), inputs_hdu(inputs, stack_of_input)]
+        maps = cls(
+            clip_planes(signed, tuple(choices["NONNEG"][0].split(","))),
+            headers["pri"],
+            ext,
+            None,
+            fit.errors.reshape(1, 3, *plane),
+            np.repeat(fit.dq.reshape(1, *plane), 3, axis=0),
+            headers["err"],
+            headers["dq"],
+            hdus,
+        )
+        maps.ext_hdr["HISTORY"] = _stacks_history(stacks)
+        maps.named_after(inputs[-1].provenance.name)
+        return maps
 
     def _check_shapes(self) -> None:
         if self.data.ndim != 3 or len(self.data) != 3:
@@ -193,26 +172,34 @@ class DetectorNoiseMaps(Image):
                 f"not {self.err.shape}"
             )
 
-    def _introduce(self, dataset: Any) -> None:
-        """Write what every new product says of itself."""
+    def _describe(self) -> None:
         ext = self.ext_hdr
-        names = [] if dataset is None else [frame.filename for frame in dataset.frames]
-        if dataset is None and "DRPNFILE" not in ext:
-            raise InputError("new noise maps need the dataset they were made of, or DRPNFILE")
-        if "DRPNFILE" not in ext:
-            name_inputs(ext, names, len(names), len(names))
-        if not {*_IMAGES, *_TABLES} <= set(self.hdu_names):
+        if not is_complete(self.hdu_names):
             ext.remove("FMTVERS", ignore_missing=True)
-        ext["DATATYPE"], ext["DATALVL"] = "DetectorNoiseMaps", "CAL"
         ext["BUNIT"] = self.err_hdr["BUNIT"] = "detected electron"
         ext["B_O_UNIT"] = "DN"
         ext["HISTORY"] = "DetectorNoiseMaps calibration file created"
-        self.named_after(names[-1] if names else str(ext.get("FILE0", "")))
 
-    def named_after(self, frame_name: str) -> None:
-        """Take the documented file name for maps whose last input has this name."""
-        self.filename = product_name(frame_name, "_dnm_cal")
-        self.pri_hdr["FILENAME"] = ascii_text(self.filename)
+    def _complete_header(self) -> None:
+        for key in ("B_O", "B_O_ERR"):
+            if key not in self.ext_hdr:
+                raise InputError(f"{self.filepath}: noise maps need {key} in the header")
+        for key in (*MEANS, "FPN_IMME"):
+            self.ext_hdr.setdefault(key, (NOT_SUPPLIED, NUMBERS[key]))
+
+    def _check_file(self) -> None:
+        numbers = ("B_O", "B_O_ERR", "RN_EST", *MEANS, "FPN_IMME", *VARIANCES)
+        check_numbers(self, ("FMTVERS", *numbers))
+        check_format(self)
+        check_planes_there(self)
+        check_electrons(self)
+        check_hdus(self)
+        check_model(self.ext_hdr, str(self.filepath))
+        present = ~absent_planes(self.ext_hdr)
+        corr = self.extra("CORR")
+        if corr is not None:
+            corr = corr[[present[a] & present[b] for a, b in ((0, 1), (0, 2), (1, 2))]]
+        flag_unusable(self, corr, present)
 
     FPN_map = property(lambda self: self.data[0], doc="Fixed-pattern noise, EM electrons.")
     CIC_map = property(lambda self: self.data[1], doc="Clock-induced charge, e-/pixel/frame.")
@@ -363,12 +350,12 @@ class DetectorNoiseMaps(Image):
                 "of stacks of one gain do not tell"
             )
         names = ("DFPN_DG", "DCIC_DG", "DDC_DG")
-        if "STACKS" not in self.hdu_names or names[0] not in self.hdu_list["STACKS"].data.names:
+        table = self._table("STACKS")
+        if table is None or names[0] not in table.names:
             raise InputError(f"{self.filename}: has no derivatives to the EM gain")
-        table = self.hdu_list["STACKS"].data
         present = ~absent_planes(self.ext_hdr)
         weights = np.array([1.0 / gain, 1.0, exptime])[present]
-        keys = np.array(_PLANE_MEANS)[present]
+        keys = np.array(MEANS)[present]
         dark = float(weights @ np.array([self.ext_hdr[str(key)] for key in keys]))
         moved = np.column_stack([np.asarray(table[name]) for name in names])
         return {
@@ -393,9 +380,9 @@ class DetectorNoiseMaps(Image):
             the mean number of good frames. The noise of a pixel comes in such steps. None
             where the product has no stacks.
         """
-        if "STACKS" not in self.hdu_names:
+        table = self._table("STACKS")
+        if table is None:
             return None
-        table = self.hdu_list["STACKS"].data
         gain, time, good, variance = (
             np.asarray(table[name], dtype=np.float64)
             for name in ("EMGAIN", "EXPTIME", "GOOD", "VARIANCE")
@@ -413,9 +400,8 @@ class DetectorNoiseMaps(Image):
 
     def _k_gain(self) -> float:
         """K-gain that all stacks have in common."""
-        values: list[float] = []
-        if "STACKS" in self.hdu_names:
-            values = [float(k) for k in np.unique(self.hdu_list["STACKS"].data["KGAINPAR"])]
+        table = self._table("STACKS")
+        values = [] if table is None else [float(k) for k in np.unique(table["KGAINPAR"])]
         if len(values) == 1 and 0 < values[0] < np.inf:
             return values[0]
         warnings.warn(
@@ -534,12 +520,12 @@ class DetectorNoiseMaps(Image):
             # Where there is no dark current by definition, its error is 0.
             errors = self.err[0, i][self.err[0, i] > 0]
             error = float(np.median(errors)) if errors.size else float("nan")
-            mean = ext[_PLANE_MEANS[i]]
+            mean = ext[MEANS[i]]
             known = "not known" if mean == NOT_SUPPLIED else f"{mean:.4g}"
             rows.append((f"{name}, {unit}", f"image mean {known}, error of a pixel {error:.2g}"))
         rows.append(("bias offset, DN", f"{self.bias_offset:.4g}"))
-        if "STACKS" in self.hdu_names:
-            rows.append(("stacks", str(len(self.hdu_list["STACKS"].data))))
+        if (table := self._table("STACKS")) is not None:
+            rows.append(("stacks", str(len(table))))
         counts = (("frames", "NFRAMES"), ("input files", "DRPNFILE"))
         return rows + [(name, str(ext[key])) for name, key in counts if key in ext]
 
@@ -564,3 +550,24 @@ class DetectorNoiseMaps(Image):
     def _nonnegative(self) -> tuple[str, ...]:
         names = str(self.ext_hdr.get("NONNEG", "CIC,DC"))
         return tuple(name.strip() for name in names.split(",") if name.strip())
+
+
+def _merged(inputs: Sequence[FrameInput], rules: HeaderRules) -> dict[str, fits.Header]:
+    """Headers of the frames as those of maps, which have no gain and no time of their own."""
+    kept = set(rules.kept_in_darks) - set(rules.invalid_in_maps)
+    invalid = {*rules.invalid, *rules.invalid_in_maps} - kept
+    headers = merge_headers(inputs, rules, invalid)
+    ext = headers["ext"]
+    for keyword in set(rules.invalid_in_maps) & set(ext):
+        ext[keyword] = int(NOT_SUPPLIED) if keyword == "HVCBIAS" else NOT_SUPPLIED
+    name_inputs(ext, input_names(inputs), len(inputs), len(inputs))
+    return headers
+
+
+def _stacks_history(stacks: Mapping[str, Sequence[Any]]) -> str:
+    columns = (stacks[name] for name in ("EXPTIME", "EMGAIN", "GOOD"))
+    rows = [[float(value) for value in row] for row in zip(*columns, strict=True)]
+    return (
+        "Noise maps were fitted to these stacks, each as exposure time (s), EM gain and "
+        f"mean number of good frames: {rows}"
+    )

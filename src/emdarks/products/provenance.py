@@ -11,7 +11,6 @@ from typing import Any
 from emdarks.fits import ascii_text, table_hdu
 from emdarks.fits import astropy_fits as fits
 from emdarks.frames import FrameInput
-from emdarks.frames.bad_frames import BadFrame
 
 __all__ = [
     "frames_combined",
@@ -21,7 +20,6 @@ __all__ = [
     "mjd_of",
     "name_inputs",
     "parent_names",
-    "record_skipped",
 ]
 
 _MJD_0 = datetime(1858, 11, 17)
@@ -116,23 +114,4 @@ def inputs_hdu(inputs: Iterable[FrameInput], stacks: Sequence[int]) -> Any:
             "MTIME": ([_time(row.mtime_ns) for row in rows], ""),
             "DATASUM": ([row.datasum for row in rows], ""),
         },
-    )
-
-
-def record_skipped(product: Any, bad: Sequence[BadFrame]) -> None:
-    """List the frames that were left out: table ``SKIPPED``, keyword, a line of history."""
-    if not bad:
-        return
-    product.hdu_list.append(
-        table_hdu(
-            "SKIPPED",
-            {
-                "FILENAME": ([frame.name for frame in bad], ""),
-                "REASON": ([frame.reason for frame in bad], ""),
-            },
-        )
-    )
-    product.ext_hdr["NSKIPPED"] = (len(bad), "bad frames left out")
-    product.ext_hdr["HISTORY"] = (
-        f"{len(bad)} bad frames were left out; the table SKIPPED names them and says why"
     )

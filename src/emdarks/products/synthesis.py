@@ -23,10 +23,9 @@ import numpy.typing as npt
 
 from emdarks.arguments import is_number
 from emdarks.errors import EmdarksWarning, InputError, InputTypeError
-from emdarks.fits import ascii_text
 from emdarks.fits import astropy_fits as fits
 from emdarks.products.dark import Dark
-from emdarks.products.header import drop_map_cards, product_name, stamp
+from emdarks.products.header import drop_map_cards, stamp
 from emdarks.products.model import check_setting, dark_formula
 from emdarks.products.provenance import name_inputs
 from emdarks.stacks.group import MOST_GAIN, MOST_TIME
@@ -241,8 +240,7 @@ def dark_from_maps(noisemaps: Any, planes: Maps, setting: DarkSetting, which: st
     if beyond:
         dark.ext_hdr["HISTORY"] = f"Beyond what was measured: {beyond}"
         warn_beyond_measured(noisemaps.filename or "noise maps", [beyond], stacklevel=4)
-    dark.filename = product_name(noisemaps.filename, "_drk_cal")
-    dark.pri_hdr["FILENAME"] = ascii_text(dark.filename)
+    dark.named_after(noisemaps.filename)
     return dark
 
 
