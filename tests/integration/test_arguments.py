@@ -27,6 +27,7 @@ from emdarks.data import sample
 from emdarks.errors import EmdarksError
 from emdarks.planning import Readout, predict, share_budget
 from emdarks.simulate import simulate_campaign
+from loops import for_each
 
 NAN, INF = float("nan"), float("inf")
 NO_NUMBER = [NAN, INF, "3", True, [1]]
@@ -140,10 +141,10 @@ TABLE: list[tuple[Callable[..., Any], str, list[Any]]] = [
 CASES = [(f, name, value) for f, name, values in TABLE for value in values]
 
 
-@pytest.mark.parametrize(
-    ("function", "name", "value"),
+@for_each(
+    "function, name, value",
     CASES,
-    ids=[f"{f.__name__}-{name}-{value!r:.20}" for f, name, value in CASES],
+    ids=lambda case: f"{case[0].__name__}, {case[1]}={case[2]!r}",
 )
 def test_a_bad_argument_is_one_line(function: Callable[..., Any], name: str, value: Any) -> None:
     with pytest.raises(EmdarksError) as caught:
@@ -161,8 +162,8 @@ def test_good_arguments_of_other_types_are_taken() -> None:
     assert Threads(2.0).threads == 2
 
 
-@pytest.mark.parametrize("value", [*NO_WHOLE, None])
-@pytest.mark.parametrize("name", ["frames", "seed"])
+@for_each("value", [*NO_WHOLE, None])
+@for_each("name", ["frames", "seed"])
 def test_a_simulation_of_no_number(tmp_path: Path, name: str, value: Any) -> None:
     with pytest.raises(EmdarksError):
         simulate_campaign(tmp_path / "new", "excam-small", **{name: value})

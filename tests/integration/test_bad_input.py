@@ -15,6 +15,7 @@ from emdarks.accumulate import Threads
 from emdarks.darks import CalDarksLSQException, build_trad_dark, calibrate_darks_lsq, mean_combine
 from emdarks.data import Dataset
 from emdarks.errors import EmdarksError, GeometryError, InputError
+from loops import for_each
 
 GOOD = [(1.0, 2.0), (1.0, 90.0), (40.0, 11.0), (300.0, 50.0)]
 
@@ -264,8 +265,8 @@ IMAGE = np.ones((3, 4))
 GOOD_MAP = np.zeros((3, 4), int)
 
 
-@pytest.mark.parametrize(
-    ("images", "maps"),
+@for_each(
+    "images, maps",
     [
         ((IMAGE,), [GOOD_MAP]),
         ("frames", [GOOD_MAP]),

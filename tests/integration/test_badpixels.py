@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +17,7 @@ from validation.badpixels import LEVELS, false_alarms, scores, tailed
 from validation.subtract import noise_maps
 
 from campaigns import COLS, REGIONS, ROWS, Campaign, params, stand_in
+from commands import run_command
 from emdarks import build_bad_pixel_map
 from emdarks.bad_pixels import ds9_regions, hot_pixel_table, neighbourhood
 from emdarks.darks import build_trad_dark, calibrate_darks_lsq
@@ -335,22 +335,16 @@ def test_the_command(maps: DetectorNoiseMaps, tmp_path: Path) -> None:
     brighter(maps).save(tmp_path, "cgi_a_l2a_dnm_cal.fits")
     command = ["badpixels", "cgi_a_l2a_dnm_cal.fits", "--camera", "quirky.toml", "-o", "."]
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "emdarks", *arguments],
-            cwd=tmp_path, capture_output=True, text=True,
-        )  # fmt: skip
-
-    made = run(*command, "--window", "8", "--json")
+    made = run_command(tmp_path, *command, "--window", "8", "--json")
     assert made.returncode == 0, made.stderr
     result = json.loads(made.stdout)
     product = BadPixelMap(tmp_path / result["bad_pixel_map"])
     assert product.filename == "cgi_a_bpm_cal.fits"
     assert result["bad_pixels"] == product.bad.sum()
     assert result["hot_pixels"] + result["warm_pixels"] == (product.data & 8 != 0).sum() >= 2
-    again = run(*command)
+    again = run_command(tmp_path, *command)
     assert (again.returncode, "exists" in again.stderr) == (1, True)
-    wrong = run("badpixels", "cgi_a_l2a_dnm_cal.fits", "-o", "x.fits")
+    wrong = run_command(tmp_path, "badpixels", "cgi_a_l2a_dnm_cal.fits", "-o", "x.fits")
     assert (wrong.returncode, "give the camera" in wrong.stderr) == (1, True)
     assert not (tmp_path / "x.fits").exists()
 
@@ -415,11 +409,8 @@ def test_lists_of_the_command_are_written_whole_or_not_at_all(
     dark = dark_of(np.where(np.eye(1024)[:, ::-1] * (np.arange(1024) == 1000) > 0, 9.0, 0.0), 0.01)
     dark.save(tmp_path, "dark.fits")
 
-    def run(*more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "emdarks", "badpixels", "dark.fits", "-o", "bad.fits", *more],
-            cwd=tmp_path, capture_output=True, text=True,
-        )  # fmt: skip
+    def run(*more: str) -> CompletedProcess[str]:
+        return run_command(tmp_path, "badpixels", "dark.fits", "-o", "bad.fits", *more)
 
     (tmp_path / "old.reg").write_text("mine")
     refused = run("--regions", "old.reg", "--table", "hot.csv")

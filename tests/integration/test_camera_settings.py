@@ -30,6 +30,7 @@ from emdarks.frames import frame_inputs, frames_where, select_frames
 from emdarks.simulate import make_truth, simulate_campaign
 from emdarks.stacks import check_frames, group_stacks
 from emdarks.stacks.unstated import untold_settings
+from loops import for_each
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*no pixel of any frame is flagged")
 
@@ -154,8 +155,8 @@ def test_plan_asks_for_the_mode_where_noise_depends_on_it(tmp_path: Path) -> Non
     assert run("plan", "--camera", path, "--frames", 10, "--read-noise", 20).exit_code == 0
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "said"),
+@for_each(
+    "old, new, said",
     [
         ("read_noise = 17.0\n", "", "noise.read_noise: is missing: read noise, electrons; give"),
         ("dark_current = 0.01\n", "", "noise.dark_current: is missing: dark current, electrons"),
@@ -331,8 +332,8 @@ def test_a_text_with_its_unit_is_the_number_that_it_says() -> None:
         assert math.isnan(Value(unit="s").number(text))
 
 
-@pytest.mark.parametrize("camera", ["ixon-solis", "shoc"])
-@pytest.mark.parametrize("keyword", ["FLIPX", "FLIPY", "NUMACC", "HBIN", "VBIN"])
+@for_each("camera", ["ixon-solis", "shoc"])
+@for_each("keyword", ["FLIPX", "FLIPY", "NUMACC", "HBIN", "VBIN"])
 def test_orientation_binning_and_sums_are_settings(camera: str, keyword: str) -> None:
     cards = {"EXPOSURE": 2.0, "GAIN": 100, "SNTVTY": 4.0, "OUTPTAMP": "Electron Multiplying"}
     cards |= {"SERNO": 5982, "READTIME": 1e-6 / 3, "PREAMP": 4.9, "HBIN": 1, "VBIN": 1}
@@ -379,7 +380,7 @@ def test_settings_that_no_header_states_are_told(tmp_path: Path) -> None:
     assert finding.text.endswith("target_temperature (no TGTEMP)")
 
 
-@pytest.mark.parametrize("raw", ["", "  ", "unknown", "N/A", "-", -999, -999.0, "-999"])
+@for_each("raw", ["", "  ", "unknown", "N/A", "-", -999, -999.0, "-999"])
 def test_a_card_that_says_nothing_is_no_setting(tmp_path: Path, raw: Any) -> None:
     paths = [sparc4_file(tmp_path / f"f{i}.fits", i, TGTEMP=-70, READOUT=raw) for i in range(3)]
     (finding,) = (

@@ -18,6 +18,7 @@ from emdarks.errors import EmdarksWarning
 from emdarks.fits.pixels import ArraySource
 from emdarks.half_split import check_darks
 from emdarks.stacks import samples_at_ceiling
+from loops import for_each
 
 ROWS, COLS = 97, 211
 AREA = FigureArea((3, 90), (20, 200), (2, 9))
@@ -37,8 +38,8 @@ def count(frames: list[Any], step: float, scale: float = 1.0) -> int:
     return samples_at_ceiling(figures, step)
 
 
-@pytest.mark.parametrize("scatter", [0.4, 0.7, 1.0, 1.5, 2.5, 12.0])
-@pytest.mark.parametrize("whole", [False, True])
+@for_each("scatter", [0.4, 0.7, 1.0, 1.5, 2.5, 12.0])
+@for_each("whole", [False, True])
 def test_noise_has_no_ceiling(scatter: float, whole: bool) -> None:
     """Also where it is a few DN, so that many samples share the highest."""
     rng = np.random.default_rng(3)

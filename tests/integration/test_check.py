@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import numpy as np
 import pytest
 
 from campaigns import frame_hdus
+from commands import run_command
 from emdarks.data import Dataset, Image
 from emdarks.errors import CalDarksLSQException, InputError
 from emdarks.half_split import check_darks
@@ -95,12 +94,11 @@ def test_too_few_frames_or_stacks(truth: Any) -> None:
 
 def test_the_command(tmp_path: Path) -> None:
     simulate_campaign(tmp_path / "darks", "excam-small", frames=6, seed=4)
-    command = [sys.executable, "-m", "emdarks", "check", str(tmp_path / "darks")]
-    said = subprocess.run(command, capture_output=True, text=True)
+    said = run_command(tmp_path, "check", "darks")
     assert said.returncode == 0, said.stderr
     assert "odd against even frames" in said.stderr
     assert said.stdout == ""
-    made = subprocess.run([*command, "--json"], capture_output=True, text=True)
+    made = run_command(tmp_path, "check", "darks", "--json")
     report = json.loads(made.stdout)
     assert len(report["stacks"]) == 6
     assert set(report["pull_std"]) == {"fpn", "cic", "dc"}

@@ -19,6 +19,7 @@ from emdarks.cli.app import app
 from emdarks.cli.settings import FILE, VARIABLE, _one, _option, allowed_keys
 from emdarks.data import Dark, Dataset
 from emdarks.errors import MissingKeywordError
+from loops import for_each
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*no pixel of any frame is flagged", "ignore:.*fewer than 1176 frames"
@@ -288,8 +289,8 @@ def test_no_key_writes(night: Path) -> None:
     assert {"camera", "kgain", "params", "mask-bits", "threads", "where", "dark"} <= set(keys)
 
 
-@pytest.mark.parametrize(
-    ("metavar", "value", "found"),
+@for_each(
+    "metavar, value, found",
     [
         ("FILE|NUMBER", 5.25, "5.25"),
         ("FILE|NUMBER", "5.25", "5.25"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import emdarks
+from loops import for_each
 
 ROOT = Path(emdarks.__file__).parent
 
@@ -29,7 +30,7 @@ def test_examples(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert failed == 0
 
 
-@pytest.mark.parametrize(
+@for_each(
     "function",
     [
         emdarks.calibrate_darks_lsq,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 import warnings
 from dataclasses import replace
+from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import pytest
 from astropy.io import fits
 from scipy.optimize import linprog
 
+from commands import run_command
 from emdarks.accumulate import Threads
 from emdarks.cameras import Camera, load_camera
 from emdarks.darks import calibrate_darks_lsq
@@ -376,9 +377,8 @@ def test_budgets_that_are_refused() -> None:
 # The command
 
 
-def run(*arguments: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "emdarks", "plan", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
+def run(*arguments: Any) -> CompletedProcess[str]:
+    return run_command(Path.cwd(), "plan", *arguments)
 
 
 def test_the_command_shows_tables_to_people() -> None:

@@ -22,6 +22,7 @@ from emdarks.fit.least_squares import Fit, fit_data
 from emdarks.fit.pooled import PooledNoise, fit_pooled
 from emdarks.fits.pixels import ArraySource
 from emdarks.moments import Moments, merge
+from loops import for_each
 
 PIXELS, INSIDE = 2000, 1500
 IMAGING = np.arange(PIXELS) < INSIDE
@@ -98,9 +99,9 @@ GRIDS = [
 ]
 
 
-@pytest.mark.parametrize("weighting", [True, False])
-@pytest.mark.parametrize("with_err", [False, True])
-@pytest.mark.parametrize(("name", "most", "law"), GRIDS)
+@for_each("weighting", [True, False])
+@for_each("with_err", [False, True])
+@for_each("name, most, law", GRIDS)
 def test_every_pixel_equals_the_slow_twin(
     name: str, most: int, law: str, with_err: bool, weighting: bool
 ) -> None:
@@ -305,9 +306,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("where", [700, 1800], ids=["imaging", "outside"])
-@pytest.mark.parametrize(("stacks_masked", "inside", "outside"), CASES)
-@pytest.mark.parametrize("weighting", [True, False])
+@for_each("where", [700, 1800])
+@for_each("stacks_masked, inside, outside", CASES)
+@for_each("weighting", [True, False])
 def test_a_pixel_with_few_usable_stacks(
     stacks_masked: Any, inside: bool, outside: bool, where: int, weighting: bool
 ) -> None:

@@ -16,6 +16,7 @@ from emdarks.darks import build_trad_dark, calibrate_darks_lsq
 from emdarks.data import Dark, DetectorNoiseMaps, DetectorParams, Image
 from emdarks.errors import InputError
 from emdarks.products.header import product_name
+from loops import for_each
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
 
@@ -204,8 +205,8 @@ def test_older_names_of_parameters_are_read(tmp_path: Path) -> None:
         DetectorParams(tmp_path / "bad.fits")
 
 
-@pytest.mark.parametrize(
-    ("frame", "suffix", "expected"),
+@for_each(
+    "frame, suffix, expected",
     [
         ("cgi_02_20260101t000_l2a.fits", "_dnm_cal", "cgi_02_20260101t000_dnm_cal.fits"),
         ("cgi_02_20260101t000_l1_.fits", "_drk_cal", "cgi_02_20260101t000_drk_cal.fits"),

@@ -48,6 +48,7 @@ from emdarks.report.formatting import (
 from emdarks.report.half_split import load_check
 from emdarks.report.product_checks import advise_dark, advise_maps, stack_misfits
 from emdarks.simulate import make_truth, simulate_stack
+from loops import for_each
 
 STACKS = [(1.0, 2.0), (1.0, 100.0), (50.0, 10.0), (1000.0, 5.0), (1000.0, 60.0), (5000.0, 2.0),
           (5000.0, 100.0)]  # fmt: skip
@@ -123,8 +124,8 @@ def said(found: list[Advice], severity: str) -> str:
 # Numbers
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
+@for_each(
+    "value, text",
     [
         (0.0, "0"),
         (0.000834, "0.000834"),

@@ -21,6 +21,7 @@ from emdarks.data import Dataset
 from emdarks.errors import EmdarksError, EmdarksWarning, InputError, without_secrets
 from emdarks.fits import remote, scan_file, shown, whole_file
 from emdarks.fits.pixels import FileSource
+from loops import for_each
 
 
 @pytest.fixture(params=[0o077, 0o027, 0o002])
@@ -45,8 +46,8 @@ def test_files_get_the_mask_of_the_process_and_nobody_changes_it(
     assert modes == {0o666 & ~mask}
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
+@for_each(
+    "text, expected",
     [
         ("https://me:pass@host/a.fits?X-Amz-Signature=abc: no", "https://host/a.fits: no"),
         ("ftp://me:pa/ss@host/x.fits", "ftp://host/x.fits"),

@@ -23,6 +23,7 @@ from emdarks.fits import pixels
 from emdarks.fits.layout import scan_file
 from emdarks.fits.pixels import ArraySource, FileSource
 from emdarks.moments import Moments
+from loops import for_each
 
 # Times of making, and what only a file has.
 VOLATILE = {"FILETIME", "DRPCTIME", "CHECKSUM", "DATASUM"}
@@ -176,7 +177,7 @@ def moments(sources: Any, executor: Threads | None = None, scale: float = 1.7) -
     return (executor or Threads(1)).sums(job).moments
 
 
-@pytest.mark.parametrize("kind", TYPES)
+@for_each("kind", TYPES)
 def test_types_and_byte_orders_of_images(rng: np.random.Generator, kind: str) -> None:
     data, dq = whole_numbers(rng, 7)
     expected = moments(ArraySource(*planes) for planes in zip(data, data % 3, dq, strict=True))
@@ -186,7 +187,7 @@ def test_types_and_byte_orders_of_images(rng: np.random.Generator, kind: str) ->
     assert moments(typed).equal(expected)
 
 
-@pytest.mark.parametrize("kind", ["u1", "u2", ">u2", "i2", ">u4", "u4", "u8", ">u8"])
+@for_each("kind", ["u1", "u2", ">u2", "i2", ">u4", "u4", "u8", ">u8"])
 def test_types_and_byte_orders_of_flags(rng: np.random.Generator, kind: str) -> None:
     data, dq = whole_numbers(rng, 7)
     expected = moments(ArraySource(x, None, q) for x, q in zip(data, dq, strict=True))
@@ -196,7 +197,7 @@ def test_types_and_byte_orders_of_flags(rng: np.random.Generator, kind: str) -> 
     assert found.equal(expected)
 
 
-@pytest.mark.parametrize("kind", ["f4", "f8", "u1", "i2", "u2", "i4", "u4", "i8"])
+@for_each("kind", ["f4", "f8", "u1", "i2", "u2", "i4", "u4", "i8"])
 def test_files_of_every_type(tmp_path: Path, rng: np.random.Generator, kind: str) -> None:
     data, dq = whole_numbers(rng, 6)
     sources = []

@@ -23,6 +23,7 @@ from emdarks.errors import InputError
 from emdarks.fits import scan_file
 from emdarks.fits.layout import open_whole, read_plane
 from emdarks.simulate import Effects
+from loops import for_each
 
 SIGMAS = 4.5
 STAGES = simulate.STAGES
@@ -96,8 +97,8 @@ def test_exact_register_is_what_stage_by_stage_simulation_gives(gain, entered):
     assert distance(out, cumulative) < 2.0 / math.sqrt(out.size)  # by chance: 1 in 1500
 
 
-@pytest.mark.parametrize(("gain", "limit"), [(1.05, 1e-4), (2, 1e-4), (50, 7e-4), (1000, 12e-4)])
-@pytest.mark.parametrize("entered", [1, 2, 5])
+@for_each("gain, limit", [(1.05, 1e-4), (2, 1e-4), (50, 7e-4), (1000, 12e-4)])
+@for_each("entered", [1, 2, 5])
 def test_law_of_the_register_is_close_to_the_exact_one(gain, limit, entered):
     length = register_lengths(gain)
     exact = exact_probabilities(gain, entered, length)
@@ -114,8 +115,8 @@ def test_law_of_the_register_is_close_to_the_exact_one(gain, limit, entered):
         assert law[quantile:].sum() == pytest.approx(exact[quantile:].sum(), rel=0.06)
 
 
-@pytest.mark.parametrize("gain", [1.05, 2, 50, 1000])
-@pytest.mark.parametrize("entered", [1, 2, 5])
+@for_each("gain", [1.05, 2, 50, 1000])
+@for_each("entered", [1, 2, 5])
 def test_multiply_draws_from_the_exact_distribution(gain, entered):
     drawn = simulate.multiply(np.full(200_000, entered), gain, generator(2, entered))
     exact = exact_probabilities(gain, entered, register_lengths(gain))
@@ -730,8 +731,8 @@ def test_damaged_description_is_refused(tmp_path):
         simulate.simulate_campaign(tmp_path, CAMERA, 1, overwrite=True)
 
 
-@pytest.mark.parametrize(
-    ("wrong", "why"),
+@for_each(
+    "wrong, why",
     [
         ({"stacks": [(0.5, 2)]}, "gain"),
         ({"stacks": [(1, -2)]}, "0 s"),

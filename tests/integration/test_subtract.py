@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from astropy.io import fits
 from validation.subtract import Residual, residuals
 
 from campaigns import COLS, REGIONS, ROWS, Campaign, SimpleDataset, frame_hdus, params, stand_in
+from commands import run_command
 from emdarks import subtract_dark
 from emdarks.darks import build_synthesized_dark, build_trad_dark, calibrate_darks_lsq
 from emdarks.data import Dark, Dataset, DetectorNoiseMaps, DetectorParams, Image
@@ -423,13 +422,6 @@ def test_residuals_are_unbiased_and_their_errors_honest(measured: list[Residual]
 # The command
 
 
-def run(folder: Path, *arguments: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "emdarks", *map(str, arguments)],
-        cwd=folder, capture_output=True, text=True,
-    )  # fmt: skip
-
-
 CAMERA = f"""
 like = "excam"
 name = "quirky"
@@ -451,7 +443,7 @@ def test_the_command(maps: DetectorNoiseMaps, quirky: Campaign, tmp_path: Path) 
     named.ext_hdr["CAMERA"] = "quirky"
     named.save(tmp_path, "maps.fits")
     command = ["subtract", *quirky.paths[:4], "--dark", "maps.fits", "-o", "out"]
-    made = run(tmp_path, *command, "--camera", "quirky.toml", "--json")
+    made = run_command(tmp_path, *command, "--camera", "quirky.toml", "--json")
     assert made.returncode == 0, made.stderr
     result = json.loads(made.stdout)
     assert (result["frames"], result["rows"], result["unit"]) == (4, ROWS, "photoelectron")
@@ -462,13 +454,13 @@ def test_the_command(maps: DetectorNoiseMaps, quirky: Campaign, tmp_path: Path) 
         read = Image(tmp_path / "out" / frame.filename)
         np.testing.assert_array_equal(read.data, frame.data.astype(np.float32))
 
-    again = run(tmp_path, *command, "--camera", "quirky.toml")
+    again = run_command(tmp_path, *command, "--camera", "quirky.toml")
     assert (again.returncode, "exists" in again.stderr) == (1, True)
-    wrong = run(tmp_path, *command)
+    wrong = run_command(tmp_path, *command)
     assert wrong.returncode == 1
     assert "comes from camera 'quirky', the frames are read as those of 'excam'" in wrong.stderr
-    assert run(tmp_path, "subtract", quirky.paths[0], "-o", "out").returncode == 2
-    onto = run(tmp_path, *command[:-1], "maps.fits", "--camera", "quirky.toml")
+    assert run_command(tmp_path, "subtract", quirky.paths[0], "-o", "out").returncode == 2
+    onto = run_command(tmp_path, *command[:-1], "maps.fits", "--camera", "quirky.toml")
     assert (onto.returncode, "is a file" in onto.stderr) == (1, True)
 
 

@@ -25,6 +25,7 @@ from emdarks.data import Dark, Dataset, Image
 from emdarks.errors import EmdarksWarning, InputError, MissingKeywordError
 from emdarks.fits import Scanner, scan_file
 from emdarks.frames import frame_inputs, select_frames
+from loops import for_each
 
 ROWS, COLS = 7, 12
 SIGMA = 3.0
@@ -127,8 +128,8 @@ def ccd_file(path: Path, seed: int, kind: str = "standard deviation", compressed
 # ------------------------------------------------------------------- CCDData
 
 
-@pytest.mark.parametrize("kind", UNCERTAINTIES)
-@pytest.mark.parametrize("how", ["plain", "gzipped", "compressed", "remote"])
+@for_each("kind", UNCERTAINTIES)
+@for_each("how", ["plain", "gzipped", "compressed", "remote"])
 def test_planes_that_ccddata_writes_are_image_errors_and_flags(
     tmp_path: Path, how: str, kind: str
 ) -> None:
@@ -229,8 +230,8 @@ def test_errors_of_an_unknown_kind_are_named_and_not_read(tmp_path: Path) -> Non
 # ------------------------------------------------- other images beside the frame
 
 
-@pytest.mark.parametrize("name", ["", "PREVIEW", "BIAS", "MASKED", "FRAME2"])
-@pytest.mark.parametrize("packed", [False, True])
+@for_each("name", ["", "PREVIEW", "BIAS", "MASKED", "FRAME2"])
+@for_each("packed", [False, True])
 def test_the_image_of_the_primary_hdu_is_the_frame(tmp_path: Path, name: str, packed: bool) -> None:
     paths = []
     for i in range(3):
@@ -579,8 +580,8 @@ FORMATS = {
 }
 
 
-@pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("what", FORMATS)
+@for_each("packed", [False, True])
+@for_each("what", FORMATS)
 def test_a_file_of_another_format_says_what_it_is(tmp_path: Path, what: str, packed: bool) -> None:
     content = FORMATS[what]
     path = tmp_path / "dark_003.fits"

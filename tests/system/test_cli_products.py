@@ -13,6 +13,7 @@ import pytest
 from astropy.io import fits
 from astropy.time import Time
 
+from commands import run_command
 from emdarks.data import Dark, DetectorNoiseMaps
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
@@ -43,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run(folder: Path, *arguments: Any) -> subprocess.CompletedProcess[str]:
+def process(folder: Path, *arguments: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "emdarks", *map(str, arguments)],
         cwd=folder,
@@ -54,7 +55,7 @@ def run(folder: Path, *arguments: Any) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def maps(folder: Path) -> Path:
-    made = run(
+    made = process(
         folder,
         "noisemaps",
         FRAMES,
@@ -78,13 +79,13 @@ def test_noise_maps_of_the_golden_campaign(folder: Path, maps: Path) -> None:
         )
     product = DetectorNoiseMaps(maps)
     assert product.bias_offset == pytest.approx(float(expected["B_O"]), rel=1e-6)
-    again = run(folder, "noisemaps", FRAMES, "--camera", "golden.toml", "-o", "again.fits")
+    again = process(folder, "noisemaps", FRAMES, "--camera", "golden.toml", "-o", "again.fits")
     assert "1176" not in again.stderr  # a remark, which an inspection makes
     assert again.stdout == ""
 
 
 def test_json_goes_to_standard_output(folder: Path) -> None:
-    made = run(folder, "noisemaps", FRAMES, "--camera", "golden.toml", "-o", "j.fits", "--json")
+    made = process(folder, "noisemaps", FRAMES, "--camera", "golden.toml", "-o", "j.fits", "--json")
     result = json.loads(made.stdout)
     assert (result["frames"], result["stacks"], result["unfittable_pixels"]) == (36, 6, 4)
     assert (folder / result["noise_maps"]).exists()
@@ -94,7 +95,7 @@ def test_a_list_of_frames_and_a_folder_for_output(folder: Path) -> None:
     listed = folder / "list.txt"
     listed.write_text("# golden\n" + "\n".join(str(p) for p in sorted(GOLDEN.glob("cgi_*.fits"))))
     (folder / "out").mkdir()
-    made = run(folder, "noisemaps", "@list.txt", "--camera", "golden.toml", "-o", "out")
+    made = run_command(folder, "noisemaps", "@list.txt", "--camera", "golden.toml", "-o", "out")
     assert made.returncode == 0, made.stderr
     assert [p.name for p in (folder / "out").iterdir()] == [
         "cgi_0089001001001001035_20260101t0035000_dnm_cal.fits"
@@ -102,12 +103,14 @@ def test_a_list_of_frames_and_a_folder_for_output(folder: Path) -> None:
 
 
 def test_a_folder_of_frames_leaves_products_out(folder: Path) -> None:
-    made = run(folder, "noisemaps", GOLDEN, "--camera", "golden.toml", "-o", "f.fits", "--json")
+    made = run_command(
+        folder, "noisemaps", GOLDEN, "--camera", "golden.toml", "-o", "f.fits", "--json"
+    )
     assert json.loads(made.stdout)["frames"] == 36
 
 
 def test_traditional_dark(folder: Path) -> None:
-    made = run(
+    made = process(
         folder,
         "dark",
         *STACK,
@@ -127,7 +130,7 @@ def test_traditional_dark(folder: Path) -> None:
 
 @pytest.mark.parametrize("how", [["--gain", 200, "--exptime", 60], ["--like", STACK[0]]])
 def test_synthesised_dark(folder: Path, maps: Path, how: list[Any]) -> None:
-    made = run(
+    made = run_command(
         folder, "synthesize", maps, "--camera", "golden.toml", "-o", "s.fits", "--overwrite", *how
     )
     assert made.returncode == 0, made.stderr
@@ -167,7 +170,7 @@ def test_synthesised_dark(folder: Path, maps: Path, how: list[Any]) -> None:
 def test_faults_say_what_is_wrong_and_write_nothing(
     folder: Path, maps: Path, arguments: list[str], code: int, message: str
 ) -> None:
-    made = run(folder, *arguments)
+    made = run_command(folder, *arguments)
     assert made.returncode == code
     assert message in " ".join(made.stderr.split())
     assert "Traceback" not in made.stderr
@@ -178,7 +181,7 @@ def test_faults_say_what_is_wrong_and_write_nothing(
 def test_an_existing_file_is_kept_unless_told(folder: Path, maps: Path) -> None:
     before = maps.read_bytes()
     command = ["noisemaps", FRAMES, "--camera", "golden.toml", "-o", maps]
-    made = run(folder, *command)
+    made = run_command(folder, *command)
     assert made.returncode == 1
     assert "exists" in made.stderr
     assert maps.read_bytes() == before
@@ -190,13 +193,13 @@ def test_a_table_in_a_folder_of_frames_is_left_out(folder: Path) -> None:
     for path in STACK:
         (mixed / Path(path).name).symlink_to(path)
     fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns([])]).writeto(mixed / "t.fits")
-    made = run(folder, "dark", "mixed", "--camera", "golden.toml", "-o", "mixed.fits")
+    made = run_command(folder, "dark", "mixed", "--camera", "golden.toml", "-o", "mixed.fits")
     assert made.returncode == 0, made.stderr
 
 
 def test_version_and_help(folder: Path) -> None:
-    assert run(folder, "--version").stdout.startswith("emdarks 0.")
-    assert "noisemaps" in run(folder, "--help").stdout
+    assert process(folder, "--version").stdout.startswith("emdarks 0.")
+    assert "noisemaps" in process(folder, "--help").stdout
 
 
 def test_help_loads_no_heavy_library(folder: Path) -> None:
@@ -217,7 +220,7 @@ def test_frames_of_several_stacks_are_shown_with_the_options_that_choose(folder:
     from emdarks.data import sample
 
     frames = sample()[0].parent
-    made = run(folder, "dark", frames, "-o", "chosen.fits")
+    made = run_command(folder, "dark", frames, "-o", "chosen.fits")
     assert made.returncode == 2
     rows = [line.split() for line in made.stderr.splitlines() if "--gain" in line]
     assert [row[:3] for row in rows] == [
@@ -227,11 +230,11 @@ def test_frames_of_several_stacks_are_shown_with_the_options_that_choose(folder:
     assert rows[2][3:] == ["--gain", "50", "--exptime", "10"]
     assert "error: a traditional dark is made of one stack, and these frames are 6" in made.stderr
     assert not (folder / "chosen.fits").exists()
-    quiet = run(folder, "dark", frames, "-o", "chosen.fits", "--gain", "5000", "-q")
+    quiet = run_command(folder, "dark", frames, "-o", "chosen.fits", "--gain", "5000", "-q")
     assert quiet.returncode == 2
     assert len(quiet.stderr.splitlines()) == 1
     assert "(--gain 5000 --exptime 2; --gain 5000 --exptime 100)" in quiet.stderr
-    made = run(folder, "dark", frames, "-o", "chosen.fits", *rows[2][3:])
+    made = run_command(folder, "dark", frames, "-o", "chosen.fits", *rows[2][3:])
     assert made.returncode == 0, made.stderr
     assert Dark(folder / "chosen.fits").ext_hdr["EXPTIME"] == 10.0
 
@@ -249,7 +252,7 @@ def test_frames_of_several_stacks_are_shown_with_the_options_that_choose(folder:
     ],
 )
 def test_errors_of_use_look_like_all_others(folder: Path, arguments: Any, line: str) -> None:
-    made = run(folder, *arguments)
+    made = run_command(folder, *arguments)
     assert made.returncode == (1 if "none.fits" in line else 2)
     assert made.stderr.startswith(line)
     assert len(made.stderr.splitlines()) == 1
