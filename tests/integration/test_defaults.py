@@ -6,7 +6,7 @@ import json
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from emdarks import build_trad_dark
 from emdarks.cli.app import app
+from emdarks.cli.command import Option
 from emdarks.cli.settings import FILE, VARIABLE, _one, _option, allowed_keys
 from emdarks.data import Dark, Dataset
 from emdarks.errors import MissingKeywordError
@@ -295,6 +296,8 @@ def test_no_key_writes(night: Path) -> None:
         ("FILE|NUMBER", 5.25, "5.25"),
         ("FILE|NUMBER", "5.25", "5.25"),
         ("FILE|NUMBER", "k.fits", "night/k.fits"),
+        ("FILE|none", "none", "none"),
+        ("MAPS|none", "maps.fits", "night/maps.fits"),
         ("FRAMES", "d1*.fits", "night/d1*.fits"),
         ("FRAMES", "@bad.txt", "@night/bad.txt"),
         ("FRAMES", "s3://store/d1.fits", "s3://store/d1.fits"),
@@ -303,7 +306,7 @@ def test_no_key_writes(night: Path) -> None:
     ],
 )
 def test_paths_are_relative_to_the_file(metavar: str, value: Any, found: str) -> None:
-    option = _option("x", Annotated[str | None, typer.Option("--x", metavar=metavar)])
+    option = _option("x", str | None, Option(None, "", metavar=metavar))
     assert _one(Path("night") / FILE, "x", option, value) == found
 
 

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from emdarks.cli import console
-from emdarks.cli.options import (
-    COMMAND_LINE_ONLY,
-    CameraName,
-    Clipped,
-    FullFrame,
-    ProductOutput,
-    arguments,
-)
+from emdarks.cli.command import REQUIRED, argument, arguments, group, option
+from emdarks.cli.options import CAMERA, CLIPPED, FULL_FRAME, ProductOutput
 
 if TYPE_CHECKING:
     from emdarks.data import BadPixelMap
@@ -27,43 +20,28 @@ __all__ = ["badpixels"]
 _TABLES = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv"}
 
 
-@dataclass(frozen=True, kw_only=True)
+@group
 class Criteria:
     """When a pixel is bad."""
 
-    sigmas: Annotated[
-        float, typer.Option("--sigmas", help="How far above its neighbourhood a pixel must lie.")
-    ] = 5.0
-    warm: Annotated[
-        float,
-        typer.Option("--warm", help="Dark current over the local median, from which on warm."),
-    ] = 5.0
-    hot: Annotated[
-        float, typer.Option("--hot", help="Dark current over the local median, from which on hot.")
-    ] = 50.0
-    window: Annotated[
-        int, typer.Option("--window", min=8, help="Side of the neighbourhood, pixels.")
-    ] = 64
-    full_frame: FullFrame = False
-    clipped: Clipped = False
+    sigmas: float = option(5.0, "How far above its neighbourhood a pixel must lie.")
+    warm: float = option(5.0, "Dark current over the local median, from which on warm.")
+    hot: float = option(50.0, "Dark current over the local median, from which on hot.")
+    window: int = option(64, "Side of the neighbourhood, pixels.", min=8)
+    full_frame: bool = FULL_FRAME
+    clipped: bool = CLIPPED
 
 
-@dataclass(frozen=True, kw_only=True)
+@group
 class Lists:
     """Files that list hot and warm pixels."""
 
-    regions: Annotated[
-        Path | None,
-        typer.Option("--regions", metavar="FILE", help="Hot and warm pixels as regions for DS9."),
-        COMMAND_LINE_ONLY,
-    ] = None
-    table: Annotated[
-        Path | None,
-        typer.Option(
-            "--table", metavar="FILE", help="Hot and warm pixels as a table, .csv or .ecsv."
-        ),
-        COMMAND_LINE_ONLY,
-    ] = None
+    regions: Path | None = option(
+        None, "Hot and warm pixels as regions for DS9.", metavar="FILE", in_file=False
+    )
+    table: Path | None = option(
+        None, "Hot and warm pixels as a table, .csv or .ecsv.", metavar="FILE", in_file=False
+    )
 
     def __post_init__(self) -> None:
         """Refuse a table of an unknown format."""
@@ -78,15 +56,15 @@ class Lists:
         return {name: str(file) for name, file in vars(self).items() if file is not None}
 
 
+PRODUCT = argument(REQUIRED, "Noise maps or a master dark (FITS).", metavar="MAPS|DARK")
+
+
 def badpixels(
     *,
-    product: Annotated[
-        Path,
-        typer.Argument(metavar="MAPS|DARK", help="Noise maps or a master dark (FITS)."),
-    ],
+    product: Path = PRODUCT,
     criteria: Criteria,
     lists: Lists,
-    camera: CameraName = None,
+    camera: str | None = CAMERA,
     output: ProductOutput,
 ) -> None:
     """Make a map of bad pixels: hot, warm, unfittable, flagged.

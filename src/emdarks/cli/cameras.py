@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from emdarks.cli import console
-from emdarks.cli.options import AsJson
+from emdarks.cli.command import argument, group, option
+from emdarks.cli.options import AS_JSON
 
 if TYPE_CHECKING:
     from emdarks.cameras import Camera, Explained
@@ -20,25 +21,31 @@ __all__ = ["cameras"]
 _HEAD = 3
 
 
-def cameras(
-    camera: Annotated[
-        str | None, typer.Argument(metavar="CAMERA", help="Built-in camera or camera file (TOML).")
-    ] = None,
-    frame: Annotated[
-        str | None,
-        typer.Argument(metavar="FRAME", help="A frame whose header is to be read by it."),
-    ] = None,
-    show: Annotated[
-        bool, typer.Option("--show", help="Print the camera file, to start one's own from.")
-    ] = False,
-    new: Annotated[
-        bool,
-        typer.Option(
-            "--new", help="Write CAMERA.toml, a camera file to start from, made of FRAME's header."
-        ),
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
+@group
+class Request:
+    """A camera, and what is wanted of it."""
+
+    camera: str | None = argument(None, "Built-in camera or camera file (TOML).", metavar="CAMERA")
+    frame: str | None = argument(None, "A frame whose header is to be read by it.", metavar="FRAME")
+    show: bool = option(False, "Print the camera file, to start one's own from.")
+    new: bool = option(
+        False, "Write CAMERA.toml, a camera file to start from, made of FRAME's header."
+    )
+    as_json: bool = AS_JSON
+
+    def __post_init__(self) -> None:
+        """Refuse options that do not go together."""
+        if self.new and (self.show or self.camera is None or self.frame is None):
+            raise typer.BadParameter(
+                "--new takes a name and a frame: emdarks cameras --new NAME FRAME"
+            )
+        if self.frame is not None and self.show:
+            raise typer.BadParameter("--show prints a camera file; it takes no frame")
+        if self.camera is None and self.show:
+            raise typer.BadParameter("--show needs a camera")
+
+
+def cameras(*, request: Request) -> None:
     """List the built-in cameras; check a camera file, and how it understands a frame.
 
     Exit 1 where the file is wrong, or frames like this one could not be used.
@@ -47,19 +54,14 @@ def cameras(
     Example: emdarks cameras sparc4 --show
     Example: emdarks cameras --new lab dark.fits
     """
-    if new and (show or camera is None or frame is None):
-        raise typer.BadParameter("--new takes a name and a frame: emdarks cameras --new NAME FRAME")
-    if frame is not None and show:
-        raise typer.BadParameter("--show prints a camera file; it takes no frame")
-    if camera is None and show:
-        raise typer.BadParameter("--show needs a camera")
     from emdarks.cameras import load_camera
 
+    camera, frame, as_json = request.camera, request.frame, request.as_json
     if camera is None:
         _list(as_json)
-    elif new and frame is not None:
+    elif request.new and frame is not None:
         _new(camera, frame, as_json)
-    elif show:
+    elif request.show:
         _show(camera, as_json)
     elif frame is None:
         console.result(_summary(load_camera(camera)), as_json)

@@ -5,16 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emdarks.cli import console
-from emdarks.cli.options import (
-    AsJson,
-    BadSamples,
-    Execution,
-    Frames,
-    MapsModel,
-    ModelName,
-    RawFrames,
-    arguments,
-)
+from emdarks.cli.command import arguments
+from emdarks.cli.options import AS_JSON, MODEL, BadSamples, Execution, Frames, MapsModel, RawFrames
 from emdarks.cli.prologue import open_frames, streaming
 
 if TYPE_CHECKING:
@@ -25,12 +17,12 @@ __all__ = ["check"]
 
 def check(
     *,
-    model: ModelName = MapsModel.full,
+    model: MapsModel = MODEL,
     frames: Frames,
     raw: RawFrames,
     bad: BadSamples,
     execution: Execution,
-    as_json: AsJson = False,
+    as_json: bool = AS_JSON,
 ) -> None:
     """Can the errors be believed? Odd against even frames, drift, disagreeing stacks.
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from emdarks.cli import console
+from emdarks.cli.command import arguments, group, option
 from emdarks.cli.options import (
+    FULL_FRAME,
     BadSamples,
     Execution,
     Frames,
-    FullFrame,
     ProductOutput,
     RawFrames,
-    arguments,
 )
 from emdarks.cli.prologue import open_frames, product_target, streaming
 from emdarks.cli.stack_choice import one_stack_of_several
@@ -36,26 +33,20 @@ class DarkEstimator(StrEnum):
     reference = "reference"
 
 
-@dataclass(frozen=True, kw_only=True)
+@group
 class OneStack:
     """The stack of which the dark is made."""
 
-    gain: Annotated[
-        float | None, typer.Option("--gain", help="Take only frames of this commanded EM gain.")
-    ] = None
-    exptime: Annotated[
-        float | None, typer.Option("--exptime", help="Take only frames of this exposure time, s.")
-    ] = None
+    gain: float | None = option(None, "Take only frames of this commanded EM gain.")
+    exptime: float | None = option(None, "Take only frames of this exposure time, s.")
 
 
-@dataclass(frozen=True, kw_only=True)
+@group
 class MeanDark:
     """How the dark is made."""
 
-    full_frame: FullFrame = False
-    estimator: Annotated[
-        DarkEstimator, typer.Option("--estimator", help="How errors are estimated.")
-    ] = DarkEstimator.sample
+    full_frame: bool = FULL_FRAME
+    estimator: DarkEstimator = option(DarkEstimator.sample, "How errors are estimated.")
 
 
 def dark(

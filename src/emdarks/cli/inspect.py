@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from emdarks.cli import console
-from emdarks.cli.options import (
-    COMMAND_LINE_ONLY,
-    Execution,
-    Frames,
-    MaskBits,
-    Output,
-    RawFrames,
-    arguments,
-)
+from emdarks.cli.command import arguments, group, option
+from emdarks.cli.options import MASK_BITS, Execution, Frames, Output, RawFrames
 from emdarks.cli.prologue import open_frames, streaming
 
 if TYPE_CHECKING:
@@ -28,29 +20,22 @@ __all__ = ["inspect"]
 _PICTURES = (".png", ".pdf", ".svg")
 
 
-@dataclass(frozen=True, kw_only=True)
+@group
 class Files:
     """Files that are written beside the result."""
 
-    plot: Annotated[
-        Path | None,
-        typer.Option(
-            "--plot",
-            metavar="FILE",
-            help="Draw the levels of all frames to this file (.png, .pdf, .svg).",
-        ),
-        COMMAND_LINE_ONLY,
-    ] = None
-    write_good: Annotated[
-        Path | None,
-        typer.Option(
-            "--write-good",
-            metavar="FILE",
-            help="List the files that no problem or warning names here; @FILE gives them to other "
-            "commands.",
-        ),
-        COMMAND_LINE_ONLY,
-    ] = None
+    plot: Path | None = option(
+        None,
+        "Draw the levels of all frames to this file (.png, .pdf, .svg).",
+        metavar="FILE",
+        in_file=False,
+    )
+    write_good: Path | None = option(
+        None,
+        "List the files that no problem or warning names here; @FILE gives them to other commands.",
+        metavar="FILE",
+        in_file=False,
+    )
 
     def __post_init__(self) -> None:
         """Refuse a picture of an unknown format."""
@@ -64,7 +49,7 @@ def inspect(
     *,
     frames: Frames,
     raw: RawFrames,
-    mask_bits: MaskBits = None,
+    mask_bits: int | None = MASK_BITS,
     execution: Execution,
     files: Files,
     output: Output,

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from emdarks.cli import console
+from emdarks.cli.command import arguments, group, option
 from emdarks.cli.options import (
+    MODEL,
     BadSamples,
     Execution,
     Frames,
     MapsModel,
-    ModelName,
     ProductOutput,
     RawFrames,
-    Use,
-    arguments,
 )
 from emdarks.cli.prologue import open_frames, product_target, streaming
 
@@ -50,31 +48,23 @@ def planes(nonnegative: str) -> list[str]:
     return names
 
 
-@dataclass(frozen=True, kw_only=True)
+@group
 class MapsFit:
     """How noise maps are fitted."""
 
-    unweighted: Annotated[
-        bool,
-        typer.Option("--unweighted", help="Treat all stacks alike in the fit."),
-        Use("weighting", lambda unweighted: not unweighted),
-    ] = False
-    estimator: Annotated[
-        MapsEstimator, typer.Option("--estimator", help="How values and errors are estimated.")
-    ] = MapsEstimator.pooled
-    nonnegative: Annotated[
-        str,
-        typer.Option("--nonnegative", help="Published planes in which negative values become 0."),
-        Use(convert=planes),
-    ] = "CIC,DC"
-    model: ModelName = MapsModel.full
-    screen: Annotated[bool, typer.Option("--screen", help="Take out unflagged cosmic rays.")] = (
-        False
+    unweighted: bool = option(
+        False,
+        "Treat all stacks alike in the fit.",
+        keyword="weighting",
+        convert=lambda unweighted: not unweighted,
     )
-    gain_error: Annotated[
-        float,
-        typer.Option("--gain-error", help="Relative error of each stack's EM gain, added to err."),
-    ] = 0.0
+    estimator: MapsEstimator = option(MapsEstimator.pooled, "How values and errors are estimated.")
+    nonnegative: str = option(
+        "CIC,DC", "Published planes in which negative values become 0.", convert=planes
+    )
+    model: MapsModel = MODEL
+    screen: bool = option(False, "Take out unflagged cosmic rays.")
+    gain_error: float = option(0.0, "Relative error of each stack's EM gain, added to err.")
 
 
 def noisemaps(

@@ -1,84 +1,20 @@
-"""All options that several commands have: each is declared once, and groups of them are classes.
+"""Options that several commands have: each is declared once, and given out in groups.
 
-A command takes groups as its arguments and gets one object for each; `emdarks.cli.command` makes
-the options of the command line from the fields. The name of a field is the keyword of the public
-functions that take the option, and the long name of the option is its key in ``emdarks.toml``;
-`Use` states where that is different.
+A new option of all commands that read frames is one line in `RawFrames`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from enum import Enum, StrEnum
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Any
 
 import typer
 
+from emdarks.cli.command import REQUIRED, argument, group, option
 
-@dataclass(frozen=True, slots=True)
-class Use:
-    """How an option is used, where its name and type do not tell it.
-
-    Attributes
-    ----------
-    argument : str, optional
-        Keyword of the public functions; the name of the field by default.
-    convert : callable, optional
-        From the value of the option to that of the argument.
-    in_file : bool
-        Whether ``emdarks.toml`` may set it. A file beside frames may not choose where to write,
-        what to replace, whom to connect to, or how a result is shown: whoever made the folder
-        must not choose these.
-    """
-
-    argument: str = ""
-    convert: Callable[[Any], Any] | None = None
-    in_file: bool = True
-
-    @classmethod
-    def of(cls, annotation: Any) -> Use:
-        """The use of an option by its annotation."""
-        given = getattr(annotation, "__metadata__", ())
-        return next((each for each in given if isinstance(each, cls)), cls())
-
-
-#: For options that ``emdarks.toml`` may not set.
-COMMAND_LINE_ONLY = Use(in_file=False)
-
-
-def hints_of(group: type) -> dict[str, Any]:
-    """Fields of a group of options, each with its annotation."""
-    hints = get_type_hints(group, include_extras=True)
-    return {field.name: hints[field.name] for field in fields(group)}
-
-
-def arguments(*groups: Any) -> dict[str, Any]:
-    """Keyword arguments of public functions that groups of options stand for.
-
-    Raises
-    ------
-    typer.BadParameter
-        The value of an option is wrong.
-    InputError
-        A file that an option names cannot be read.
-    """
-    found = {}
-    for group in groups:
-        for name, annotation in hints_of(type(group)).items():
-            use, value = Use.of(annotation), getattr(group, name)
-            convert = use.convert or _plain
-            found[use.argument or name] = convert(value)
-    return found
-
-
-def _plain(value: Any) -> Any:
-    return value.value if isinstance(value, Enum) else value
-
-
-# ---------------------------------------------------------------- from text to values
+# Values
 
 
 def output_path(text: str) -> str:
@@ -92,6 +28,13 @@ def output_path(text: str) -> str:
     if not is_url(path) and path.endswith(("/", os.sep)) and not Path(path).is_dir():
         raise typer.BadParameter(f"{text}: no such folder; create it first")
     return text
+
+
+def output_option(text: str) -> Any:
+    """The option ``--output``: a file, a folder or a URL."""
+    return option(
+        REQUIRED, text, "--output", "-o", metavar="PATH", parser=output_path, in_file=False
+    )
 
 
 def conditions(where: list[str] | None) -> dict[str, str]:
@@ -138,9 +81,6 @@ def detector_params(path: Path | None) -> Any:
     return None if path is None else DetectorParams(path)
 
 
-# ---------------------------------------------------------------- options of several groups
-
-
 class MapsModel(StrEnum):
     """The model that is fitted to the stacks of noise maps."""
 
@@ -148,211 +88,134 @@ class MapsModel(StrEnum):
     level = "level"
 
 
-CameraName = Annotated[
-    str | None,
-    typer.Option(
-        "--camera",
-        help="Built-in camera or camera file; default: emdarks.toml beside the frames, their "
-        "CAMERA card, EMDARKS_CAMERA, else excam.",
-    ),
-]
-ModeName = Annotated[
-    str | None,
-    typer.Option("--mode", help="Readout mode of the camera (emdarks cameras CAMERA --show)."),
-]
-ModelName = Annotated[
-    MapsModel,
-    typer.Option(
-        "--model", help="level: two maps, from stacks of one EM gain or of one exposure time."
-    ),
-]
-KGain = Annotated[
-    float | None, typer.Option("--kgain", help="Electrons per DN, instead of the headers'.")
-]
-MaskBits = Annotated[
-    int | None,
-    typer.Option("--mask-bits", min=0, help="DQ bits that exclude a sample; default: all."),
-]
-FullFrame = Annotated[
-    bool, typer.Option("--full-frame", help="Whole frame instead of the image region.")
-]
-Clipped = Annotated[
-    bool,
-    typer.Option("--clipped", help="Use the published maps, not the signed fit."),
-    Use("use_signed", lambda clipped: not clipped),
-]
-ThreadCount = Annotated[
-    int | None, typer.Option("--threads", min=1, help="Threads; default: all cores.")
-]
-AsJson = Annotated[
-    bool, typer.Option("--json", help="Machine-readable result on stdout."), COMMAND_LINE_ONLY
-]
+# Options of several groups
+
+CAMERA = option(
+    None,
+    "Built-in camera or camera file; default: emdarks.toml beside the frames, their CAMERA card, "
+    "EMDARKS_CAMERA, else excam.",
+)
+MODE = option(None, "Readout mode of the camera (emdarks cameras CAMERA --show).")
+MODEL = option(
+    MapsModel.full, "level: two maps, from stacks of one EM gain or of one exposure time."
+)
+KGAIN = option(None, "Electrons per DN, instead of the headers'.")
+MASK_BITS = option(None, "DQ bits that exclude a sample; default: all.", min=0)
+FULL_FRAME = option(False, "Whole frame instead of the image region.")
+CLIPPED = option(
+    False,
+    "Use the published maps, not the signed fit.",
+    keyword="use_signed",
+    convert=lambda clipped: not clipped,
+)
+THREADS = option(None, "Threads; default: all cores.", min=1)
+AS_JSON = option(False, "Machine-readable result on stdout.", "--json", in_file=False)
 
 
-# ---------------------------------------------------------------- groups
+# Groups
 
 
-@dataclass(frozen=True, kw_only=True)
-class Verbosity:
-    """How much is said; every command has it."""
-
-    verbose: Annotated[
-        bool,
-        typer.Option(
-            "--verbose", "-v", help="Say more: every file of a finding, time, memory, tracebacks."
-        ),
-        COMMAND_LINE_ONLY,
-    ] = False
-    quiet: Annotated[
-        bool,
-        typer.Option("--quiet", "-q", help="Say nothing but warnings and errors."),
-        COMMAND_LINE_ONLY,
-    ] = False
-
-
-@dataclass(frozen=True, kw_only=True)
+@group
 class Selection:
     """Which of the frames that are named are taken."""
 
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--where",
-            metavar="KEY=VALUE",
-            help="Only frames of this readout setting of the camera, such as conventional=F; "
-            "may be given again.",
-            show_default=False,
-        ),
-        Use(convert=conditions),
-    ] = None
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--exclude",
-            metavar="FRAMES",
-            help="Files not to take: a file, folder, quoted pattern, URL or @list.txt; may be "
-            "given again.",
-            show_default=False,
-        ),
-        Use(convert=lambda exclude: exclude or ()),
-    ] = None
+    where: list[str] | None = option(
+        None,
+        "Only frames of this readout setting of the camera, such as conventional=F; may be given "
+        "again.",
+        metavar="KEY=VALUE",
+        convert=conditions,
+    )
+    exclude: list[str] | None = option(
+        None,
+        "Files not to take: a file, folder, quoted pattern, URL or @list.txt; may be given again.",
+        metavar="FRAMES",
+        convert=lambda exclude: exclude or (),
+    )
 
 
-@dataclass(frozen=True, kw_only=True)
+@group
 class Frames(Selection):
     """Input frames."""
 
-    frames: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="FRAMES",
-            help="Files, folders, quoted patterns, URLs of these (s3://...), or @list.txt with "
-            "one of these a line.",
-            show_default=False,
-        ),
-        Use("arguments"),
-    ]
+    frames: list[str] = argument(
+        REQUIRED,
+        "Files, folders, quoted patterns, URLs of these (s3://...), or @list.txt with one of "
+        "these a line.",
+        metavar="FRAMES",
+        keyword="arguments",
+    )
 
 
-@dataclass(frozen=True, kw_only=True)
+@group
 class RawFrames:
-    """How pixels and headers of frames become electrons."""
+    """How headers and pixels of frames become electrons."""
 
-    camera: CameraName = None
-    params: Annotated[
-        Path | None,
-        typer.Option("--params", help="Detector parameters (FITS): telemetry rows."),
-        Use("detector_params", detector_params),
-    ] = None
-    kgain: KGain = None
+    camera: str | None = CAMERA
+    params: Path | None = option(
+        None,
+        "Detector parameters (FITS): telemetry rows.",
+        keyword="detector_params",
+        convert=detector_params,
+    )
+    kgain: float | None = KGAIN
 
 
-@dataclass(frozen=True, kw_only=True)
+@group
 class BadSamples:
     """Samples and frames that are not used."""
 
-    mask_bits: MaskBits = None
-    skip_bad_frames: Annotated[
-        bool,
-        typer.Option(
-            "--skip-bad-frames",
-            help="Leave out frames that cannot be used; the product lists them.",
-        ),
-    ] = False
-    skip: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--skip",
-            metavar="KIND",
-            help="Leave out the frames that emdarks inspect names for this reason, too: "
-            "saturated, empty, flags, light, cosmic, bias, level, noise, masked or temperature; "
-            "may be given again.",
-            show_default=False,
-        ),
-        Use(convert=kinds),
-    ] = None
-    skip_share: Annotated[
-        float,
-        typer.Option(
-            "--skip-share",
-            min=0.0,
-            max=0.99,
-            metavar="SHARE",
-            help="With --skip-bad-frames or --skip: refuse where a larger share of the frames is "
-            "bad.",
-        ),
-    ] = 0.1
+    mask_bits: int | None = MASK_BITS
+    skip_bad_frames: bool = option(
+        False, "Leave out frames that cannot be used; the product lists them."
+    )
+    skip: list[str] | None = option(
+        None,
+        "Leave out the frames that emdarks inspect names for this reason, too: saturated, empty, "
+        "flags, light, cosmic, bias, level, noise, masked or temperature; may be given again.",
+        metavar="KIND",
+        convert=kinds,
+    )
+    skip_share: float = option(
+        0.1,
+        "With --skip-bad-frames or --skip: refuse where a larger share of the frames is bad.",
+        metavar="SHARE",
+        min=0.0,
+        max=0.99,
+    )
 
 
-@dataclass(frozen=True, kw_only=True)
+@group
 class Execution:
     """Who computes."""
 
-    threads: ThreadCount = None
-    dask: Annotated[
-        str | None,
-        typer.Option(
-            "--dask",
-            metavar="ADDRESS|local",
-            help="Run on a Dask cluster; local: a process for each core.",
-        ),
-        COMMAND_LINE_ONLY,
-    ] = None
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(
-            "--checkpoint",
-            metavar="DIR",
-            help="Keep finished blocks of frames here, and go on from them.",
-        ),
-        COMMAND_LINE_ONLY,
-    ] = None
+    threads: int | None = THREADS
+    dask: str | None = option(
+        None,
+        "Run on a Dask cluster; local: a process for each core.",
+        metavar="ADDRESS|local",
+        in_file=False,
+    )
+    checkpoint: Path | None = option(
+        None,
+        "Keep finished blocks of frames here, and go on from them.",
+        metavar="DIR",
+        in_file=False,
+    )
 
 
-@dataclass(frozen=True, kw_only=True)
+@group
 class Output:
     """How results are told, and whether files are replaced."""
 
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace what is there."), COMMAND_LINE_ONLY
-    ] = False
-    as_json: AsJson = False
+    overwrite: bool = option(False, "Replace what is there.", in_file=False)
+    as_json: bool = AS_JSON
 
 
-@dataclass(frozen=True, kw_only=True)
+@group
 class ProductOutput(Output):
     """Where a product is written."""
 
-    output: Annotated[
-        str,
-        typer.Option(
-            "--output",
-            "-o",
-            parser=output_path,
-            metavar="PATH",
-            help="File to write, or a folder (documented file name); or a URL, a folder with / "
-            "at its end.",
-            show_default=False,
-        ),
-        COMMAND_LINE_ONLY,
-    ]
+    output: str = output_option(
+        "File to write, or a folder (documented file name); or a URL, a folder with / at its end."
+    )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from emdarks.cli import console
-from emdarks.cli.options import AsJson, ModeName
+from emdarks.cli.command import group, option
+from emdarks.cli.options import AS_JSON, MODE
 
 if TYPE_CHECKING:
     from emdarks.cameras import Camera, NoiseFigures
@@ -20,34 +21,22 @@ __all__ = ["plan"]
 _FRAMES = 1176
 
 
-@dataclass(frozen=True, kw_only=True)
+@group
 class Stacks:
     """The stacks of the campaign, and the time for it."""
 
-    gains: Annotated[
-        str, typer.Option("--gains", help="EM gains, each to be combined with each time.")
-    ] = "1,50,1000,5000"
-    times: Annotated[str, typer.Option("--times", help="Exposure times, s.")] = "2,100"
-    stack: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--stack",
-            metavar="G,T[,N]",
-            help="EM gain, time and frames of one stack, instead of --gains and --times; "
-            "may be repeated.",
-        ),
-    ] = None
-    frames: Annotated[
-        int | None,
-        typer.Option("--frames", min=1, help=f"Frames of each stack; default {_FRAMES}."),
-    ] = None
-    budget: Annotated[
-        float | None,
-        typer.Option("--budget", help="Seconds to be shared over the stacks, instead of --frames."),
-    ] = None
-    overhead: Annotated[
-        float, typer.Option("--overhead", help="Seconds per frame on top of the exposure.")
-    ] = 0.0
+    gains: str = option("1,50,1000,5000", "EM gains, each to be combined with each time.")
+    times: str = option("2,100", "Exposure times, s.")
+    stack: list[str] | None = option(
+        None,
+        "EM gain, time and frames of one stack, instead of --gains and --times; may be repeated.",
+        metavar="G,T[,N]",
+    )
+    frames: int | None = option(None, f"Frames of each stack; default {_FRAMES}.", min=1)
+    budget: float | None = option(
+        None, "Seconds to be shared over the stacks, instead of --frames."
+    )
+    overhead: float = option(0.0, "Seconds per frame on top of the exposure.")
 
     def settings(self) -> list[tuple[float, ...]]:
         """EM gain and time of each stack, and its frames where they are given.
@@ -67,25 +56,17 @@ class Stacks:
         return stacks or [(gain, time) for gain in gains for time in times]
 
 
-@dataclass(frozen=True, kw_only=True)
+@group
 class Goal:
     """The errors that matter."""
 
-    goal: Annotated[
-        str,
-        typer.Option("--goal", help="Whose error a shared budget makes small: F, C, D, dark:G,T."),
-    ] = "D"
-    at_least: Annotated[
-        int, typer.Option("--at-least", help="Frames that a shared budget gives every stack.")
-    ] = 0
-    dark: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--dark",
-            metavar="G,T",
-            help="Synthesised dark whose error is wanted; may be repeated. Default 1000,60.",
-        ),
-    ] = None
+    goal: str = option("D", "Whose error a shared budget makes small: F, C, D, dark:G,T.")
+    at_least: int = option(0, "Frames that a shared budget gives every stack.")
+    dark: list[str] | None = option(
+        None,
+        "Synthesised dark whose error is wanted; may be repeated. Default 1000,60.",
+        metavar="G,T",
+    )
 
     def darks(self) -> list[Any]:
         """EM gain and time of each dark whose error is wanted.
@@ -103,23 +84,15 @@ class Goal:
         return wanted
 
 
-@dataclass(frozen=True, kw_only=True)
+@group
 class Detector:
     """The camera, and numbers of its noise that are known better."""
 
-    camera: Annotated[
-        str, typer.Option("--camera", help="Built-in camera or camera file: its noise.")
-    ] = "excam"
-    mode: ModeName = None
-    read_noise: Annotated[
-        float | None, typer.Option("--read-noise", help="EM electrons, instead of the camera's.")
-    ] = None
-    cic: Annotated[
-        float | None, typer.Option("--cic", help="Clock-induced charge, e-/pixel/frame.")
-    ] = None
-    dark_current: Annotated[
-        float | None, typer.Option("--dark-current", help="Dark current, e-/pixel/s.")
-    ] = None
+    camera: str = option("excam", "Built-in camera or camera file: its noise.")
+    mode: str | None = MODE
+    read_noise: float | None = option(None, "EM electrons, instead of the camera's.")
+    cic: float | None = option(None, "Clock-induced charge, e-/pixel/frame.")
+    dark_current: float | None = option(None, "Dark current, e-/pixel/s.")
 
     @property
     def figures(self) -> dict[str, float | None]:
@@ -131,29 +104,21 @@ class Detector:
         }
 
 
-@dataclass(frozen=True, kw_only=True)
+@group
 class Register:
     """The gain register, and samples that are lost."""
 
-    kappa: Annotated[float, typer.Option("--kappa", help="Excess noise of the gain register.")] = (
-        2.0
+    kappa: float = option(2.0, "Excess noise of the gain register.")
+    stages: int | None = option(None, "Stages of the gain register, instead of --kappa.", min=1)
+    lost: str = option(
+        "0,0",
+        "Share of samples lost to cosmic rays: of each frame, and per second.",
+        metavar="SHARE,SHARE",
     )
-    stages: Annotated[
-        int | None,
-        typer.Option("--stages", min=1, help="Stages of the gain register, instead of --kappa."),
-    ] = None
-    lost: Annotated[
-        str,
-        typer.Option(
-            "--lost",
-            metavar="SHARE,SHARE",
-            help="Share of samples lost to cosmic rays: of each frame, and per second.",
-        ),
-    ] = "0,0"
 
 
 def plan(
-    *, stacks: Stacks, goal: Goal, detector: Detector, register: Register, as_json: AsJson = False
+    *, stacks: Stacks, goal: Goal, detector: Detector, register: Register, as_json: bool = AS_JSON
 ) -> None:
     """Predict the errors of a campaign, or suggest how to share time over its stacks.
 

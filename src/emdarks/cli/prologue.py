@@ -7,7 +7,8 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from emdarks.cli import console
-from emdarks.cli.options import Execution, Frames, ProductOutput, RawFrames, arguments
+from emdarks.cli.command import arguments
+from emdarks.cli.options import Execution, Frames, ProductOutput, RawFrames
 
 if TYPE_CHECKING:
     from emdarks.accumulate import Executor

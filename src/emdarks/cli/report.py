@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from emdarks.cli import console
+from emdarks.cli.command import REQUIRED, argument, arguments, group, option
 from emdarks.cli.options import (
-    COMMAND_LINE_ONLY,
+    THREADS,
     BadSamples,
     Output,
     RawFrames,
     Selection,
-    ThreadCount,
-    arguments,
-    output_path,
+    output_option,
 )
 
 if TYPE_CHECKING:
@@ -28,53 +26,38 @@ if TYPE_CHECKING:
 __all__ = ["report"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@group
 class PageOutput(Output):
     """Where pages are written."""
 
-    output: Annotated[
-        str,
-        typer.Option(
-            "--output",
-            "-o",
-            parser=output_path,
-            metavar="PATH",
-            help="File to write, or a folder: PRODUCT_report.html, campaign_report.html.",
-            show_default=False,
-        ),
-        COMMAND_LINE_ONLY,
-    ]
+    output: str = output_option(
+        "File to write, or a folder: PRODUCT_report.html, campaign_report.html."
+    )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Compared:
-    """Files that a product is compared with."""
+@group
+class Subjects:
+    """Products and frames that pages are about, and files that they are compared with."""
 
-    png: Annotated[
-        Path | None,
-        typer.Option("--png", metavar="DIR", help="Folder for the figures as files."),
-        COMMAND_LINE_ONLY,
-    ] = None
-    against: Annotated[
-        Path | None,
-        typer.Option("--against", metavar="OLD", help="Earlier product: has anything changed?"),
-    ] = None
-    frames: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--frames",
-            metavar="FRAMES",
-            help="Frames that noise maps were made of, for the check of their errors; may be "
-            "repeated.",
-        ),
-        COMMAND_LINE_ONLY,
-    ] = None
-    check: Annotated[
-        Path | None,
-        typer.Option(
-            "--check", metavar="FILE", help="Result of emdarks check --json, instead of --frames."
-        ),
-    ] = None
+    products: list[str] = argument(
+        REQUIRED,
+        "Noise maps, darks and bad-pixel maps, each a page of its own; or frames (files, folders, "
+        "quoted patterns, @list.txt), which together are a campaign.",
+        metavar="PRODUCT...",
+    )
+    png: Path | None = option(
+        None, "Folder for the figures as files.", metavar="DIR", in_file=False
+    )
+    against: Path | None = option(None, "Earlier product: has anything changed?", metavar="OLD")
+    frames: list[str] | None = option(
+        None,
+        "Frames that noise maps were made of, for the check of their errors; may be repeated.",
+        metavar="FRAMES",
+        in_file=False,
+    )
+    check: Path | None = option(
+        None, "Result of emdarks check --json, instead of --frames.", metavar="FILE"
+    )
 
     def __post_init__(self) -> None:
         """Refuse two sources of the check."""
@@ -84,20 +67,11 @@ class Compared:
 
 def report(
     *,
-    products: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PRODUCT...",
-            help="Noise maps, darks and bad-pixel maps, each a page of its own; or frames (files, "
-            "folders, quoted patterns, @list.txt), which together are a campaign.",
-            show_default=False,
-        ),
-    ],
-    compared: Compared,
+    about: Subjects,
     selection: Selection,
     raw: RawFrames,
     bad: BadSamples,
-    threads: ThreadCount = None,
+    threads: int | None = THREADS,
     output: PageOutput,
 ) -> None:
     """Write a page about noise maps, darks, bad pixels or a campaign: figures, verdict, what to do.
@@ -110,19 +84,19 @@ def report(
     from emdarks.report import report_on
 
     settings = arguments(raw, bad)
-    named, campaign = select_products(products)
+    named, campaign = select_products(about.products)
     files = _reportable(named, bool(campaign))
-    reads = (compared.against, compared.check, *vars(raw).values())
+    reads = (about.against, about.check, *vars(raw).values())
     paths = _targets(_place(output.output), files, bool(campaign), output.overwrite, reads)
     dataset = _opened(campaign, selection, raw, skip_bad_frames=True)
-    checked = _opened(compared.frames or [], selection, raw, bad.skip_bad_frames)
+    checked = _opened(about.frames or [], selection, raw, bad.skip_bad_frames)
     subjects: list[Any] = [*files] if dataset is None else [*files, dataset]
     pages = [
         report_on(
             subject,
-            against=compared.against,
+            against=about.against,
             frames=checked,
-            check=compared.check,
+            check=about.check,
             name=_campaign_name(campaign),
             executor=Threads(threads),
             **settings,
@@ -130,7 +104,7 @@ def report(
         for subject in subjects
     ]
     for page, path in zip(pages, paths, strict=True):
-        page.save(path, compared.png, f"{path.stem}_" if len(paths) > 1 else "")
+        page.save(path, about.png, f"{path.stem}_" if len(paths) > 1 else "")
         if not output.as_json:
             _tell(page, path)
     if output.as_json:

@@ -20,7 +20,7 @@ from typing import Any, get_args, get_origin
 from typer.core import TyperCommand
 
 from emdarks.cli import console
-from emdarks.cli.options import Use
+from emdarks.cli.command import Option
 from emdarks.errors import InputError
 
 __all__ = ["FILE", "VARIABLE", "WithDefaults", "allowed_keys"]
@@ -32,6 +32,8 @@ VARIABLE = "EMDARKS_CAMERA"
 _FRAMES = ("frames", "products")
 #: Arguments that name a product; its CAMERA card counts as that of frames does.
 _PRODUCTS = ("maps", "product")
+#: Words for files in the metavar of an option, beside which words in lower case are choices.
+_FILE_WORDS = frozenset({"FILE", "FRAMES", "MAPS"})
 _TOLD = "emdarks.defaults"
 
 #: What a value must be, by the type of its option.
@@ -170,17 +172,14 @@ class _Option:
         Of its value, or of each of several.
     several : bool
         Whether it may be given more than once.
-    in_file : bool
-        Whether the file may set it.
-    info : object
+    info : Option
         The rest, as it was written down: the smallest value, the metavar.
     """
 
     name: str
     kind: type
     several: bool
-    in_file: bool
-    info: Any
+    info: Option
 
 
 def _commands(ctx: Any) -> list[Any]:
@@ -200,7 +199,7 @@ def _options(command: Any) -> dict[str, _Option]:
     """Options of a command by their long names; types are those of its function."""
     hints = inspect.signature(command.callback).parameters
     return {
-        name.removeprefix("--"): _option(item.name, hints[item.name].annotation)
+        name.removeprefix("--"): _option(item.name, *_declared(hints[item.name].annotation))
         for item in command.params
         if item.param_type_name == "option" and item.name in hints
         for name in item.opts
@@ -208,14 +207,17 @@ def _options(command: Any) -> dict[str, _Option]:
     }
 
 
-def _option(name: str, annotation: Any) -> _Option:
-    kind, info = annotation.__origin__, annotation.__metadata__[0]
+def _declared(annotation: Any) -> tuple[Any, Option]:
+    """Type of the value, and the option."""
+    return annotation.__origin__, annotation.__metadata__[-1]
+
+
+def _option(name: str, kind: Any, info: Option) -> _Option:
     parts = [part for part in get_args(kind) if part is not type(None)]
     if get_origin(kind) is not list and parts:  # X or None
         kind = parts[0]
     several = get_origin(kind) is list
-    in_file = Use.of(annotation).in_file
-    return _Option(name, get_args(kind)[0] if several else kind, several, in_file, info)
+    return _Option(name, get_args(kind)[0] if several else kind, several, info)
 
 
 def allowed_keys(commands: Iterable[Any]) -> dict[str, Any]:
@@ -223,7 +225,7 @@ def allowed_keys(commands: Iterable[Any]) -> dict[str, Any]:
     every: dict[str, Any] = {}
     for command in filter(_takes_frames, commands):
         for key, option in _options(command).items():
-            if option.in_file:
+            if option.info.in_file:
                 every.setdefault(key, option)
     return every
 
@@ -231,7 +233,7 @@ def allowed_keys(commands: Iterable[Any]) -> dict[str, Any]:
 def _refused_keys(commands: Iterable[Any]) -> set[str]:
     """Keys that only the command line may give."""
     every = (item for command in commands for item in _options(command).items())
-    return {"help"} | {key for key, option in every if not option.in_file}
+    return {"help"} | {key for key, option in every if not option.info.in_file}
 
 
 # The file
@@ -294,18 +296,20 @@ def _one(path: Path, key: str, option: _Option, value: Any) -> Any:
             f"{path}: key {key!r}: is {value!r}; this command knows {', '.join(known)}"
         )
     low, high = option.info.min, option.info.max
-    if (low is not None and not value >= low) or (high is not None and not value <= high):
+    number: Any = value
+    if (low is not None and not number >= low) or (high is not None and not number <= high):
         limits = " to ".join(f"{x:g}" for x in (low, high) if x is not None)
         limits += " or more" if high is None else ""
         raise InputError(f"{path}: key {key!r}: is {value!r}; give {limits}")
-    if isinstance(value, str) and _names_file(key, option):
+    choices = [word for word in (option.info.metavar or "").split("|") if word.islower()]
+    if isinstance(value, str) and value not in choices and _names_file(key, option):
         return _located(path.parent, key, value)
     return value
 
 
 def _names_file(key: str, option: _Option) -> bool:
-    metavar = option.info.metavar or ""
-    return key == "camera" or option.kind is Path or "FILE" in metavar or "FRAMES" in metavar
+    words = (option.info.metavar or "").split("|")
+    return key == "camera" or option.kind is Path or not _FILE_WORDS.isdisjoint(words)
 
 
 def _located(folder: Path, key: str, value: str) -> str:

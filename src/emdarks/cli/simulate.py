@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from emdarks.cli import console
-from emdarks.cli.options import ModeName, Output, ThreadCount
+from emdarks.cli.command import REQUIRED, argument, group, option
+from emdarks.cli.options import MODE, THREADS, Output
 
 __all__ = ["simulate"]
 
@@ -32,31 +31,20 @@ class Size(StrEnum):
 _CAMERAS = {Size.full: "excam", Size.small: "excam-small"}
 
 
-@dataclass(frozen=True, kw_only=True)
+@group
 class Simulation:
     """The campaign that is made."""
 
-    camera: Annotated[
-        str | None, typer.Option("--camera", help="Built-in camera or camera file.")
-    ] = None
-    mode: ModeName = None
-    frames: Annotated[int, typer.Option("--frames", min=1, help="Frames of each stack.")] = 10
-    seed: Annotated[
-        int, typer.Option("--seed", min=0, help="The same seed makes the same frames.")
-    ] = 0
-    units: Annotated[Units, typer.Option("--units", help="DN, or EM electrons.")] = Units.DN
-    size: Annotated[
-        Size | None,
-        typer.Option("--size", help="Frames of 1200 x 2200 pixels (excam, default) or 120 x 220."),
-    ] = None
-    unflagged: Annotated[
-        float,
-        typer.Option("--unflagged", min=0.0, max=1.0, help="Share of unnoticed cosmic rays."),
-    ] = 0.0
-    saturation: Annotated[
-        bool,
-        typer.Option("--saturation", help="Cut samples at the full wells and flag them (32)."),
-    ] = False
+    directory: Path = argument(REQUIRED, "Folder to write to.", metavar="DIR")
+    camera: str | None = option(None, "Built-in camera or camera file.")
+    mode: str | None = MODE
+    frames: int = option(10, "Frames of each stack.", min=1)
+    seed: int = option(0, "The same seed makes the same frames.", min=0)
+    units: Units = option(Units.DN, "DN, or EM electrons.")
+    size: Size | None = option(None, "Frames of 1200 x 2200 pixels (excam, default) or 120 x 220.")
+    unflagged: float = option(0.0, "Share of unnoticed cosmic rays.", min=0.0, max=1.0)
+    saturation: bool = option(False, "Cut samples at the full wells and flag them (32).")
+    threads: int | None = THREADS
 
     def __post_init__(self) -> None:
         """Refuse two cameras."""
@@ -64,15 +52,7 @@ class Simulation:
             raise typer.BadParameter("give either --camera or --size")
 
 
-def simulate(
-    *,
-    directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Folder to write to.", show_default=False)
-    ],
-    made: Simulation,
-    threads: ThreadCount = None,
-    output: Output,
-) -> None:
+def simulate(*, made: Simulation, output: Output) -> None:
     """Write a dark campaign of six stacks whose true maps are known.
 
     The folder gets the frames, truth.fits and campaign.toml.
@@ -84,7 +64,7 @@ def simulate(
 
     with console.progress("simulating", "frames") as advance:
         files = simulate_campaign(
-            directory,
+            made.directory,
             made.camera or _CAMERAS[made.size or Size.full],
             made.frames,
             made.seed,
@@ -92,12 +72,12 @@ def simulate(
             effects=Effects(unflagged=made.unflagged, saturation=made.saturation),
             mode=made.mode,
             overwrite=output.overwrite,
-            threads=threads or available_cores(),
+            threads=made.threads or available_cores(),
             progress=advance,
         )
     console.result(
         {
-            "folder": str(directory),
+            "folder": str(made.directory),
             "camera": files.campaign.camera.name,
             "stacks": len(files.campaign.stacks),
             "frames": sum(stack.frames for stack in files.campaign.stacks),

@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from emdarks.cli import console
-from emdarks.cli.options import (
-    COMMAND_LINE_ONLY,
-    Clipped,
-    Frames,
-    Output,
-    RawFrames,
-    arguments,
-)
+from emdarks.cli.command import REQUIRED, arguments, group, option
+from emdarks.cli.options import CLIPPED, Frames, Output, RawFrames
 
 if TYPE_CHECKING:
     from emdarks.data import Dataset
@@ -23,32 +15,26 @@ if TYPE_CHECKING:
 __all__ = ["subtract"]
 
 
+@group
+class Subtraction(Output):
+    """The dark, and where frames without it are written."""
+
+    dark: Path = option(
+        REQUIRED,
+        "A dark of the frames' gain and time, or noise maps, for any gain and time.",
+        metavar="DARK|MAPS",
+    )
+    output: str = option(
+        REQUIRED,
+        "Folder to write to, made if it is missing; files keep their names.",
+        *("--output", "-o"),
+        metavar="DIR",
+        in_file=False,
+    )
+
+
 def subtract(
-    *,
-    dark: Annotated[
-        Path,
-        typer.Option(
-            "--dark",
-            metavar="DARK|MAPS",
-            help="A dark of the frames' gain and time, or noise maps, for any gain and time.",
-            show_default=False,
-        ),
-    ],
-    folder: Annotated[
-        str,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="DIR",
-            help="Folder to write to, made if it is missing; files keep their names.",
-            show_default=False,
-        ),
-        COMMAND_LINE_ONLY,
-    ],
-    clipped: Clipped = False,
-    frames: Frames,
-    raw: RawFrames,
-    output: Output,
+    *, clipped: bool = CLIPPED, frames: Frames, raw: RawFrames, result: Subtraction
 ) -> None:
     """Subtract darks from frames: photoelectrons, with errors and flags of both.
 
@@ -58,24 +44,24 @@ def subtract(
     from emdarks.subtract import save_subtracted, subtract_dark
 
     settings = arguments(raw)
-    path = _folder(folder)
+    folder = _folder(result.output)
     dataset = _frames(frames, raw.camera)
-    less = subtract_dark(dataset, dark, use_signed=not clipped, **settings)
+    less = subtract_dark(dataset, result.dark, use_signed=not clipped, **settings)
     with console.progress("subtracting", "frames") as advance:
-        save_subtracted(less, path, overwrite=output.overwrite, progress=advance)
+        save_subtracted(less, folder, overwrite=result.overwrite, progress=advance)
     shape = less[0].shape
     console.result(
         {
-            "folder": str(path),
+            "folder": str(folder),
             "frames": len(less),
-            "dark": str(dark),
+            "dark": str(result.dark),
             "settings": len({frame.setting for frame in less}),
             "rows": shape[0],
             "columns": shape[1],
             "unit": less[0].ext_hdr["BUNIT"],
-            **(console.left_out(dataset) if output.as_json else {}),
+            **(console.left_out(dataset) if result.as_json else {}),
         },
-        output.as_json,
+        result.as_json,
     )
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from emdarks.cli import console
+from emdarks.cli.command import REQUIRED, argument, group, option
 from emdarks.cli.dark import dark_values
-from emdarks.cli.options import CameraName, Clipped, FullFrame, KGain, ProductOutput
+from emdarks.cli.options import CAMERA, CLIPPED, FULL_FRAME, KGAIN, ProductOutput
 
 if TYPE_CHECKING:
     from emdarks.data import Dark, DetectorNoiseMaps
@@ -17,19 +17,18 @@ if TYPE_CHECKING:
 __all__ = ["synthesize"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@group
 class WantedDark:
-    """EM gain and exposure time of the dark, and what of it is wanted."""
+    """The maps, and the dark that is made of them."""
 
-    like: Annotated[
-        str | None, typer.Option("--like", help="Frame whose gain and time the dark is for.")
-    ] = None
-    gain: Annotated[float | None, typer.Option("--gain", help="EM gain.")] = None
-    exptime: Annotated[float | None, typer.Option("--exptime", help="Exposure time, s.")] = None
-    kgain: KGain = None
-    full_frame: FullFrame = False
-    clipped: Clipped = False
-    camera: CameraName = None
+    maps: str = argument(REQUIRED, "Noise maps (FITS), or their URL.", metavar="MAPS")
+    like: str | None = option(None, "Frame whose gain and time the dark is for.")
+    gain: float | None = option(None, "EM gain.")
+    exptime: float | None = option(None, "Exposure time, s.")
+    kgain: float | None = KGAIN
+    full_frame: bool = FULL_FRAME
+    clipped: bool = CLIPPED
+    camera: str | None = CAMERA
 
     def __post_init__(self) -> None:
         """Refuse options that do not go together."""
@@ -39,12 +38,7 @@ class WantedDark:
             raise typer.BadParameter("give either --like FRAME, or --gain and --exptime")
 
 
-def synthesize(
-    *,
-    maps: Annotated[str, typer.Argument(metavar="MAPS", help="Noise maps (FITS), or their URL.")],
-    wanted: WantedDark,
-    output: ProductOutput,
-) -> None:
+def synthesize(*, wanted: WantedDark, output: ProductOutput) -> None:
     """Make a master dark for any EM gain and exposure time from noise maps.
 
     Example: emdarks synthesize maps.fits -o dark.fits --gain 1000 --exptime 60
@@ -52,14 +46,14 @@ def synthesize(
     from emdarks.data import DetectorNoiseMaps
     from emdarks.products.header import product_name
 
-    product = DetectorNoiseMaps(maps)
+    product = DetectorNoiseMaps(wanted.maps)
     name = product_name(product.filename, "_drk_cal")
     path = console.target(output.output, name, output.overwrite)
-    console.spare_files(path, (maps, wanted.like, wanted.camera))
+    console.spare_files(path, (wanted.maps, wanted.like, wanted.camera))
     if wanted.like is not None:
         made = _like(product, wanted.like, wanted)
     else:
-        made = _of_settings(product, maps, wanted)
+        made = _of_settings(product, wanted)
     made.save(path.parent, path.name)
     console.result(dark_values(made, path), output.as_json)
 
@@ -79,28 +73,28 @@ def _like(maps: DetectorNoiseMaps, frame: str, wanted: WantedDark) -> Dark:
     )
 
 
-def _of_settings(maps: DetectorNoiseMaps, name: str, wanted: WantedDark) -> Dark:
+def _of_settings(maps: DetectorNoiseMaps, wanted: WantedDark) -> Dark:
     """The dark of an EM gain and an exposure time."""
-    section = None if wanted.full_frame else _image_section(maps, name, wanted.camera)
+    section = None if wanted.full_frame else _image_section(maps, wanted)
     signed = not wanted.clipped
     assert wanted.gain is not None
     assert wanted.exptime is not None
     return maps.synthesize(wanted.gain, wanted.exptime, wanted.kgain, section, use_signed=signed)
 
 
-def _image_section(maps: DetectorNoiseMaps, name: str, camera: str | None) -> Any:
+def _image_section(maps: DetectorNoiseMaps, wanted: WantedDark) -> Any:
     """Rows and columns of the image region in noise maps."""
     from emdarks.cameras import BUILTIN, camera_of_product, load_camera
     from emdarks.detector import frame_shape, region_slices
     from emdarks.errors import InputError
 
     shape = maps.data.shape[1:]
-    chosen = camera_of_product(maps, camera) or load_camera(BUILTIN[0])
+    chosen = camera_of_product(maps, wanted.camera) or load_camera(BUILTIN[0])
     chosen = chosen.fitted_to(shape)
     expected = frame_shape(chosen.arrtype, chosen.regions)
     if shape != expected:
         raise InputError(
-            f"{name}: has {shape[0]} x {shape[1]} pixels, "
+            f"{wanted.maps}: has {shape[0]} x {shape[1]} pixels, "
             f"camera {chosen.name} {expected[0]} x {expected[1]}; give --camera"
         )
     return region_slices(chosen.arrtype, "image", chosen.regions)
