@@ -1,29 +1,29 @@
 """Checks of what was measured against what the camera file says.
 
-Each is a function from the facts to findings, as in `findings`. Figures of a camera file are
+Each is a function from the context to findings, as in `findings`. Figures of a camera file are
 typical ones: only what no detector of that kind does is a problem.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 from emdarks.cameras import NoiseFigures
-from emdarks.checks.context import Facts
+from emdarks.checks.context import Context
+from emdarks.checks.finding import Finding, Findings
 from emdarks.checks.formatting import named, several
-from emdarks.checks.summary import Finding, StackSummary
-from emdarks.stacks.read_noise import FAR, bulk_noise, shows_read_noise
+from emdarks.checks.summary import StackSummary
+from emdarks.stacks.read_noise import FAR_NOISE, bulk_noise, shows_read_noise
 from emdarks.stacks.unsuitable import bias_inside, bias_words, is_thresholded, steps_of
 
 __all__ = ["bias_not_subtracted", "noise_of_another", "photon_counted"]
 
 
-def photon_counted(facts: Facts) -> Iterator[Finding]:
+def photon_counted(context: Context) -> Findings:
     """Frames whose samples are 0 or 1."""
     found = [
         frame.name
-        for stack, frame in facts.places()
+        for stack, frame in context.places()
         if stack.em_gain > 0
         and is_thresholded(frame.figures, steps_of(stack.k_gain, stack.em_gain))
     ]
@@ -38,23 +38,23 @@ def photon_counted(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def bias_not_subtracted(facts: Facts) -> Iterator[Finding]:
+def bias_not_subtracted(context: Context) -> Findings:
     """Prescans that lie where only a bias level can put them."""
-    if not facts.campaign.stacks:
+    if not context.campaign.stacks:
         return
-    levels = [frame.figures.prescan_level for _, frame in facts.places()]
-    level = bias_inside(levels, 1.0, facts.campaign.stacks[0], facts.camera)
+    levels = [frame.figures.prescan_level for _, frame in context.places()]
+    level = bias_inside(levels, 1.0, context.campaign.stacks[0], context.camera)
     if level:
-        what, _, remedy = bias_words(level, facts.camera).partition("; ")
+        what, _, remedy = bias_words(level, context.camera).partition("; ")
         yield Finding("problem", "bias", what, remedy=remedy)
 
 
-def noise_of_another(facts: Facts) -> Iterator[Finding]:
+def noise_of_another(context: Context) -> Findings:
     """Stacks whose noise is far from what the camera file says of frames of their mode."""
-    noise = facts.camera.noise
+    noise = context.camera.noise
     if not noise.read_noise > 0:
         return  # no figure for these frames
-    far = [(ratio, stack) for stack in facts.stacks if (ratio := _far(stack, noise))]
+    far = [(ratio, stack) for stack in context.stacks if (ratio := _far(stack, noise))]
     if far:
         ratio = max((each for each, _ in far), key=lambda each: abs(math.log(each)))
         measured = ratio * noise.read_noise
@@ -64,7 +64,7 @@ def noise_of_another(facts: Facts) -> Iterator[Finding]:
             f"the noise of {several(len(far), 'stack')} is far from the camera's, "
             f"{named(each for _, each in far)}: {measured:.3g} EM electrons a sample, "
             f"{_times(ratio)} the read noise of {noise.read_noise:g} that camera "
-            f"{facts.camera.name} states" + _likely(ratio),
+            f"{context.camera.name} states" + _likely(ratio),
             remedy="look whether this is the camera and the readout mode of these frames, whether "
             "k-gain and unit are right, and whether numbers were scaled; or mend read_noise in "
             "the camera file",
@@ -80,11 +80,11 @@ def _far(stack: StackSummary, noise: NoiseFigures) -> float:
     figures = [frame.figures for frame in stack.frame_summaries]
     least = bulk_noise(stack.typical_noise, figures) / noise.read_noise
     most = stack.typical_noise / noise.read_noise
-    if 0 < most < 1 / FAR:
+    if 0 < most < 1 / FAR_NOISE:
         return most
     charge = noise.clock_induced_charge + noise.dark_current * stack.exposure_time
     low = shows_read_noise(stack.em_gain, charge, noise.read_noise)
-    return least if least > FAR and low else 0.0
+    return least if least > FAR_NOISE and low else 0.0
 
 
 def _times(ratio: float) -> str:

@@ -11,15 +11,9 @@ import numpy as np
 
 from emdarks import plots
 from emdarks.cameras import Camera
-from emdarks.data import Dark, DetectorNoiseMaps
-from emdarks.detector import frame_shape, region_slices
-from emdarks.errors import InputError
-from emdarks.half_split import SIGNIFICANT
-from emdarks.products.model import SAME_GAIN, model_of
-from emdarks.products.provenance import parent_names
-from emdarks.report.formatting import count, measured, number, signed, value_in
-from emdarks.report.page import WIDTH, Advice, Section, render
-from emdarks.report.product_summary import (
+from emdarks.checks import Finding
+from emdarks.checks.formatting import count, measured, number, signed, value_in
+from emdarks.checks.product_summary import (
     Array,
     DarkView,
     MapsView,
@@ -28,6 +22,13 @@ from emdarks.report.product_summary import (
     camera_of,
     view_of,
 )
+from emdarks.checks.thresholds import SIGNIFICANT
+from emdarks.data import Dark, DetectorNoiseMaps
+from emdarks.detector import frame_shape, region_slices
+from emdarks.errors import InputError
+from emdarks.products.model import SAME_GAIN, model_of
+from emdarks.products.provenance import parent_names
+from emdarks.report.page import WIDTH, Section, render
 from emdarks.report.sections import MOST, map_height
 
 #: Share of pixels that a normal law has beyond 5 standard deviations.
@@ -405,18 +406,21 @@ def _gain_words(found: Comparison) -> list[str]:
 
 def comparison_section(
     new: ProductView, old: ProductView, found: Comparison
-) -> tuple[list[Section], list[Advice]]:
+) -> tuple[list[Section], list[Finding]]:
     """A section about the comparison, and what it means for the product in front."""
     words = " ".join(found.words)
-    verdict = Advice("fine", "Verdict: no drift. Nothing changed by more than the errors allow.")
-    advice = Advice("fine", f"Nothing has changed since {found.old} beyond the errors.")
+    verdict = Finding(
+        "fine", "change", "Verdict: no drift. Nothing changed by more than the errors allow."
+    )
+    advice = Finding("fine", "change", f"Nothing has changed since {found.old} beyond the errors.")
     if found.drifted:
-        verdict = Advice("warning", f"Verdict: it has changed. {words}")
-        advice = Advice(
+        verdict = Finding("warning", "change", f"Verdict: it has changed. {words}")
+        advice = Finding(
             "warning",
+            "change",
             f"Changed since {found.old}: {words}",
-            "Use the old product for frames taken before the change and the new one for frames "
-            "taken after it; find out when it happened.",
+            remedy="Use the old product for frames taken before the change and the new one for "
+            "frames taken after it; find out when it happened.",
         )
     section = render(
         "comparison.html.j2",
