@@ -31,7 +31,17 @@ WIDTH = 10.4
 _DPI = 150
 _COLOURS = 256
 
-_FILTERS = ("count", "measured", "number", "percent", "setting", "signed", "size", "tied")
+_FILTERS = (
+    "count",
+    "measured",
+    "number",
+    "percent",
+    "setting",
+    "signed",
+    "size",
+    "tied",
+    "value_in",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,9 +267,14 @@ def _environment() -> Environment:
     return environment
 
 
+def one_line(text: object) -> str:
+    """Text without the line breaks of a template."""
+    return re.sub(r"[ \n]+", " ", str(text)).strip()
+
+
 def _prose(text: Any) -> Markup:
     """Text with words between backticks as code; everything else is escaped."""
-    parts = re.sub(r"[ \n]+", " ", str(escape(text))).strip().split("`")
+    parts = one_line(escape(text)).split("`")
     # Words between backticks are typed as they stand, with plain spaces; a last one is a word.
     code = {i for i in range(1, len(parts), 2) if i < len(parts) - 1}
     marked = "".join(
