@@ -16,8 +16,6 @@ from emdarks.checks.summary import StackSummary
 from emdarks.stacks.read_noise import FAR_NOISE, bulk_noise, shows_read_noise
 from emdarks.stacks.unsuitable import bias_inside, bias_words, is_thresholded, steps_of
 
-__all__ = ["bias_not_subtracted", "noise_of_another", "photon_counted"]
-
 
 def photon_counted(context: Context) -> Findings:
     """Frames whose samples are 0 or 1."""

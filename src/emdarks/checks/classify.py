@@ -13,8 +13,6 @@ from emdarks.frames import BadFrame, FrameInput, frame_inputs
 from emdarks.frames.frame_input import frame_name
 from emdarks.stacks import Stack, group_stacks
 
-__all__ = ["SortedFrames", "sort_frames"]
-
 
 @dataclass(frozen=True, slots=True)
 class SortedFrames:

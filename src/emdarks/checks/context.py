@@ -9,8 +9,6 @@ from emdarks.cameras import Camera
 from emdarks.checks.classify import SortedFrames
 from emdarks.checks.summary import FrameSummary, PixelCounts, StackSummary
 
-__all__ = ["Context", "Place"]
-
 #: A frame and its stack. Frames in memory may have no names: what they are is told by place.
 Place = tuple[StackSummary, FrameSummary]
 

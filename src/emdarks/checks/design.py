@@ -16,15 +16,6 @@ from emdarks.checks.thresholds import ENTANGLED, GRID_GAPS, SHORT_STACK
 from emdarks.errors import CalDarksLSQException
 from emdarks.stacks.design import MIN_STACKS, check_campaign
 
-__all__ = [
-    "can_be_fitted",
-    "few_frames",
-    "ill_conditioned",
-    "incomplete_grid",
-    "possible_products",
-    "short_stacks",
-]
-
 
 def can_be_fitted(context: Context) -> Findings:
     """What the fit itself refuses, in its own words, and which stacks to add."""

@@ -16,8 +16,6 @@ from emdarks.checks.summary import StackSummary
 from emdarks.checks.thresholds import FRAMES_FOR_SLOPE, HARMLESS, ODD_FRAME, SIGNIFICANT
 from emdarks.stacks import Slope, common_slope, sequence_times
 
-__all__ = ["drift"]
-
 Array = npt.NDArray[Any]
 
 

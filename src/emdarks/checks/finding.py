@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Finding", "Findings", "Severity", "worst_first"]
-
 #: "problem": noise maps are refused, or would be wrong; "warning": something should be looked at
 #: before they are made or used; "note": true, and no reason to wait; "fine": nothing to do.
 Severity = Literal["problem", "warning", "note", "fine"]

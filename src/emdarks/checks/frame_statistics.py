@@ -18,17 +18,6 @@ import numpy.typing as npt
 from emdarks.checks.summary import StackSummary
 from emdarks.checks.thresholds import FRAMES_TO_COMPARE, MANY_STEPS
 
-__all__ = [
-    "NORMAL_MAD",
-    "departures",
-    "finite_median",
-    "frame_errors",
-    "jitter",
-    "robust_deviation",
-    "scatter_errors",
-    "step_jitter",
-]
-
 Array = npt.NDArray[Any]
 
 #: From median absolute deviation to standard deviation, for a normal law.

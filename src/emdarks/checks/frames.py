@@ -35,8 +35,6 @@ from emdarks.checks.thresholds import (
     SPREAD_OF_LIGHT,
 )
 
-__all__ = ["bad_frames"]
-
 #: Findings, each with the frames that it names.
 Named = Iterator[tuple[Finding, Sequence[Place]]]
 

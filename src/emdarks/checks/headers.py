@@ -15,20 +15,6 @@ from emdarks.stacks import check_frames
 from emdarks.stacks.group import GAIN_TOLERANCE, GAIN_WARNING
 from emdarks.stacks.outlier_frames import misfits, nearly_equal_times, unlike
 
-__all__ = [
-    "different_readout",
-    "different_units",
-    "divided_by_gain",
-    "odd_shapes",
-    "other_geometry",
-    "split_stacks",
-    "spread_gains",
-    "unknown_settings",
-    "unknown_unit",
-    "unlike_others",
-    "unusable_headers",
-]
-
 
 def unusable_headers(context: Context) -> Findings:
     """Frames whose headers cannot be understood."""

@@ -32,8 +32,6 @@ from emdarks.stacks.design import MIN_STACKS
 from emdarks.stacks.options import Setting, check_executor, check_k_gain, mask_of
 from emdarks.stacks.read_noise import typical_noise
 
-__all__ = ["PixelLook", "compared", "in_mode_of", "inspect_campaign", "summary_of"]
-
 Array = npt.NDArray[Any]
 
 

@@ -12,15 +12,6 @@ from emdarks.checks.formatting import named, several
 from emdarks.checks.saturation import severity_of_pixels, share_of_area
 from emdarks.checks.thresholds import MASKED_STACK
 
-__all__ = [
-    "masked_stacks",
-    "masks_differ",
-    "not_finite",
-    "single_samples",
-    "unfittable",
-    "unflagged",
-]
-
 
 def masks_differ(frames: Sequence[FrameFigures]) -> bool:
     """Whether frames of a stack have masks that differ, as those of cosmic rays do.

@@ -27,8 +27,6 @@ from emdarks.moments import Moments
 from emdarks.stacks import Stack, figure_area
 from emdarks.stacks.options import Setting
 
-__all__ = ["KINDS", "ProductLook", "named_in", "tell", "tell_of_headers"]
-
 #: Topics of findings about single frames that a recipe would use.
 KINDS = (
     "saturated",

@@ -9,83 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-from emdarks.checks.against_camera import (
-    bias_not_subtracted,
-    noise_of_another,
-    photon_counted,
+from emdarks.checks import (
+    against_camera,
+    design,
+    drift,
+    frames,
+    headers,
+    masks,
+    products,
+    saturation,
+    temperature,
 )
 from emdarks.checks.context import Context
-from emdarks.checks.design import (
-    can_be_fitted,
-    few_frames,
-    ill_conditioned,
-    incomplete_grid,
-    possible_products,
-    short_stacks,
-)
-from emdarks.checks.drift import drift
 from emdarks.checks.finding import Finding, Findings, worst_first
-from emdarks.checks.frames import bad_frames
-from emdarks.checks.headers import (
-    different_readout,
-    different_units,
-    divided_by_gain,
-    odd_shapes,
-    other_geometry,
-    split_stacks,
-    spread_gains,
-    unknown_settings,
-    unknown_unit,
-    unlike_others,
-    unusable_headers,
-)
-from emdarks.checks.masks import (
-    masked_stacks,
-    not_finite,
-    single_samples,
-    unfittable,
-    unflagged,
-)
 from emdarks.checks.product_summary import BadPixelView, DarkView, MapsView
-from emdarks.checks.products import (
-    bad_pixels,
-    bias_offset,
-    chi_square,
-    dark_errors,
-    dark_flags,
-    dark_frames,
-    dark_matches,
-    estimator,
-    few_frames_of_maps,
-    few_stacks,
-    hot_pixels,
-    lost_stacks,
-    misfits,
-    negative_means,
-    noise_of_stacks,
-    planes,
-    screened_samples,
-    skipped_frames,
-    valueless_pixels,
-)
-from emdarks.checks.saturation import cut_off, overfull, partly_saturated
-from emdarks.checks.temperature import excursions, impossible_temperatures, unsteady_temperature
-
-__all__ = [
-    "AVERAGE",
-    "BAD_PIXEL_MAP",
-    "CAMPAIGN",
-    "DARK",
-    "FIT",
-    "HALF_SPLIT",
-    "NOISE_MAPS",
-    "SUBTRACTION",
-    "SYNTHESIS",
-    "Check",
-    "find",
-    "find_in_campaign",
-    "find_in_recipe",
-]
 
 C = TypeVar("C")
 Check = Callable[[C], Findings]
@@ -94,98 +31,98 @@ Check = Callable[[C], Findings]
 
 #: Of headers, before a pixel is read.
 HEADERS: tuple[Check[Context], ...] = (
-    unusable_headers,
-    odd_shapes,
-    other_geometry,
-    different_readout,
-    unknown_settings,
-    impossible_temperatures,
-    can_be_fitted,
-    spread_gains,
-    unlike_others,
-    divided_by_gain,
-    unknown_unit,
-    different_units,
-    split_stacks,
+    headers.unusable_headers,
+    headers.odd_shapes,
+    headers.other_geometry,
+    headers.different_readout,
+    headers.unknown_settings,
+    temperature.impossible_temperatures,
+    design.can_be_fitted,
+    headers.spread_gains,
+    headers.unlike_others,
+    headers.divided_by_gain,
+    headers.unknown_unit,
+    headers.different_units,
+    headers.split_stacks,
 )
 #: Of the figures of single frames, which are taken while they stream.
 FRAMES: tuple[Check[Context], ...] = (
-    photon_counted,
-    bias_not_subtracted,
-    bad_frames,
-    excursions,
-    not_finite,
-    drift,
-    unsteady_temperature,
+    against_camera.photon_counted,
+    against_camera.bias_not_subtracted,
+    frames.bad_frames,
+    temperature.excursions,
+    masks.not_finite,
+    drift.drift,
+    temperature.unsteady_temperature,
 )
 #: Of the sums of stacks.
 STACKS: tuple[Check[Context], ...] = (
-    single_samples,
-    noise_of_another,
-    ill_conditioned,
-    short_stacks,
-    incomplete_grid,
-    unflagged,
-    masked_stacks,
-    unfittable,
-    overfull,
-    partly_saturated,
-    cut_off,
-    few_frames,
+    masks.single_samples,
+    against_camera.noise_of_another,
+    design.ill_conditioned,
+    design.short_stacks,
+    design.incomplete_grid,
+    masks.unflagged,
+    masks.masked_stacks,
+    masks.unfittable,
+    saturation.overfull,
+    saturation.partly_saturated,
+    saturation.cut_off,
+    design.few_frames,
 )
 
 #: Of the numbers in noise maps.
 NOISE_MAPS: tuple[Check[MapsView], ...] = (
-    planes,
-    valueless_pixels,
-    negative_means,
-    estimator,
-    chi_square,
-    misfits,
-    noise_of_stacks,
-    few_stacks,
-    lost_stacks,
-    few_frames_of_maps,
-    hot_pixels,
-    bias_offset,
-    screened_samples,
-    skipped_frames,
+    products.planes,
+    products.valueless_pixels,
+    products.negative_means,
+    products.estimator,
+    products.chi_square,
+    products.misfits,
+    products.noise_of_stacks,
+    products.few_stacks,
+    products.lost_stacks,
+    products.few_frames_of_maps,
+    products.hot_pixels,
+    products.bias_offset,
+    products.screened_samples,
+    products.skipped_frames,
 )
 #: Of those in a dark.
 DARK: tuple[Check[DarkView], ...] = (
-    valueless_pixels,
-    dark_flags,
-    dark_errors,
-    dark_matches,
-    dark_frames,
-    hot_pixels,
-    skipped_frames,
+    products.valueless_pixels,
+    products.dark_flags,
+    products.dark_errors,
+    products.dark_matches,
+    products.dark_frames,
+    products.hot_pixels,
+    products.skipped_frames,
 )
 #: Of those in a bad-pixel map.
-BAD_PIXEL_MAP: tuple[Check[BadPixelView], ...] = (bad_pixels,)
+BAD_PIXEL_MAP: tuple[Check[BadPixelView], ...] = (products.bad_pixels,)
 
 # Who makes which checks of frames: `emdarks inspect` all of them; a recipe leaves out what it
 # refuses by itself before it reads pixels.
 
 CAMPAIGN = (*HEADERS, *FRAMES, *STACKS)
 _REFUSED = (
-    unusable_headers,
-    odd_shapes,
-    other_geometry,
-    different_readout,
-    can_be_fitted,
-    divided_by_gain,
+    headers.unusable_headers,
+    headers.odd_shapes,
+    headers.other_geometry,
+    headers.different_readout,
+    design.can_be_fitted,
+    headers.divided_by_gain,
 )
-_OF_DESIGN = (ill_conditioned, short_stacks, incomplete_grid, unfittable)
+_OF_DESIGN = (design.ill_conditioned, design.short_stacks, design.incomplete_grid, masks.unfittable)
 #: Who fits F, C and D.
 FIT = tuple(check for check in CAMPAIGN if check not in _REFUSED)
 #: Who averages stacks, or fits two maps.
 AVERAGE = tuple(check for check in FIT if check not in _OF_DESIGN)
 #: Who makes a dark for frames from noise maps, and who subtracts one.
-SYNTHESIS = (unknown_settings, spread_gains)
-SUBTRACTION = (*SYNTHESIS, unknown_unit)
+SYNTHESIS = (headers.unknown_settings, headers.spread_gains)
+SUBTRACTION = (*SYNTHESIS, headers.unknown_unit)
 #: Who fits odd and even frames apart.
-HALF_SPLIT = (*SUBTRACTION, cut_off)
+HALF_SPLIT = (*SUBTRACTION, saturation.cut_off)
 
 
 def find(checks: Iterable[Check[C]], context: C) -> list[Finding]:
@@ -197,7 +134,7 @@ def find_in_campaign(context: Context) -> list[Finding]:
     """Make every check of frames, and say what can be made of them; the worst first."""
     found = find(CAMPAIGN, context)
     blocked = any(finding.severity == "problem" for finding in found)
-    return worst_first([*found, *possible_products(context, blocked)])
+    return worst_first([*found, *design.possible_products(context, blocked)])
 
 
 def find_in_recipe(context: Context, checks: Sequence[Check[Context]]) -> list[Finding]:

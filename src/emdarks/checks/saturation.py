@@ -21,17 +21,6 @@ from emdarks.checks.thresholds import (
     SATURATED_FRAME,
 )
 
-__all__ = [
-    "cut_off",
-    "flagged_saturated",
-    "full_well",
-    "overfull",
-    "partly_saturated",
-    "samples_at_ceiling",
-    "severity_of_pixels",
-    "share_of_area",
-]
-
 
 def full_well(noise: NoiseFigures, em_gain: float) -> float:
     """Largest signal at an EM gain, EM electrons: that of the well that overflows first."""

@@ -10,8 +10,6 @@ from typing import Any
 from emdarks.accumulate import FrameFigures
 from emdarks.checks.finding import Finding, Severity
 
-__all__ = ["CampaignSummary", "FrameSummary", "PixelCounts", "StackSummary"]
-
 
 @dataclass(frozen=True, slots=True)
 class FrameSummary:

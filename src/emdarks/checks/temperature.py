@@ -18,8 +18,6 @@ from emdarks.checks.thresholds import (
     TEMPERATURE_SPREAD,
 )
 
-__all__ = ["excursions", "impossible_temperatures", "unsteady_temperature"]
-
 _KELVIN = (70.0, 330.0)
 
 

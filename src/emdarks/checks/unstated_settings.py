@@ -8,8 +8,6 @@ from difflib import get_close_matches
 from emdarks.cameras import Camera
 from emdarks.frames import FrameInput
 
-__all__ = ["remedy_of_unstated", "unstated_settings"]
-
 #: How alike two keywords are of which one may be meant by the other.
 _ALIKE = 0.6
 #: Cards named for a keyword, and values named of a card.

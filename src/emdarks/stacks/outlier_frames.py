@@ -14,8 +14,6 @@ from emdarks.errors import EmdarksError
 from emdarks.frames import FrameInput
 from emdarks.stacks.group import Stack, check_stack, group_stacks
 
-__all__ = ["misfits", "nearly_equal_times", "unlike"]
-
 #: A frame, and what is wrong with it.
 Suspect = tuple[FrameInput, str]
 _Found = Iterator[Suspect]

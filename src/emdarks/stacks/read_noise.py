@@ -12,8 +12,6 @@ import numpy.typing as npt
 from emdarks import _core
 from emdarks.accumulate import FrameFigures
 
-__all__ = ["FAR_NOISE", "bulk_noise", "shows_read_noise", "typical_noise"]
-
 Array = npt.NDArray[Any]
 
 #: Factor between measured and stated noise from which on one of them is wrong.

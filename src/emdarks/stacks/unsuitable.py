@@ -13,8 +13,6 @@ from emdarks.errors import InputError
 from emdarks.stacks.compatibility import bias_text
 from emdarks.stacks.group import Stack
 
-__all__ = ["bias_inside", "is_thresholded", "refuse_unfit"]
-
 #: Read noises from 0 from which on the level of the prescan is a bias, no residue of one.
 FAR_FROM_ZERO = 5.0
 #: Relative rounding of sums of samples that are all 0 or 1.
