@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from emdarks.accumulate import Executor, FrameFigures, StackJob, StackSums
 from emdarks.cameras import Camera
-from emdarks.checks.recipe_frames import ProductLook, named_in, tell
-from emdarks.checks.registry import HALF_SPLIT
+from emdarks.checks.recipe_frames import ProductLook, named_in, refuse_problems, tell
+from emdarks.checks.registry import HALF_SPLIT, REFUSED_LATER
 from emdarks.checks.thresholds import FEW_FRAMES, SIGNIFICANT
 from emdarks.darks.noise_maps import FramePixels
 from emdarks.darks.rejection import check_kinds, kinds_of, stream
@@ -46,7 +46,6 @@ from emdarks.stacks import (
 from emdarks.stacks.design import design
 from emdarks.stacks.model import MODELS, Model, model_of_stacks
 from emdarks.stacks.options import Setting, choose, setting
-from emdarks.stacks.unsuitable import refuse_unfit
 
 __all__ = ["CheckReport", "StackVerdict", "check_darks"]
 
@@ -245,7 +244,8 @@ def _checked(
     )
     stacks = planned.stacks
     ordered = [_interleaved(*two) for two in zip(*(sums for _, sums in halves), strict=True)]
-    refuse_unfit(stacks, ordered, [1.0] * len(stacks), job.camera, kgain)
+    look = ProductLook(job, telemetry, kgain, fit=True)
+    refuse_problems(look.findings(job, stacks, ordered, checks=REFUSED_LATER))
     frame = FramePixels.of(job, stacks[0].frames[0].record.shape, telemetry)
     fits, stores, figures = [], [], []
     for store, sums in halves:
@@ -258,7 +258,8 @@ def _checked(
     pulls = _pulls(fits[0], fits[1], pixels, planned.model)
 
     stores[0].merge(stores[1], job.executor)
-    look = _look(job, stacks, stores[0], kgain, telemetry)
+    for i, stack in enumerate(stacks):
+        look.at(stack, stores[0].moments(i))
     found = (
         named_in(look.findings(job, stacks, ordered), kinds_of(skip), job.inputs) if skip else []
     )
@@ -291,16 +292,6 @@ def _checked(
         words=words
         or ("The errors can be believed: nothing in these frames speaks against them.",),
     )
-
-
-def _look(
-    job: Setting, stacks: Sequence[Stack], store: StackStore, kgain: float | None, telemetry: slice
-) -> ProductLook:
-    """Look at the sums of all frames, as an inspection does."""
-    look = ProductLook(job, telemetry, kgain, fit=True)
-    for i, stack in enumerate(stacks):
-        look.at(stack, store.moments(i))
-    return look
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,21 @@ typical ones: only what no detector of that kind does is a problem.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+from emdarks.accumulate import FrameFigures
 from emdarks.cameras import NoiseFigures
 from emdarks.checks.context import Context
 from emdarks.checks.finding import Finding, Findings
 from emdarks.checks.formatting import named, several
+from emdarks.checks.frame_statistics import finite_median
 from emdarks.checks.summary import StackSummary
+from emdarks.checks.thresholds import FAR_FROM_ZERO
+from emdarks.stacks import bias_text
 from emdarks.stacks.read_noise import FAR_NOISE, bulk_noise, shows_read_noise
-from emdarks.stacks.unsuitable import bias_inside, bias_words, is_thresholded, steps_of
+
+#: Relative rounding of sums of samples that are all 0 or 1.
+_ROUNDING = 1e-6
 
 
 def photon_counted(context: Context) -> Findings:
@@ -23,7 +30,7 @@ def photon_counted(context: Context) -> Findings:
         frame.name
         for stack, frame in context.places()
         if stack.em_gain > 0
-        and is_thresholded(frame.figures, steps_of(stack.k_gain, stack.em_gain))
+        and _is_thresholded(frame.figures, _steps_of(stack.k_gain, stack.em_gain))
     ]
     if found:
         yield Finding(
@@ -36,15 +43,46 @@ def photon_counted(context: Context) -> Findings:
         )
 
 
+def _is_thresholded(frame: FrameFigures, steps: Sequence[float]) -> bool:
+    """Whether all good samples of a frame are 0 or 1, and some are each.
+
+    Parameters
+    ----------
+    frame : FrameFigures
+        The frame.
+    steps : sequence of float
+        What a 1 may have become in the unit of the figures.
+    """
+    top = frame.highest
+    if not top > 0 or not any(math.isclose(top, step, rel_tol=_ROUNDING) for step in steps):
+        return False
+    # Samples of 0 and s alone have a mean square of s times their mean.
+    square, expected = frame.scatter**2 + frame.level**2, top * frame.level
+    return frame.scatter > 0 and math.isclose(square, expected, rel_tol=_ROUNDING)
+
+
+def _steps_of(k_gain: float, em_gain: float) -> tuple[float, ...]:
+    """What 1 DN, 1 EM electron or 1 detected electron may be in any of these units."""
+    return (1.0, k_gain, em_gain, 1 / em_gain, k_gain / em_gain)
+
+
 def bias_not_subtracted(context: Context) -> Findings:
     """Prescans that lie where only a bias level can put them."""
-    if not context.campaign.stacks:
-        return
-    levels = [frame.figures.prescan_level for _, frame in context.places()]
-    level = bias_inside(levels, 1.0, context.campaign.stacks[0], context.camera)
-    if level:
-        what, _, remedy = bias_words(level, context.camera).partition("; ")
-        yield Finding("problem", "bias", what, remedy=remedy)
+    camera = context.camera
+    for sorted_stack, stack in zip(context.campaign.stacks, context.stacks, strict=False):
+        level = finite_median([frame.figures.prescan_level for frame in stack.frame_summaries])
+        first = sorted_stack.frames[0].record
+        noise = camera.noise_in(first.mode).read_noise
+        if bias_text(sorted_stack, camera) is None and abs(level) > FAR_FROM_ZERO * noise:
+            yield Finding(
+                "problem",
+                "bias",
+                f"the prescan lies at {level:.5g} EM electrons in {first.name} and others like it, "
+                f"and camera {camera.name} has frames whose bias is subtracted",
+                remedy="give such frames (level L2a), or a camera file that says how to subtract "
+                "it ([bias])",
+            )
+            return
 
 
 def noise_of_another(context: Context) -> Findings:

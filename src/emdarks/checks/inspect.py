@@ -140,6 +140,19 @@ def _em_electrons(stack: Stack, item: FrameInput, kgain: float | None) -> float:
     return 1.0
 
 
+#: What `PixelLook.at` gives where no sums were looked at.
+NO_COUNTS: dict[str, Any] = {
+    "noise": math.nan,
+    "typical_noise": math.nan,
+    "cosmic_rays": False,
+    "kurtosis": math.nan,
+    "most_good": 0,
+    "lost_pixels": 0,
+    "overfull_pixels": 0,
+    "partly_saturated": 0,
+}
+
+
 class PixelLook:
     """Looks at the sums of stack after stack, over the imaging area.
 

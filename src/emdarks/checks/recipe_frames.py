@@ -18,8 +18,8 @@ from emdarks.checks.classify import SortedFrames
 from emdarks.checks.context import Context
 from emdarks.checks.finding import Finding
 from emdarks.checks.formatting import in_words
-from emdarks.checks.inspect import PixelLook, compared, in_mode_of, summary_of
-from emdarks.checks.registry import AVERAGE, FIT, Check, find, find_in_recipe
+from emdarks.checks.inspect import NO_COUNTS, PixelLook, compared, in_mode_of, summary_of
+from emdarks.checks.registry import AVERAGE, FIT, Checks, find, find_in_recipe
 from emdarks.errors import EmdarksWarning, InputError
 from emdarks.frames import FrameInput
 from emdarks.frames.bad_frames import BadFrame
@@ -97,9 +97,11 @@ class ProductLook:
         stacks: Sequence[Stack],
         figures: Sequence[Sequence[FrameFigures]],
         scales: Sequence[float] | None = None,
-        checks: Sequence[Check[Context]] | None = None,
+        checks: Checks | None = None,
     ) -> list[Finding]:
         """Problems and warnings about the frames that were used.
+
+        Where no sums were looked at, only checks of the figures of single frames can be made.
 
         Parameters
         ----------
@@ -116,12 +118,11 @@ class ProductLook:
         """
         factors = scales or [1.0] * len(stacks)
         pixels = self._pixels.counts()
+        counts = self._counts or [NO_COUNTS] * len(stacks)
         summaries = compared(
             [
-                summary_of(stack, [_scaled(frame, by) for frame in frames], counts, self.kgain)
-                for stack, frames, counts, by in zip(
-                    stacks, figures, self._counts, factors, strict=True
-                )
+                summary_of(stack, [_scaled(frame, by) for frame in frames], seen, self.kgain)
+                for stack, frames, seen, by in zip(stacks, figures, counts, factors, strict=True)
             ],
             pixels.imaging,
         )
@@ -136,9 +137,7 @@ def _accepted(job: Setting, stacks: Sequence[Stack]) -> SortedFrames:
     return SortedFrames(len(job.inputs), shape, job.inputs, list(stacks), [], [])
 
 
-def tell_of_headers(
-    job: Setting, stacks: Sequence[Stack], checks: Iterable[Check[Context]]
-) -> None:
+def tell_of_headers(job: Setting, stacks: Sequence[Stack], checks: Checks) -> None:
     """Say what checks of headers find, before a pixel is read."""
     tell(find(checks, Context(job.camera, _accepted(job, stacks))), stacklevel=4)
 
@@ -185,3 +184,15 @@ def tell(findings: Iterable[Finding], stacklevel: int = 3) -> None:
     """Say each finding once, as a warning."""
     for finding in findings:
         warnings.warn(in_words(finding), EmdarksWarning, stacklevel=stacklevel)
+
+
+def refuse_problems(findings: Iterable[Finding]) -> None:
+    """Refuse frames that a finding speaks against.
+
+    Raises
+    ------
+    InputError
+        The first finding in words.
+    """
+    for finding in findings:
+        raise InputError(in_words(finding))

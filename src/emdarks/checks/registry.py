@@ -26,6 +26,7 @@ from emdarks.checks.product_summary import BadPixelView, DarkView, MapsView
 
 C = TypeVar("C")
 Check = Callable[[C], Findings]
+Checks = Sequence[Check[Context]]
 
 # In the order of their findings, among those of one severity.
 
@@ -114,6 +115,8 @@ _REFUSED = (
     headers.divided_by_gain,
 )
 _OF_DESIGN = (design.ill_conditioned, design.short_stacks, design.incomplete_grid, masks.unfittable)
+#: What every recipe refuses when it has read the pixels: products of these frames would be wrong.
+REFUSED_LATER = (against_camera.photon_counted, against_camera.bias_not_subtracted)
 #: Who fits F, C and D.
 FIT = tuple(check for check in CAMPAIGN if check not in _REFUSED)
 #: Who averages stacks, or fits two maps.
@@ -137,7 +140,7 @@ def find_in_campaign(context: Context) -> list[Finding]:
     return worst_first([*found, *design.possible_products(context, blocked)])
 
 
-def find_in_recipe(context: Context, checks: Sequence[Check[Context]]) -> list[Finding]:
+def find_in_recipe(context: Context, checks: Checks) -> list[Finding]:
     """Problems and warnings about the frames that a product is being made of, the worst first.
 
     The recipe has accepted these frames: copies and frames without noise that are left are

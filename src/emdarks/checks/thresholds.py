@@ -41,6 +41,9 @@ SIGNIFICANT = 5.0
 #: Steps between frames from which on their median is known well enough to be taken off.
 MANY_STEPS = 7
 
+#: Read noises from 0 from which on the level of the prescan is a bias, no residue of one.
+FAR_FROM_ZERO = 5.0
+
 # Flags, masks, saturation
 
 #: Share of saturated samples, above that of the stack, from which on a frame is saturated.
