@@ -44,8 +44,8 @@ STAGES: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("The combination and the fit", ("darks", "fit"), "Can the stacks be combined or fitted?"),
     (
         "The product",
-        ("products", "bad_pixels.py", "half_split.py"),
-        "Is a product what it says it is, and may it be used for this?",
+        ("products", "checks/products.py", "bad_pixels.py", "half_split.py"),
+        "Is a product what it says it is, may it be used for this, and what do its numbers say?",
     ),
     ("The subtraction", ("subtract",), "Does this dark fit this frame?"),
 )
@@ -65,7 +65,8 @@ the text says it. *Where* names the function; its source is linked from the
 - **warning**: the product is made, and the line is said once: on standard error, or as
   `EmdarksWarning` in Python.
 - **problem**, **warning (...)**, **note**: findings, by severity. `emdarks inspect` lists them;
-  problems and warnings are said where a product is made, too.
+  problems and warnings are said where a product is made, too. Findings about products stand in
+  its report. All checks that make findings are listed in `checks/registry.py`.
 
 What a wrong file leads to, tried on real runs: [](validation_hostile.md).
 """
@@ -121,7 +122,10 @@ def severity_of(node: ast.AST) -> str:
     """The severities that a finding may have."""
     if isinstance(node, ast.IfExp):
         return f"{severity_of(node.body)} or {severity_of(node.orelse)}"
-    return node.value if isinstance(node, ast.Constant) else "note or warning"
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    by_share = isinstance(node, ast.Call) and ast.unparse(node.func) == "_severity"
+    return "note, warning or problem" if by_share else "note or warning"
 
 
 class Checks(ast.NodeVisitor):
@@ -176,12 +180,15 @@ class Checks(ast.NodeVisitor):
 
 
 def checks(rooms: tuple[str, ...]) -> list[Row]:
-    """Every check of these folders and files."""
+    """Every check of these folders and files; a file may have a stage of its own."""
+    named = {SOURCE / room for _, others, _ in STAGES for room in others if room.endswith(".py")}
     paths = [
         path
         for room in rooms
         for path in (
-            [SOURCE / room] if room.endswith(".py") else sorted((SOURCE / room).glob("*.py"))
+            [SOURCE / room]
+            if room.endswith(".py")
+            else sorted(set((SOURCE / room).glob("*.py")) - named)
         )
     ]
     rows = []

@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from emdarks import __version__, plots
 from emdarks.checks import CampaignSummary, inspect_campaign
+from emdarks.checks.formatting import count, number
 from emdarks.darks import build_synthesized_dark, build_trad_dark, calibrate_darks_lsq
 from emdarks.data import Dark, Dataset, DetectorNoiseMaps
 from emdarks.detector import region_slices
@@ -41,7 +42,6 @@ from emdarks.report import (
     render,
     view_of,
 )
-from emdarks.report.formatting import count, number
 from emdarks.simulate import Truth, simulate_campaign, star_field, write_science_frame
 
 Array = npt.NDArray[Any]

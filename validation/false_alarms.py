@@ -12,9 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from emdarks.checks.drift import SIGNIFICANT
 from emdarks.checks.frame_statistics import departures, jitter, step_jitter
-from emdarks.checks.frames import SIGNIFICANT as ODD
+from emdarks.checks.thresholds import ODD_FRAME, SIGNIFICANT
 from emdarks.stacks import common_slope
 
 STACKS = 6
@@ -42,7 +41,7 @@ def rates(frames: int, ratios: Sequence[float], campaigns: int, seed: int = 1) -
     for _ in range(campaigns):
         levels = [ratio * rng.standard_normal(frames) for ratio in ratios]
         _, sigmas = departures(levels, errors)
-        odd += sum(int((np.abs(z) > ODD).sum()) for z in sigmas)
+        odd += sum(int((np.abs(z) > ODD_FRAME).sum()) for z in sigmas)
         steps = [step_jitter(level, error) for level, error in zip(levels, errors, strict=True)]
         everywhere = jitter(np.concatenate(steps))
         least = [max(everywhere, jitter(step)) for step in steps]

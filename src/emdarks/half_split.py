@@ -18,16 +18,16 @@ import numpy.typing as npt
 
 from emdarks.accumulate import Executor, FrameFigures, StackJob, StackSums
 from emdarks.cameras import Camera
-from emdarks.checks.recipe_frames import ProductLook, named_in
-from emdarks.checks.warnings import warn_ceiling
+from emdarks.checks.recipe_frames import ProductLook, named_in, refuse_problems, tell
+from emdarks.checks.registry import HALF_SPLIT, REFUSED_LATER
+from emdarks.checks.thresholds import FEW_FRAMES, SIGNIFICANT
 from emdarks.darks.noise_maps import FramePixels
 from emdarks.darks.rejection import check_kinds, kinds_of, stream
 from emdarks.detector import Regions
 from emdarks.errors import InputError, TooFewFramesError
 from emdarks.fit.least_squares import Fit
 from emdarks.fit.pooled import PooledNoise, fit_pooled
-from emdarks.frames import FrameInput
-from emdarks.frames.bad_frames import SKIP_SHARE, BadFrame
+from emdarks.frames.bad_frames import SKIP_SHARE
 from emdarks.stacks import (
     Slope,
     Stack,
@@ -46,21 +46,14 @@ from emdarks.stacks import (
 from emdarks.stacks.design import design
 from emdarks.stacks.model import MODELS, Model, model_of_stacks
 from emdarks.stacks.options import Setting, choose, setting
-from emdarks.stacks.units import warn_unknown_unit
-from emdarks.stacks.unstated import warn_untold
-from emdarks.stacks.unsuitable import refuse_unfit
 
 __all__ = ["CheckReport", "StackVerdict", "check_darks"]
 
 Array = npt.NDArray[Any]
 
 ALL_WELL = "The errors can be believed: nothing in these frames speaks against them."
-#: Beyond this many standard errors a stack disagrees, or a drift is there.
-SIGNIFICANT = 5.0
 #: A drift within stacks from here on may be confirmed by one between stacks.
 HINT = 2.5
-#: Frames of a stack below which the errors of half of them may be too large.
-ENOUGH_FRAMES = 12
 #: How far the scatter of pulls may lie from 1; more where there are few pixels.
 PULL_TOLERANCE = 0.1
 #: Stacks whose removal helps as much, to this change of chi-square, cannot be told apart.
@@ -235,7 +228,6 @@ def check_darks(
     telemetry = job.telemetry(detector_params)
     frames = job.frames
     report = _checked(job, model, kgain, telemetry, skip)
-    warn_untold(job.camera, job.inputs)
     job.skipping.tell(frames)
     return report
 
@@ -252,7 +244,8 @@ def _checked(
     )
     stacks = planned.stacks
     ordered = [_interleaved(*two) for two in zip(*(sums for _, sums in halves), strict=True)]
-    refuse_unfit(stacks, ordered, [1.0] * len(stacks), job.camera, kgain)
+    look = ProductLook(job, telemetry, kgain, fit=True)
+    refuse_problems(look.findings(job, stacks, ordered, checks=REFUSED_LATER))
     frame = FramePixels.of(job, stacks[0].frames[0].record.shape, telemetry)
     fits, stores, figures = [], [], []
     for store, sums in halves:
@@ -260,15 +253,20 @@ def _checked(
         fits.append(fit)
         stores.append(store)
         figures.append([stack.figures for stack in sums])
-    warn_ceiling(stacks, ordered, [kgain or stack.k_gain for stack in stacks])
     pixels = np.flatnonzero(frame.imaging & frame.signal & fits[0].fitted & fits[1].fitted)
     _check_pixels(pixels)
     pulls = _pulls(fits[0], fits[1], pixels, planned.model)
 
     stores[0].merge(stores[1], job.executor)
-    if skip and (found := _to_skip(job, stacks, stores[0], figures, kgain, telemetry, skip)):
+    for i, stack in enumerate(stacks):
+        look.at(stack, stores[0].moments(i))
+    found = (
+        named_in(look.findings(job, stacks, ordered), kinds_of(skip), job.inputs) if skip else []
+    )
+    if found:
         job.skipping.skip([bad for _, bad in found], job.frames)
         return _checked(job.without(item for item, _ in found), model, kgain, telemetry, ())
+    tell(look.findings(job, stacks, ordered, checks=HALF_SPLIT), stacklevel=4)
     fit, noise = _fit(stores[0], planned, frame, job.executor)
     pixels = pixels[fit.fitted[pixels]]
     _check_pixels(pixels)
@@ -279,7 +277,7 @@ def _checked(
     disagreeing = _disagreeing(verdicts)
     drift = _drift(means, shown, [[part[i] for i in seen] for part in figures])
     # Two maps rest on few stacks, and so on few electrons.
-    enough = ENOUGH_FRAMES if planned.model.fitted.all() else 3 * ENOUGH_FRAMES
+    enough = FEW_FRAMES if planned.model.fitted.all() else 3 * FEW_FRAMES
     few = min(len(stack.frames) for stack in stacks) < enough
     words = _blind(stacks, seen) + _words(pulls, pixels.size, few, verdicts, disagreeing, drift)
     return CheckReport(
@@ -294,27 +292,6 @@ def _checked(
         words=words
         or ("The errors can be believed: nothing in these frames speaks against them.",),
     )
-
-
-def _to_skip(
-    job: Setting,
-    stacks: Sequence[Stack],
-    store: StackStore,
-    figures: Sequence[Sequence[tuple[FrameFigures, ...]]],
-    kgain: float | None,
-    telemetry: slice,
-    skip: Sequence[str],
-) -> list[tuple[FrameInput, BadFrame]]:
-    """Frames that an inspection names for one of the reasons to skip."""
-    look = ProductLook(job, telemetry, kgain, fit=True)
-    for i, stack in enumerate(stacks):
-        look.at(stack, store.moments(i))
-    # First the even, then the odd frames, as they were streamed.
-    both = [
-        [half[j % 2][j // 2] for j in range(len(stack.frames))]
-        for stack, half in zip(stacks, zip(*figures, strict=True), strict=True)
-    ]
-    return named_in(look.findings(job, stacks, both), kinds_of(skip), job.inputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,7 +317,6 @@ def _plan(job: Setting, model: str, kgain: float | None, telemetry: slice) -> _P
     check_frames(stacks)
     fitted = model_of_stacks(stacks, model, kgain, min_frames=2)
     check_shape(stacks, job.arrtype, job.regions)
-    warn_unknown_unit(stacks, "EM electrons")
     for stack in stacks:
         if len(stack.frames) < 4:
             raise TooFewFramesError(

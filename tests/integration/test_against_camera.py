@@ -318,7 +318,9 @@ def test_raw_frames_without_a_level_are_refused_by_their_prescan(tmp_path: Path)
     for path in paths:
         edit(path, lift)
     data = Dataset(paths)
-    words = r"the prescan lies at 1[67]\d\d\d EM electrons, and camera excam-sample has frames"
+    words = (
+        r"the prescan lies at 1[67]\d\d\d EM electrons in .*, and camera excam-sample has frames"
+    )
     with pytest.raises(InputError, match=words):
         quiet(calibrate_darks_lsq, data, None, camera="excam-sample")
     with pytest.raises(InputError, match=words):
@@ -340,7 +342,7 @@ def test_photon_counted_frames_are_refused(tmp_path: Path) -> None:
     for path in paths:
         edit(path, count)
     data = Dataset(paths)
-    words = "all of its samples are 0 or 1: photon-counted frames are no analog ones"
+    words = "are 0 or 1, the first .*: photon-counted frames are no analog ones"
     with pytest.raises(InputError, match=words):
         quiet(calibrate_darks_lsq, data, None, camera="excam-sample")
     with pytest.raises(InputError, match=words):

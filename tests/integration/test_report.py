@@ -13,13 +13,27 @@ import numpy as np
 import pytest
 
 from campaigns import frame_hdus
-from emdarks.checks import inspect_campaign
+from emdarks.checks import Finding, inspect_campaign
+from emdarks.checks.formatting import (
+    count,
+    measured,
+    number,
+    observed,
+    percent,
+    setting,
+    signed,
+    size,
+    tied,
+    value_in,
+)
+from emdarks.checks.products import stack_misfits
+from emdarks.checks.registry import DARK, NOISE_MAPS, find
+from emdarks.checks.thresholds import FEW_FRAMES
 from emdarks.darks import build_synthesized_dark, build_trad_dark, calibrate_darks_lsq
 from emdarks.data import Dark, Dataset, DetectorNoiseMaps, Image, sample
 from emdarks.errors import InputError
-from emdarks.half_split import ENOUGH_FRAMES, check_darks
+from emdarks.half_split import check_darks
 from emdarks.report import (
-    Advice,
     DarkView,
     MapsView,
     Page,
@@ -33,20 +47,7 @@ from emdarks.report import (
     report_on,
     write_report,
 )
-from emdarks.report.formatting import (
-    count,
-    measured,
-    number,
-    observed,
-    percent,
-    setting,
-    signed,
-    size,
-    tied,
-    value_in,
-)
 from emdarks.report.half_split import load_check
-from emdarks.report.product_checks import advise_dark, advise_maps, stack_misfits
 from emdarks.simulate import make_truth, simulate_stack
 from loops import for_each
 
@@ -113,11 +114,11 @@ def undrawn(monkeypatch: pytest.MonkeyPatch, page: Page) -> None:
     monkeypatch.setattr("emdarks.plots.as_png", lambda *rest: drawn)
 
 
-def severities(found: list[Advice]) -> list[str]:
+def severities(found: list[Finding]) -> list[str]:
     return sorted({item.severity for item in found})
 
 
-def said(found: list[Advice], severity: str) -> str:
+def said(found: list[Finding], severity: str) -> str:
     return " ".join(item.text for item in found if item.severity == severity)
 
 
@@ -222,7 +223,7 @@ EVERY_PART = """
 
 def test_text_of_headers_cannot_become_markup() -> None:
     evil = '<script>alert("x")</script><img src="http://evil.example/x.png">'
-    page = page_of(EVERY_PART, [Advice("note", evil, evil)], evil=evil).html()
+    page = page_of(EVERY_PART, [Finding("note", "topic", evil, remedy=evil)], evil=evil).html()
     assert "<script" not in page
     assert "<img" not in page
     assert page.count("&lt;script&gt;") == 15
@@ -254,8 +255,8 @@ def test_words_between_backticks_are_code() -> None:
 
 
 def test_the_worst_advice_decides() -> None:
-    fine, note = Advice("fine", "a"), Advice("note", "b")
-    warning, problem = Advice("warning", "c"), Advice("problem", "d")
+    fine, note = Finding("fine", "topic", "a"), Finding("note", "topic", "b")
+    warning, problem = Finding("warning", "topic", "c"), Finding("problem", "topic", "d")
     assert Verdict.of([fine, note], "Not tested.").words == (
         "Yes: nothing speaks against it. Not tested."
     )
@@ -282,7 +283,7 @@ def test_pages_and_pictures_are_written_whole(page: Page, tmp_path: Path) -> Non
 
 
 def test_clean_maps_can_be_trusted(maps: DetectorNoiseMaps) -> None:
-    found = advise_maps(MapsView(maps))
+    found = find(NOISE_MAPS, MapsView(maps))
     assert severities(found) == ["fine", "note"]
     assert "reduced chi-square is" in said(found, "fine")
     assert "image mean that the other stacks predict" in said(found, "fine")
@@ -347,22 +348,22 @@ def test_misfits_are_those_of_the_check(maps: DetectorNoiseMaps, frames: Dataset
 @pytest.mark.parametrize("fault", ["gain", "leak"])
 def test_a_wrong_stack_is_seen(truth: Any, fault: str) -> None:
     spoiled = calibrate_darks_lsq(campaign(truth, 1, **{fault: (1000.0, 60.0)}), None)
-    text = said(advise_maps(MapsView(spoiled)), "warning")
+    text = said(find(NOISE_MAPS, MapsView(spoiled)), "warning")
     assert "disagrees with the others" in text
 
 
 def test_stacks_of_few_frames_are_not_judged(maps: DetectorNoiseMaps) -> None:
     few = maps.copy()
-    few.hdu_list["STACKS"].data["FRAMES"][2] = ENOUGH_FRAMES - 1
+    few.hdu_list["STACKS"].data["FRAMES"][2] = FEW_FRAMES - 1
     for kept, judged in ((maps, True), (few, False)):
-        text = said(advise_maps(MapsView(kept)), "fine")
+        text = said(find(NOISE_MAPS, MapsView(kept)), "fine")
         assert ("image mean that the other stacks predict" in text) is judged
 
 
 def test_maps_of_the_reference_are_not_trusted(frames: Dataset) -> None:
-    found = advise_maps(MapsView(calibrate_darks_lsq(frames, None, estimator="reference")))
+    found = find(NOISE_MAPS, MapsView(calibrate_darks_lsq(frames, None, estimator="reference")))
     assert "published formula of the reference method" in said(found, "warning")
-    unweighted = advise_maps(MapsView(calibrate_darks_lsq(frames, None, weighting=False)))
+    unweighted = find(NOISE_MAPS, MapsView(calibrate_darks_lsq(frames, None, weighting=False)))
     assert severities(unweighted) == ["fine", "note"]
     assert "counted alike" in said(unweighted, "note")
 
@@ -370,7 +371,7 @@ def test_maps_of_the_reference_are_not_trusted(frames: Dataset) -> None:
 def test_edited_maps_are_noticed(maps: DetectorNoiseMaps) -> None:
     edited = maps.copy()
     edited.data[1, 30, 150] += 1.0
-    assert "not those of the fit" in said(advise_maps(MapsView(edited)), "warning")
+    assert "not those of the fit" in said(find(NOISE_MAPS, MapsView(edited)), "warning")
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -379,13 +380,13 @@ def test_maps_without_our_tables_are_shown(maps: DetectorNoiseMaps) -> None:
         maps.data.copy(), maps.pri_hdr.copy(), maps.ext_hdr.copy(), None, maps.err, maps.dq
     )
     view = MapsView(bare)
-    assert "HDU SIGNED" in said(advise_maps(view), "warning")
+    assert "HDU SIGNED" in said(find(NOISE_MAPS, view), "warning")
     page = maps_page(view)
     assert [section.key for section in page.sections] == [
         "maps", "histograms", "quality", "hot", "check", "provenance",
     ]  # fmt: skip
     bare.data[2, 30, 150] = -1.0
-    assert "negative" in said(advise_maps(MapsView(bare)), "warning")
+    assert "negative" in said(find(NOISE_MAPS, MapsView(bare)), "warning")
 
 
 def test_pixels_without_a_value_are_counted(maps: DetectorNoiseMaps) -> None:
@@ -394,19 +395,19 @@ def test_pixels_without_a_value_are_counted(maps: DetectorNoiseMaps) -> None:
     holes.err[0, :, rows.start : rows.start + 40, cols] = np.nan
     view = MapsView(holes)
     assert view.valueless == 40 * (cols.stop - cols.start)
-    assert severities(advise_maps(view))[-2:] == ["note", "problem"]
+    assert severities(find(NOISE_MAPS, view))[-2:] == ["note", "problem"]
 
 
 def test_negative_charge_is_a_problem(maps: DetectorNoiseMaps) -> None:
     odd = maps.copy()
     odd.hdu_list["SIGNED"].data[1] -= 0.1
     odd.data[1] = np.maximum(odd.hdu_list["SIGNED"].data[1], 0)
-    assert "no clock-induced charge can be" in said(advise_maps(MapsView(odd)), "problem")
+    assert "no clock-induced charge can be" in said(find(NOISE_MAPS, MapsView(odd)), "problem")
 
 
 def test_few_stacks_and_few_frames_are_named() -> None:
     few = Dataset([frame for frame in Dataset(sample()) if frame.ext_hdr["EMGAIN_C"] != 50])
-    text = said(advise_maps(MapsView(calibrate_darks_lsq(few, None))), "warning")
+    text = said(find(NOISE_MAPS, MapsView(calibrate_darks_lsq(few, None))), "warning")
     assert "rest on 5 stacks, 2 more than" in text
     assert "only 4 frames" in text
 
@@ -468,7 +469,7 @@ def test_faults_of_darks_are_named(dark: Dark) -> None:
     bad.ext_hdr["NFRAMES"] = 3
     bad.err[0, :20] = 0.0
     bad.dq[-50:] = 4
-    found = advise_dark(DarkView(bad))
+    found = find(DARK, DarkView(bad))
     text = said(found, "warning")
     assert "no k-gain" in text
     assert "only 3 frames" in text

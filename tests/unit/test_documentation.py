@@ -70,28 +70,28 @@ def test_every_equation_of_the_method_page_is_cited() -> None:
 
 
 def test_thresholds_of_the_inspection_are_those_of_its_page() -> None:
-    from emdarks.checks import design, drift, findings, frame_statistics, frames
+    from emdarks.checks import thresholds as at
 
     page = " ".join((DOCS / "howto_inspect.md").read_text().split())
     said = {
-        f"more than {frames.SIGNIFICANT:g} standard errors",
-        f"more than {drift.SIGNIFICANT:g} standard errors",
-        f"fewer than {frame_statistics.MIN_FRAMES} frames",
-        f"a stack of {drift.MIN_FRAMES} frames or more",
-        f"by less than {frames.HARMLESS:g} of the scatter",
-        f"more than {frames.FAR:g} times",
-        f"more than {frames.SATURATED:.0%} more".replace("%", " %"),
-        f"more than {frames.EXPECTED_FLAGS:g}",
-        f"more than {frames.MASKED:.0%} of the samples".replace("%", " %"),
-        f"more than {frames.EXCURSION:g} degrees",
-        f"more than {frames.EXCURSION_SIGMAS:g} robust standard deviations",
-        f"more than {design.ENTANGLED:.1f} times (the root of {design.ENTANGLED**2:.0f})",
-        f"up to {findings.FEW_PIXELS:.0%} of the imaging area".replace("%", " %"),
-        f"more than {findings.MUCH_MASKED:.0%} of a stack".replace("%", " %"),
+        f"more than {at.ODD_FRAME:g} standard errors",
+        f"more than {at.SIGNIFICANT:g} standard errors",
+        f"fewer than {at.FRAMES_TO_COMPARE} frames",
+        f"a stack of {at.FRAMES_FOR_SLOPE} frames or more",
+        f"by less than {at.HARMLESS:g} of the scatter",
+        f"more than {at.FAR_SCATTER:g} times",
+        f"more than {at.SATURATED_FRAME:.0%} more".replace("%", " %"),
+        f"more than {at.EXPECTED_FLAGS:g}",
+        f"more than {at.MASKED_FRAME:.0%} of the samples".replace("%", " %"),
+        f"more than {at.EXCURSION:g} degrees",
+        f"more than {at.EXCURSION_SIGMAS:g} robust standard deviations",
+        f"more than {at.ENTANGLED:.1f} times (the root of {at.ENTANGLED**2:.0f})",
+        f"up to {at.FEW_PIXELS:.0%} of the imaging area".replace("%", " %"),
+        f"more than {at.MASKED_STACK:.0%} of a stack".replace("%", " %"),
     }
     assert {words for words in said if words not in page} == set()
-    assert (design.SHORT, design.GRID_GAPS) == (0.25, 0.1)  # a quarter, a tenth
-    assert frames.SPREAD == 30  # a thirtieth
+    assert (at.SHORT_STACK, at.GRID_GAPS) == (0.25, 0.1)  # a quarter, a tenth
+    assert at.SPREAD_OF_LIGHT == 30  # a thirtieth
 
 
 def test_the_command_line_page_knows_every_command_and_option() -> None:

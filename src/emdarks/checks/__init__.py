@@ -1,13 +1,13 @@
-"""A campaign at a glance: what its stacks look like, what can be made of them, what is wrong.
+"""What is wrong with frames and products, and what to do: one list of checks (`registry`).
 
-One pass over the frames (``campaign``) fills a summary (``summary``); ``findings`` puts it
-into words. Each finding comes from one short function: new ones are added to a list there.
+`inspect` looks at every frame once and fills a summary (`summary`); a check is a function
+from it to findings (`finding`). From which numbers on they speak stands in `thresholds`.
 """
 
+from emdarks.checks.finding import Finding
 from emdarks.checks.inspect import inspect_campaign
 from emdarks.checks.summary import (
     CampaignSummary,
-    Finding,
     FrameSummary,
     PixelCounts,
     StackSummary,

@@ -1,31 +1,36 @@
 """Checks of what was measured against what the camera file says.
 
-Each is a function from the facts to findings, as in `findings`. Figures of a camera file are
+Each is a function from the context to findings, as in `findings`. Figures of a camera file are
 typical ones: only what no detector of that kind does is a problem.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 
+from emdarks.accumulate import FrameFigures
 from emdarks.cameras import NoiseFigures
-from emdarks.checks.context import Facts
+from emdarks.checks.context import Context
+from emdarks.checks.finding import Finding, Findings
 from emdarks.checks.formatting import named, several
-from emdarks.checks.summary import Finding, StackSummary
-from emdarks.stacks.read_noise import FAR, bulk_noise, shows_read_noise
-from emdarks.stacks.unsuitable import bias_inside, bias_words, is_thresholded, steps_of
+from emdarks.checks.frame_statistics import finite_median
+from emdarks.checks.summary import StackSummary
+from emdarks.checks.thresholds import FAR_FROM_ZERO
+from emdarks.stacks import bias_text
+from emdarks.stacks.read_noise import FAR_NOISE, bulk_noise, shows_read_noise
 
-__all__ = ["bias_not_subtracted", "noise_of_another", "photon_counted"]
+#: Relative rounding of sums of samples that are all 0 or 1.
+_ROUNDING = 1e-6
 
 
-def photon_counted(facts: Facts) -> Iterator[Finding]:
+def photon_counted(context: Context) -> Findings:
     """Frames whose samples are 0 or 1."""
     found = [
         frame.name
-        for stack, frame in facts.places()
+        for stack, frame in context.places()
         if stack.em_gain > 0
-        and is_thresholded(frame.figures, steps_of(stack.k_gain, stack.em_gain))
+        and _is_thresholded(frame.figures, _steps_of(stack.k_gain, stack.em_gain))
     ]
     if found:
         yield Finding(
@@ -38,23 +43,54 @@ def photon_counted(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def bias_not_subtracted(facts: Facts) -> Iterator[Finding]:
+def _is_thresholded(frame: FrameFigures, steps: Sequence[float]) -> bool:
+    """Whether all good samples of a frame are 0 or 1, and some are each.
+
+    Parameters
+    ----------
+    frame : FrameFigures
+        The frame.
+    steps : sequence of float
+        What a 1 may have become in the unit of the figures.
+    """
+    top = frame.highest
+    if not top > 0 or not any(math.isclose(top, step, rel_tol=_ROUNDING) for step in steps):
+        return False
+    # Samples of 0 and s alone have a mean square of s times their mean.
+    square, expected = frame.scatter**2 + frame.level**2, top * frame.level
+    return frame.scatter > 0 and math.isclose(square, expected, rel_tol=_ROUNDING)
+
+
+def _steps_of(k_gain: float, em_gain: float) -> tuple[float, ...]:
+    """What 1 DN, 1 EM electron or 1 detected electron may be in any of these units."""
+    return (1.0, k_gain, em_gain, 1 / em_gain, k_gain / em_gain)
+
+
+def bias_not_subtracted(context: Context) -> Findings:
     """Prescans that lie where only a bias level can put them."""
-    if not facts.campaign.stacks:
-        return
-    levels = [frame.figures.prescan_level for _, frame in facts.places()]
-    level = bias_inside(levels, 1.0, facts.campaign.stacks[0], facts.camera)
-    if level:
-        what, _, remedy = bias_words(level, facts.camera).partition("; ")
-        yield Finding("problem", "bias", what, remedy=remedy)
+    camera = context.camera
+    for sorted_stack, stack in zip(context.campaign.stacks, context.stacks, strict=False):
+        level = finite_median([frame.figures.prescan_level for frame in stack.frame_summaries])
+        first = sorted_stack.frames[0].record
+        noise = camera.noise_in(first.mode).read_noise
+        if bias_text(sorted_stack, camera) is None and abs(level) > FAR_FROM_ZERO * noise:
+            yield Finding(
+                "problem",
+                "bias",
+                f"the prescan lies at {level:.5g} EM electrons in {first.name} and others like it, "
+                f"and camera {camera.name} has frames whose bias is subtracted",
+                remedy="give such frames (level L2a), or a camera file that says how to subtract "
+                "it ([bias])",
+            )
+            return
 
 
-def noise_of_another(facts: Facts) -> Iterator[Finding]:
+def noise_of_another(context: Context) -> Findings:
     """Stacks whose noise is far from what the camera file says of frames of their mode."""
-    noise = facts.camera.noise
+    noise = context.camera.noise
     if not noise.read_noise > 0:
         return  # no figure for these frames
-    far = [(ratio, stack) for stack in facts.stacks if (ratio := _far(stack, noise))]
+    far = [(ratio, stack) for stack in context.stacks if (ratio := _far(stack, noise))]
     if far:
         ratio = max((each for each, _ in far), key=lambda each: abs(math.log(each)))
         measured = ratio * noise.read_noise
@@ -64,7 +100,7 @@ def noise_of_another(facts: Facts) -> Iterator[Finding]:
             f"the noise of {several(len(far), 'stack')} is far from the camera's, "
             f"{named(each for _, each in far)}: {measured:.3g} EM electrons a sample, "
             f"{_times(ratio)} the read noise of {noise.read_noise:g} that camera "
-            f"{facts.camera.name} states" + _likely(ratio),
+            f"{context.camera.name} states" + _likely(ratio),
             remedy="look whether this is the camera and the readout mode of these frames, whether "
             "k-gain and unit are right, and whether numbers were scaled; or mend read_noise in "
             "the camera file",
@@ -80,11 +116,11 @@ def _far(stack: StackSummary, noise: NoiseFigures) -> float:
     figures = [frame.figures for frame in stack.frame_summaries]
     least = bulk_noise(stack.typical_noise, figures) / noise.read_noise
     most = stack.typical_noise / noise.read_noise
-    if 0 < most < 1 / FAR:
+    if 0 < most < 1 / FAR_NOISE:
         return most
     charge = noise.clock_induced_charge + noise.dark_current * stack.exposure_time
     low = shows_read_noise(stack.em_gain, charge, noise.read_noise)
-    return least if least > FAR and low else 0.0
+    return least if least > FAR_NOISE and low else 0.0
 
 
 def _times(ratio: float) -> str:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from emdarks.cameras import Camera
-from emdarks.errors import EmdarksError, EmdarksWarning
+from emdarks.errors import EmdarksError
 from emdarks.frames import BadFrame, FrameInput, frame_inputs
 from emdarks.frames.frame_input import frame_name
 from emdarks.stacks import Stack, group_stacks
-
-__all__ = ["SortedFrames", "sort_frames"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +62,7 @@ def sort_frames(dataset: Any, camera: Camera, kgain: float | None = None) -> Sor
     shape = shapes.most_common(1)[0][0] if shapes else (0, 0)
     odd = [item.record for item in usable if item.record.shape != shape]
     inputs = [item for item in usable if item.record.shape == shape]
-    with warnings.catch_warnings():
-        # A spread of gains becomes a finding.
-        warnings.simplefilter("ignore", EmdarksWarning)
-        stacks = group_stacks(inputs, math.inf)
+    stacks = group_stacks(inputs, math.inf)
     return SortedFrames(
         frames=len(frames) + len(unread),
         shape=shape,

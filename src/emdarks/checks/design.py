@@ -1,36 +1,29 @@
-"""Checks of the campaign as a whole: which stacks are missing, which are too short."""
+"""Checks of the campaign as a whole: which stacks are missing or too short, what can be made."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from emdarks.cameras import NoiseFigures
-from emdarks.checks.context import Facts
+from emdarks.checks.context import Context
+from emdarks.checks.finding import Finding, Findings
 from emdarks.checks.formatting import and_more, named, several
-from emdarks.checks.summary import Finding, StackSummary
+from emdarks.checks.summary import StackSummary
+from emdarks.checks.thresholds import ENTANGLED, GRID_GAPS, SHORT_STACK
 from emdarks.errors import CalDarksLSQException
 from emdarks.stacks.design import MIN_STACKS, check_campaign
 
-__all__ = ["can_be_fitted", "ill_conditioned", "incomplete_grid", "short_stacks"]
 
-#: Factor by which the errors of two maps may grow because the stacks hardly tell them apart.
-ENTANGLED = math.sqrt(5.0)
-#: Share of the usual number of frames below which a stack is much shorter than the others.
-SHORT = 0.25
-#: Share of a grid of gains and times below which what is absent was hardly meant to be there.
-GRID_GAPS = 0.1
-
-
-def can_be_fitted(facts: Facts) -> Iterator[Finding]:
+def can_be_fitted(context: Context) -> Findings:
     """What the fit itself refuses, in its own words, and which stacks to add."""
     try:
         # Stacks of one frame have a finding of their own.
-        check_campaign(facts.campaign.stacks, facts.k_gain, min_frames=1)
+        check_campaign(context.campaign.stacks, context.k_gain, min_frames=1)
     except CalDarksLSQException as error:
-        lacking = _lacking(facts.stacks, facts.camera.noise)
+        lacking = _lacking(context.stacks, context.camera.noise)
         yield Finding(
             "problem",
             "maps",
@@ -73,13 +66,13 @@ def _high(noise: NoiseFigures) -> str:
     return f"of an EM gain far above the read noise of {noise.read_noise:g} electrons"
 
 
-def ill_conditioned(facts: Facts) -> Iterator[Finding]:
+def ill_conditioned(context: Context) -> Findings:
     """Stacks that can be fitted, and hardly tell two of the three maps apart."""
-    stacks = [stack for stack in facts.stacks if stack.noise > 0 and stack.most_good > 0]
+    stacks = [stack for stack in context.stacks if stack.noise > 0 and stack.most_good > 0]
     if len(stacks) < MIN_STACKS:
         return
     growth = _entangled(stacks)
-    lacking = _lacking(stacks, facts.camera.noise)
+    lacking = _lacking(stacks, context.camera.noise)
     top = max(stack.em_gain for stack in stacks)
     if growth is None:
         return  # the fit refuses it
@@ -123,10 +116,10 @@ def _entangled(stacks: Sequence[StackSummary]) -> dict[str, float] | None:
     return {name: float(factor) for name, factor in zip("FCD", growth, strict=True)}
 
 
-def short_stacks(facts: Facts) -> Iterator[Finding]:
+def short_stacks(context: Context) -> Findings:
     """Stacks with far fewer frames than the others."""
-    usual = float(np.median([stack.frames for stack in facts.stacks])) if facts.stacks else 0.0
-    short = [stack for stack in facts.stacks if stack.frames < SHORT * usual]
+    usual = float(np.median([stack.frames for stack in context.stacks])) if context.stacks else 0.0
+    short = [stack for stack in context.stacks if stack.frames < SHORT_STACK * usual]
     if short:
         fewest = min(stack.frames for stack in short)
         yield Finding(
@@ -138,9 +131,9 @@ def short_stacks(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def incomplete_grid(facts: Facts) -> Iterator[Finding]:
+def incomplete_grid(context: Context) -> Findings:
     """Combinations that a grid of gains and times lacks, where nearly all are there."""
-    present = {(stack.commanded_gain, stack.exposure_time) for stack in facts.stacks}
+    present = {(stack.commanded_gain, stack.exposure_time) for stack in context.stacks}
     gains, times = (sorted({pair[axis] for pair in present}) for axis in (0, 1))
     absent = [(gain, time) for gain in gains for time in times if (gain, time) not in present]
     cells = len(gains) * len(times)
@@ -157,3 +150,47 @@ def incomplete_grid(facts: Facts) -> Iterator[Finding]:
             f"times only {pairs} {'is' if len(absent) == 1 else 'are'} missing",
             remedy="look whether frames were lost; the fit does not need them",
         )
+
+
+def few_frames(context: Context) -> Findings:
+    """Stacks of fewer frames than the makers of the camera recommend."""
+    enough = context.camera.frames.recommended
+    counts = [stack.frames for stack in context.stacks]
+    few = sum(count < enough for count in counts) if enough is not None else 0
+    if few:
+        how = "all stacks have" if few == len(counts) else f"{few} of {len(counts)} stacks have"
+        yield Finding(
+            "note",
+            "frames",
+            f"{how} fewer than the {enough} frames that are recommended for {context.camera.name} "
+            f"(the smallest {min(counts)}); the maps will be noisier",
+            remedy="emdarks plan predicts the errors",
+        )
+
+
+def possible_products(context: Context, blocked: bool) -> Findings:
+    """Products that can be made of the frames; no noise maps where there are problems."""
+    if not blocked:
+        yield Finding(
+            "fine",
+            "maps",
+            f"noise maps (F, C, D) can be fitted to these {len(context.stacks)} stacks, and master "
+            f"darks synthesised from them; they are measured for {_reach(context.stacks)}",
+        )
+    averaged = [stack for stack in context.stacks if stack.most_good > 1 and stack.em_gain >= 1]
+    if averaged:
+        which = (
+            "each stack"
+            if len(averaged) == len(context.stacks)
+            else f"the stacks {named(averaged)}"
+        )
+        yield Finding("fine", "darks", f"a traditional master dark can be made of {which}")
+
+
+def _reach(stacks: Sequence[StackSummary]) -> str:
+    gains = [stack.em_gain for stack in stacks]
+    times = [stack.exposure_time for stack in stacks]
+    return (
+        f"EM gains {min(gains):g} to {max(gains):g} and exposure times {min(times):g} to "
+        f"{max(times):g} s"
+    )

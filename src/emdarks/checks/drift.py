@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.checks.context import Facts
+from emdarks.checks.context import Context
+from emdarks.checks.finding import Finding, Findings
 from emdarks.checks.frame_statistics import frame_errors, jitter, step_jitter
-from emdarks.checks.frames import HARMLESS
-from emdarks.checks.frames import SIGNIFICANT as ODD
-from emdarks.checks.summary import Finding, StackSummary
+from emdarks.checks.summary import StackSummary
+from emdarks.checks.thresholds import FRAMES_FOR_SLOPE, HARMLESS, ODD_FRAME, SIGNIFICANT
 from emdarks.stacks import Slope, common_slope, sequence_times
-
-__all__ = ["drift"]
 
 Array = npt.NDArray[Any]
 
-#: Standard errors from which on a slope is no chance.
-SIGNIFICANT = 5.0
-#: Frames of a stack that a slope of its own needs.
-MIN_FRAMES = 8
 
-
-def drift(facts: Facts) -> Iterator[Finding]:
+def drift(context: Context) -> Findings:
     """Levels against time: a slope that stacks share, and stacks with one of their own."""
-    stacks = list(facts.stacks)
+    stacks = list(context.stacks)
     times = sequence_times([_of(stack, "start") for stack in stacks])
     levels = [_ordinary_levels(stack) for stack in stacks]
-    errors = _errors(stacks, times, levels, facts.pixels.imaging)
+    errors = _errors(stacks, times, levels, context.pixels.imaging)
     slopes = [
         common_slope([time], [level], [error])
         for time, level, error in zip(times, levels, errors, strict=True)
@@ -43,7 +36,7 @@ def drift(facts: Facts) -> Iterator[Finding]:
     own = [
         (stack, slope.value * float(np.ptp(time)), slope.sigmas)
         for i, (stack, slope, time) in enumerate(zip(stacks, slopes, times, strict=True))
-        if abs(slope.sigmas) > SIGNIFICANT and stack.frames >= MIN_FRAMES
+        if abs(slope.sigmas) > SIGNIFICANT and stack.frames >= FRAMES_FOR_SLOPE
         if not (together and i in agreeing)
     ]
     if own:
@@ -76,7 +69,7 @@ def _of(stack: StackSummary, name: str) -> Array:
 def _ordinary_levels(stack: StackSummary) -> Array:
     """Levels; NaN for frames that are named for it: a bad frame is no drift."""
     levels = np.array([frame.figures.level for frame in stack.frame_summaries])
-    return np.where(np.abs(_of(stack, "sigmas")) > ODD, np.nan, levels)
+    return np.where(np.abs(_of(stack, "sigmas")) > ODD_FRAME, np.nan, levels)
 
 
 def _errors(

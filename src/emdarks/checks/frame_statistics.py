@@ -15,32 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.cameras import NoiseFigures
 from emdarks.checks.summary import StackSummary
-
-__all__ = [
-    "MIN_FRAMES",
-    "departures",
-    "frame_errors",
-    "full_well",
-    "jitter",
-    "scatter_errors",
-    "step_jitter",
-]
+from emdarks.checks.thresholds import FRAMES_TO_COMPARE, MANY_STEPS
 
 Array = npt.NDArray[Any]
 
 #: From median absolute deviation to standard deviation, for a normal law.
-_NORMAL = 1.4826
-#: Stacks of fewer frames tell little about one of them.
-MIN_FRAMES = 4
-#: Steps from which on their median is known well enough to be taken off.
-MANY_STEPS = 7
-
-
-def full_well(noise: NoiseFigures, em_gain: float) -> float:
-    """Largest signal at an EM gain, EM electrons: that of the well that overflows first."""
-    return min(noise.full_well_register, noise.full_well_image * max(em_gain, 1.0))
+NORMAL_MAD = 1.4826
 
 
 def frame_errors(stack: StackSummary, pixels: int) -> Array:
@@ -66,7 +47,7 @@ def frame_errors(stack: StackSummary, pixels: int) -> Array:
     """
     masked = np.array([frame.figures.masked for frame in stack.frame_summaries])
     scatter = np.array([frame.figures.scatter for frame in stack.frame_summaries])
-    scatter2 = _median(scatter) ** 2
+    scatter2 = finite_median(scatter) ** 2
     # One wild frame raises the variance of all samples, not the median of the scatters.
     variance = min(stack.noise**2, scatter2) if math.isfinite(stack.noise) else scatter2
     good = np.maximum((1 - masked) * pixels, 1)
@@ -85,7 +66,7 @@ def scatter_errors(stack: StackSummary, pixels: int) -> Array:
     k S^4 for the pattern's variance S^2 and kurtosis k.
     """
     masked = np.array([frame.figures.masked for frame in stack.frame_summaries])
-    scatter = _median(np.array([frame.figures.scatter for frame in stack.frame_summaries]))
+    scatter = finite_median(np.array([frame.figures.scatter for frame in stack.frame_summaries]))
     total = scatter**2
     noise = min(stack.noise**2, total) if math.isfinite(stack.noise) else total
     pattern = total - noise
@@ -120,15 +101,20 @@ def departures(values: Sequence[Array], errors: Sequence[Array]) -> tuple[list[A
 def jitter(sigmas: Array) -> float:
     """Scatter of values in units of their errors; 1 at least."""
     finite = np.abs(sigmas[np.isfinite(sigmas)])
-    if finite.size < MIN_FRAMES:
+    if finite.size < FRAMES_TO_COMPARE:
         return 1.0
-    return max(1.0, _NORMAL * _few(finite) * float(np.median(finite)))
+    return max(1.0, _few(finite) * robust_deviation(finite))
+
+
+def robust_deviation(deviations: Array) -> float:
+    """Standard deviation of a normal law with the median of these absolute deviations."""
+    return NORMAL_MAD * float(np.median(np.abs(deviations)))
 
 
 def _few(values: Array) -> float:
     """Factor for the median of few absolute deviations, which is too small on average."""
     count = int(np.isfinite(values).sum())
-    return count / (count - 0.8) if count >= MIN_FRAMES else 1.0
+    return count / (count - 0.8) if count >= FRAMES_TO_COMPARE else 1.0
 
 
 def step_jitter(values: Array, errors: Array) -> Array:
@@ -143,7 +129,7 @@ def step_jitter(values: Array, errors: Array) -> Array:
 
 
 def _offsets(values: Array) -> Array:
-    enough = np.isfinite(values).sum() >= MIN_FRAMES
+    enough = np.isfinite(values).sum() >= FRAMES_TO_COMPARE
     offsets: Array = values - np.nanmedian(values) if enough else np.full(values.shape, np.nan)
     return offsets
 
@@ -156,6 +142,8 @@ def _over(offsets: Array, errors: Array) -> Array:
     return judged
 
 
-def _median(values: Array) -> float:
-    finite = values[np.isfinite(values)]
+def finite_median(values: npt.ArrayLike) -> float:
+    """Median of the finite values; NaN where there is none."""
+    array = np.asarray(values, dtype=np.float64)
+    finite = array[np.isfinite(array)]
     return float(np.median(finite)) if finite.size else math.nan

@@ -12,8 +12,6 @@ from emdarks.errors import InputError
 from emdarks.fits import is_url, whole_file
 from emdarks.frames.frame_input import frame_name
 
-__all__ = ["good_files", "write_list"]
-
 
 def good_files(dataset: Any, summary: CampaignSummary) -> tuple[list[str], list[str]]:
     """Files none of whose frames a problem or a warning names.

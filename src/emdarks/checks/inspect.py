@@ -16,22 +16,21 @@ from emdarks.accumulate.blocks import FigureArea
 from emdarks.accumulate.executor import Count, frames_of
 from emdarks.cameras import Camera, NoiseFigures, Unit, load_camera
 from emdarks.checks.classify import SortedFrames, sort_frames
-from emdarks.checks.context import Facts
-from emdarks.checks.findings import find
-from emdarks.checks.frame_statistics import departures, frame_errors, full_well
+from emdarks.checks.context import Context
+from emdarks.checks.frame_statistics import departures, frame_errors
+from emdarks.checks.masks import masks_differ
+from emdarks.checks.registry import find_in_campaign
+from emdarks.checks.saturation import full_well, samples_at_ceiling
 from emdarks.checks.summary import CampaignSummary, FrameSummary, PixelCounts, StackSummary
-from emdarks.checks.warnings import masks_differ
 from emdarks.detector import frame_shape
 from emdarks.dq import DQ
 from emdarks.errors import UnreadableFrameError
 from emdarks.frames import FrameInput, camera_named_in
 from emdarks.moments import Moments
-from emdarks.stacks import Stack, figure_area, jobs_of, samples_at_ceiling
+from emdarks.stacks import Stack, figure_area, jobs_of
 from emdarks.stacks.design import MIN_STACKS
 from emdarks.stacks.options import Setting, check_executor, check_k_gain, mask_of
 from emdarks.stacks.read_noise import typical_noise
-
-__all__ = ["PixelLook", "compared", "in_mode_of", "inspect_campaign", "summary_of"]
 
 Array = npt.NDArray[Any]
 
@@ -111,7 +110,7 @@ def inspect_campaign(
         frames=campaign.frames,
         stacks=summaries,
         pixels=pixels,
-        findings=tuple(find(Facts(chosen, campaign, summaries, pixels, kgain))),
+        findings=tuple(find_in_campaign(Context(chosen, campaign, summaries, pixels, kgain))),
     )
 
 
@@ -139,6 +138,19 @@ def _em_electrons(stack: Stack, item: FrameInput, kgain: float | None) -> float:
     if unit is Unit.ELECTRON and stack.em_gain > 0:
         return stack.em_gain
     return 1.0
+
+
+#: What `PixelLook.at` gives where no sums were looked at.
+NO_COUNTS: dict[str, Any] = {
+    "noise": math.nan,
+    "typical_noise": math.nan,
+    "cosmic_rays": False,
+    "kurtosis": math.nan,
+    "most_good": 0,
+    "lost_pixels": 0,
+    "overfull_pixels": 0,
+    "partly_saturated": 0,
+}
 
 
 class PixelLook:
@@ -284,13 +296,12 @@ def summary_of(
     """
     k_gain = kgain or stack.k_gain
     records = [item.record for item in stack.frames]
-    gains = np.array([record.em_gain for record in records])
     return StackSummary(
         em_gain=stack.em_gain,
         commanded_gain=stack.commanded_gain,
         k_gain=k_gain,
         exposure_time=stack.exposure_time,
-        gain_spread=float(np.ptp(gains) / abs(gains.mean())) if gains.any() else 0.0,
+        gain_spread=stack.gain_spread,
         units=tuple(sorted({record.unit_text for record in records})),
         frames=len(records),
         masked=_mean(frame.masked for frame in figures),

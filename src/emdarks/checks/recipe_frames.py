@@ -15,19 +15,17 @@ from emdarks.accumulate import FrameFigures
 from emdarks.accumulate.blocks import FigureArea
 from emdarks.cameras import Camera
 from emdarks.checks.classify import SortedFrames
-from emdarks.checks.context import Facts
-from emdarks.checks.findings import find_in_product
+from emdarks.checks.context import Context
+from emdarks.checks.finding import Finding
 from emdarks.checks.formatting import in_words
-from emdarks.checks.inspect import PixelLook, compared, in_mode_of, summary_of
-from emdarks.checks.summary import Finding
+from emdarks.checks.inspect import NO_COUNTS, PixelLook, compared, in_mode_of, summary_of
+from emdarks.checks.registry import AVERAGE, FIT, Checks, find, find_in_recipe
 from emdarks.errors import EmdarksWarning, InputError
 from emdarks.frames import FrameInput
 from emdarks.frames.bad_frames import BadFrame
 from emdarks.moments import Moments
 from emdarks.stacks import Stack, figure_area
 from emdarks.stacks.options import Setting
-
-__all__ = ["KINDS", "ProductLook", "named_in", "tell"]
 
 #: Topics of findings about single frames that a recipe would use.
 KINDS = (
@@ -56,7 +54,7 @@ class ProductLook:
     kgain : float or None
         K-gain that overrides the headers', if any.
     fit : bool
-        Whether F, C and D are fitted.
+        Whether F, C and D are fitted; else the checks of the design are not made.
     screened : bool
         Whether unflagged cosmic rays are taken out: then they are no reason to warn.
     """
@@ -72,7 +70,7 @@ class ProductLook:
     ):
         self._camera = _camera_of(job)
         self.kgain = kgain
-        self._fit = fit
+        self._checks = FIT if fit else AVERAGE
         self._mended = ("cosmic",) if screened else ()
         area: FigureArea = figure_area(job.arrtype, job.regions, telemetry)
         self._pixels = PixelLook(area, self._camera.noise, job.mask)
@@ -99,8 +97,11 @@ class ProductLook:
         stacks: Sequence[Stack],
         figures: Sequence[Sequence[FrameFigures]],
         scales: Sequence[float] | None = None,
+        checks: Checks | None = None,
     ) -> list[Finding]:
         """Problems and warnings about the frames that were used.
+
+        Where no sums were looked at, only checks of the figures of single frames can be made.
 
         Parameters
         ----------
@@ -112,23 +113,33 @@ class ProductLook:
             Of the frames of each stack.
         scales : sequence of float, optional
             Factors of the figures to EM electrons; 1 by default.
+        checks : sequence of checks, optional
+            Others than those of recipes.
         """
         factors = scales or [1.0] * len(stacks)
         pixels = self._pixels.counts()
+        counts = self._counts or [NO_COUNTS] * len(stacks)
         summaries = compared(
             [
-                summary_of(stack, [_scaled(frame, by) for frame in frames], counts, self.kgain)
-                for stack, frames, counts, by in zip(
-                    stacks, figures, self._counts, factors, strict=True
-                )
+                summary_of(stack, [_scaled(frame, by) for frame in frames], seen, self.kgain)
+                for stack, frames, seen, by in zip(stacks, figures, counts, factors, strict=True)
             ],
             pixels.imaging,
         )
-        shape = job.inputs[0].record.shape
-        campaign = SortedFrames(len(job.inputs), shape, job.inputs, list(stacks), [], [])
-        facts = Facts(self._camera, campaign, summaries, pixels, self.kgain)
-        found = find_in_product(facts, self._fit)
+        context = Context(self._camera, _accepted(job, stacks), summaries, pixels, self.kgain)
+        found = find_in_recipe(context, checks or self._checks)
         return [finding for finding in found if finding.topic not in self._mended]
+
+
+def _accepted(job: Setting, stacks: Sequence[Stack]) -> SortedFrames:
+    """The frames as an inspection sorts them: a recipe has accepted them all."""
+    shape = job.inputs[0].record.shape
+    return SortedFrames(len(job.inputs), shape, job.inputs, list(stacks), [], [])
+
+
+def tell_of_headers(job: Setting, stacks: Sequence[Stack], checks: Checks) -> None:
+    """Say what checks of headers find, before a pixel is read."""
+    tell(find(checks, Context(job.camera, _accepted(job, stacks))), stacklevel=4)
 
 
 def _camera_of(job: Setting) -> Camera:
@@ -173,3 +184,15 @@ def tell(findings: Iterable[Finding], stacklevel: int = 3) -> None:
     """Say each finding once, as a warning."""
     for finding in findings:
         warnings.warn(in_words(finding), EmdarksWarning, stacklevel=stacklevel)
+
+
+def refuse_problems(findings: Iterable[Finding]) -> None:
+    """Refuse frames that a finding speaks against.
+
+    Raises
+    ------
+    InputError
+        The first finding in words.
+    """
+    for finding in findings:
+        raise InputError(in_words(finding))

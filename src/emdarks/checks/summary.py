@@ -5,40 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 from emdarks.accumulate import FrameFigures
-
-__all__ = ["CampaignSummary", "Finding", "FrameSummary", "PixelCounts", "Severity", "StackSummary"]
-
-#: "problem": noise maps are refused, or would be wrong; "warning": something should be looked at
-#: before they are made; "note": true, and no reason to wait; "fine": what can be done.
-Severity = Literal["problem", "warning", "note", "fine"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing to know about a campaign.
-
-    Attributes
-    ----------
-    severity : {"problem", "warning", "note", "fine"}
-        Problems make `emdarks.darks.calibrate_darks_lsq` refuse the campaign, or its maps wrong.
-    topic : str
-        What it is about, in one word, for programs.
-    text : str
-        What was found.
-    frames : tuple of str
-        The frames that it is about, where it is about single ones; the worst first.
-    remedy : str
-        What to do; empty where nothing is to be done.
-    """
-
-    severity: Severity
-    topic: str
-    text: str
-    frames: tuple[str, ...] = ()
-    remedy: str = ""
+from emdarks.checks.finding import Finding, Severity
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,7 +146,7 @@ def build_trad_dark(
     telemetry = job.telemetry(detector_params)
 
     def plan(job: Setting) -> _Plan:
-        stacks = group_stacks(job.inputs, gain_tolerance, tell=False)
+        stacks = group_stacks(job.inputs, gain_tolerance)
         check_frames(stacks)
         return _Plan.of(job, _only_stack(stacks), kgain, telemetry)
 

@@ -196,7 +196,7 @@ def calibrate_darks_lsq(
     telemetry = job.telemetry(detector_params)
 
     def plan(job: Setting) -> _Plan:
-        stacks = group_stacks(job.inputs, gain_tolerance, tell=False)
+        stacks = group_stacks(job.inputs, gain_tolerance)
         check_frames(stacks)
         fitted = _model(stacks, model, kgain, gain_error, 2 if estimator == "reference" else 1)
         return _Plan.of(job, stacks, fitted, kgain, telemetry, screen)

@@ -11,11 +11,12 @@ from emdarks.accumulate import Executor, FrameFigures, Sample, StackJob
 from emdarks.accumulate.bad_frames import Careful, Known, key_of
 from emdarks.accumulate.executor import Count
 from emdarks.arguments import check_names
-from emdarks.checks.recipe_frames import KINDS, ProductLook, named_in, tell
+from emdarks.checks.finding import Finding
+from emdarks.checks.recipe_frames import KINDS, ProductLook, named_in, refuse_problems, tell
+from emdarks.checks.registry import REFUSED_LATER, Checks
 from emdarks.errors import EmdarksWarning
 from emdarks.stacks import Stack
 from emdarks.stacks.options import Setting
-from emdarks.stacks.unsuitable import refuse_unfit
 
 __all__ = ["Streamed", "check_kinds", "judged", "kinds_of", "stream"]
 
@@ -113,25 +114,25 @@ def judged(
     """
     run = _Run()
     job, planned, made = _stream(job, plan, accumulate, without_lost, run)
-    refuse_unfit(
-        planned.stacks,
-        made.figures,
-        made.scales or [1.0] * len(planned.stacks),
-        job.camera,
-        made.look.kgain,
-    )
+    refuse_problems(_findings(job, planned, made, REFUSED_LATER))
     kinds = kinds_of(skip)
-    findings = made.look.findings(job, planned.stacks, made.figures, made.scales)
+    findings = _findings(job, planned, made)
     found = named_in(findings, kinds, job.inputs) if kinds else []
     if found:
         frames = job.frames
         job.skipping.skip([bad for _, bad in found], frames)
         left = job.without(item for item, _ in found)
         job, planned, made = _stream(left, plan, accumulate, without_lost, run)
-        findings = made.look.findings(job, planned.stacks, made.figures, made.scales)
+        findings = _findings(job, planned, made)
     run.count.end()
     tell(findings, stacklevel=4)
     return job, planned, made.sums
+
+
+def _findings(
+    job: Setting, planned: StacksPlan, made: Streamed[R], checks: Checks | None = None
+) -> list[Finding]:
+    return made.look.findings(job, planned.stacks, made.figures, made.scales, checks)
 
 
 def stream(

@@ -9,13 +9,14 @@ import numpy.typing as npt
 
 from emdarks.arguments import check_flag
 from emdarks.cameras import Camera
+from emdarks.checks.recipe_frames import tell_of_headers
+from emdarks.checks.registry import SYNTHESIS
 from emdarks.detector import Regions, frame_shape, region_slices
 from emdarks.errors import InputError, InputTypeError
 from emdarks.products import Dark
 from emdarks.products.synthesis import DarkSetting, Maps, check_signs, dark_from_maps
 from emdarks.stacks import Stack, check_product, check_stack, group_stacks
 from emdarks.stacks.options import setting
-from emdarks.stacks.unstated import UNSEEN, warn_untold
 
 __all__ = ["build_synthesized_dark", "dark_setting", "planes_of"]
 
@@ -90,7 +91,7 @@ def build_synthesized_dark(
     check_stack(stack, kgain)
     name = getattr(noisemaps, "filename", "") or "the noise maps"
     check_product(noisemaps, name, stack, job.camera, kgain)
-    warn_untold(job.camera, job.inputs, UNSEEN)
+    tell_of_headers(job, [stack], SYNTHESIS)
     planes, which = planes_of(noisemaps, use_signed)
     expected = frame_shape(job.arrtype, job.regions)
     if planes.values.shape[1:] != expected:

@@ -5,17 +5,16 @@ campaign. The words of pages stand in templates; Python gives them values and fi
 makes sections for pages of other things.
 """
 
-from emdarks.report.bad_pixels import BadPixelView, bad_pixel_page
+from emdarks.checks.product_summary import BadPixelView, DarkView, MapsView, view_of
+from emdarks.report.bad_pixels import bad_pixel_page
 from emdarks.report.compare import Comparison, PlaneChange, compare_products
 from emdarks.report.dark import dark_page
 from emdarks.report.inspection import campaign_page, campaign_sections
 from emdarks.report.maps import maps_page
-from emdarks.report.page import Advice, Page, Picture, Section, Verdict, render
-from emdarks.report.product_summary import DarkView, MapsView, view_of
+from emdarks.report.page import Page, Picture, Section, Verdict, render
 from emdarks.report.write import can_report, open_product, report_on, write_report
 
 __all__ = [
-    "Advice",
     "BadPixelView",
     "Comparison",
     "DarkView",

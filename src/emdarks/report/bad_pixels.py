@@ -2,48 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from emdarks import plots
-from emdarks.data import BadPixelMap
-from emdarks.dq import DQ, unsigned
-from emdarks.report.formatting import percent
-from emdarks.report.page import WIDTH, Advice, Page, render
-from emdarks.report.product_summary import Array, ProductSummary
+from emdarks.checks.product_summary import BadPixelView
+from emdarks.checks.registry import BAD_PIXEL_MAP, find
+from emdarks.report.page import WIDTH, Page, render
 from emdarks.report.sections import LISTED, flag_counts, observed_dates, provenance
-
-#: Shares of the pixels from which on bad ones are worth a warning, and are a problem.
-MANY, TOO_MANY = 0.05, 0.5
-
-
-class BadPixelView(ProductSummary):
-    """A bad-pixel map as a report looks at it.
-
-    Parameters
-    ----------
-    product : BadPixelMap
-        The map.
-    """
-
-    def __init__(self, product: BadPixelMap):
-        super().__init__(product)
-        data = np.asarray(product.data)
-        flags: Array = data.astype(unsigned(data.dtype), copy=False)
-        self.flags = flags
-        self.telemetry = np.asarray(((flags & DQ.BAD_UNSPECIFIED) != 0).all(axis=1))
-        self.hot: Array = np.asarray((flags & DQ.HOT) != 0)
-        #: Dark current over that of the neighbourhood; None where a dark was judged.
-        self.ratio = self._plane("RATIO")
-        #: Excess over the neighbourhood, in its standard deviations; NaN where not judged.
-        self.sigmas = self._plane("SIGMAS", np.full(self.shape, np.nan))
-
-    def _plane(self, name: str, default: Any = None) -> Any:
-        if name not in self.product.hdu_names:
-            return default
-        return np.asarray(self.product.hdu_list[name].data, dtype=np.float64)
 
 
 def bad_pixel_page(view: BadPixelView) -> Page:
@@ -73,26 +40,11 @@ def bad_pixel_page(view: BadPixelView) -> Page:
         subtitle=view.subtitle,
         observed=observed_dates(view),
         what=words.what,
-        advice=list(_advice(view)),
+        advice=find(BAD_PIXEL_MAP, view),
         steps=words.steps,
         glance=words.glance,
         sections=[*words.sections, *provenance(view)],
     )
-
-
-def _advice(view: BadPixelView) -> Iterator[Advice]:
-    inside = view.flags[~view.telemetry]
-    share = float((inside != 0).mean()) if inside.size else 0.0
-    if share > MANY:
-        yield Advice(
-            "problem" if share > TOO_MANY else "warning",
-            f"{percent(share)} of the pixels are bad, telemetry rows not counted.",
-            "Look at the flags below: what is masked or could not be fitted, and why.",
-        )
-    elif not (inside != 0).any():
-        yield Advice("note", "No pixel is bad.", "Is this the map that was meant?")
-    else:
-        yield Advice("fine", f"{percent(share)} of the pixels are bad.")
 
 
 def _figure(view: BadPixelView) -> plots.Figure:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -11,16 +10,10 @@ import numpy as np
 
 from emdarks import plots
 from emdarks.cameras import Camera
-from emdarks.data import Dark, DetectorNoiseMaps
-from emdarks.detector import frame_shape, region_slices
-from emdarks.errors import InputError
-from emdarks.half_split import SIGNIFICANT
-from emdarks.products.model import SAME_GAIN, model_of
-from emdarks.products.provenance import parent_names
-from emdarks.report.formatting import count, measured, number, signed, value_in
-from emdarks.report.page import WIDTH, Advice, Section, render
-from emdarks.report.product_summary import (
+from emdarks.checks import Finding
+from emdarks.checks.product_summary import (
     Array,
+    Box,
     DarkView,
     MapsView,
     Plane,
@@ -28,6 +21,13 @@ from emdarks.report.product_summary import (
     camera_of,
     view_of,
 )
+from emdarks.checks.thresholds import SIGNIFICANT
+from emdarks.data import Dark, DetectorNoiseMaps
+from emdarks.detector import frame_shape, region_slices
+from emdarks.errors import InputError
+from emdarks.products.model import SAME_GAIN, model_of
+from emdarks.products.provenance import parent_names
+from emdarks.report.page import WIDTH, Section, one_line, render
 from emdarks.report.sections import MOST, map_height
 
 #: Share of pixels that a normal law has beyond 5 standard deviations.
@@ -124,6 +124,21 @@ class Comparison:
         """Whether anything has changed beyond the errors."""
         return bool(self.words)
 
+    @property
+    def offset_changed(self) -> bool:
+        """Whether the bias offset changed by more than 5 standard errors."""
+        return abs(self.offset) > SIGNIFICANT * self.offset_error > 0
+
+    @property
+    def gain_changed(self) -> bool:
+        """Whether C and D changed by the same share: that is what a wrong gain does."""
+        pair = [plane for plane in self.planes if plane.key in ("C", "D")]
+        if len(pair) < 2 or not all(p.drifted and math.isfinite(p.relative) for p in pair):
+            return False
+        errors = [abs(plane.relative * plane.error / plane.mean) for plane in pair]
+        # Errors of C and D are anticorrelated: that of the difference is about their sum.
+        return abs(pair[0].relative - pair[1].relative) <= 3 * sum(errors)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return {**asdict(self), "drifted": self.drifted}
@@ -163,24 +178,20 @@ def compare_views(new: ProductView, old: ProductView) -> Comparison:
     if not both.any():
         raise InputError(f"{old.name}: has no pixel with a value in common with {new.name}")
     cold = both & ~new.hot & ~old.hot
-    planes = tuple(
-        _change(one, other, new.area, both, cold)
-        for one, other in zip(new.planes, old.planes, strict=True)
-    )
+    pairs = zip(new.planes, old.planes, strict=True)
     appeared, vanished = _hot_changes(new, old, both)
-    offset, offset_error = _offset_change(new, old)
     found = Comparison(
         old=old.name,
-        planes=planes,
+        planes=tuple(_change(one, other, new.area, both, cold) for one, other in pairs),
         new_hot=appeared,
         gone_hot=vanished,
         kept_hot=int((new.hot & old.hot).sum()),
-        offset=offset,
-        offset_error=offset_error,
+        offset=new.number_in("B_O") - old.number_in("B_O"),
+        offset_error=math.hypot(new.number_in("B_O_ERR"), old.number_in("B_O_ERR")),
         shared=_shared(new, old),
         words=(),
     )
-    return replace(found, words=tuple(_words(found)))
+    return replace(found, words=tuple(map(one_line, render("changes.html.j2", found=found).steps)))
 
 
 def matching_view(
@@ -272,59 +283,50 @@ def _check_setting(new: DarkView, old: DarkView) -> None:
 # The numbers
 
 
-def _difference(one: Plane, other: Plane, area: tuple[slice, slice]) -> tuple[Array, Array]:
-    """Change, and its combined error."""
-    return (
-        one.values[area] - other.values[area],
-        np.hypot(one.errors[area], other.errors[area]),
-    )
+def _difference(one: Plane, other: Plane, area: Box) -> tuple[Array, Array, Array]:
+    """Change, its combined error, and pixels that changed by more than 5 of these and the tail."""
+    difference = one.values[area] - other.values[area]
+    error = np.hypot(one.errors[area], other.errors[area])
+    return difference, error, np.abs(difference) > 5 * error + (_tail(one, other) or 0.0)
 
 
 def _tail(one: Plane, other: Plane) -> float | None:
-    if one.tail is None or other.tail is None:
-        return None
-    return max(one.tail, other.tail)
+    """Reach of one electron's gain; None where it is not known."""
+    return None if one.tail is None or other.tail is None else max(one.tail, other.tail)
 
 
-def _change(
-    one: Plane, other: Plane, area: tuple[slice, slice], both: Array, cold: Array
-) -> PlaneChange:
-    difference, error = _difference(one, other, area)
+def _change(one: Plane, other: Plane, area: Box, both: Array, cold: Array) -> PlaneChange:
+    difference, error, changed = _difference(one, other, area)
     d, s = difference[cold], error[cold]
     pulls = d[s > 0] / s[s > 0]
-    tail = _tail(one, other)
-    old_mean = float(other.values[area][cold].mean()) if cold.any() else float("nan")
-    old_error = float(np.sqrt((other.errors[area][cold] ** 2).sum()) / max(d.size, 1))
-    mean = float(d.mean()) if d.size else float("nan")
-    changed = None if tail is None else int((np.abs(difference) > 5 * error + tail)[both].sum())
+    mean = float(d.mean()) if d.size else math.nan
+    old_mean = float(other.values[area][cold].mean()) if d.size else math.nan
+    old_error = _error_of_mean(other.errors[area][cold])
     return PlaneChange(
         key=one.key,
         name=one.name,
         unit=one.unit,
         pixels=int(d.size),
         mean=one.scale * mean,
-        error=one.scale * float(np.sqrt((s**2).sum()) / max(d.size, 1)),
-        relative=mean / old_mean if old_mean > SIGNIFICANT * old_error else float("nan"),
-        pulls=float(pulls.std()) if pulls.size else float("nan"),
-        changed=changed,
+        error=one.scale * _error_of_mean(s),
+        relative=mean / old_mean if old_mean > SIGNIFICANT * old_error else math.nan,
+        pulls=float(pulls.std()) if pulls.size else math.nan,
+        changed=None if _tail(one, other) is None else int(changed[both].sum()),
         expected=BEYOND_FIVE * int(both.sum()),
     )
 
 
+def _error_of_mean(errors: Array) -> float:
+    return float(np.sqrt((errors**2).sum()) / max(errors.size, 1))
+
+
 def _hot_changes(new: ProductView, old: ProductView, both: Array) -> tuple[int, int]:
     """Pixels that became hot, and that are so no more, by more than their errors."""
-    difference, error = _difference(new.brightness, old.brightness, new.area)
-    changed = both & (
-        np.abs(difference) > 5 * error + (_tail(new.brightness, old.brightness) or 0.0)
-    )
+    difference, _, changed = _difference(new.brightness, old.brightness, new.area)
+    changed &= both
     appeared = changed & new.hot & ~old.hot & (difference > 0)
     vanished = changed & old.hot & ~new.hot & (difference < 0)
     return int(appeared.sum()), int(vanished.sum())
-
-
-def _offset_change(new: ProductView, old: ProductView) -> tuple[float, float]:
-    change = new.number_in("B_O") - old.number_in("B_O")
-    return change, float(np.hypot(new.number_in("B_O_ERR"), old.number_in("B_O_ERR")))
 
 
 def _shared(new: ProductView, old: ProductView) -> int:
@@ -344,105 +346,43 @@ def _shared(new: ProductView, old: ProductView) -> int:
     return len(set(parent_names(new.header)) & set(parent_names(old.header)))
 
 
-# The words
-
-
-def _words(found: Comparison) -> list[str]:
-    words = [_drift_words(plane) for plane in found.planes if plane.drifted]
-    words += _gain_words(found)
-    for plane in found.planes:
-        if plane.more_changed:
-            words.append(
-                f"{count(plane.changed or 0)} pixels changed in {plane.key or 'the dark'} by more "
-                f"than 5 combined errors; {number(plane.expected, 2)} are expected by chance."
-            )
-    if found.new_hot or found.gone_hot:
-        words.append(
-            f"{count(found.new_hot)} pixels became hot, {count(found.gone_hot)} are hot no more; "
-            f"{count(found.kept_hot)} stayed hot."
-        )
-    if abs(found.offset) > SIGNIFICANT * found.offset_error > 0:
-        words.append(
-            f"The bias offset changed by {measured(found.offset, found.offset_error)} DN; look at "
-            "the bias subtraction."
-        )
-    return words
-
-
-def _drift_words(plane: PlaneChange) -> str:
-    share = (
-        f", {signed(100 * plane.relative, 2)} %"
-        if np.isfinite(plane.relative) and plane.key != "F"
-        else ""
-    )
-    verb = "rose" if plane.mean > 0 else "fell"
-    return (
-        f"The {plane.name} {verb}: its image mean changed by {value_in(plane.mean, plane.unit)} "
-        f"({number(abs(plane.sigmas), 2)} standard errors{share})."
-    )
-
-
-def _gain_words(found: Comparison) -> list[str]:
-    """C and D by the same share: that is what a wrong gain does."""
-    changes = {plane.key: plane for plane in found.planes}
-    if not {"C", "D"} <= set(changes):
-        return []
-    C, D = changes["C"], changes["D"]
-    if not (C.drifted and D.drifted and np.isfinite(C.relative) and np.isfinite(D.relative)):
-        return []
-    errors = [abs(plane.relative * plane.error / plane.mean) for plane in (C, D)]
-    # Errors of C and D are anticorrelated: that of the difference is about their sum.
-    if abs(C.relative - D.relative) > 3 * sum(errors):
-        return []
-    return [
-        "C and D changed by the same share, as they do where the EM gain, and not the detector, "
-        "has changed: look at the gains in the headers first."
-    ]
-
-
 # The section
 
 
 def comparison_section(
     new: ProductView, old: ProductView, found: Comparison
-) -> tuple[list[Section], list[Advice]]:
+) -> tuple[list[Section], list[Finding]]:
     """A section about the comparison, and what it means for the product in front."""
-    words = " ".join(found.words)
-    verdict = Advice("fine", "Verdict: no drift. Nothing changed by more than the errors allow.")
-    advice = Advice("fine", f"Nothing has changed since {found.old} beyond the errors.")
     if found.drifted:
-        verdict = Advice("warning", f"Verdict: it has changed. {words}")
-        advice = Advice(
+        finding = Finding(
             "warning",
-            f"Changed since {found.old}: {words}",
-            "Use the old product for frames taken before the change and the new one for frames "
-            "taken after it; find out when it happened.",
+            "change",
+            f"Changed since {found.old}: {' '.join(found.words)}",
+            remedy="Use the old product for frames taken before the change and the new one for "
+            "frames taken after it; find out when it happened.",
         )
+    else:
+        text = f"Nothing has changed since {found.old} beyond the errors."
+        finding = Finding("fine", "change", text)
+    dates = [str(view.card("DRPCTIME", ""))[:10] for view in (old, new)]
     section = render(
-        "comparison.html.j2",
-        {"comparison": _figure(new, old)},
-        found=found,
-        dates=[str(view.card("DRPCTIME", ""))[:10] for view in (old, new)],
-        verdict=verdict,
+        "comparison.html.j2", {"comparison": _figure(new, old)}, found=found, dates=dates
     )
-    return section.sections, [advice]
+    return section.sections, [finding]
 
 
 def _figure(new: ProductView, old: ProductView) -> plots.Figure:
     figure = plots.new_figure(WIDTH, len(new.planes) * map_height(new, WIDTH / 2))
     grid = figure.subplots(len(new.planes), 2, squeeze=False)
     both = new.good & old.good
-    pairs: Sequence[tuple[Plane, Plane]] = list(zip(new.planes, old.planes, strict=True))
-    for (one, other), axes in zip(pairs, grid, strict=True):
-        difference, error = _difference(one, other, (slice(None), slice(None)))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            pulls = np.where(error > 0, difference / error, np.nan)
-        keep = np.abs(difference) > 5 * error + (_tail(one, other) or 0.0)
+    for one, other, axes in zip(new.planes, old.planes, grid, strict=True):
+        difference, error, changed = _difference(one, other, (slice(None), slice(None)))
+        pulls = np.divide(difference, error, np.full_like(error, np.nan), where=error > 0)
         inside = np.where(both, pulls[new.area], np.nan)
         limits = plots.robust_limits(plots.shrink(inside, MOST), symmetric=True)
         plots.show_map(
             pulls, f"change of {one.key or 'the dark'}", "combined errors", limits=limits,
-            both_signs=True, most=MOST, keep=keep, ax=axes[0],
+            both_signs=True, most=MOST, keep=changed, ax=axes[0],
         )  # fmt: skip
         if not new.whole:
             plots.outline(axes[0], new.area)

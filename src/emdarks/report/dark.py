@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from emdarks.checks import Finding
+from emdarks.checks.product_summary import DarkView
+from emdarks.checks.registry import DARK, find
+from emdarks.checks.stack_table import stack_name
 from emdarks.products.provenance import frames_combined
-from emdarks.report.page import WIDTH, Advice, Page, Section, render
-from emdarks.report.product_checks import advise_dark
-from emdarks.report.product_summary import DarkView
+from emdarks.report.page import WIDTH, Page, Section, render
 from emdarks.report.sections import (
     draw_histograms,
     draw_plane,
@@ -22,12 +24,10 @@ from emdarks.report.sections import (
     observed_dates,
     panel_figure,
     provenance,
-    skipped_advice,
 )
-from emdarks.report.stacks import stack_name
 
 
-def dark_page(view: DarkView, more: Sequence[Section] = (), advice: Sequence[Advice] = ()) -> Page:
+def dark_page(view: DarkView, more: Sequence[Section] = (), advice: Sequence[Finding] = ()) -> Page:
     """Report on a master dark.
 
     Parameters
@@ -36,7 +36,7 @@ def dark_page(view: DarkView, more: Sequence[Section] = (), advice: Sequence[Adv
         The dark.
     more : sequence of Section
         Sections in front of the provenance, such as a comparison.
-    advice : sequence of Advice
+    advice : sequence of Finding
         What these have found.
     """
     plane = view.planes[0]
@@ -63,7 +63,7 @@ def dark_page(view: DarkView, more: Sequence[Section] = (), advice: Sequence[Adv
         subtitle=f"{view.name} · {view.size} · {setting}",
         what=words.what,
         observed=observed_dates(view),
-        advice=[*advise_dark(view), *skipped_advice(view), *advice],
+        advice=[*find(DARK, view), *advice],
         steps=words.steps,
         glance=words.glance,
         sections=[*words.sections, *more, *provenance(view)],

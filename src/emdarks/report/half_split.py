@@ -7,10 +7,11 @@ import os
 from pathlib import Path
 
 from emdarks import plots
+from emdarks.checks import Finding
+from emdarks.checks.stack_table import stack_name
 from emdarks.errors import InputError
 from emdarks.half_split import PULL_TOLERANCE, CheckReport
-from emdarks.report.page import WIDTH, Advice
-from emdarks.report.stacks import stack_name
+from emdarks.report.page import WIDTH
 
 
 def load_check(path: str | os.PathLike[str]) -> CheckReport:
@@ -31,21 +32,24 @@ def load_check(path: str | os.PathLike[str]) -> CheckReport:
         ) from None
 
 
-def check_advice(check: CheckReport | None) -> list[Advice]:
+def check_advice(check: CheckReport | None) -> list[Finding]:
     """What the check found."""
     if check is None:
         return []
     if check.believable:
-        return [Advice("fine", f"The check without truth: {' '.join(check.words)}")]
-    return [Advice("problem", f"The check without truth: {text}") for text in check.words]
+        return [Finding("fine", "half split", f"The check without truth: {' '.join(check.words)}")]
+    return [
+        Finding("problem", "half split", f"The check without truth: {text}") for text in check.words
+    ]
 
 
-def not_checked(reason: str) -> Advice:
+def not_checked(reason: str) -> Finding:
     """What is left open where the frames are too few to be checked."""
-    return Advice(
+    return Finding(
         "warning",
+        "half split",
         f"The check without truth could not be made: {reason}.",
-        "Take more frames of each stack; until then the errors are not tested.",
+        remedy="Take more frames of each stack; until then the errors are not tested.",
     )
 
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import numpy.typing as npt
 
 from emdarks import plots
 from emdarks.checks import CampaignSummary
+from emdarks.checks.formatting import count, in_sentences, observed
+from emdarks.checks.stack_table import stack_name
+from emdarks.checks.thresholds import ODD_FRAME
 from emdarks.half_split import CheckReport
-from emdarks.report.formatting import count, observed
 from emdarks.report.half_split import check_advice, check_figures
-from emdarks.report.page import WIDTH, Advice, Page, Rendered, Section, render
-from emdarks.report.stacks import stack_name
+from emdarks.report.page import WIDTH, Page, Rendered, Section, render
 
-#: Standard errors from which on a frame is told of, as in the figure of levels.
-BEYOND = 6.0
 #: Names of frames shown for one finding.
 NAMED = 40
 
@@ -44,7 +41,7 @@ def campaign_page(summary: CampaignSummary, name: str, check: CheckReport | None
         subtitle=f"{name} · {count(summary.frames)} {size} · camera {summary.camera}",
         observed=_observed(summary),
         what=words.what,
-        advice=[*_advice(summary), *check_advice(check)],
+        advice=[*map(in_sentences, summary.findings), *check_advice(check)],
         steps=words.steps,
         glance=words.glance,
         sections=[*words.sections, *checked.sections, *named.sections],
@@ -72,17 +69,10 @@ def _render(summary: CampaignSummary) -> Rendered:
         stacks=summary.stacks,
         masked=sum(stack.masked * stack.frames for stack in summary.stacks) / max(used, 1),
         temperatures=(np.nanmin(ends), np.nanmax(ends)) if measured else None,
-        far=sum(abs(frame.sigmas) > BEYOND for frame in frames),
+        far=sum(abs(frame.sigmas) > ODD_FRAME for frame in frames),
         shown=len(frames),
-        limit=BEYOND,
+        limit=ODD_FRAME,
     )
-
-
-def _advice(summary: CampaignSummary) -> list[Advice]:
-    return [
-        Advice(finding.severity, _sentence(finding.text), _sentence(finding.remedy))
-        for finding in summary.findings
-    ]
 
 
 def _observed(summary: CampaignSummary) -> str:
@@ -96,16 +86,6 @@ def _observed(summary: CampaignSummary) -> str:
     if not ends:
         return observed(np.nan, np.nan)
     return observed(min(begin for begin, _ in ends), max(end for _, end in ends))
-
-
-#: Names of commands and options are typed as they are, also where a sentence begins.
-_TYPED = re.compile(r"(?:emdarks|--)")
-
-
-def _sentence(text: str) -> str:
-    end = "" if not text or text.endswith("?") else "."
-    first = text[:1] if _TYPED.match(text) else text[:1].upper()
-    return f"{first}{text[1:]}{end}"
 
 
 # Along the sequence

@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 
 from emdarks import plots
+from emdarks.checks import Finding
+from emdarks.checks.product_summary import Array, MapsView
+from emdarks.checks.products import chi2_values, stack_misfits
+from emdarks.checks.registry import NOISE_MAPS, find
+from emdarks.checks.stack_table import Misfits, Stacks
 from emdarks.half_split import CheckReport
 from emdarks.products.model import dark_formula, model_words
 from emdarks.products.synthesis import synthesize_arrays
-from emdarks.report.half_split import check_figures
-from emdarks.report.page import WIDTH, Advice, Page, Section, render
-from emdarks.report.product_checks import advise_maps, chi2_values, stack_misfits
-from emdarks.report.product_summary import Array, MapsView
+from emdarks.report.half_split import check_advice, check_figures
+from emdarks.report.page import WIDTH, Page, Section, render
 from emdarks.report.sections import (
     MOST,
     draw_histograms,
@@ -28,9 +31,7 @@ from emdarks.report.sections import (
     observed_dates,
     panel_figure,
     provenance,
-    skipped_advice,
 )
-from emdarks.report.stacks import Misfits, Stacks
 
 #: Settings in the table of darks: more would not be read.
 SETTINGS = 12
@@ -40,7 +41,7 @@ def maps_page(
     view: MapsView,
     check: CheckReport | None = None,
     more: Sequence[Section] = (),
-    advice: Sequence[Advice] = (),
+    advice: Sequence[Finding] = (),
     unchecked: str = "",
 ) -> Page:
     """Report on noise maps.
@@ -53,7 +54,7 @@ def maps_page(
         What their frames say.
     more : sequence of Section
         Sections in front of the provenance, such as a comparison.
-    advice : sequence of Advice
+    advice : sequence of Finding
         What these have found.
     unchecked : str
         Why the frames could not be checked, where they were to be.
@@ -84,7 +85,7 @@ def maps_page(
         subtitle=view.subtitle,
         observed=observed_dates(view),
         what=words.what,
-        advice=[*advise_maps(view, check), *skipped_advice(view), *advice],
+        advice=[*find(NOISE_MAPS, view), *check_advice(check), *advice],
         steps=words.steps,
         glance=words.glance,
         sections=[*words.sections, *more, *provenance(view)],

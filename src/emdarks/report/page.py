@@ -13,46 +13,35 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from emdarks import plots
 from emdarks._version import __version__
+from emdarks.checks import Finding, formatting
+from emdarks.checks.finding import Severity, worst_first
+from emdarks.checks.formatting import several
 from emdarks.errors import InputError
 from emdarks.fits import whole_file
-from emdarks.report import formatting
 
 #: Width of the figures of a page, inches; a hundred pixels of the page each.
 WIDTH = 10.4
 _DPI = 150
 _COLOURS = 256
 
-#: "problem": do not use it so; "warning": worse than it could be; "note": good to know;
-#: "fine": nothing to do. The worst comes first.
-Severity = Literal["problem", "warning", "note", "fine"]
-_ORDER = ("problem", "warning", "note", "fine")
-_FILTERS = ("count", "measured", "number", "percent", "setting", "signed", "size", "tied")
-
-
-@dataclass(frozen=True, slots=True)
-class Advice:
-    """One thing to know about a product, and what to do about it.
-
-    Attributes
-    ----------
-    severity : {"problem", "warning", "note", "fine"}
-        How much it matters.
-    text : str
-        What was found. Words between backticks are shown as code.
-    remedy : str
-        What to do; empty where nothing needs to be done.
-    """
-
-    severity: Severity
-    text: str
-    remedy: str = ""
+_FILTERS = (
+    "count",
+    "measured",
+    "number",
+    "percent",
+    "setting",
+    "signed",
+    "size",
+    "tied",
+    "value_in",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +75,12 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What all advice together says.
+    """What all findings together say.
 
     Attributes
     ----------
     severity : {"problem", "warning", "fine"}
-        Of the worst advice.
+        Of the worst finding.
     words : str
         In one sentence.
     """
@@ -100,19 +89,15 @@ class Verdict:
     words: str
 
     @classmethod
-    def of(cls, advice: Iterable[Advice], untested: str = "") -> Verdict:
-        """Sum advice up; `untested` is said where nothing was found."""
-        found = [item.severity for item in advice]
+    def of(cls, findings: Iterable[Finding], untested: str = "") -> Verdict:
+        """Sum findings up; `untested` is said where nothing was found."""
+        found = [item.severity for item in findings]
         problems, warnings = found.count("problem"), found.count("warning")
         if problems:
-            return cls("problem", f"Not as it is: {_several(problems, 'problem')} to be solved.")
+            return cls("problem", f"Not as it is: {several(problems, 'problem')} to be solved.")
         if warnings:
-            return cls("warning", f"Yes, with care: {_several(warnings, 'warning')} to be read.")
+            return cls("warning", f"Yes, with care: {several(warnings, 'warning')} to be read.")
         return cls("fine", f"Yes: nothing speaks against it. {untested}".strip())
-
-
-def _several(number: int, noun: str) -> str:
-    return f"1 {noun}" if number == 1 else f"{number} {noun}s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +110,8 @@ class Page:
         What it is about.
     what : str
         What this is, in a sentence or two.
-    advice : sequence of Advice
-        Whether it can be trusted.
+    advice : sequence of Finding
+        Whether it can be trusted, and what to do.
     steps : sequence of str
         What to do with it.
     sections : sequence of Section
@@ -142,7 +127,7 @@ class Page:
     title: str
     subtitle: str
     what: str
-    advice: Sequence[Advice]
+    advice: Sequence[Finding]
     steps: Sequence[str]
     sections: Sequence[Section]
     glance: Markup = field(default_factory=Markup)
@@ -276,19 +261,20 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {name: getattr(formatting, name) for name in _FILTERS}
-    environment.filters |= {"g": "{:g}".format, "prose": _prose, "worst_first": _worst_first}
+    environment.filters |= {"g": "{:g}".format, "prose": _prose, "worst_first": worst_first}
     macros = environment.get_template("macros.html.j2").module
     environment.globals |= {k: v for k, v in vars(macros).items() if not k.startswith("_")}
     return environment
 
 
-def _worst_first(advice: Iterable[Advice]) -> list[Advice]:
-    return sorted(advice, key=lambda item: _ORDER.index(item.severity))
+def one_line(text: object) -> str:
+    """Text without the line breaks of a template."""
+    return re.sub(r"[ \n]+", " ", str(text)).strip()
 
 
 def _prose(text: Any) -> Markup:
     """Text with words between backticks as code; everything else is escaped."""
-    parts = re.sub(r"[ \n]+", " ", str(escape(text))).strip().split("`")
+    parts = one_line(escape(text)).split("`")
     # Words between backticks are typed as they stand, with plain spaces; a last one is a word.
     code = {i for i in range(1, len(parts), 2) if i < len(parts) - 1}
     marked = "".join(

@@ -11,13 +11,13 @@ import numpy as np
 
 from emdarks import plots
 from emdarks.bad_pixels import build_bad_pixel_map
+from emdarks.checks.formatting import observed
+from emdarks.checks.product_summary import Array, Plane, ProductSummary, ProductView
 from emdarks.dq import DQ
 from emdarks.errors import EmdarksError, EmdarksWarning
 from emdarks.plots import Figure
 from emdarks.products.provenance import mjd_of, parent_names
-from emdarks.report.formatting import observed
-from emdarks.report.page import WIDTH, Advice, Section, render
-from emdarks.report.product_summary import Array, Plane, ProductSummary, ProductView
+from emdarks.report.page import WIDTH, Section, render
 
 #: Largest number of rows and columns of a map on a page.
 MOST = 560
@@ -187,7 +187,7 @@ def provenance(view: ProductSummary) -> list[Section]:
         origin=_origin(view),
         inputs=_inputs(view),
         parents=parent_names(header),
-        skipped=_skipped(view),
+        skipped=view.skipped,
         history=_history(header) if "HISTORY" in header else "",
         cards=[f"{c.keyword:<8} {c.value!s:<26} {c.comment}".rstrip() for c in cards],
     ).sections
@@ -269,27 +269,3 @@ def _inputs(view: ProductSummary) -> list[dict[str, Any]]:
 def _ends(texts: Sequence[str]) -> str:
     """First and last, below each other; one line where they are the same."""
     return texts[0] if texts[0] == texts[-1] else f"{texts[0]}\n{texts[-1]}"
-
-
-def _skipped(view: ProductSummary) -> list[list[str]]:
-    """Names of bad frames, and why each was left out."""
-    if "SKIPPED" not in view.product.hdu_names:
-        return []
-    table = view.product.hdu_list["SKIPPED"].data
-    columns = ([str(value) for value in table[name]] for name in ("FILENAME", "REASON"))
-    return [list(row) for row in zip(*columns, strict=True)]
-
-
-def skipped_advice(view: ProductView) -> list[Advice]:
-    """A word on frames that were left out."""
-    rows = _skipped(view)
-    if not rows:
-        return []
-    frames = "1 bad frame was" if len(rows) == 1 else f"{len(rows)} bad frames were"
-    return [
-        Advice(
-            "note",
-            f"{frames} left out: {rows[0][0]}{', …' if len(rows) > 1 else ''}; the table under "
-            "“Where it comes from” says why.",
-        )
-    ]

@@ -8,20 +8,20 @@ from typing import Any
 
 from emdarks.accumulate import Executor
 from emdarks.cameras import Camera
-from emdarks.checks import inspect_campaign
+from emdarks.checks import Finding, inspect_campaign
+from emdarks.checks.product_summary import BadPixelView, MapsView, ProductView, view_of
 from emdarks.data import BadPixelMap, Dark, Dataset, DetectorNoiseMaps
 from emdarks.errors import InputError, TooFewFramesError
 from emdarks.fits import scan_file
 from emdarks.frames.bad_frames import SKIP_SHARE
 from emdarks.half_split import CheckReport, check_darks
-from emdarks.report.bad_pixels import BadPixelView, bad_pixel_page
+from emdarks.report.bad_pixels import bad_pixel_page
 from emdarks.report.compare import compare_views, comparison_section, matching_view
 from emdarks.report.dark import dark_page
 from emdarks.report.half_split import load_check, not_checked
 from emdarks.report.inspection import campaign_page
 from emdarks.report.maps import maps_page
-from emdarks.report.page import Advice, Page, Section
-from emdarks.report.product_summary import MapsView, ProductView, view_of
+from emdarks.report.page import Page, Section
 
 Product = DetectorNoiseMaps | Dark | BadPixelMap
 _KINDS: dict[str, type[Product]] = {
@@ -204,7 +204,7 @@ def _comparison(
     view: ProductView,
     against: Product | str | os.PathLike[str] | None,
     camera: str | Camera | None,
-) -> tuple[list[Section], list[Advice]]:
+) -> tuple[list[Section], list[Finding]]:
     if against is None:
         return [], []
     earlier = _product(against)
@@ -214,7 +214,7 @@ def _comparison(
     return comparison_section(view, old, compare_views(view, old))
 
 
-def _other_frames(view: MapsView, frames: Iterable[Any]) -> list[Advice]:
+def _other_frames(view: MapsView, frames: Iterable[Any]) -> list[Finding]:
     """Whether frames are those that maps were made of."""
     if "INPUTS" not in view.product.hdu_names:
         return []
@@ -223,10 +223,11 @@ def _other_frames(view: MapsView, frames: Iterable[Any]) -> list[Advice]:
     if used == given:
         return []
     return [
-        Advice(
+        Finding(
             "warning",
+            "half split",
             f"The frames of the check are not those that the maps were made of: "
             f"{len(used - given)} of these are missing, {len(given - used)} are others.",
-            "Give the same frames, or fit the maps again.",
+            remedy="Give the same frames, or fit the maps again.",
         )
     ]

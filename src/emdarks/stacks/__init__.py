@@ -21,7 +21,6 @@ from emdarks.stacks.compatibility import (
 from emdarks.stacks.drift import Slope, common_slope, sequence_times
 from emdarks.stacks.group import Stack, check_stack, group_stacks
 from emdarks.stacks.regions import check_shape, figure_area, telemetry_slice
-from emdarks.stacks.saturation import samples_at_ceiling
 from emdarks.stacks.stack_moments import (
     Screening,
     StackStore,
@@ -53,7 +52,6 @@ __all__ = [
     "k_gains_used",
     "product_cards",
     "refuse_subtracted",
-    "samples_at_ceiling",
     "sequence_times",
     "telemetry_slice",
     "to_detected_electrons",

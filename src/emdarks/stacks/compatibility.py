@@ -20,18 +20,6 @@ from emdarks.frames.bias import bias_frame
 from emdarks.frames.frame_input import is_raw, level_of
 from emdarks.stacks.group import Stack
 
-__all__ = [
-    "SUBTRACTED_UNIT",
-    "bias_history",
-    "bias_text",
-    "check_frames",
-    "check_product",
-    "k_gain_card",
-    "k_gains_used",
-    "product_cards",
-    "refuse_subtracted",
-]
-
 Setting = tuple[tuple[str, str], ...]
 
 #: Unit of frames whose dark was subtracted, as the Coronagraph's pipeline spells it.

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Slope", "common_slope", "sequence_times"]
-
 Array = npt.NDArray[Any]
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from emdarks.errors import EmdarksWarning, InputError
+from emdarks.errors import InputError
 from emdarks.frames import FrameInput
 
 __all__ = ["Stack", "check_stack", "group_stacks"]
@@ -17,6 +16,9 @@ __all__ = ["Stack", "check_stack", "group_stacks"]
 _Key = tuple[float, float, float, tuple[tuple[str, str], ...]]
 
 TIME_TOLERANCE = 1e-6
+#: Relative spread of the EM gains in a stack from which on it is refused by default.
+GAIN_TOLERANCE = 0.05
+#: The same from which on a finding names it.
 GAIN_WARNING = 1e-3
 
 
@@ -45,6 +47,13 @@ class Stack:
     frames: tuple[FrameInput, ...]
     setting: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def gain_spread(self) -> float:
+        """Relative spread of the EM gains of its frames."""
+        gains = np.array([item.record.em_gain for item in self.frames])
+        mean = abs(gains.mean())
+        return float(np.ptp(gains) / mean) if mean else 0.0
+
     def __str__(self) -> str:
         return (
             f"the stack of exposure time {self.exposure_time:g} s, EM gain "
@@ -64,7 +73,7 @@ def _same_times(times: Sequence[float]) -> dict[float, float]:
 
 
 def group_stacks(
-    inputs: Sequence[FrameInput], gain_tolerance: float = 0.05, *, tell: bool = True
+    inputs: Sequence[FrameInput], gain_tolerance: float = GAIN_TOLERANCE
 ) -> list[Stack]:
     """Sort frames into stacks.
 
@@ -74,8 +83,6 @@ def group_stacks(
         The frames.
     gain_tolerance : float
         Largest relative spread of the measured or applied EM gain within a stack.
-    tell : bool
-        Warn of a spread that is accepted.
 
     Returns
     -------
@@ -98,25 +105,18 @@ def group_stacks(
         time = times[record.exposure_time]
         key = (time, record.commanded_gain, record.k_gain, record.setting)
         groups.setdefault(key, []).append(item)
-    return [_stack(key, groups[key], gain_tolerance, tell) for key in sorted(groups)]
+    return [_stack(key, groups[key], gain_tolerance) for key in sorted(groups)]
 
 
-def _stack(key: _Key, frames: list[FrameInput], gain_tolerance: float, tell: bool) -> Stack:
+def _stack(key: _Key, frames: list[FrameInput], gain_tolerance: float) -> Stack:
     gains = np.array([item.record.em_gain for item in frames])
     stack = Stack(*key[:3], float(gains.mean()), tuple(frames), key[3])
-    spread = float(np.ptp(gains) / gains.mean()) if gains.mean() > 0 else 0.0
-    if spread > gain_tolerance:
+    if stack.em_gain > 0 and stack.gain_spread > gain_tolerance:
         odd = frames[int(np.argmax(np.abs(gains - np.median(gains))))].record
         raise InputError(
             f"{odd.name}: EM gain {odd.em_gain:g} in {stack}, whose gains spread by "
-            f"{spread:.1%}; leave the frame out (in Python, gain_tolerance may be raised from "
-            f"{gain_tolerance:g})"
-        )
-    if tell and spread > GAIN_WARNING:
-        warnings.warn(
-            f"{stack}: EM gains spread by {spread:.2%}; their mean is used",
-            EmdarksWarning,
-            stacklevel=4,
+            f"{stack.gain_spread:.1%}; leave the frame out (in Python, gain_tolerance may be "
+            f"raised from {gain_tolerance:g})"
         )
     return stack
 

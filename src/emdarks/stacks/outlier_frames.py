@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
@@ -11,11 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from emdarks.errors import EmdarksError, EmdarksWarning
+from emdarks.errors import EmdarksError
 from emdarks.frames import FrameInput
 from emdarks.stacks.group import Stack, check_stack, group_stacks
-
-__all__ = ["misfits", "nearly_equal_times", "unlike"]
 
 #: A frame, and what is wrong with it.
 Suspect = tuple[FrameInput, str]
@@ -107,9 +104,7 @@ def misfits(
             good.append(item)
             continue
         found.append((item, reason))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", EmdarksWarning)
-        stacks = group_stacks(good, math.inf) if good else []
+    stacks = group_stacks(good, math.inf) if good else []
     return found + [bad for stack in stacks for bad in _odd_numbers(stack, k_gain, gain_tolerance)]
 
 

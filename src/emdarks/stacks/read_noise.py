@@ -12,12 +12,10 @@ import numpy.typing as npt
 from emdarks import _core
 from emdarks.accumulate import FrameFigures
 
-__all__ = ["FAR", "bulk_noise", "shows_read_noise", "typical_noise"]
-
 Array = npt.NDArray[Any]
 
 #: Factor between measured and stated noise from which on one of them is wrong.
-FAR = 2.0
+FAR_NOISE = 2.0
 #: How many times the stated charge a good detector may have.
 _MUCH_CHARGE = 10.0
 #: Excess noise of the register.

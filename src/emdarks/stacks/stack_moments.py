@@ -15,7 +15,7 @@ from emdarks.accumulate.blocks import FigureArea
 from emdarks.errors import InputError
 from emdarks.moments import Moments, counts_dtype, merge
 from emdarks.stacks.group import Stack
-from emdarks.stacks.read_noise import FAR, bulk_noise, shows_read_noise, typical_noise
+from emdarks.stacks.read_noise import FAR_NOISE, bulk_noise, shows_read_noise, typical_noise
 
 __all__ = [
     "Screening",
@@ -130,7 +130,7 @@ class Screening:
         if not shows_read_noise(self.gain, self.charge, self.read_noise):
             return
         noise = bulk_noise(typical_noise(moments.n, moments.m2), figures)
-        if noise > FAR * self.read_noise:
+        if noise > FAR_NOISE * self.read_noise:
             raise InputError(
                 f"{self.name}: its noise is {noise:.3g} EM electrons, and screening would go by "
                 f"the camera file's read noise of {self.read_noise:g}: clean samples would be "

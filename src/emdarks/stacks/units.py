@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
-
 from emdarks.cameras import Unit
-from emdarks.errors import EmdarksWarning, InputError
+from emdarks.errors import InputError
 from emdarks.frames import FrameInput
 from emdarks.stacks.group import Stack
 
-__all__ = ["to_detected_electrons", "to_em_electrons", "warn_unknown_unit"]
+__all__ = ["to_detected_electrons", "to_em_electrons"]
 
 
 def to_em_electrons(stack: Stack, k_gain: float | None) -> list[float]:
@@ -45,17 +42,3 @@ def to_detected_electrons(stack: Stack, k_gain: float | None) -> list[float]:
         Unit.UNKNOWN: 1.0,
     }
     return [factors[item.record.unit] for item in stack.frames]
-
-
-def warn_unknown_unit(stacks: Sequence[Stack], assumed: str) -> None:
-    """Say once that frames have no unit that is known, and what is assumed."""
-    unknown = [
-        item.record for stack in stacks for item in stack.frames if item.record.unit is Unit.UNKNOWN
-    ]
-    if unknown:
-        text = f"unit {unknown[0].unit_text!r}" if unknown[0].unit_text else "no unit"
-        warnings.warn(
-            f"{len(unknown)} frames, the first {unknown[0].name}, have {text}; taken as {assumed}",
-            EmdarksWarning,
-            stacklevel=3,
-        )

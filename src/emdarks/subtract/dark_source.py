@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.cameras import Camera, read_temperature
-from emdarks.checks.warnings import TEMPERATURE_SPREAD
+from emdarks.checks.thresholds import TEMPERATURE_SPREAD
 from emdarks.darks.synthesized_dark import dark_setting, planes_of
 from emdarks.detector import Regions, frame_shape, region_slices
 from emdarks.errors import EmdarksWarning, InputError

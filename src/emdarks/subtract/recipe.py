@@ -10,6 +10,8 @@ from typing import Any
 
 from emdarks.arguments import check_flag
 from emdarks.cameras import Camera
+from emdarks.checks.recipe_frames import tell_of_headers
+from emdarks.checks.registry import SUBTRACTION
 from emdarks.detector import Regions, frame_shape
 from emdarks.errors import InputError
 from emdarks.frames import Dataset, FrameInput
@@ -22,8 +24,6 @@ from emdarks.stacks import (
     to_detected_electrons,
 )
 from emdarks.stacks.options import Setting, setting
-from emdarks.stacks.units import warn_unknown_unit
-from emdarks.stacks.unstated import UNSEEN, warn_untold
 from emdarks.subtract.dark_source import DarkSource, dark_source, find_sections
 from emdarks.subtract.subtracted_frame import StackStep, SubtractedFrame
 
@@ -107,10 +107,9 @@ def subtract_dark(
     stacks = group_stacks(job.inputs, gain_tolerance)
     for stack in stacks:
         check_stack(stack, kgain)
-    warn_unknown_unit(stacks, "detected electrons")
     darks = _source(dark_or_maps, use_signed)
     darks.check(stacks, job.camera, kgain)
-    warn_untold(job.camera, job.inputs, UNSEEN)
+    tell_of_headers(job, stacks, SUBTRACTION)
     steps: dict[int, tuple[StackStep, float]] = {}
     for step in _steps(job, darks, stacks, detector_params):
         scales = to_detected_electrons(step.stack, kgain)

@@ -12,17 +12,18 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.cameras import Camera, camera_of_product
-from emdarks.data import Dark, DetectorNoiseMaps
+from emdarks.checks.formatting import value_in
+from emdarks.checks.frame_statistics import robust_deviation
+from emdarks.checks.stack_table import Stacks
 from emdarks.detector import frame_shape, imaging_area_geom
+from emdarks.dq import DQ, unsigned
 from emdarks.errors import EmdarksWarning, InputTypeError
 from emdarks.fit.noise_model import HOT_JUMP, intrinsic_variance
 from emdarks.fit.pooled import HOT_MAD
-from emdarks.plots import robust_scatter
+from emdarks.products import BadPixelMap, Dark, DetectorNoiseMaps
 from emdarks.products.dark import step_of_dark
 from emdarks.products.model import absent_planes, model_of
 from emdarks.products.synthesis import Maps
-from emdarks.report.formatting import value_in
-from emdarks.report.stacks import Stacks
 
 Array = npt.NDArray[Any]
 Box = tuple[slice, slice]
@@ -151,6 +152,15 @@ class ProductSummary:
         """Header of the image."""
         return self.product.ext_hdr
 
+    @property
+    def skipped(self) -> list[list[str]]:
+        """Names of the bad frames that it was made without, and why each was left out."""
+        if "SKIPPED" not in self.product.hdu_names:
+            return []
+        table = self.product.hdu_list["SKIPPED"].data
+        columns = ([str(value) for value in table[name]] for name in ("FILENAME", "REASON"))
+        return [list(row) for row in zip(*columns, strict=True)]
+
     def card(self, keyword: str, default: Any = None) -> Any:
         """A card of the image header, else of the primary one."""
         for header in (self.product.ext_hdr, self.product.pri_hdr):
@@ -224,9 +234,10 @@ class ProductView(ProductSummary):
         values = plane.values[self.area][self.good]
         if values.size == 0:
             return float("nan")
+        median = float(np.median(values))
         error = float(np.median(plane.errors[self.area][self.good]))
-        margin = HOT_MAD * max(robust_scatter(values), error) + (plane.tail or 0.0)
-        return float(np.median(values)) + margin
+        margin = HOT_MAD * max(robust_deviation(values - median), error) + (plane.tail or 0.0)
+        return median + margin
 
     @cached_property
     def hot(self) -> Array:
@@ -309,6 +320,33 @@ class DarkView(ProductView):
     def exposure_time(self) -> float:
         """Seconds."""
         return self.number_in("EXPTIME")
+
+
+class BadPixelView(ProductSummary):
+    """A bad-pixel map as a report looks at it.
+
+    Parameters
+    ----------
+    product : BadPixelMap
+        The map.
+    """
+
+    def __init__(self, product: BadPixelMap):
+        super().__init__(product)
+        data = np.asarray(product.data)
+        flags: Array = data.astype(unsigned(data.dtype), copy=False)
+        self.flags = flags
+        self.telemetry = np.asarray(((flags & DQ.BAD_UNSPECIFIED) != 0).all(axis=1))
+        self.hot: Array = np.asarray((flags & DQ.HOT) != 0)
+        #: Dark current over that of the neighbourhood; None where a dark was judged.
+        self.ratio = self._plane("RATIO")
+        #: Excess over the neighbourhood, in its standard deviations; NaN where not judged.
+        self.sigmas = self._plane("SIGMAS", np.full(self.shape, np.nan))
+
+    def _plane(self, name: str, default: Any = None) -> Any:
+        if name not in self.product.hdu_names:
+            return default
+        return np.asarray(self.product.hdu_list[name].data, dtype=np.float64)
 
 
 def camera_of(product: Any, camera: str | Camera | None) -> Camera | None:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from emdarks.checks.formatting import setting
 from emdarks.fit.noise_model import HOT_JUMP, IDEAL_KAPPA
 from emdarks.products.model import absent_planes
-from emdarks.report.formatting import setting
 
 Array = npt.NDArray[Any]
 

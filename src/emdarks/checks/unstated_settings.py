@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
 from emdarks.cameras import Camera
-from emdarks.errors import EmdarksWarning
 from emdarks.frames import FrameInput
-
-__all__ = ["UNSEEN", "untold_remedy", "untold_settings", "warn_untold"]
 
 #: How alike two keywords are of which one may be meant by the other.
 _ALIKE = 0.6
@@ -18,11 +14,9 @@ _ALIKE = 0.6
 _CARDS, _VALUES = 2, 3
 #: Beginnings of keywords that describe the file.
 _OF_FILE = ("SIMPLE", "BITPIX", "NAXIS", "EXTEND", "BSCALE", "BZERO", "DATE", "COMMENT", "HISTORY")
-#: What follows where frames are held against a product.
-UNSEEN = "frames and a dark that differ in them are not told apart"
 
 
-def untold_settings(camera: Camera, inputs: Sequence[FrameInput]) -> list[str]:
+def unstated_settings(camera: Camera, inputs: Sequence[FrameInput]) -> list[str]:
     """Readout settings that no header states, and what the headers have instead.
 
     Frames of which some state a setting and others do not are refused as different.
@@ -47,29 +41,12 @@ def untold_settings(camera: Camera, inputs: Sequence[FrameInput]) -> list[str]:
     ]
 
 
-def untold_remedy(camera: Camera) -> str:
-    """What to do about `untold_settings`."""
+def remedy_of_unstated(camera: Camera) -> str:
+    """What to do about `unstated_settings`."""
     return (
         f'name the keywords in a camera file (like = "{camera.name}", [settings] name = '
         '"KEYWORD"), or there what a missing one means ([values] KEYWORD = { absent = 0 })'
     )
-
-
-def warn_untold(
-    camera: Camera,
-    inputs: Sequence[FrameInput],
-    so: str = "frames that differ in them would be mixed",
-) -> None:
-    """Say `untold_settings` once, as a warning, and what follows."""
-    told = untold_settings(camera, inputs)
-    if told:
-        count = f"{len(told)} readout setting{'s' if len(told) > 1 else ''}"
-        warnings.warn(
-            f"the headers do not tell {count} of camera {camera.name}, so {so}; of "
-            f"{inputs[0].record.name}: {'; '.join(told)}; {untold_remedy(camera)}",
-            EmdarksWarning,
-            stacklevel=3,
-        )
 
 
 def _keywords_of(camera: Camera) -> dict[str, tuple[str, ...]]:
