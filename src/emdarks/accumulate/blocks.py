@@ -24,7 +24,7 @@ from emdarks import _core
 from emdarks.errors import EmdarksWarning
 from emdarks.fits.pixels import FrameSource
 from emdarks.moments import Moments
-from emdarks.raw import FrameScan
+from emdarks.raw import FrameScan, over_saturated
 
 __all__ = [
     "BLOCK_FRAMES",
@@ -285,11 +285,6 @@ class StackSums:
     bytes_read: int
     warnings: tuple[str, ...] = ()
     lost: bool = False
-
-
-def over_saturated(share: float) -> str:
-    """What is wrong with a frame of which so large a share exceeds the saturation."""
-    return f"is over-saturated: {100.0 * share:.1f} % of its pixels exceed the saturation"
 
 
 def in_blocks(frames: Sequence[int]) -> list[Sequence[int]]:

@@ -17,6 +17,7 @@ from emdarks.cli import (
     inspect,
     noisemaps,
     plan,
+    prepare,
     report,
     simulate,
     subtract,
@@ -73,6 +74,7 @@ app = typer.Typer(
 for function in (
     simulate.simulate,
     inspect.inspect,
+    prepare.prepare,
     noisemaps.noisemaps,
     dark.dark,
     synthesize.synthesize,

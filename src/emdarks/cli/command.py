@@ -59,6 +59,8 @@ class Option:
         Keyword of the public functions; the name of the field by default.
     convert : callable, optional
         From the value of the option to that of the keyword.
+    passed : bool
+        Whether the public functions take it; else the command itself uses it.
     in_file : bool
         Whether ``emdarks.toml`` may set it. A file beside frames may not choose where to write,
         what to replace, whom to connect to, or how a result is shown: whoever made the folder
@@ -75,6 +77,7 @@ class Option:
     positional: bool = False
     keyword: str = ""
     convert: Callable[[Any], Any] | None = None
+    passed: bool = True
     in_file: bool = True
 
     def parameter(self, name: str, kind: Any) -> inspect.Parameter:
@@ -139,7 +142,8 @@ def arguments(*groups: Any) -> dict[str, Any]:
     for each in groups:
         for item in fields(each):
             own: Option = item.metadata["option"]
-            found[own.keyword or item.name] = (own.convert or _plain)(getattr(each, item.name))
+            if own.passed:
+                found[own.keyword or item.name] = (own.convert or _plain)(getattr(each, item.name))
     return found
 
 

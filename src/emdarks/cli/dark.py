@@ -15,6 +15,7 @@ from emdarks.cli.options import (
     Frames,
     ProductOutput,
     RawFrames,
+    k_gain,
 )
 from emdarks.cli.prologue import open_frames, product_target, streaming
 from emdarks.cli.stack_choice import one_stack_of_several
@@ -92,7 +93,7 @@ def _of_stack(dataset: Dataset, stack: OneStack, raw: RawFrames, skip_bad_frames
     chosen = []
     for i, frame in enumerate(dataset):
         try:
-            record = frame_inputs([frame], camera, raw.kgain)[0].record
+            record = frame_inputs([frame], camera, k_gain(raw.kgain))[0].record
         except EmdarksError as error:
             if not skip_bad_frames:
                 raise

@@ -81,6 +81,23 @@ def detector_params(path: Path | None) -> Any:
     return None if path is None else DetectorParams(path)
 
 
+def k_gain(given: str | None) -> float | None:
+    """Electrons per DN: a number, or that of a k-gain file."""
+    if given is None:
+        return None
+    from emdarks.frames import read_k_gain
+
+    return read_k_gain(given).value
+
+
+class CosmicRays(StrEnum):
+    """Sets of parameters of the search for cosmic rays."""
+
+    standard = "standard"
+    dark = "dark"
+    off = "off"
+
+
 class MapsModel(StrEnum):
     """The model that is fitted to the stacks of noise maps."""
 
@@ -149,16 +166,38 @@ class Frames(Selection):
 
 @group
 class RawFrames:
-    """How headers and pixels of frames become electrons."""
+    """How headers and pixels of frames become electrons; the last three are for level 1 alone."""
 
     camera: str | None = CAMERA
     params: Path | None = option(
         None,
-        "Detector parameters (FITS): telemetry rows.",
+        "Detector parameters (FITS): telemetry rows; full wells of raw frames.",
         keyword="detector_params",
         convert=detector_params,
     )
-    kgain: float | None = KGAIN
+    kgain: str | None = option(
+        None,
+        "Electrons per DN, instead of the headers': a number, or a k-gain file (FITS).",
+        metavar="FILE|NUMBER",
+        convert=k_gain,
+    )
+    nonlinearity: str | None = option(
+        None,
+        "Raw frames: nonlinearity table (FITS), or none to take them as linear.",
+        metavar="FILE|none",
+        passed=False,
+    )
+    offset: str | None = option(
+        None,
+        "Raw frames: noise maps whose bias offset they have, or none. Noise maps need no offset.",
+        metavar="MAPS|none",
+        passed=False,
+    )
+    cosmic_rays: CosmicRays | None = option(
+        None,
+        "Raw frames: how cosmic rays are searched; default: the camera file's.",
+        passed=False,
+    )
 
 
 @group

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from emdarks.cli import console
 from emdarks.cli.command import arguments
@@ -14,7 +15,15 @@ if TYPE_CHECKING:
     from emdarks.accumulate import Executor
     from emdarks.frames import Dataset
 
-__all__ = ["open_frames", "product_target", "streaming"]
+__all__ = [
+    "named_frames",
+    "open_frames",
+    "output_folder",
+    "preparation",
+    "prepared",
+    "product_target",
+    "streaming",
+]
 
 
 def open_frames(frames: Frames, raw: RawFrames, skip_bad_frames: bool) -> Dataset:
@@ -29,7 +38,37 @@ def open_frames(frames: Frames, raw: RawFrames, skip_bad_frames: bool) -> Datase
     """
     from emdarks.frames import select_frames
 
-    return select_frames(**arguments(frames), camera=raw.camera, skip_bad_frames=skip_bad_frames)
+    dataset = select_frames(**arguments(frames), camera=raw.camera, skip_bad_frames=skip_bad_frames)
+    return prepared(dataset, raw)
+
+
+def prepared(dataset: Dataset, raw: RawFrames) -> Dataset:
+    """The frames, made ready by the options for raw frames where they are raw (level 1).
+
+    Raises
+    ------
+    InputError
+        Something that raw frames need is missing or cannot be read.
+    """
+    from emdarks.frames import prepare_frames, raw_frames_in
+
+    if not raw_frames_in(dataset, raw.camera):
+        return dataset
+    found = prepare_frames(dataset, camera=raw.camera, **preparation(raw))
+    console.say(f"raw frames: {found.preparation}")
+    return found
+
+
+def preparation(raw: RawFrames) -> dict[str, Any]:
+    """Keyword arguments of `emdarks.frames.prepare_frames`."""
+    search = raw.cosmic_rays
+    return {
+        "nonlinearity": raw.nonlinearity,
+        "kgain": raw.kgain,
+        "detector_params": raw.params,
+        "offset": raw.offset,
+        "cosmic_rays": None if search is None else search.value,
+    }
 
 
 def product_target(
@@ -96,3 +135,32 @@ def streaming(execution: Execution, verb: str, frames: int, then: str = "") -> I
             console.say_more(f"{verb} {frames} frames on the Dask cluster at {executor.address}")
         folder = execution.checkpoint
         yield executor if folder is None else Checkpoint(executor, folder)
+
+
+def output_folder(name: str) -> Path:
+    """The folder for the results.
+
+    Raises
+    ------
+    InputError
+        It is a URL or a file.
+    """
+    from emdarks.errors import InputError
+    from emdarks.fits import is_url, local_path
+
+    if is_url(name) and local_path(name) is None:
+        raise InputError(f"{name}: is a URL; name a folder of this machine")
+    folder = Path(local_path(name) or name)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; name a folder for the results")
+    return folder
+
+
+def named_frames(frames: Frames, camera: str | None) -> Dataset:
+    """Open the frames without the camera's rule for darks, which would leave out science frames."""
+    from emdarks.frames import frames_where, reads_extensions, select_frames
+
+    named = arguments(frames)
+    wanted = named.pop("where")
+    dataset = select_frames(**named, extensions=reads_extensions(camera))
+    return frames_where(dataset, wanted, camera) if wanted else dataset

@@ -18,6 +18,7 @@ from emdarks.cli.options import (
     Selection,
     output_option,
 )
+from emdarks.cli.prologue import prepared
 
 if TYPE_CHECKING:
     from emdarks.data import Dataset
@@ -130,7 +131,9 @@ def _opened(
 
     if not names:
         return None
-    return select_frames(names, raw.camera, **arguments(selection), skip_bad_frames=skip_bad_frames)
+    chosen = arguments(selection)
+    opened = select_frames(names, raw.camera, **chosen, skip_bad_frames=skip_bad_frames)
+    return prepared(opened, raw)
 
 
 def _left_out(*datasets: Dataset | None) -> list[dict[str, Any]]:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from emdarks.cli import console
 from emdarks.cli.command import REQUIRED, arguments, group, option
 from emdarks.cli.options import CLIPPED, Frames, Output, RawFrames
+from emdarks.cli.prologue import named_frames, output_folder, prepared
 
 if TYPE_CHECKING:
-    from emdarks.data import Dataset
+    pass
 
 __all__ = ["subtract"]
 
@@ -44,8 +45,8 @@ def subtract(
     from emdarks.subtract import save_subtracted, subtract_dark
 
     settings = arguments(raw)
-    folder = _folder(result.output)
-    dataset = _frames(frames, raw.camera)
+    folder = output_folder(result.output)
+    dataset = prepared(named_frames(frames, raw.camera), raw)
     less = subtract_dark(dataset, result.dark, use_signed=not clipped, **settings)
     with console.progress("subtracting", "frames") as advance:
         save_subtracted(less, folder, overwrite=result.overwrite, progress=advance)
@@ -63,32 +64,3 @@ def subtract(
         },
         result.as_json,
     )
-
-
-def _folder(name: str) -> Path:
-    """The folder for the results.
-
-    Raises
-    ------
-    InputError
-        It is a URL or a file.
-    """
-    from emdarks.errors import InputError
-    from emdarks.fits import is_url, local_path
-
-    if is_url(name) and local_path(name) is None:
-        raise InputError(f"{name}: is a URL; name a folder of this machine")
-    folder = Path(local_path(name) or name)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; name a folder for the results")
-    return folder
-
-
-def _frames(frames: Frames, camera: str | None) -> Dataset:
-    """Open the frames without the camera's rule for darks, which would leave out science frames."""
-    from emdarks.frames import frames_where, reads_extensions, select_frames
-
-    named = arguments(frames)
-    wanted = named.pop("where")
-    dataset = select_frames(**named, extensions=reads_extensions(camera))
-    return frames_where(dataset, wanted, camera) if wanted else dataset

@@ -19,6 +19,7 @@ from emdarks.errors import InputError, SeveralStacksError
 from emdarks.fit.mean_errors import ESTIMATORS, mean_errors
 from emdarks.fits import ascii_text
 from emdarks.frames.bad_frames import SKIP_SHARE
+from emdarks.frames.prepared import check_offset
 from emdarks.moments import Moments
 from emdarks.products import Dark
 from emdarks.products.header import merge_headers, stamp
@@ -132,6 +133,7 @@ def build_trad_dark(
     choose("estimator", estimator, ESTIMATORS)
     check_flag("full_frame", full_frame)
     check_kinds(skip)
+    check_offset(dataset, "a traditional dark")
     job = setting(
         dataset,
         camera,

@@ -1,11 +1,12 @@
 """Frames: headers first, pixels when they are streamed.
 
-`image` and `dataset` are what users hold; `source` puts runs of pixels into
-buffers; `levels` takes bias off and flags saturated samples on the way; `inputs`
-turns either, and foreign objects like them, into what the stream takes.
+`image` and `dataset` are what users hold; `frame_input` turns either, and foreign objects like
+them, into what the stream takes; `prepared` makes frames of level 2a of raw ones while they are
+read; `bias` takes the bias off frames of cameras that leave it inside.
 """
 
 from emdarks.frames.bad_frames import BadFrame
+from emdarks.frames.calibration_files import read_k_gain
 from emdarks.frames.dataset import Dataset
 from emdarks.frames.discover import (
     first_file,
@@ -23,12 +24,14 @@ from emdarks.frames.frame_input import (
     frames_of,
 )
 from emdarks.frames.image import Image
+from emdarks.frames.prepared import PreparedImage, prepare_frames, raw_frames_in
 
 __all__ = [
     "BadFrame",
     "Dataset",
     "FrameInput",
     "Image",
+    "PreparedImage",
     "Provenance",
     "camera_named_in",
     "first_file",
@@ -36,6 +39,9 @@ __all__ = [
     "frame_sources",
     "frames_of",
     "frames_where",
+    "prepare_frames",
+    "raw_frames_in",
+    "read_k_gain",
     "reads_extensions",
     "select_frames",
     "select_products",

@@ -22,6 +22,7 @@ from emdarks.fits.pixels import ArraySource, FileSource
 from emdarks.frames.array_checks import flags_plane, number_plane
 from emdarks.frames.bias import LevelledSource, levelled
 from emdarks.frames.image import Image
+from emdarks.frames.raw_settings import CameraPlans
 from emdarks.frames.raw_source import RawSource
 from emdarks.frames.unknown_camera import foreign_frames, has_keywords_of
 
@@ -255,10 +256,11 @@ def frame_inputs(dataset: Any, camera: Camera, kgain: float | None = None) -> li
     InputError, MissingKeywordError
         A frame cannot be used; the message names it.
     """
-    return [_prepare(frame, camera, kgain) for frame in frames_of(dataset)]
+    plans = CameraPlans(camera)
+    return [_prepare(frame, camera, kgain, plans) for frame in frames_of(dataset)]
 
 
-def _prepare(frame: Any, camera: Camera, kgain: float | None) -> FrameInput:
+def _prepare(frame: Any, camera: Camera, kgain: float | None, plans: CameraPlans) -> FrameInput:
     source = _source_of(frame)
     _check_extensions(frame, _stored(source), camera)
     headers = {name: _cards_of(frame, name) for name in HEADERS}
@@ -272,9 +274,11 @@ def _prepare(frame: Any, camera: Camera, kgain: float | None) -> FrameInput:
     )
     _refuse_raw(record, headers, camera)
     provenance = _provenance(frame, _stored(source), headers)
-    if not isinstance(source, RawSource):
-        return FrameInput(record, levelled(source, record, camera), headers, provenance)
-    return FrameInput(record, source, headers, provenance)
+    if isinstance(source, RawSource):
+        return FrameInput(record, source, headers, provenance)
+    plan = plans.plan(record)
+    ready = levelled(source, record, camera) if plan is None else RawSource(source, plan)
+    return FrameInput(record, ready, headers, provenance)
 
 
 def _check_extensions(frame: Any, source: Source, camera: Camera) -> None:
@@ -308,8 +312,7 @@ def _refuse_raw(record: FrameRecord, headers: Mapping[str, Cards], camera: Camer
     if is_raw(level) and camera.bias is None and not record.bias:
         raise InputError(
             f"{record.name}: is a raw frame ({_LEVEL} is {level!r}), with its bias level inside; "
-            "give frames of level L2a, whose bias is subtracted, or a camera file that says how "
-            "to subtract it ([bias])"
+            "prepare the frames (prepare_frames, emdarks prepare), or give frames of level L2a"
         )
 
 

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import closing
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -31,10 +31,20 @@ from emdarks.frames.frame_input import camera_named_in, frame_name, frames_of, h
 from emdarks.frames.image import Image
 from emdarks.frames.raw_settings import NONE, RawSettings, raw_settings
 from emdarks.frames.raw_source import RawReader, RawSource
-from emdarks.raw import FramePlan, RawCalibration
+from emdarks.raw import FramePlan, FrameScan, RawCalibration
 from emdarks.raw.exemption import coronagraph_discs
 
-__all__ = ["PreparedImage", "is_raw_frame", "level_2a_name", "prepare_frames"]
+__all__ = [
+    "PreparedDataset",
+    "PreparedImage",
+    "check_offset",
+    "is_raw_frame",
+    "level_2a_name",
+    "made_ready",
+    "prepare_frames",
+    "raw_frames_in",
+    "tell_left_out",
+]
 
 Array = npt.NDArray[Any]
 
@@ -67,18 +77,27 @@ class PreparedImage(Image):
         What it is made ready with.
     plan : FramePlan
         The same for this frame.
+    k_gain : float
+        Electrons per DN.
+    in_dn : bool
+        Whether the pixels are linear DN, not electrons.
     """
 
     raw: Image
     settings: RawSettings
     plan: FramePlan
+    k_gain: float
+    in_dn: bool
 
     @classmethod
-    def of(cls, raw: Image, settings: RawSettings, plan: FramePlan) -> PreparedImage:
+    def of(
+        cls, raw: Image, settings: RawSettings, plan: FramePlan, k_gain: float, in_dn: bool = False
+    ) -> PreparedImage:
         """The frame of level 2a of a raw frame."""
         image = cls.__new__(cls)
         image._begin()
         image.raw, image.settings, image.plan = raw, settings, plan
+        image.k_gain, image.in_dn = k_gain, in_dn
         image.filedir, image.filename = raw.filedir, raw.filename
         image._layout, image._frame = raw.layout, raw.frame
         return image
@@ -96,7 +115,8 @@ class PreparedImage(Image):
         return RawSource(_stored(self.raw), self.plan)
 
     def _read(self, name: str) -> Array:
-        return _planes(self)[name].view()
+        plane: Array = getattr(_planes(self), name)
+        return plane.view()
 
     def _shape(self) -> tuple[int, ...]:
         if self._data is not None:
@@ -114,20 +134,29 @@ class PreparedImage(Image):
         return own if name == "pri" else _level_2a(own, self)
 
     @property
-    def bias(self) -> Array:
-        """Bias of each row, DN, shape (rows,)."""
-        first, last, _, _ = self.plan.area(_shape_of(self.raw))
-        with closing(self._source.open()) as reader:
-            assert isinstance(reader, RawReader)
-            return reader.scan.bias[first:last].copy()
+    def scan(self) -> FrameScan:
+        """What the first sweep over the frame learnt."""
+        return _planes(self).scan
 
     @property
     def hdu_list(self) -> fits.HDUList:
         """HDU BIAS, the bias of each row in DN, and those of the raw file."""
         if self._hdu_list is None:
-            bias = image_hdu(self.bias.astype(np.float32), fits.Header(), "BIAS")
-            self._hdu_list = fits.HDUList([*self.raw.hdu_list, bias])
+            first, last, _, _ = self.plan.area(_shape_of(self.raw))
+            rows = self.scan.bias[first:last].astype(np.float32)
+            self._hdu_list = fits.HDUList(
+                [*self.raw.hdu_list, image_hdu(rows, fits.Header(), "BIAS")]
+            )
         return self._hdu_list
+
+    def in_memory(self, made: _Planes | None = None) -> Image:
+        """The frame of level 2a with its pixels in memory."""
+        planes = made_ready(self) if made is None else made
+        image = Image(planes.data, self.pri_hdr.copy(), self.ext_hdr.copy(), planes.err, planes.dq)
+        bias = image_hdu(planes.bias.astype(np.float32), fits.Header(), "BIAS")
+        image._hdu_list = fits.HDUList([*self.raw.hdu_list, bias])
+        image.filename = level_2a_name(self.filename)
+        return image
 
     def save(
         self, filedir: str | os.PathLike[str] | None = None, filename: str | None = None
@@ -145,22 +174,42 @@ def _stored(raw: Image) -> ArraySource | FileSource:
     return raw.source or ArraySource(raw.data)
 
 
-# Whoever asks for data, err and dq one after the other has them made once.
-@lru_cache(maxsize=1)
-def _planes(image: PreparedImage) -> dict[str, Array]:
-    """Pixels, errors and flags of a frame, read-only."""
+class _Planes(NamedTuple):
+    """A frame made ready."""
+
+    data: Array
+    err: Array
+    dq: Array
+    scan: FrameScan
+    bias: Array
+
+
+def made_ready(image: PreparedImage) -> _Planes:
+    """Pixels, errors and flags of a frame."""
     rows, cols = _shape_of(image.raw)
     first, last, left, right = image.plan.area((rows, cols))
-    with closing(image._source.open()) as reader:
-        data, err, dq = reader.pixels(first * cols, last * cols, Scratch(1))
     shape = last - first, cols
-    none = np.zeros(shape)
-    made = {
-        "data": data.reshape(shape)[:, left:right],
-        "err": (none if err is None else err.reshape(shape))[np.newaxis, :, left:right],
-        "dq": (none.astype(np.uint16) if dq is None else dq.reshape(shape))[:, left:right],
-    }
-    for plane in made.values():
+    with closing(image._source.open()) as reader:
+        assert isinstance(reader, RawReader)
+        data, err, dq = reader.pixels(first * cols, last * cols, Scratch(1))
+        scan = reader.scan
+    errors = np.zeros(shape) if err is None else err.reshape(shape)
+    flags = np.zeros(shape, np.uint16) if dq is None else dq.reshape(shape)
+    return _Planes(
+        data.reshape(shape)[:, left:right],
+        errors[np.newaxis, :, left:right],
+        flags[:, left:right],
+        scan,
+        scan.bias[first:last],
+    )
+
+
+# Whoever asks for data, err and dq one after the other has them made once.
+@lru_cache(maxsize=1)
+def _planes(image: PreparedImage) -> _Planes:
+    """The same, read-only."""
+    made = made_ready(image)
+    for plane in (made.data, made.err, made.dq):
         plane.flags.writeable = False
     return made
 
@@ -172,12 +221,12 @@ def _level_2a(own: Cards, image: PreparedImage) -> Cards:
     """The image header of a raw frame as that of the frame of level 2a."""
     settings, plan = image.settings, image.plan
     keywords, k_gain = settings.camera.keywords, settings.k_gain
-    well = settings.full_well
+    well, unit = settings.full_well, Unit.DN if image.in_dn else Unit.EM_ELECTRON
     values: dict[str, tuple[Any, str]] = {
-        (keywords.unit or ("BUNIT",))[0]: (Unit.EM_ELECTRON.value, "unit of the pixels"),
+        (keywords.unit or ("BUNIT",))[0]: (unit.value, "unit of the pixels"),
         "DATALVL": ("L2a", "level of the data"),
-        (keywords.k_gain or ("KGAINPAR",))[0]: (plan.calibration.k_gain, "electrons per DN"),
-        "KGAIN_ER": (plan.calibration.k_gain_error, "error of the electrons per DN"),
+        (keywords.k_gain or ("KGAINPAR",))[0]: (image.k_gain, "electrons per DN"),
+        "KGAIN_ER": (0.0 if k_gain is None else k_gain.error, "error of the electrons per DN"),
         "IS_BAD": (False, "whether the frame is of no use"),
     }
     if np.isfinite(plan.well):
@@ -187,22 +236,24 @@ def _level_2a(own: Cards, image: PreparedImage) -> Cards:
     if k_gain is not None and k_gain.read_noise is not None:
         values["RN"] = (k_gain.read_noise, "read noise, EM electrons")
         values["RN_ERR"] = (k_gain.read_noise_error or 0.0, "its error")
-    return own.edited(values, _DROPPED).with_history(_history(settings, plan))
+    return own.edited(values, _DROPPED).with_history(_history(image))
 
 
-def _history(settings: RawSettings, plan: FramePlan) -> list[str]:
+def _history(image: PreparedImage) -> list[str]:
     """What was done to a frame, in the words of the reference, whose tools read them."""
+    settings = image.settings
     lines = ["Bias subtracted"]
     if settings.offset_name not in ("", NONE):
         lines.append(f"Bias offset of {settings.offset_name} added")
     if settings.search is not None:
-        threshold = settings.search.threshold * plan.well
+        threshold = settings.search.threshold * image.plan.well
         lines.append(f"Cosmic ray threshold of {threshold} used.")
         lines.append("Cosmic ray mask created with median_filter_mode = 0.")
     if settings.linearity is not None:
         lines.append(f"Data corrected for non-linearity with {settings.linearity_name}")
     lines.append("Updated Data Level to L2a")
-    lines.append(f"data converted to detected EM electrons by kgain {plan.calibration.k_gain}")
+    if not image.in_dn:
+        lines.append(f"data converted to detected EM electrons by kgain {image.k_gain}")
     return lines
 
 
@@ -223,6 +274,29 @@ def is_raw_frame(frame: Any, camera: Camera) -> bool:
     return camera.units.get(text) is Unit.DN
 
 
+def raw_frames_in(dataset: Any, camera: str | Camera | None = None) -> bool:
+    """Whether a dataset has frames that have to be prepared: raw ones, as the camera file says."""
+    chosen = load_camera(camera or camera_named_in(dataset))
+    return chosen.raw is not None and any(is_raw_frame(f, chosen) for f in frames_of(dataset))
+
+
+class PreparedDataset(Dataset):
+    """Frames of level 2a made of raw frames.
+
+    Attributes
+    ----------
+    preparation : str
+        What they are made with, in words.
+    """
+
+    preparation: str = ""
+
+    def _of(self, frames: list[Any]) -> Self:
+        found = super()._of(frames)
+        found.preparation = self.preparation
+        return found
+
+
 def prepare_frames(
     dataset: Any,
     *,
@@ -233,7 +307,8 @@ def prepare_frames(
     cosmic_rays: str | None = None,
     camera: str | Camera | None = None,
     image_only: bool = False,
-) -> Dataset:
+    in_dn: bool = False,
+) -> PreparedDataset:
     """Make frames of level 2a of raw frames, lazily: all functions take them.
 
     Bias of each row, flags of saturated pixels (32) and of cosmic rays (128), linearity, electrons:
@@ -261,10 +336,12 @@ def prepare_frames(
     image_only : bool
         Only the image region, as science frames are used: its rows alone say which bias is
         repaired.
+    in_dn : bool
+        Linear DN in the place of electrons.
 
     Returns
     -------
-    Dataset
+    PreparedDataset
         Of frames of level 2a. Frames taken during setup, or marked as bad, are in ``left_out``.
 
     Raises
@@ -293,19 +370,51 @@ def prepare_frames(
         offset=offset,
         cosmic_rays=cosmic_rays,
     )
-    made = _Maker(settings, image_only)
+    made = _Maker(settings, image_only, in_dn)
     prepared = [image for frame in frames if (image := made.prepared(frame)) is not None]
     if not prepared:
         raise InputError(f"no frame is left: {made.left_out[0].path}: {made.left_out[0].reason}")
-    found = Dataset(prepared)
+    found = PreparedDataset(prepared)
+    found.preparation = _in_words(settings, prepared)
     found.skipped = tuple(getattr(dataset, "skipped", ()))
     found.left_out = (*getattr(dataset, "left_out", ()), *made.left_out)
     found.chosen_from = getattr(dataset, "chosen_from", 0)
-    _tell(made.left_out, len(frames))
+    tell_left_out(made.left_out, len(frames))
     return found
 
 
-def _tell(left_out: Sequence[BadFrame], frames: int) -> None:
+def _in_words(settings: RawSettings, frames: Sequence[PreparedImage]) -> str:
+    """What frames are made with."""
+    own = settings.k_gain
+    values = sorted({frame.k_gain for frame in frames})
+    k_gain = f"{values[0]:g}" if len(values) == 1 else f"{values[0]:g} to {values[-1]:g}"
+    source = "from the headers" if own is None else own.source
+    offset = settings.offset_name or NONE
+    return (
+        f"nonlinearity {settings.linearity_name}; k-gain {k_gain} e-/DN, {source}; full wells "
+        f"{settings.full_well.pixel:g} and {settings.full_well.register:g} e-; bias offset "
+        f"{offset}; cosmic rays {settings.search_name}"
+    )
+
+
+def check_offset(dataset: Any, product: str) -> None:
+    """Refuse raw frames of which nobody said what bias offset they have.
+
+    Raises
+    ------
+    InputError
+        Nothing was said.
+    """
+    for frame in frames_of(dataset):
+        if isinstance(frame, PreparedImage) and frame.settings.offset is None:
+            raise InputError(
+                f"{product} of raw frames needs the bias offset of noise maps: give them (offset, "
+                "--offset MAPS), or 'none' to take it as 0"
+            )
+
+
+def tell_left_out(left_out: Sequence[BadFrame], frames: int) -> None:
+    """Say which raw frames are not used."""
     if left_out:
         named = "; ".join(f"{bad.name}: {bad.reason}" for bad in left_out[:_NAMED])
         rest = len(left_out) - _NAMED
@@ -320,10 +429,11 @@ def _tell(left_out: Sequence[BadFrame], frames: int) -> None:
 class _Maker:
     """Makes frames of level 2a; those of no use are in `left_out`."""
 
-    def __init__(self, settings: RawSettings, image_only: bool):
+    def __init__(self, settings: RawSettings, image_only: bool, in_dn: bool):
         self.settings = settings
         self.left_out: list[BadFrame] = []
         self._image_only = image_only
+        self._in_dn = in_dn
         # Frames of one k-gain share a calibration.
         self._calibrations: dict[float, RawCalibration] = {}
 
@@ -338,7 +448,7 @@ class _Maker:
             return None
         record = self._record(name, raw, ext, pri)
         plan = FramePlan(self._calibration(record), record.em_gain, self._discs(name, ext))
-        return PreparedImage.of(raw, self.settings, plan)
+        return PreparedImage.of(raw, self.settings, plan, record.k_gain, self._in_dn)
 
     def _discs(self, name: str, ext: Cards) -> tuple[tuple[float, float, float], ...]:
         """Where a coronagraph has its light."""
@@ -366,7 +476,8 @@ class _Maker:
     def _calibration(self, record: FrameRecord) -> RawCalibration:
         if record.k_gain not in self._calibrations:
             area = self._area() if self._image_only else None
-            self._calibrations[record.k_gain] = self.settings.calibration(record.k_gain, area)
+            made = self.settings.calibration(record.k_gain, area)
+            self._calibrations[record.k_gain] = made.in_dn if self._in_dn else made
         return self._calibrations[record.k_gain]
 
     def _area(self) -> tuple[int, int, int, int]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from emdarks.arguments import is_number
-from emdarks.cameras import Camera
+from emdarks.cameras import Camera, FrameRecord
 from emdarks.cameras.schema import Bias, CosmicRays
 from emdarks.detector import region_slices
 from emdarks.errors import InputError
@@ -25,13 +26,14 @@ from emdarks.raw import (
     DARK,
     STANDARD,
     CosmicRaySearch,
+    FramePlan,
     FullWell,
     Linearity,
     RawCalibration,
     RowBias,
 )
 
-__all__ = ["NONE", "SEARCHES", "RawSettings", "raw_settings"]
+__all__ = ["NONE", "SEARCHES", "CameraPlans", "RawSettings", "raw_settings"]
 
 #: Said in the place of a file: there is none.
 NONE = "none"
@@ -101,15 +103,15 @@ def _bias_rule(camera: Camera) -> Bias | None:
 def _row_bias(camera: Camera, offset: float, error: float) -> RowBias:
     rule = _bias_rule(camera)
     by_mean = rule is not None and rule.region is not None and rule.statistic != "median"
-    if rule is None or rule.file is not None or by_mean:
+    if (rule is None and camera.raw is not None) or (rule and rule.file) or by_mean:
         raise InputError(
             f"camera {camera.name}: raw frames need a bias that is a level or the median of a "
             "region ([raw.bias] or [bias] of the camera file)"
         )
-    limit = np.inf if rule.num_stds is None else rule.num_stds
-    if rule.region is None:
-        level = 0.0 if rule.level is None else rule.level
+    if rule is None or rule.region is None:
+        level = 0.0 if rule is None or rule.level is None else rule.level
         return RowBias("level", level=level, offset=offset, offset_error=error)
+    limit = np.inf if rule.num_stds is None else rule.num_stds
     columns = region_slices(camera.arrtype, rule.region, camera.regions)[1]
     return RowBias(
         rule.per, (columns.start, columns.stop), num_stds=limit, offset=offset, offset_error=error
@@ -210,3 +212,38 @@ def _offset(given: Any) -> tuple[tuple[float, float] | None, str]:
         return (0.0, 0.0), NONE
     name = getattr(given, "filename", None) or given
     return read_offset(given), Path(os.fspath(name)).name
+
+
+class CameraPlans:
+    """How frames in DN are made ready of whose cosmic rays or linearity the camera file tells.
+
+    Parameters
+    ----------
+    camera : Camera
+        One of whose frames no header says which are raw: all in DN are.
+    """
+
+    def __init__(self, camera: Camera):
+        self._camera = camera
+
+    @cached_property
+    def _settings(self) -> RawSettings | None:
+        """None where the camera file asks for neither."""
+        camera = self._camera
+        linear = camera.linearity is None or camera.linearity.path is None
+        if camera.raw is not None or (linear and camera.cosmic_rays.search == "off"):
+            return None
+        return raw_settings(camera, offset=NONE)
+
+    def plan(self, record: FrameRecord) -> FramePlan | None:
+        """What is done to a frame: linear DN, with flags; None where nothing is."""
+        settings = self._settings
+        if settings is None or not record.in_dn:
+            return None
+        made = settings.calibration(record.k_gain, None)
+        if made.bias.source == "level":  # that of the frame's mode comes first
+            made = replace(made, bias=replace(made.bias, level=record.bias))
+        well = settings.full_well.counts(record.em_gain, record.k_gain)
+        # The converter may end before the well is full.
+        end = (record.saturation - record.bias) / settings.saturation
+        return FramePlan(replace(made, full_well=min(well, end)).in_dn, record.em_gain)

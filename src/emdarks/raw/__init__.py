@@ -13,7 +13,7 @@ from emdarks.raw.bias import RowBias
 from emdarks.raw.calibration import FramePlan, FullWell, RawCalibration
 from emdarks.raw.linearity import Linearity
 from emdarks.raw.search import DARK, STANDARD, CosmicRaySearch
-from emdarks.raw.sweeps import FrameScan, PreparedFrame, prepare, scan, stored_bytes
+from emdarks.raw.sweeps import FrameScan, PreparedFrame, over_saturated, prepare, scan, stored_bytes
 
 __all__ = [
     "DARK",
@@ -26,6 +26,7 @@ __all__ = [
     "PreparedFrame",
     "RawCalibration",
     "RowBias",
+    "over_saturated",
     "prepare",
     "scan",
     "stored_bytes",

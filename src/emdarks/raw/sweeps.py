@@ -11,7 +11,7 @@ import numpy.typing as npt
 from emdarks import _core
 from emdarks.raw.calibration import FramePlan, RawCalibration
 
-__all__ = ["FrameScan", "PreparedFrame", "prepare", "scan", "stored_bytes"]
+__all__ = ["FrameScan", "PreparedFrame", "over_saturated", "prepare", "scan", "stored_bytes"]
 
 Array = npt.NDArray[Any]
 
@@ -65,6 +65,11 @@ class FrameScan:
             self.runs,
             cols,
         )
+
+
+def over_saturated(share: float) -> str:
+    """What is wrong with a frame of which so large a share exceeds the saturation."""
+    return f"is over-saturated: {100.0 * share:.1f} % of its pixels exceed the saturation"
 
 
 @dataclass(frozen=True, slots=True)

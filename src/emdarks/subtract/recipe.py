@@ -15,6 +15,7 @@ from emdarks.checks.registry import SUBTRACTION
 from emdarks.detector import Regions, frame_shape
 from emdarks.errors import InputError
 from emdarks.frames import Dataset, FrameInput
+from emdarks.frames.prepared import check_offset
 from emdarks.products import load_product
 from emdarks.stacks import (
     bias_text,
@@ -102,6 +103,7 @@ def subtract_dark(
     >>> less[0].data.mean()  # doctest: +SKIP
     """
     check_flag("use_signed", use_signed)
+    check_offset(dataset, "subtracting a dark")
     job = setting(dataset, camera, detector_regions, None, None, kgain, gain_tolerance)
     refuse_subtracted(job.inputs)
     stacks = group_stacks(job.inputs, gain_tolerance)
