@@ -83,11 +83,10 @@ def detector_params(path: Path | None) -> Any:
 
 def k_gain(given: str | None) -> float | None:
     """Electrons per DN: a number, or that of a k-gain file."""
-    if given is None:
-        return None
-    from emdarks.frames import read_k_gain
+    from emdarks.frames import k_gain_of
 
-    return read_k_gain(given).value
+    found = k_gain_of(given)
+    return None if found is None else found.value
 
 
 class CosmicRays(StrEnum):

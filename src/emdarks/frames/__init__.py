@@ -6,7 +6,6 @@ read; `bias` takes the bias off frames of cameras that leave it inside.
 """
 
 from emdarks.frames.bad_frames import BadFrame
-from emdarks.frames.calibration_files import read_k_gain
 from emdarks.frames.dataset import Dataset
 from emdarks.frames.discover import (
     first_file,
@@ -25,6 +24,7 @@ from emdarks.frames.frame_input import (
 )
 from emdarks.frames.image import Image
 from emdarks.frames.prepared import PreparedImage, prepare_frames, raw_frames_in
+from emdarks.frames.raw_settings import k_gain_of
 
 __all__ = [
     "BadFrame",
@@ -39,9 +39,9 @@ __all__ = [
     "frame_sources",
     "frames_of",
     "frames_where",
+    "k_gain_of",
     "prepare_frames",
     "raw_frames_in",
-    "read_k_gain",
     "reads_extensions",
     "select_frames",
     "select_products",

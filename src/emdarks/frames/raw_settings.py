@@ -33,7 +33,7 @@ from emdarks.raw import (
     RowBias,
 )
 
-__all__ = ["NONE", "SEARCHES", "CameraPlans", "RawSettings", "raw_settings"]
+__all__ = ["NONE", "SEARCHES", "CameraPlans", "RawSettings", "k_gain_of", "raw_settings"]
 
 #: Said in the place of a file: there is none.
 NONE = "none"
@@ -154,7 +154,7 @@ def raw_settings(
         search = _own_parameters(search, own)
     share = 0.95 if own.saturation is None else own.saturation
     return RawSettings(
-        camera, linearity, linearity_name, _k_gain(kgain), well, known, offset_name, search, name,
+        camera, linearity, linearity_name, k_gain_of(kgain), well, known, offset_name, search, name,
         share,
     )  # fmt: skip
 
@@ -183,7 +183,8 @@ def _linearity(camera: Camera, given: Any) -> tuple[Linearity | None, str]:
     return read_nonlinearity(given), Path(os.fspath(given)).name
 
 
-def _k_gain(given: Any) -> KGain | None:
+def k_gain_of(given: Any) -> KGain | None:
+    """k-gain of a number, as a text or not, or of a k-gain file; None where none is given."""
     if given is None or isinstance(given, KGain):
         return given
     text = given if isinstance(given, str) else ""

@@ -69,7 +69,7 @@ class FrameScan:
 
 def over_saturated(share: float) -> str:
     """What is wrong with a frame of which so large a share exceeds the saturation."""
-    return f"is over-saturated: {100.0 * share:.1f} % of its pixels exceed the saturation"
+    return f"is over-saturated: {100.0 * share:.2f} % of its pixels exceed the saturation"
 
 
 @dataclass(frozen=True, slots=True)
