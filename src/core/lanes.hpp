@@ -235,6 +235,27 @@ template <class Bits> EMDARKS_INLINE bool any(const Bits &m) {
     return seen != 0;
 }
 
+// Masks are folded in halves: that takes few instructions, one lane after the other many.
+EMDARKS_INLINE std::int64_t folded(typename Plain<std::int64_t, 2>::type v) { return v[0] | v[1]; }
+#if defined(__AVX2__)
+EMDARKS_INLINE std::int64_t folded(typename Plain<std::int64_t, 4>::type v) {
+    return folded(__builtin_shufflevector(v, v, 0, 1) | __builtin_shufflevector(v, v, 2, 3));
+}
+#endif
+#if defined(__AVX512F__)
+EMDARKS_INLINE std::int64_t folded(typename Plain<std::int64_t, 8>::type v) {
+    return folded(__builtin_shufflevector(v, v, 0, 1, 2, 3) |
+                  __builtin_shufflevector(v, v, 4, 5, 6, 7));
+}
+#endif
+template <Index N> EMDARKS_INLINE std::int64_t folded(Some<std::int64_t, N> m) {
+    if constexpr (N == REGISTER)
+        return folded(m.parts.all);
+    else
+        return folded(m.parts.low | m.parts.high);
+}
+EMDARKS_INLINE bool any(const Mask &m) { return folded(m) != 0; }
+
 // The first `count` lanes.
 EMDARKS_INLINE Mask first(Index count) {
     static constexpr double index[WIDTH] = {0, 1, 2, 3, 4, 5, 6, 7};

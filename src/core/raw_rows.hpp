@@ -31,9 +31,7 @@ EMDARKS_INLINE Index electrons(const RowCalibration &c, Index row, Take take, do
     const double low_factor = linear ? 1.0 : c.linearity.factors[0];
     const double notable = low < saturation ? low : saturation;
     Index count = 0;
-    for (Index p = 0; p < cols; p += WIDTH) {
-        const Index number = cols - p < WIDTH ? cols - p : WIDTH;
-        const Lanes x = take(p, number) - bias;
+    const auto one = [&](Index p, Lanes x, Index number) {
         Lanes y = x * low_factor;
         if (any(x >= notable))
             for (Index i = 0; i < number; ++i) {
@@ -43,6 +41,26 @@ EMDARKS_INLINE Index electrons(const RowCalibration &c, Index row, Take take, do
                     y.set(i, x[i] * factor_at(c.linearity, x[i]));
             }
         store(values + p, y * k, number);
+    };
+    constexpr Index parts = 4;
+    Index p = 0;
+    for (; p + parts * WIDTH <= cols; p += parts * WIDTH) {
+        Lanes x[parts];
+        Mask high = {};
+        for (Index i = 0; i < parts; ++i) {
+            x[i] = take(p + i * WIDTH, WIDTH) - bias;
+            high |= x[i] >= notable;
+        }
+        if (any(high))
+            for (Index i = 0; i < parts; ++i)
+                one(p + i * WIDTH, x[i], WIDTH);
+        else
+            for (Index i = 0; i < parts; ++i)
+                store(values + p + i * WIDTH, x[i] * low_factor * k);
+    }
+    for (; p < cols; p += WIDTH) {
+        const Index number = cols - p < WIDTH ? cols - p : WIDTH;
+        one(p, take(p, number) - bias, number);
     }
     return count;
 }

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
+import subprocess
+import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,11 +20,14 @@ from astropy.io import fits
 import oracles
 from emdarks import _core
 from emdarks.accumulate import Sample, StackJob, StackSums, Threads
+from emdarks.accumulate.bad_frames import Careful
 from emdarks.accumulate.blocks import FigureArea
+from emdarks.accumulate.executor import Count
 from emdarks.errors import EmdarksWarning, UnreadableFrameError
 from emdarks.fits import pixels
 from emdarks.fits.layout import scan_file
 from emdarks.fits.pixels import ArraySource, FileSource, Scratch
+from emdarks.frames.bad_frames import Skipping
 from emdarks.frames.raw_source import RawSource
 from emdarks.raw import (
     DARK,
@@ -300,6 +307,89 @@ def test_identity_and_sending(tmp_path: Path) -> None:
     known |= {replace(one[0], plan=replace(plan, gain=2.0)).identity}
     known |= {replace(one[0], plan=replace(plan, discs=((1.0, 2.0, 3.0),))).identity}
     assert len(known) == 3 + len(changed)
+
+
+def watched(stacks: Any, wanted: bool = False) -> tuple[Careful, list[StackSums]]:
+    """Sums of stacks of sources by an executor that leaves bad frames out."""
+    inputs: list[Any] = []
+    for i, source in enumerate(source for stack in stacks for source in stack):
+        record, provenance = SimpleNamespace(name=f"f{i}.fits"), SimpleNamespace(name=f"f{i}.fits")
+        inputs.append(SimpleNamespace(source=source, record=record, provenance=provenance))
+    jobs = [StackJob(tuple(map(Sample, stack)), (80, 200), MASK, AREA) for stack in stacks]
+    careful = Careful(Threads(1), inputs, Skipping(wanted, 0.9), jobs, Count(None, 0, True))
+    return careful, list(careful.stacks(jobs))
+
+
+def test_over_saturated_frames_are_left_out_and_named() -> None:
+    """Also where bad frames are refused: they belong to every campaign with cosmic rays."""
+    stacks = [in_memory(WITH_OVER), in_memory(STACK)]
+    careful, found = watched(stacks)
+    (left_out,) = careful._skipping.bad
+    assert left_out.path == "f3.fits"
+    assert left_out.reason.startswith("is over-saturated: 30.")
+    assert [item.record.name for item in careful.bad] == ["f3.fits"]
+    assert [len(samples) for samples in careful.sampled] == [5, 6]
+    assert [len(each.figures) for each in found] == [5, 6]
+    kept = sums([each for i, each in enumerate(stacks[0]) if i != 3], 1.0)
+    assert found[0].moments.equal(kept.moments)
+
+
+def test_a_lost_stack_of_over_saturated_frames() -> None:
+    careful, (lost, found) = watched([in_memory([9, 9]), in_memory(STACK)])
+    assert lost.lost
+    assert not found.lost
+    assert [len(samples) for samples in careful.sampled] == [0, 6]
+    assert len(careful.bad) == 2
+
+
+def test_frames_from_files_of_float32(tmp_path: Path) -> None:
+    """Made ready and written before: the same but for their rounding."""
+    raw = golden()["raw"]
+    made = [ready(raw[i], plan) for i, plan in zip(STACK, plans(STACK), strict=True)]
+    before = [
+        ArraySource(each.data.astype(np.float32), each.err.astype(np.float32), each.dq)
+        for each in made
+    ]
+    first, second = sums(in_memory(STACK)).moments, sums(before).moments
+    np.testing.assert_array_equal(first.n, second.n)
+    np.testing.assert_array_equal(first.flags, second.flags)
+    assert first.err2 is not None
+    assert second.err2 is not None
+    error = np.sqrt(first.err2 + first.m2) + 1e-12
+    assert (np.abs(first.mean - second.mean) / error).max() < 1e-6
+    np.testing.assert_allclose(first.err2, second.err2, rtol=1e-6)
+
+
+def digest() -> str:
+    """Of all that the core makes of raw frames of several types."""
+    made = hashlib.sha256()
+    for dtype in ("<u2", ">i2", ">f4"):
+        for frames in (STACK, TWO_GAINS, WITH_OVER):
+            found = sums(in_memory(frames, dtype))
+            for name in ("n", "mean", "m2", "err2", "flags"):
+                made.update(getattr(found.moments, name).tobytes())
+            made.update(repr(found.figures).encode())
+    for i, plan in zip(TWO_GAINS, plans(TWO_GAINS, search=DARK), strict=True):
+        learnt = scan(stored_bytes(golden()["raw"][i]), (80, 200), plan)
+        assert learnt is not None
+        frame = ready(golden()["raw"][i], plan)
+        for part in (learnt.bias, learnt.error, learnt.runs, frame.data, frame.err, frame.dq):
+            made.update(part.tobytes())
+    return made.hexdigest()
+
+
+@pytest.mark.parametrize("level", _core.levels)
+def test_bits_are_the_same_at_every_level(level: str) -> None:
+    here = str(Path(__file__).parent)
+    folders = os.pathsep.join([here, str(Path(__file__).parents[1])])
+    told = subprocess.run(
+        [sys.executable, "-c", "import test_raw_stream; print(test_raw_stream.digest())"],
+        env={**os.environ, "EMDARKS_CPU_LEVEL": level, "PYTHONPATH": folders},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.strip() == digest()
 
 
 def test_frames_and_calibrations_must_fit() -> None:
