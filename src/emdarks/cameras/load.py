@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import tomllib
-from dataclasses import replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from emdarks.cameras.camera import Camera
-from emdarks.cameras.schema import Linearity
 from emdarks.cameras.schema_checks import check_camera
 from emdarks.cameras.schema_errors import first_problem
 from emdarks.errors import InputError
@@ -150,7 +148,7 @@ def _parse(text: str, origin: str, folder: Path) -> Camera:
     base = tables.pop("like", None)
     if base is not None:
         tables = _overlay(_tables_of(base, origin), tables)
-    camera = _beside(_in_its_mode(_validated(tables, origin), origin), folder)
+    camera = _in_its_mode(_validated(tables, origin, folder), origin)
     check_camera(camera, origin)
     return camera
 
@@ -191,12 +189,12 @@ def _check_twins(modes: Any, origin: str) -> None:
             raise InputError(f"{origin}: key modes.{i}.when: an earlier mode has the same")
 
 
-def _validated(tables: dict[str, Any], origin: str) -> Camera:
+def _validated(tables: dict[str, Any], origin: str, folder: Path) -> Camera:
     # Imported here: validation is needed only when a camera is loaded.
     from pydantic import ValidationError
 
     try:
-        camera: Camera = _adapter().validate_python(tables)
+        camera: Camera = _adapter().validate_python(tables, context=folder)
     except ValidationError as error:
         raise InputError(f"{origin}: {first_problem(error.errors(), Camera)}") from None
     return camera
@@ -215,16 +213,3 @@ def _in_its_mode(camera: Camera, origin: str) -> Camera:
     if wanted and camera.mode(wanted) is None:
         raise InputError(f"{origin}: key simulation.mode: there is no mode {wanted!r}")
     return camera.with_noise_in(wanted) if wanted else camera
-
-
-def _beside(camera: Camera, folder: Path) -> Camera:
-    """The camera with the paths of its files, which are relative to that of the camera file."""
-    bias, raw, table = camera.bias, camera.raw, camera.linearity
-    if bias is not None and bias.file is not None:
-        camera = replace(camera, bias=replace(bias, file=str(folder / bias.file)))
-    if raw is not None and raw.bias is not None and raw.bias.file is not None:
-        own = replace(raw.bias, file=str(folder / raw.bias.file))
-        camera = replace(camera, raw=replace(raw, bias=own))
-    if table is not None and table.path is not None:
-        camera = replace(camera, linearity=Linearity(str(folder / table.path)))
-    return camera

@@ -19,6 +19,7 @@ __all__ = [
     "Bias",
     "ConventionalRule",
     "CosmicRays",
+    "FileBeside",
     "FrameFiles",
     "HeaderRules",
     "Keywords",
@@ -52,6 +53,27 @@ class Before:
         from pydantic_core import core_schema
 
         return core_schema.no_info_before_validator_function(self.function, handler(source))
+
+
+@dataclass(frozen=True)
+class FileBeside:
+    """A path relative to the folder of the camera file, pydantic's context: made whole.
+
+    Attributes
+    ----------
+    or_none : bool
+        The word "none" is no path.
+    """
+
+    or_none: bool = False
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.with_info_after_validator_function(self._whole, handler(source))
+
+    def _whole(self, file: str, info: Any) -> str:
+        return file if self.or_none and file == "none" else str(info.context / file)
 
 
 def listed(value: Any) -> Any:
@@ -277,7 +299,7 @@ class Bias:
     """
 
     level: float | None = None
-    file: str | None = None
+    file: Annotated[str, FileBeside()] | None = None
     region: str | None = None
     statistic: Literal["median", "mean"] = "median"
     per: Literal["row", "frame"] = "row"
@@ -365,7 +387,7 @@ class Linearity:
         Its file (FITS), relative to the folder of the camera file; "none": the camera is linear.
     """
 
-    file: str
+    file: Annotated[str, FileBeside(or_none=True)]
 
     @property
     def path(self) -> str | None:

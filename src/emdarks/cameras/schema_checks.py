@@ -54,7 +54,8 @@ def check_camera(camera: Camera, origin: str) -> None:
         _modes,
         _joins,
         _bias,
-        _raw,
+        _files,
+        _full_wells,
         _windows,
     )
     for check in checks:
@@ -176,29 +177,30 @@ def _joins(camera: Camera) -> Problems:
 
 
 def _bias(camera: Camera) -> Problems:
-    bias = camera.bias
-    if bias is None:
-        return
-    if bias.file is not None and not Path(bias.file).is_file():
-        yield "bias.file", f"{bias.file}: no such file"
-    if bias.region is not None:
-        mode = camera.geometry[camera.arrtype]
-        region = mode.get(bias.region)
-        if not isinstance(region, dict):
-            yield "bias.region", f"the geometry has no region {bias.region!r}"
-        elif region["rows"] != mode["frame_rows"]:
-            yield "bias.region", f"{bias.region} does not reach over all rows"
+    """The region of a bias must be there, and be as high as the frame."""
+    region = None if camera.bias is None else camera.bias.region
+    table = camera.geometry[camera.arrtype]
+    if region is not None and not isinstance(table.get(region), dict):
+        yield "bias.region", f"the geometry has no region {region!r}"
+    elif region is not None and table[region]["rows"] != table["frame_rows"]:
+        yield "bias.region", f"{region} does not reach over all rows"
 
 
-def _raw(camera: Camera) -> Problems:
-    table, noise = camera.linearity, camera.noise
-    if table is not None and table.path is not None and not Path(table.path).is_file():
-        yield "linearity.file", f'{table.path}: no such file ("none": the camera is linear)'
-    bias = None if camera.raw is None else camera.raw.bias
-    if bias is not None and bias.file is not None and not Path(bias.file).is_file():
-        yield "raw.bias.file", f"{bias.file}: no such file"
+def _files(camera: Camera) -> Problems:
+    raw_bias = None if camera.raw is None else camera.raw.bias
+    files = {
+        "bias.file": None if camera.bias is None else camera.bias.file,
+        "raw.bias.file": None if raw_bias is None else raw_bias.file,
+        "linearity.file": None if camera.linearity is None else camera.linearity.path,
+    }
+    for key, file in files.items():
+        if file is not None and not Path(file).is_file():
+            yield key, f"{file}: no such file"
+
+
+def _full_wells(camera: Camera) -> Problems:
     for name in ("full_well_image", "full_well_register"):
-        if camera.cosmic_rays.search != "off" and not math.isfinite(getattr(noise, name)):
+        if camera.cosmic_rays.search != "off" and math.isinf(getattr(camera.noise, name)):
             yield f"noise.{name}", f"is missing: {MEANINGS[f'noise.{name}']}, for [cosmic_rays]"
 
 
