@@ -19,6 +19,7 @@ from emdarks import subtract_dark
 from emdarks.darks import build_synthesized_dark, build_trad_dark, calibrate_darks_lsq
 from emdarks.data import Dark, Dataset, DetectorNoiseMaps, DetectorParams, Image
 from emdarks.errors import EmdarksWarning, InputError
+from emdarks.fits.pixels import FileSource
 from emdarks.subtract import save_subtracted
 
 IMAGE = np.s_[2:19, 18:33]
@@ -331,6 +332,27 @@ def test_frames_are_light_until_pixels_are_asked_for(
     assert not first.flags.writeable
     again = pickle.loads(pickle.dumps(less[0]))
     np.testing.assert_array_equal(again.data, first)
+
+
+def test_a_frame_is_read_once_for_all_its_planes(
+    dark: Dark, quirky: Campaign, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    original = FileSource.open
+
+    def count(self: FileSource) -> Any:
+        opened.append(Path(self.layout.path).name)
+        return original(self)
+
+    monkeypatch.setattr(FileSource, "open", count)
+    stack = quirky.stack(300.0, 50.0)
+    less = subtract_dark(stack.files()[:2], dark, params(), REGIONS)
+    alone = len(pickle.dumps(less[0]))
+    for made in less:
+        assert made.data.shape == made.err.shape[1:] == made.dq.shape == (ROWS, COLS)
+        made.copy().save(tmp_path)
+    assert opened == [Path(path).name for path in stack.paths[:2]]
+    assert len(pickle.dumps(less[0])) == alone  # without the pixels that are kept
 
 
 def test_an_assigned_plane_stays(maps: DetectorNoiseMaps, quirky: Campaign, tmp_path: Path) -> None:

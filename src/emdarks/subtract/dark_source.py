@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,6 @@ from emdarks.errors import EmdarksWarning, InputError
 from emdarks.products.model import check_setting, dark_formula
 from emdarks.products.synthesis import (
     DarkSetting,
-    Maps,
     beyond_measured,
     synthesize_arrays,
     warn_beyond_measured,
@@ -128,35 +128,39 @@ class DarkFacts:
     words: str
 
 
-class DarkSource(Protocol):
-    """Gives the dark of each stack."""
+class DarkSource(ABC):
+    """Gives the dark of each stack.
 
-    @property
-    def name(self) -> str:
-        """File that darks come from."""
-        ...
+    Parameters
+    ----------
+    product : Dark or DetectorNoiseMaps, or an object like one
+        What the darks are, or are made from.
+    unnamed : str
+        Its name where it has no file.
+    """
 
-    @property
-    def paths(self) -> list[str]:
-        """Its file, where it has one."""
-        ...
+    def __init__(self, product: Any, unnamed: str):
+        self.product = product
+        file = str(getattr(product, "filename", "") or "")
+        self.name = file or unnamed
+        self.paths = [str(product.filepath)] if file else []
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Rows and columns of its darks, uncut."""
-        ...
+        return tuple(np.shape(self.product.data)[-2:])
 
+    @abstractmethod
     def check(self, stacks: Sequence[Stack], camera: Camera, k_gain: float | None) -> None:
         """Refuse stacks that it has no dark for; reads headers only."""
-        ...
 
+    @abstractmethod
     def facts(self, stack: Stack) -> DarkFacts:
         """What there is to say of a stack's dark."""
-        ...
 
+    @abstractmethod
     def planes(self, stack: Stack, section: Section) -> DarkPlanes:
         """A part of the dark of a stack."""
-        ...
 
 
 def dark_source(product: Any, use_signed: bool) -> DarkSource:
@@ -177,7 +181,7 @@ def dark_source(product: Any, use_signed: bool) -> DarkSource:
     header = getattr(product, "ext_hdr", {})
     kind, name = header.get("DATATYPE"), getattr(product, "filename", "") or "the dark"
     if kind == "DetectorNoiseMaps":
-        return MapsSource(product, use_signed)
+        return _DarksOfMaps(product, use_signed)
     if kind != "Dark":
         raise InputError(f"{name}: is neither a dark nor noise maps (DATATYPE is {kind!r})")
     if "photon" in str(header.get("PC_STAT", "")) or np.ndim(product.data) != 2:
@@ -185,11 +189,7 @@ def dark_source(product: Any, use_signed: bool) -> DarkSource:
             f"{name}: is a photon-counted dark; frames that were not photon-counted need an "
             "analog one, as emdarks dark and emdarks synthesize make it"
         )
-    return GivenDark(product)
-
-
-def _paths(product: Any) -> list[str]:
-    return [str(product.filepath)] if getattr(product, "filename", "") else []
+    return _GivenDark(product)
 
 
 def _warn_temperature(product: Any, name: str, stacks: Sequence[Stack], camera: Camera) -> None:
@@ -208,29 +208,13 @@ def _warn_temperature(product: Any, name: str, stacks: Sequence[Stack], camera: 
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class GivenDark:
+class _GivenDark(DarkSource):
     """One dark, for frames of its own gain, time and k-gain."""
 
-    product: Any
-
-    @property
-    def name(self) -> str:
-        """See `DarkSource`."""
-        return str(getattr(self.product, "filename", "") or "the dark")
-
-    @property
-    def paths(self) -> list[str]:
-        """See `DarkSource`."""
-        return _paths(self.product)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """See `DarkSource`."""
-        return tuple(np.shape(self.product.data))
+    def __init__(self, product: Any):
+        super().__init__(product, "the dark")
 
     def check(self, stacks: Sequence[Stack], camera: Camera, k_gain: float | None) -> None:
-        """See `DarkSource`."""
         for stack in stacks:
             differences = self._differences(stack, k_gain)
             if differences:
@@ -278,7 +262,6 @@ class GivenDark:
         return bool(self.product.ext_hdr.get("IS_SYNTH", 0))
 
     def facts(self, stack: Stack) -> DarkFacts:
-        """See `DarkSource`."""
         header = self.product.ext_hdr
         applied = float(header.get("EMGAIN_A", -1.0)) if self._synthesised else -1.0
         gain = applied if applied > 0 else float(header["EMGAIN_C"])
@@ -287,7 +270,6 @@ class GivenDark:
         return DarkFacts(self.name, self._synthesised, gain, float(header["EXPTIME"]), words)
 
     def planes(self, stack: Stack, section: Section) -> DarkPlanes:
-        """See `DarkSource`."""
         dark = self.product
         err = np.asarray(dark.err)
         return DarkPlanes(
@@ -297,54 +279,35 @@ class GivenDark:
         )
 
 
-class MapsSource:
+class _DarksOfMaps(DarkSource):
     """Darks made from noise maps when they are asked for; the last one is kept."""
 
     def __init__(self, product: Any, use_signed: bool):
-        self._product = product
-        maps, self._which = planes_of(product, use_signed)
-        self._maps: Maps = maps
+        super().__init__(product, "noise maps")
+        self._maps, self._which = planes_of(product, use_signed)
         self._last: tuple[DarkSetting, Section, DarkPlanes] | None = None
 
-    @property
-    def name(self) -> str:
-        """See `DarkSource`."""
-        return str(getattr(self._product, "filename", "") or "noise maps")
-
-    @property
-    def paths(self) -> list[str]:
-        """See `DarkSource`."""
-        return _paths(self._product)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """See `DarkSource`."""
-        return self._maps.values.shape[1:]
-
     def check(self, stacks: Sequence[Stack], camera: Camera, k_gain: float | None) -> None:
-        """See `DarkSource`."""
         for stack in stacks:
-            check_product(self._product, self.name, stack, camera, k_gain)
-            header = self._product.ext_hdr
+            check_product(self.product, self.name, stack, camera, k_gain)
+            header = self.product.ext_hdr
             check_setting(header, self.name, stack.em_gain, stack.exposure_time)
-        _warn_temperature(self._product, self.name, stacks, camera)
-        found = [beyond_measured(self._product, s.em_gain, s.exposure_time) for s in stacks]
+        _warn_temperature(self.product, self.name, stacks, camera)
+        found = [beyond_measured(self.product, s.em_gain, s.exposure_time) for s in stacks]
         warn_beyond_measured(self.name, found, stacklevel=4)
 
     def facts(self, stack: Stack) -> DarkFacts:
-        """See `DarkSource`."""
         gain, time = stack.em_gain, stack.exposure_time
         words = (
             f"synthesised from {self._which} of {self.name}: "
-            f"{dark_formula(self._product.ext_hdr)} with EM gain "
+            f"{dark_formula(self.product.ext_hdr)} with EM gain "
             f"g = {gain:g} and t = {time:g} s"
         )
-        beyond = beyond_measured(self._product, gain, time)
+        beyond = beyond_measured(self.product, gain, time)
         words += f"; beyond what was measured: {beyond}" if beyond else ""
         return DarkFacts(self.name, True, gain, time, words)
 
     def planes(self, stack: Stack, section: Section) -> DarkPlanes:
-        """See `DarkSource`."""
         setting = dark_setting(stack)
         last = self._last
         if last is None or last[:2] != (setting, section):

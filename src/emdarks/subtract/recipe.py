@@ -26,7 +26,7 @@ from emdarks.stacks import (
 )
 from emdarks.stacks.options import Setting, setting
 from emdarks.subtract.dark_source import DarkSource, dark_source, find_sections
-from emdarks.subtract.subtracted_frame import StackStep, SubtractedFrame
+from emdarks.subtract.subtracted_frame import LastPlanes, StackStep, SubtractedFrame
 
 __all__ = ["save_subtracted", "subtract_dark"]
 
@@ -147,8 +147,9 @@ def _steps(job: Setting, darks: DarkSource, stacks: Any, detector_params: Any) -
     inputs = frozenset(map(os.path.realpath, {*_paths(job.inputs), *darks.paths}))
     unit = next(iter(job.camera.keywords.unit), "BUNIT")
     bias = [bias_text(stack, job.camera) or "" for stack in stacks]
+    last = LastPlanes()
     return [
-        StackStep(stack, darks, sections, telemetry, unit, inputs, words)
+        StackStep(stack, darks, sections, telemetry, unit, inputs, words, last)
         for stack, words in zip(stacks, bias, strict=True)
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -33,6 +34,28 @@ Array = npt.NDArray[Any]
 _STALE = ("CHECKSUM", "DATASUM", "BLANK", "BSCALE", "BZERO")
 
 
+class LastPlanes:
+    """Planes of the frame that was computed last.
+
+    Users ask for data, err and dq of one frame after each other; frames themselves keep no
+    pixels, so that looping over a campaign does not fill the memory.
+    """
+
+    def __init__(self) -> None:
+        self._kept: tuple[FrameInput, dict[str, Array]] | None = None
+
+    def of(self, frame: FrameInput, compute: Callable[[], dict[str, Array]]) -> dict[str, Array]:
+        """Planes of a frame, computed unless they are those of the last one."""
+        kept = self._kept
+        if kept is None or kept[0] is not frame:
+            # Threads may compute them twice; whichever stay, they are the same.
+            kept = self._kept = frame, compute()
+        return kept[1]
+
+    def __reduce__(self) -> tuple[type[LastPlanes], tuple[()]]:
+        return LastPlanes, ()  # frames travel to other processes without pixels
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class StackStep:
     """What is done to every frame of a stack.
@@ -53,6 +76,8 @@ class StackStep:
         Real paths of all input files, which are not to be replaced.
     bias : str
         What reading subtracted, in words; empty where frames come without bias.
+    last : LastPlanes
+        Shared by all frames of a dataset.
     """
 
     stack: Stack
@@ -61,7 +86,8 @@ class StackStep:
     telemetry: slice
     unit_keyword: str
     inputs: frozenset[str]
-    bias: str = ""
+    bias: str
+    last: LastPlanes
 
     def dark(self) -> DarkPlanes:
         """The dark, cut to the frame."""
@@ -77,8 +103,8 @@ class StackStep:
 class SubtractedFrame(Image):
     """A frame less its dark: headers at once, pixels when they are asked for.
 
-    Made by `subtract_dark`. Pixels are read and computed each time that they are asked
-    for, as read-only arrays; assign an array to replace them.
+    Made by `subtract_dark`. Pixels are read and computed when they are asked for, as
+    read-only arrays; those of the last frame are kept. Assign an array to replace them.
     """
 
     _origin: Any
@@ -123,7 +149,7 @@ class SubtractedFrame(Image):
         return len(range(*rows.indices(height))), len(range(*cols.indices(width)))
 
     def _read(self, name: str) -> Array:
-        return self._computed()[name]
+        return self._step.last.of(self._input, self._computed)[name]
 
     def _computed(self) -> dict[str, Array]:
         """All planes from one reading; data and err float64, err with its layer axis."""
@@ -210,20 +236,9 @@ class SubtractedFrame(Image):
         """HDUs other than image, ERR and DQ, as the frame has them."""
         if self._hdu_list is None:
             layout = self._input.layout
-            own = getattr(self._origin, "hdu_list", None) or []
-            own = own if layout is None else read_others(layout)
+            own = read_others(layout) if layout else getattr(self._origin, "hdu_list", ())
             self._hdu_list = fits.HDUList([copied(hdu) for hdu in own])
         return self._hdu_list
-
-    def hdus(self) -> list[Any]:
-        """The image as HDUs, in the types and the order of the file."""
-        planes = self._computed()
-        held = self.copy(copy_data=False)
-        # One reading for all planes; those that a user assigned stay.
-        for name, plane in planes.items():
-            if getattr(held, f"_{name}") is None:
-                setattr(held, f"_{name}", plane)
-        return Image.hdus(held)
 
     def save(
         self, filedir: str | os.PathLike[str] | None = None, filename: str | None = None
