@@ -99,7 +99,7 @@ def test_unknown_camera_exits_1(tmp_path: Path) -> None:
 def test_inspect_shows_stacks_findings_and_a_verdict(
     darks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(console.people, "_width", 100)
+    monkeypatch.setattr(console.stderr, "_width", 100)
     outcome = run("inspect", darks)
     assert outcome.exit_code == 0
     assert outcome.stdout == ""
@@ -199,7 +199,7 @@ def test_progress_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Non
     from rich.console import Console
 
     screen = StringIO()
-    monkeypatch.setattr(console, "people", Console(file=screen, force_terminal=True, width=80))
+    monkeypatch.setattr(console, "stderr", Console(file=screen, force_terminal=True, width=80))
     with console.progress("simulating", "frames") as advance:
         advance(3, 4)
     assert "simulating" in screen.getvalue()

@@ -142,7 +142,7 @@ def test_long_lists_of_files_are_cut_unless_all_are_asked_for() -> None:
 
 def test_findings_stand_beside_their_label_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = StringIO()
-    monkeypatch.setattr(console, "people", Console(file=screen, force_terminal=True, width=40))
+    monkeypatch.setattr(console, "stderr", Console(file=screen, force_terminal=True, width=40))
     console.finding("warning", "one two three four five six seven eight nine", "do", ["/a/b.fits"])
     lines = re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue()).splitlines()
     assert lines[0].startswith("warning  one two three")
@@ -177,7 +177,7 @@ class Clock:
 
 def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     log = StringIO()
-    monkeypatch.setattr(console, "people", Console(file=log, width=200))
+    monkeypatch.setattr(console, "stderr", Console(file=log, width=200))
     clock = Clock(monkeypatch)
     with console.progress("reading", "frames") as advance:
         for done in range(1, 41):
@@ -196,7 +196,7 @@ def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_nothing_of_progress_where_quiet_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     log = StringIO()
-    monkeypatch.setattr(console, "people", Console(file=log, force_terminal=True, width=200))
+    monkeypatch.setattr(console, "stderr", Console(file=log, force_terminal=True, width=200))
     console.set_loudness(console.Loudness.QUIET)
     with console.progress("reading", "frames") as advance:
         advance(1, 2)
@@ -206,7 +206,7 @@ def test_nothing_of_progress_where_quiet_is_asked_for(monkeypatch: pytest.Monkey
 def test_a_terminal_shows_rate_and_what_comes_then(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = StringIO()
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(console, "people", Console(file=screen, force_terminal=True, width=100))
+    monkeypatch.setattr(console, "stderr", Console(file=screen, force_terminal=True, width=100))
     with streaming(Execution(threads=1), "reading", 4, "fitting") as executor:
         build_trad_dark(Dataset(sample()[:4]), None, executor=executor)
         time.sleep(0.25)
@@ -331,7 +331,7 @@ def test_completion_can_be_shown_and_installed(tmp_path: Path) -> None:
 def test_words_of_errors_are_not_broken_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     said = StringIO()
     narrow = Console(file=said, force_terminal=True, width=31, soft_wrap=True, color_system=None)
-    monkeypatch.setattr(console, "people", narrow)
+    monkeypatch.setattr(console, "stderr", narrow)
     reason = "a traditional dark is made of one stack, and these frames are of several"
     console.say_error(reason)
     lines = said.getvalue().splitlines()

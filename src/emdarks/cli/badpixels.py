@@ -10,6 +10,7 @@ import typer
 from emdarks.cli import console
 from emdarks.cli.command import REQUIRED, argument, arguments, group, option
 from emdarks.cli.options import CAMERA, CLIPPED, FULL_FRAME, ProductOutput
+from emdarks.cli.output_files import Target, check_not_read, output_file
 
 if TYPE_CHECKING:
     from emdarks.data import BadPixelMap
@@ -79,7 +80,7 @@ def badpixels(
     from emdarks.products.header import product_name
 
     name = product_name(product.name, "_bpm_cal")
-    path = console.target(output.output, name, output.overwrite)
+    path = output_file(output.output, name, output.overwrite)
     targets = _targets(path, lists, output.overwrite, (product, camera))
     judged = load_product(product)
     made = build_bad_pixel_map(judged, camera=camera, **arguments(criteria))
@@ -110,7 +111,7 @@ def _values(made: BadPixelMap) -> dict[str, int]:
 
 
 def _targets(
-    path: console.Target,
+    path: Target,
     lists: Lists,
     overwrite: bool,
     reads: tuple[Path | str | None, ...],
@@ -118,13 +119,13 @@ def _targets(
     """Files that list pixels, each one that may be written, and not twice the same."""
     from emdarks.errors import InputError
 
-    console.spare_files(path, reads)
+    check_not_read(path, reads)
     taken = [str(path)]
     for file, name in ((lists.regions, "hot.reg"), (lists.table, "hot.csv")):
         if file is None:
             continue
-        target = console.target(file, name, overwrite)
-        console.spare_files(target, reads)
+        target = output_file(file, name, overwrite)
+        check_not_read(target, reads)
         if str(target) in taken:
             raise InputError(f"{target}: is named for two outputs; give each its own name")
         taken.append(str(target))

@@ -11,6 +11,7 @@ import typer
 from emdarks.cli import console
 from emdarks.cli.command import argument, group, option
 from emdarks.cli.options import AS_JSON
+from emdarks.cli.output_files import output_file
 
 if TYPE_CHECKING:
     from emdarks.cameras import Camera, Explained
@@ -105,7 +106,7 @@ def _new(name: str, frame: str, as_json: bool) -> None:
         raise InputError(f"{name}: is the name of a built-in camera; choose another")
     if path.exists():
         raise InputError(f"{path}: exists; choose another name")
-    target = console.target(path, path.name, overwrite=False)
+    target = output_file(path, path.name, overwrite=False)
     first = Dataset([frame])[0]
     layout = first.layout
     text = new_camera_text(

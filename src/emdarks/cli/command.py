@@ -212,7 +212,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     def run(**given: Any) -> None:
         console.set_loudness(_value(verbosity, given).loudness)
         started = time.monotonic()
-        with console.spoken():
+        with console.cli_errors():
             function(**{parameter.name: _value(parameter, given) for parameter in own})
         console.say_more(f"took {console.duration(time.monotonic() - started)}{_memory()}")
 

@@ -11,9 +11,8 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, NoReturn
@@ -36,7 +35,7 @@ from emdarks.errors import EmdarksError, EmdarksWarning, InputError, without_sec
 
 __all__ = [
     "Loudness",
-    "Target",
+    "cli_errors",
     "duration",
     "finding",
     "interrupted",
@@ -44,7 +43,6 @@ __all__ = [
     "json_out",
     "left_out",
     "one_line",
-    "people",
     "progress",
     "result",
     "say",
@@ -52,10 +50,7 @@ __all__ = [
     "say_more",
     "set_loudness",
     "show",
-    "spare_files",
-    "spare_inputs",
-    "spoken",
-    "target",
+    "stderr",
     "verdict",
     "wrong_use",
 ]
@@ -66,7 +61,7 @@ PAUSE = 5.0
 _WORDS = {name.lower(): name for name in ("FPN", "CIC", "DC", "DN", "EM")}
 
 #: For people: standard error.
-people = Console(stderr=True, highlight=False, soft_wrap=True)
+stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def one_line(text: object) -> str:
@@ -82,7 +77,7 @@ def one_line(text: object) -> str:
 
 
 def result(values: dict[str, Any], as_json: bool) -> None:
-    """Report what a command made: JSON on standard output, or lines for people."""
+    """Report what a command made: JSON on standard output, or lines for stderr."""
     if as_json:
         json_out(values)
         return
@@ -90,7 +85,7 @@ def result(values: dict[str, Any], as_json: bool) -> None:
         return
     width = max(len(key) for key in values)
     for key, value in values.items():
-        people.print(f"{_spelled(key):<{width}}  {_plain(value)}", markup=False)
+        stderr.print(f"{_spelled(key):<{width}}  {_plain(value)}", markup=False)
 
 
 def _spelled(key: str) -> str:
@@ -136,7 +131,7 @@ def _finite(value: Any) -> Any:
 
 
 class Loudness(IntEnum):
-    """How much is said to people."""
+    """How much is said to stderr."""
 
     QUIET = 0
     NORMAL = 1
@@ -160,7 +155,7 @@ def say(text: str, least: Loudness = Loudness.NORMAL) -> None:
 
 def _print(text: Text) -> None:
     """One line for a log; broken between words on a terminal."""
-    people.print(text, soft_wrap=not people.is_terminal)
+    stderr.print(text, soft_wrap=not stderr.is_terminal)
 
 
 def say_more(text: str) -> None:
@@ -169,9 +164,9 @@ def say_more(text: str) -> None:
 
 
 def show(table: Table) -> None:
-    """A table for people."""
+    """A table for stderr."""
     if _loudness >= Loudness.NORMAL:
-        people.print(table, soft_wrap=False)
+        stderr.print(table, soft_wrap=False)
 
 
 _STYLES = {"problem": "bold red", "warning": "yellow", "note": "cyan", "fine": "green"}
@@ -196,15 +191,15 @@ def finding(severity: str, text: str, remedy: str = "", files: Sequence[str] = (
 
 def _labelled(label: Text, body: Sequence[Text]) -> None:
     """A label, and beside it lines: broken between words on a terminal, whole in a log."""
-    if people.is_terminal:
+    if stderr.is_terminal:
         grid = Table.grid(padding=(0, 1))
         grid.add_column(no_wrap=True)
         grid.add_column(overflow="fold")
         grid.add_row(label, Text("\n").join(body))
-        people.print(grid, soft_wrap=False)
+        stderr.print(grid, soft_wrap=False)
         return
     indent = " " * (len(label) + 1)
-    people.print(Text(" ").join([label, Text("\n" + indent).join(body)]))
+    stderr.print(Text(" ").join([label, Text("\n" + indent).join(body)]))
 
 
 def file_names(names: Sequence[str], most: int | None = 3) -> str:
@@ -239,7 +234,7 @@ def progress(verb: str, noun: str, then: str = "") -> Iterator[Callable[[int, in
     if _loudness == Loudness.QUIET:
         yield lambda done, total: None
         return
-    if not people.is_interactive:
+    if not stderr.is_interactive:
         yield _plain_progress(verb, noun)
         return
     columns = (
@@ -250,7 +245,7 @@ def progress(verb: str, noun: str, then: str = "") -> Iterator[Callable[[int, in
         _Rate(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=people, transient=True) as bar:
+    with Progress(*columns, console=stderr, transient=True) as bar:
         task = bar.add_task(verb, total=None)
 
         def advance(done: int, total: int) -> None:
@@ -303,7 +298,7 @@ def _plain(value: Any) -> str:
 
 
 @contextmanager
-def spoken() -> Iterator[None]:
+def cli_errors() -> Iterator[None]:
     """Turn errors about the input into one line and exit 1; warnings into one line each."""
 
     def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
@@ -332,7 +327,7 @@ def spoken() -> Iterator[None]:
 
 def _fail(reason: object) -> NoReturn:
     if _loudness == Loudness.VERBOSE:
-        people.print(traceback.format_exc(), markup=False, style="dim")
+        stderr.print(traceback.format_exc(), markup=False, style="dim")
     say_error(reason)
     raise typer.Exit(1) from None
 
@@ -360,103 +355,5 @@ def interrupted() -> None:
     """What is said after Ctrl-C, once: files appear whole or not at all."""
     global _interrupted
     if not _interrupted:
-        people.print("interrupted; no file was left half written", markup=False)
+        stderr.print("interrupted; no file was left half written", markup=False)
     _interrupted = True
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A file to write, by folder and name; the folder may be a URL."""
-
-    parent: str
-    name: str
-
-    def __str__(self) -> str:
-        from emdarks.fits import join
-
-        return join(self.parent, self.name)
-
-
-def target(output: str | Path, documented_name: str, overwrite: bool) -> Target:
-    """File to write: the one named, or the documented name in a folder.
-
-    Raises
-    ------
-    InputError
-        The folder does not exist, or the file does and may not be replaced.
-    """
-    from emdarks.fits import is_url, local_path
-
-    if is_url(output):
-        output = str(output)
-        if local_path(output) is None:
-            return _remote_target(output, documented_name, overwrite)
-        output = str(local_path(output))
-    output = Path(output)
-    path = output / documented_name if output.is_dir() else output
-    try:
-        exists = path.exists()
-    except OSError as error:  # a name that is too long, for one
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}); give another name with -o"
-        ) from None
-    if not path.parent.is_dir():
-        raise InputError(f"{path.parent}: no such folder; create it first")
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"{path.parent}: is not writable")
-    if exists and not overwrite:
-        raise InputError(f"{path}: exists; choose another name or give --overwrite")
-    return Target(str(path.parent), path.name)
-
-
-def _remote_target(url: str, documented_name: str, overwrite: bool) -> Target:
-    from emdarks.fits.remote import exists
-
-    parent, _, name = url.rpartition("/")
-    made = Target(parent, name or documented_name)
-    if not overwrite and exists(str(made)):
-        raise InputError(f"{made}: exists; choose another name or give --overwrite")
-    return made
-
-
-def spare_files(target: Target, files: Iterable[str | Path | None]) -> None:
-    """Refuse to write over a file that the command reads.
-
-    Raises
-    ------
-    InputError
-        The output is one of them, by whatever way it is named.
-    """
-    from emdarks.fits import is_url, local_path, shown
-
-    named = str(target)
-    for file in files:
-        name = "" if file is None else local_path(str(file)) or str(file)
-        if is_url(named) or is_url(name):
-            taken = shown(named) == shown(name)
-        else:
-            path, other = Path(named), Path(name)
-            taken = path.exists() and bool(name) and other.exists() and path.samefile(other)
-        if taken:
-            raise InputError(f"{target}: is read by this command; choose another output")
-
-
-def spare_inputs(target: Target, frames: Iterable[Any]) -> None:
-    """Refuse to write over a frame that the product is to be made of.
-
-    Raises
-    ------
-    InputError
-        The file is one of the frames, by whatever way it is named.
-    """
-    from emdarks.fits import is_url, shown
-
-    named = str(target)
-    files = [str(frame.filepath) for frame in frames if frame.filename]
-    if is_url(named):
-        taken = shown(named) in map(shown, files)
-    else:
-        path = Path(named)
-        taken = path.exists() and any(not is_url(f) and path.samefile(f) for f in files)
-    if taken:
-        raise InputError(f"{target}: is one of the frames; choose another name for the output")

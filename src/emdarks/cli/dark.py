@@ -17,6 +17,7 @@ from emdarks.cli.options import (
     RawFrames,
     k_gain,
 )
+from emdarks.cli.output_files import Target
 from emdarks.cli.prologue import open_frames, product_target, streaming
 from emdarks.cli.stack_choice import one_stack_of_several
 
@@ -115,7 +116,7 @@ def _close(value: float, wanted: float | None, tolerance: float) -> bool:
     return wanted is None or math.isclose(value, wanted, rel_tol=tolerance)
 
 
-def dark_values(dark: Dark, path: console.Target) -> dict[str, Any]:
+def dark_values(dark: Dark, path: Target) -> dict[str, Any]:
     """Numbers about a master dark and its file; NaN for a median where no pixel is finite."""
     header = dark.ext_hdr
     return {

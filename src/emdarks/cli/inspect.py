@@ -10,6 +10,7 @@ import typer
 from emdarks.cli import console
 from emdarks.cli.command import arguments, group, option
 from emdarks.cli.options import MASK_BITS, Execution, Frames, Output, RawFrames
+from emdarks.cli.output_files import output_file
 from emdarks.cli.prologue import open_frames, streaming
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def inspect(
 
 def _target(file: Path | None, name: str, output: Output) -> Path | None:
     """A file that may be written, or the one of a folder; None where none is asked for."""
-    return None if file is None else Path(str(console.target(file, name, output.overwrite)))
+    return None if file is None else Path(str(output_file(file, name, output.overwrite)))
 
 
 def _show(summary: CampaignSummary) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from emdarks.cli import console
 from emdarks.cli.command import arguments
 from emdarks.cli.options import Execution, Frames, ProductOutput, RawFrames
+from emdarks.cli.output_files import Target, check_not_a_frame, check_not_read, output_file
 
 if TYPE_CHECKING:
     from emdarks.accumulate import Executor
@@ -71,9 +72,7 @@ def preparation(raw: RawFrames) -> dict[str, Any]:
     }
 
 
-def product_target(
-    output: ProductOutput, dataset: Dataset, ending: str, raw: RawFrames
-) -> console.Target:
+def product_target(output: ProductOutput, dataset: Dataset, ending: str, raw: RawFrames) -> Target:
     """File for a product of frames; none that the command reads.
 
     Parameters
@@ -95,9 +94,9 @@ def product_target(
     from emdarks.products.header import product_name
 
     name = product_name(dataset.frames[-1].filename, ending)
-    target = console.target(output.output, name, output.overwrite)
-    console.spare_inputs(target, dataset)
-    console.spare_files(target, vars(raw).values())
+    target = output_file(output.output, name, output.overwrite)
+    check_not_a_frame(target, dataset)
+    check_not_read(target, vars(raw).values())
     return target
 
 

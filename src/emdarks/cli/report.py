@@ -18,6 +18,7 @@ from emdarks.cli.options import (
     Selection,
     output_option,
 )
+from emdarks.cli.output_files import check_not_read, output_file
 from emdarks.cli.prologue import prepared
 
 if TYPE_CHECKING:
@@ -185,9 +186,9 @@ def _targets(
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise InputError(f"{output / twice}: several reports would get this name; make them apart")
-    targets = [console.target(output, name, overwrite) for name in names]
+    targets = [output_file(output, name, overwrite) for name in names]
     for one in targets:
-        console.spare_files(one, (*files, *others))
+        check_not_read(one, (*files, *others))
     return [Path(str(one)) for one in targets]
 
 

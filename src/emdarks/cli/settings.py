@@ -52,7 +52,7 @@ class WithDefaults(TyperCommand):
         if ctx.resilient_parsing:
             return super().parse_args(ctx, args)
         ctx.default_map = _Defaults(self, ctx)
-        with console.spoken():
+        with console.cli_errors():
             return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:

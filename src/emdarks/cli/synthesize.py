@@ -10,6 +10,7 @@ from emdarks.cli import console
 from emdarks.cli.command import REQUIRED, argument, group, option
 from emdarks.cli.dark import dark_values
 from emdarks.cli.options import CAMERA, CLIPPED, FULL_FRAME, KGAIN, ProductOutput
+from emdarks.cli.output_files import check_not_read, output_file
 
 if TYPE_CHECKING:
     from emdarks.data import Dark, DetectorNoiseMaps
@@ -48,8 +49,8 @@ def synthesize(*, wanted: WantedDark, output: ProductOutput) -> None:
 
     product = DetectorNoiseMaps(wanted.maps)
     name = product_name(product.filename, "_drk_cal")
-    path = console.target(output.output, name, output.overwrite)
-    console.spare_files(path, (wanted.maps, wanted.like, wanted.camera))
+    path = output_file(output.output, name, output.overwrite)
+    check_not_read(path, (wanted.maps, wanted.like, wanted.camera))
     if wanted.like is not None:
         made = _like(product, wanted.like, wanted)
     else:
