@@ -14,6 +14,10 @@
 
 namespace emdarks::EMDARKS_LEVEL {
 
+// The ceiling: read noises, standard deviations of the charge, and the tail of one electron's gain
+// (9.2 = ln 1e4) above the level of clean samples.
+inline constexpr double CEILING_READ_NOISES = 5.0, CEILING_DEVIATIONS = 5.0, CEILING_TAIL = 9.2;
+
 // A trimmed mean of skewed samples lies below the mean: by a third where lambda is 0.5.
 inline constexpr double UNTRIM = 1.5;
 
@@ -50,8 +54,8 @@ template <class Count, class Flag> void screen(const Screening &a) {
     const Array1<Flag> flags = {static_cast<Flag *>(m.flags), n.size};
     const Index kept = m.top.cols;
     const auto ceiling_of = [&](double lambda) {
-        return a.level + 5.0 * a.read_noise +
-               a.gain * (lambda + 5.0 * __builtin_sqrt(2.0 * lambda) + 9.2);
+        return a.level + CEILING_READ_NOISES * a.read_noise +
+               a.gain * (lambda + CEILING_DEVIATIONS * __builtin_sqrt(2.0 * lambda) + CEILING_TAIL);
     };
     const double least = ceiling_of(a.charge);
     for (Index p = 0; p < n.size; ++p) {

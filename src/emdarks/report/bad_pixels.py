@@ -35,15 +35,13 @@ def bad_pixel_page(view: BadPixelView) -> Page:
         hottest=_hottest(view),
         number_hot=int(view.hot.sum()),
     )
-    return Page(
+    return Page.of(
+        words,
         title="Bad-pixel map",
         subtitle=view.subtitle,
         observed=observed_dates(view),
-        what=words.what,
         advice=find(BAD_PIXEL_MAP, view),
-        steps=words.steps,
-        glance=words.glance,
-        sections=[*words.sections, *provenance(view)],
+        more=provenance(view),
     )
 
 

@@ -58,13 +58,11 @@ def dark_page(view: DarkView, more: Sequence[Section] = (), advice: Sequence[Fin
         hot=hot_pixels(view),
         flags=flag_counts(view),
     )
-    return Page(
+    return Page.of(
+        words,
         title=f"{'Synthesised' if view.synthesised else 'Traditional'} master dark",
         subtitle=f"{view.name} · {view.size} · {setting}",
-        what=words.what,
         observed=observed_dates(view),
         advice=[*find(DARK, view), *advice],
-        steps=words.steps,
-        glance=words.glance,
-        sections=[*words.sections, *more, *provenance(view)],
+        more=[*more, *provenance(view)],
     )

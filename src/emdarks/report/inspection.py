@@ -36,15 +36,13 @@ def campaign_page(summary: CampaignSummary, name: str, check: CheckReport | None
     checked = render("check.html.j2", check_figures(check), check=check, unchecked="")
     findings = [finding for finding in summary.findings if finding.frames]
     named = render("named_frames.html.j2", findings=findings, most=NAMED)
-    return Page(
+    return Page.of(
+        words,
         title="A campaign of dark frames",
         subtitle=f"{name} · {count(summary.frames)} {size} · camera {summary.camera}",
         observed=_observed(summary),
-        what=words.what,
         advice=[*map(in_sentences, summary.findings), *check_advice(check)],
-        steps=words.steps,
-        glance=words.glance,
-        sections=[*words.sections, *checked.sections, *named.sections],
+        more=[*checked.sections, *named.sections],
         untested=""
         if check
         else "Whether the frames agree with each other the check without "

@@ -80,15 +80,13 @@ def maps_page(
         unchecked=unchecked,
         **own,
     )
-    return Page(
+    return Page.of(
+        words,
         title="Noise maps",
         subtitle=view.subtitle,
         observed=observed_dates(view),
-        what=words.what,
         advice=[*find(NOISE_MAPS, view), *check_advice(check), *advice],
-        steps=words.steps,
-        glance=words.glance,
-        sections=[*words.sections, *more, *provenance(view)],
+        more=[*more, *provenance(view)],
         untested=""
         if check
         else "Whether the errors are right only the frames can tell: see "

@@ -134,6 +134,14 @@ class Page:
     untested: str = ""
     observed: str = ""
 
+    @classmethod
+    def of(cls, words: Rendered, *, more: Iterable[Section] = (), **head: Any) -> Page:
+        """Page of what a template gave, and of sections behind it; `head` has the other fields."""
+        sections = [*words.sections, *more]
+        return cls(
+            what=words.what, steps=words.steps, glance=words.glance, sections=sections, **head
+        )
+
     @property
     def verdict(self) -> Verdict:
         """Whether the product can be trusted."""

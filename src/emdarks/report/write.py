@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 from emdarks.accumulate import Executor
 from emdarks.cameras import Camera
-from emdarks.checks import Finding, inspect_campaign
+from emdarks.checks import CampaignSummary, Finding, inspect_campaign
 from emdarks.checks.product_summary import BadPixelView, MapsView, ProductView, view_of
 from emdarks.data import BadPixelMap, Dark, Dataset, DetectorNoiseMaps
 from emdarks.errors import InputError, TooFewFramesError
@@ -58,6 +59,30 @@ def _kind(path: str | os.PathLike[str]) -> Any:
     return layout.image.cards.get("DATATYPE", layout.primary.get("DATATYPE"))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How frames are read: see `emdarks.darks.calibrate_darks_lsq`."""
+
+    camera: str | Camera | None = None
+    kgain: float | None = None
+    mask_bits: int | None = None
+    detector_params: Any = None
+    skip_bad_frames: bool = False
+    skip: Sequence[str] = ()
+    skip_share: float = SKIP_SHARE
+    executor: Executor | None = None
+
+    def inspected(self, frames: Dataset) -> CampaignSummary:
+        """Look at frames; none is left out, so that all bad ones are named."""
+        names = ("camera", "kgain", "mask_bits", "detector_params", "executor")
+        return inspect_campaign(frames, **{name: getattr(self, name) for name in names})
+
+    def checked(self, frames: Dataset, model: str) -> CheckReport:
+        """Check frames against each other."""
+        options = {each.name: getattr(self, each.name) for each in fields(self)}
+        return check_darks(frames, model=model, **options)
+
+
 def report_on(
     subject: Product | Dataset | str | os.PathLike[str],
     *,
@@ -65,14 +90,7 @@ def report_on(
     frames: Dataset | None = None,
     check: CheckReport | str | os.PathLike[str] | None = None,
     name: str = "campaign",
-    camera: str | Camera | None = None,
-    kgain: float | None = None,
-    mask_bits: int | None = None,
-    detector_params: Any = None,
-    skip_bad_frames: bool = False,
-    skip: Sequence[str] = (),
-    skip_share: float = SKIP_SHARE,
-    executor: Executor | None = None,
+    **reading: Any,
 ) -> Page:
     """Report on a product or a campaign.
 
@@ -89,9 +107,9 @@ def report_on(
         The result of an earlier check, or the file that ``emdarks check --json`` gave.
     name : str
         What to call a campaign.
-    camera, kgain, mask_bits, detector_params, skip_bad_frames, skip, skip_share, \
-    executor
-        How frames are read; see `emdarks.darks.calibrate_darks_lsq`.
+    **reading
+        How frames are read: camera, kgain, mask_bits, detector_params, skip_bad_frames, skip,
+        skip_share, executor; see `emdarks.darks.calibrate_darks_lsq`.
 
     Returns
     -------
@@ -103,21 +121,14 @@ def report_on(
     InputError
         Something cannot be read or compared.
     """
+    how = Reading(**reading)
     if check is not None and frames is not None:
         raise InputError("give either the frames, to check them, or the result of a check")
     known = load_check(check) if isinstance(check, (str, os.PathLike)) else check
     if isinstance(subject, Dataset):
         if against is not None or frames is not None:
             raise InputError("a campaign is not compared with anything; give a product")
-        summary = inspect_campaign(
-            subject,
-            camera=camera,
-            kgain=kgain,
-            mask_bits=mask_bits,
-            executor=executor,
-            detector_params=detector_params,
-        )
-        return campaign_page(summary, name, known)
+        return campaign_page(how.inspected(subject), name, known)
     product = _product(subject)
     if isinstance(product, BadPixelMap):
         if against is not None or frames is not None or known is not None:
@@ -125,32 +136,33 @@ def report_on(
                 f"{product.filename}: is a bad-pixel map, which is neither compared nor checked"
             )
         return bad_pixel_page(BadPixelView(product))
-    view = view_of(product, camera)
-    more, advice = _comparison(view, against, camera)
-    if not isinstance(view, MapsView):
-        if frames is not None or known is not None:
-            raise InputError(f"{view.name}: is a dark; the check of frames belongs to noise maps")
-        return dark_page(view, more, advice)
+    view = view_of(product, how.camera)
+    sections, findings = _comparison(view, against, how.camera)
+    if isinstance(view, MapsView):
+        return _maps_page(view, known, frames, how, sections, findings)
+    if frames is not None or known is not None:
+        raise InputError(f"{view.name}: is a dark; the check of frames belongs to noise maps")
+    return dark_page(view, sections, findings)
+
+
+def _maps_page(
+    view: MapsView,
+    check: CheckReport | None,
+    frames: Dataset | None,
+    how: Reading,
+    sections: list[Section],
+    findings: list[Finding],
+) -> Page:
+    """The page of noise maps; their frames are checked where they are given."""
     unchecked = ""
     if frames is not None:
         try:
-            known = check_darks(
-                frames,
-                detector_params,
-                model="level" if view.absent.any() else "full",
-                camera=camera,
-                kgain=kgain,
-                mask_bits=mask_bits,
-                skip_bad_frames=skip_bad_frames,
-                skip=skip,
-                skip_share=skip_share,
-                executor=executor,
-            )
+            check = how.checked(frames, "level" if view.absent.any() else "full")
         except TooFewFramesError as error:
             unchecked = str(error)
-            advice = [not_checked(unchecked), *advice]
-        advice = [*_other_frames(view, frames), *advice]
-    return maps_page(view, known, more, advice, unchecked)
+            findings = [not_checked(unchecked), *findings]
+        findings = [*_other_frames(view, frames), *findings]
+    return maps_page(view, check, sections, findings, unchecked)
 
 
 def write_report(
