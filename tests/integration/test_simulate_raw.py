@@ -24,7 +24,9 @@ from emdarks.detector import region_slices
 from emdarks.dq import DQ
 from emdarks.errors import EmdarksWarning, InputError
 from emdarks.frames import select_frames
-from emdarks.simulate import Effects, Nonlinearity
+from emdarks.raw import FramePlan, Linearity, RawCalibration, RowBias, prepare, scan, stored_bytes
+from emdarks.simulate import Effects, invented_linearity
+from emdarks.simulate.level_1 import raw_signal
 
 SIGMAS = 4.5
 CAMERA = load_camera("excam-small")
@@ -91,7 +93,7 @@ def electrons(raw: np.ndarray, gain: float, table: np.ndarray, k: float) -> np.n
 
 
 def invented_table() -> np.ndarray:
-    made = Nonlinearity.invented()
+    made = invented_linearity()
     corner = np.array([[math.nan]])
     return np.block([[corner, made.gains[None, :]], [made.counts[:, None], made.factors]])
 
@@ -231,7 +233,7 @@ def test_wrong_levels_are_refused(tmp_path: Path, wrong: dict[str, Any], why: st
 
 
 def test_invented_factors_are_as_calibrations_must_be() -> None:
-    made = Nonlinearity.invented()
+    made = invented_linearity()
     assert made.factors.shape == (made.counts.size, made.gains.size)
     for axis in (made.counts, made.gains):
         assert (np.diff(axis) > 0).all()
@@ -240,7 +242,7 @@ def test_invented_factors_are_as_calibrations_must_be() -> None:
     assert made.counts[-1] > CAMERA.noise.full_well_register / CAMERA.noise.k_gain
     for gain in (1.0, 77.0, 8000.0):
         signal = np.linspace(-100, 16000, 30001)
-        assert (np.diff(signal * made.factor(signal, gain)) > 0).all()
+        assert (np.diff(signal * factors(invented_table(), gain, signal)) > 0).all()
     # They differ by gain, and from 1 by more than noise hides.
     spread = made.factors.max(axis=0) - made.factors.min(axis=0)
     assert spread[-1] > 1.5 * spread[0] > 0.05
@@ -250,15 +252,16 @@ def test_invented_factors_are_as_calibrations_must_be() -> None:
 def test_raw_is_the_inverse_of_the_factors(gain: float) -> None:
     raw = np.concatenate([np.linspace(-300, 16000, 4001), [800.0, 14000.0]])
     table = invented_table()
-    made = Nonlinearity.invented()
-    np.testing.assert_allclose(made.factor(raw, gain), factors(table, gain, raw), rtol=1e-12)
     linear = (raw * factors(table, gain, raw)).astype(np.float32)
-    np.testing.assert_allclose(made.raw(linear, gain), raw, rtol=2e-7, atol=2e-3)
+    np.testing.assert_allclose(
+        raw_signal(linear, invented_linearity(), gain), raw, rtol=2e-7, atol=2e-3
+    )
 
 
 def test_a_linear_detector_is_possible(silent: simulate.Truth) -> None:
+    none = Linearity(np.array([1.0, 2.0]), np.array([1.0, 2.0]), np.ones((2, 2)))
     raw = simulate.simulate_raw_frame(
-        silent, 20.0, 50.0, generator(7), effects=QUIET, nonlinearity=Nonlinearity.none()
+        silent, 20.0, 50.0, generator(7), effects=QUIET, linearity=none
     )
     exact = simulate.simulate_frame(silent, 20.0, 50.0, generator(7), effects=Effects.none())
     found = (raw.data - raw.bias[:, None]) * silent.k_gain
@@ -598,6 +601,38 @@ def test_undone_with_the_files_beside_it_a_frame_is_its_charge(
         rows = np.median(off, axis=1)
         left = np.abs(off - rows[:, None])[below]
         assert np.quantile(left, 0.99) < k
+
+
+def test_the_reading_side_makes_the_charge_of_it(campaign: simulate.CampaignFiles) -> None:
+    """Bias with its repair, flags, factors and electrons as `emdarks.raw` makes them."""
+    folder = campaign.plan_path.parent
+    k = float(file_of(folder, "kgain.fits")[0])
+    settings = RawCalibration(
+        RowBias(columns=(80, 100)),
+        k_gain=k,
+        linearity=Linearity.from_table(file_of(folder, "nonlinearity.fits")),
+    )
+    path, gain, time = campaign.paths[4], 200.0, 100.0
+    raw, plan = file_of(folder, path.name).astype(np.uint16), FramePlan(settings, gain)
+    learnt = scan(stored_bytes(raw), raw.shape, plan)
+    assert learnt is not None
+    made = prepare(stored_bytes(raw), raw.shape, plan, learnt)
+    assert made is not None
+    rng, effects = simulate.frame_generator(7, 1, 1), campaign.campaign.effects
+    known = simulate.simulate_raw_frame(campaign.truth, gain, time, rng, effects=effects)
+    rng, same = simulate.frame_generator(7, 1, 1), replace(effects, row_bias=0.0)
+    exact = simulate.simulate_frame(campaign.truth, gain, time, rng, effects=same)
+    good = (made.dq == 0) & ~known.spoiled[:, None]
+    good[-1] = False
+    assert good.sum() > 10_000
+    assert abs((made.data - exact.data)[good].mean()) < 15
+    # Flags: what is full, and what follows it, but for a few samples at the edge of full.
+    full = (known.dq & DQ.SATURATED) != 0
+    assert ((made.dq & DQ.SATURATED) != 0)[:-1][full[:-1]].all()
+    rays, found = ((dq[:-1] & DQ.COSMIC_RAY) != 0 for dq in (known.dq, made.dq))
+    assert rays.sum() > 1000
+    assert (rays & ~found).sum() < 0.02 * rays.sum()
+    assert (found & ~rays).sum() < 0.05 * rays.sum()
 
 
 def test_truth_lists_the_rays_of_every_frame(campaign: simulate.CampaignFiles) -> None:

@@ -34,7 +34,7 @@ from emdarks.simulate.frames import (
     star_field,
 )
 from emdarks.simulate.headers import StackPlan
-from emdarks.simulate.level_1 import Nonlinearity, RawFrame
+from emdarks.simulate.level_1 import RawFrame, invented_linearity
 from emdarks.simulate.rays import MEAN_CHARGE, TAILS, Rays, expected_hits
 from emdarks.simulate.register import STAGES, excess_noise_squared, multiply, stage_probability
 from emdarks.simulate.sample import (
@@ -59,7 +59,6 @@ __all__ = [
     "Effects",
     "Frame",
     "Level",
-    "Nonlinearity",
     "RawFrame",
     "Rays",
     "StackPlan",
@@ -69,6 +68,7 @@ __all__ = [
     "excess_noise_squared",
     "expected_hits",
     "frame_generator",
+    "invented_linearity",
     "load_campaign",
     "load_truth",
     "make_truth",

@@ -15,7 +15,7 @@ import numpy as np
 from emdarks.fits import astropy_fits as fits
 from emdarks.fits import image_hdu, whole_file, write_whole
 from emdarks.products import DetectorParams
-from emdarks.simulate.level_1 import Nonlinearity
+from emdarks.raw import Linearity
 from emdarks.simulate.truth import Truth
 
 __all__ = ["CALIBRATION_FILES", "write_calibrations"]
@@ -40,7 +40,7 @@ params = "{PARAMS_FILE}"
 """
 
 
-def write_calibrations(folder: Path, truth: Truth, nonlinearity: Nonlinearity) -> None:
+def write_calibrations(folder: Path, truth: Truth, linearity: Linearity) -> None:
     """Write what it takes to calibrate raw frames of a detector.
 
     Parameters
@@ -49,15 +49,15 @@ def write_calibrations(folder: Path, truth: Truth, nonlinearity: Nonlinearity) -
         Of the frames.
     truth : Truth
         The detector.
-    nonlinearity : Nonlinearity
-        Its response.
+    linearity : Linearity
+        Factors that make its frames linear.
 
     Raises
     ------
     InputError
         A file cannot be written.
     """
-    _write(folder / NONLINEARITY_FILE, "NonLinearityCalibration", [_table_hdu(nonlinearity)])
+    _write(folder / NONLINEARITY_FILE, "NonLinearityCalibration", [_table_hdu(linearity)])
     _write(folder / K_GAIN_FILE, "KGain", _k_gain_hdus(truth))
     parameters = DetectorParams(_parameters(truth), _VALID)
     parameters.save(folder, PARAMS_FILE)
@@ -71,9 +71,9 @@ def _write(path: Path, kind: str, hdus: list[Any]) -> None:
     write_whole([fits.PrimaryHDU(), *hdus], path)
 
 
-def _table_hdu(nonlinearity: Nonlinearity) -> Any:
+def _table_hdu(linearity: Linearity) -> Any:
     """Factors; gains in the first row, signals (DN) in the first column, NaN in the corner."""
-    counts, gains, factors = nonlinearity.counts, nonlinearity.gains, nonlinearity.factors
+    counts, gains, factors = linearity.counts, linearity.gains, linearity.factors
     table = np.block([[np.nan, gains], [counts[:, None], factors]])
     return image_hdu(table.astype(np.float32))
 

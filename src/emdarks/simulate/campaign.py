@@ -28,7 +28,7 @@ from emdarks.simulate.effects import Effects
 from emdarks.simulate.files import FileNames, FilePlan, file_names, save_l1, save_l2a, save_plain
 from emdarks.simulate.frames import Exposure, Units, rays_in_frame
 from emdarks.simulate.headers import PAUSE, SCIENCE_VISIT, FrameFacts, StackPlan, stack_facts
-from emdarks.simulate.level_1 import Nonlinearity, bias_columns
+from emdarks.simulate.level_1 import bias_columns, invented_linearity
 from emdarks.simulate.register import STAGES, stage_probability
 from emdarks.simulate.truth import Level, Truth, check_simulable, generator, make_truth
 
@@ -323,7 +323,7 @@ def simulate_campaign(
     _write_text(plan_path, campaign.to_toml())
     truth.save(truth_path, _ray_tables(campaign, truth))
     if campaign.as_l1:
-        write_calibrations(folder, truth, Nonlinearity.invented())
+        write_calibrations(folder, truth, invented_linearity())
     paths = _write_frames(folder, campaign, truth, max(1, threads), progress)
     return CampaignFiles(paths, truth, truth_path, plan_path, campaign)
 
@@ -392,7 +392,7 @@ class _Writer:
         self._folder = folder
         self._campaign = campaign
         self._truth = truth
-        self._nonlinearity = Nonlinearity.invented()
+        self._linearity = invented_linearity()
         self._exposure: Exposure | None = None
 
     def __call__(self, plan: FilePlan) -> tuple[Path, int]:
@@ -400,7 +400,7 @@ class _Writer:
         path = self._folder / plan.name
         camera, effects = campaign.camera, campaign.effects
         if campaign.as_l1:
-            raw = self._set_up(first).raw_frame(self._chance(first), effects, self._nonlinearity)
+            raw = self._set_up(first).raw_frame(self._chance(first), effects, self._linearity)
             save_l1(path, raw.data, first, camera)
             return path, 1
         frames = [

@@ -13,7 +13,7 @@ converter makes of them (`emdarks.simulate.level_1`).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -23,13 +23,16 @@ from emdarks.cameras import Camera, NoiseFigures
 from emdarks.detector import region_slices
 from emdarks.dq import DQ
 from emdarks.errors import InputError
+from emdarks.raw import Linearity
 from emdarks.simulate.effects import Effects, Flags, disturb, fill_wells
 from emdarks.simulate.level_1 import (
     BITS,
-    Nonlinearity,
     RawFrame,
     bias_columns,
     draw_spoiled,
+    invented_linearity,
+    linear_wells,
+    raw_signal,
     to_numbers,
 )
 from emdarks.simulate.rays import (
@@ -120,15 +123,14 @@ class Exposure:
         return Frame(data, dq)
 
     def raw_frame(
-        self, rng: np.random.Generator, effects: Effects, nonlinearity: Nonlinearity
+        self, rng: np.random.Generator, effects: Effects, linearity: Linearity
     ) -> RawFrame:
         """Make one frame of level 1; parameters as in `simulate_raw_frame`."""
         truth, chances = self.truth, _Chances.of(rng)
-        pixel, register = nonlinearity.linear_wells(truth.camera.noise, self.gain)
-        wells = replace(truth.camera.noise, full_well_image=pixel, full_well_register=register)
+        wells = linear_wells(truth.camera.noise, linearity, self.gain)
         data, dq = self._charge(chances, effects, wells)
         data /= truth.k_gain
-        raw = nonlinearity.raw(data, self.gain)
+        raw = raw_signal(data, linearity, self.gain)
         offsets = chances.rows.standard_normal((len(raw), 1), np.float32)[:, 0]
         bias = truth.camera.simulation.bias + effects.row_bias / truth.k_gain * offsets
         excess = draw_spoiled(truth.camera, effects.spoiled_rows, chances.spoiled)
@@ -290,7 +292,7 @@ def simulate_raw_frame(
     rng: np.random.Generator,
     *,
     effects: Effects | None = None,
-    nonlinearity: Nonlinearity | None = None,
+    linearity: Linearity | None = None,
 ) -> RawFrame:
     """Make one raw dark frame (level 1).
 
@@ -302,8 +304,8 @@ def simulate_raw_frame(
         As in `simulate_frame`.
     effects : Effects, optional
         Disturbances; by default those of the camera at level 1 (`Effects.of_level_1`).
-    nonlinearity : Nonlinearity, optional
-        Response of the detector; by default the invented one.
+    linearity : emdarks.raw.Linearity, optional
+        Factors that make the frame linear; by default `invented_linearity`.
 
     Returns
     -------
@@ -316,7 +318,7 @@ def simulate_raw_frame(
     """
     exposure = Exposure.of(truth, gain, exposure_time)
     chosen = Effects.of_level_1(truth.camera) if effects is None else effects
-    return exposure.raw_frame(rng, chosen, nonlinearity or Nonlinearity.invented())
+    return exposure.raw_frame(rng, chosen, linearity or invented_linearity())
 
 
 def simulate_stack(

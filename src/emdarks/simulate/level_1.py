@@ -2,8 +2,8 @@
 
 A raw frame becomes electrons by subtracting the bias of each row, multiplying by a factor that
 depends on signal and gain, and by the electrons per DN. Here the inverse: with e the EM
-electrons of a sample, k the electrons per DN, f the factor of `Nonlinearity` and b the bias of
-its row, the number written is the whole number nearest to
+electrons of a sample, k the electrons per DN, f the factors (`emdarks.raw.Linearity`) and b the
+bias of its row, the number written is the whole number nearest to
 
     x + b,   where x f(x) = e / k
 
@@ -14,7 +14,7 @@ signal x: so the documented search for saturated samples takes them.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ import numpy.typing as npt
 from emdarks.cameras import Camera, NoiseFigures
 from emdarks.detector import region_slices
 from emdarks.errors import InputError
+from emdarks.raw import Linearity
 from emdarks.simulate.effects import Flags
 
 Numbers = npt.NDArray[np.uint16]
@@ -60,91 +61,74 @@ class RawFrame(NamedTuple):
     spoiled: npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True, eq=False)
-class Nonlinearity:
-    """Factors that make raw signals linear, as the Coronagraph's calibration files hold them.
+def invented_linearity() -> Linearity:
+    """Make up a table: smooth factors, 1 at 3000 DN, that grow with signal and gain.
 
-    Attributes
-    ----------
-    counts : ndarray of float64, shape (signals,)
-        Raw signal without bias, DN; ascending, above 0.
-    gains : ndarray of float64, shape (gains,)
-        EM gains, ascending.
-    factors : ndarray of float64, shape (signals, gains)
-        Linear signal over raw signal.
+    Returns
+    -------
+    Linearity
+        Factors of .98 to 1.13 for 800 to 14,000 DN and gains 1 to 8000.
     """
+    gains, counts = np.array(_GAINS), np.array(_COUNTS, dtype=np.float64)
+    signal = (counts[:, None] - 3000.0) / 9000.0
+    slope = 0.03 + 0.05 * np.log(gains) / math.log(gains[-1])
+    factors = 1.0 + slope * signal + 0.02 * signal**2
+    # As a file of float32 gives them back.
+    return Linearity(gains, counts, factors.astype(np.float32))
 
-    counts: Doubles
-    gains: Doubles
-    factors: Doubles
 
-    @classmethod
-    def invented(cls) -> Nonlinearity:
-        """Smooth factors, 1 at 3000 DN, that grow with signal and gain: .98 to 1.13."""
-        gains, counts = np.array(_GAINS), np.array(_COUNTS, dtype=np.float64)
-        signal = (counts[:, None] - 3000.0) / 9000.0
-        slope = 0.03 + 0.05 * np.log(gains) / math.log(gains[-1])
-        factors = 1.0 + slope * signal + 0.02 * signal**2
-        # As a file of float32 gives them back.
-        return cls(counts, gains, factors.astype(np.float32).astype(np.float64))
+def raw_signal(
+    linear: npt.NDArray[np.float32], linearity: Linearity, gain: float
+) -> npt.NDArray[np.float32]:
+    """Raw signals x that become linear ones: x f(x) = y.
 
-    @classmethod
-    def none(cls) -> Nonlinearity:
-        """A detector that is linear."""
-        return cls(np.array([1.0, 2.0]), np.array([1.0, 2.0]), np.ones((2, 2)))
+    Parameters
+    ----------
+    linear : ndarray of float32, any shape
+        Linear signal y, DN.
+    linearity : Linearity
+        Factors f; x f(x) increases, and the counts of the table are above 0.
+    gain : float
+        EM gain.
 
-    def of_gain(self, gain: float) -> Doubles:
-        """Factors at an EM gain, shape (signals,): linear between the gains, else the nearest."""
-        return np.array([np.interp(gain, self.gains, row) for row in self.factors])
+    Returns
+    -------
+    ndarray of float32
+        DN, right to 1e-3.
+    """
+    lowest, factors = linearity.counts[0], linearity.at_gain(gain)
+    raw: npt.NDArray[np.float32] = linear / np.float32(factors[0])
+    # Most samples of a dark lie below the table, where the factor is constant.
+    above = raw > lowest
+    steps = np.arange(lowest, 2.0**16)
+    products = steps * np.interp(steps, linearity.counts, factors)
+    raw[above] = np.interp(linear[above], products, steps)
+    return raw
 
-    def factor(self, raw: float | Doubles, gain: float) -> Doubles:
-        """Factors of raw signals (DN): linear between those of the table, else the nearest."""
-        found: Doubles = np.asarray(np.interp(raw, self.counts, self.of_gain(gain)))
-        return found
 
-    def raw(self, linear: npt.NDArray[np.float32], gain: float) -> npt.NDArray[np.float32]:
-        """Raw signals that become the given ones.
+def linear_wells(noise: NoiseFigures, linearity: Linearity, gain: float) -> NoiseFigures:
+    """The same figures with full wells in linear electrons, for wells that raw signals show.
 
-        Parameters
-        ----------
-        linear : ndarray of float32, any shape
-            Linear signal, DN.
-        gain : float
-            EM gain.
+    Parameters
+    ----------
+    noise : NoiseFigures
+        Wells in electrons, as they show in raw signals.
+    linearity : Linearity
+        Factors.
+    gain : float
+        EM gain.
 
-        Returns
-        -------
-        ndarray of float32
-            DN, right to 1e-3.
-        """
-        lowest = self.of_gain(gain)[0]
-        raw: npt.NDArray[np.float32] = linear / np.float32(lowest)
-        # Most samples of a dark lie below the table, where the factor is constant.
-        above = raw > self.counts[0]
-        steps = np.arange(self.counts[0], 2.0**16, 1.0)
-        raw[above] = np.interp(linear[above], steps * self.factor(steps, gain), steps)
-        return raw
-
-    def linear_wells(self, noise: NoiseFigures, gain: float) -> tuple[float, float]:
-        """Full wells of pixel and register in linear electrons, such that raw signals show them.
-
-        Parameters
-        ----------
-        noise : NoiseFigures
-            Wells in electrons, as they show in raw signals.
-        gain : float
-            EM gain.
-
-        Returns
-        -------
-        pixel, register : float
-            Electrons before, and behind, the register.
-        """
-        wells = noise.full_well_image, noise.full_well_register
-        if not math.isfinite(min(wells[0] * gain, wells[1])):
-            return wells
-        factor = float(self.factor(min(wells[0] * gain, wells[1]) / noise.k_gain, gain))
-        return wells[0] * factor, wells[1] * factor
+    Returns
+    -------
+    NoiseFigures
+    """
+    pixel, register = noise.full_well_image, noise.full_well_register
+    well = min(pixel * gain, register)
+    if not math.isfinite(well):
+        return noise
+    factors = linearity.at_gain(gain)
+    factor = float(np.interp(well / noise.k_gain, linearity.counts, factors))
+    return replace(noise, full_well_image=pixel * factor, full_well_register=register * factor)
 
 
 def bias_columns(camera: Camera) -> slice:
