@@ -57,9 +57,7 @@ class Simulation:
     seed: int = option(0, "The same seed makes the same frames.", min=0)
     units: Units = option(Units.DN, "DN, or EM electrons.")
     size: Size | None = option(None, "Frames of 1200 x 2200 pixels (excam, default) or 120 x 220.")
-    level: Level = option(
-        Level.reduced, "1: raw frames, with their calibrations and emdarks.toml."
-    )
+    level: Level = option(Level.reduced, "1: raw frames, with their calibrations and emdarks.toml.")
     rays: float | None = option(
         None,
         "Cosmic rays per cm2 and s; default: the camera's at level 1 (excam 5), none at 2a.",
