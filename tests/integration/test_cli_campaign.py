@@ -50,6 +50,31 @@ def test_simulate_says_what_it_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "rays", "tails", "spoiled", "flagged"),
+    [
+        (("--level", "1"), 5.0, 13, 0.0, 0.0),
+        (("--level", "1", "--rays", 0), 0.0, 13, 0.0, 0.0),
+        (("--level", "1", "--rays", 0.5, "--tails", "long", "--spoiled-rows", 2), 0.5, 60, 2, 0.0),
+        (("--rays", 7, "--tails", 21), 7.0, 21, 0.0, 0.0),
+        ((), 0.0, 13, 0.0, 0.003),
+    ],
+)
+def test_rays_are_the_cameras_at_level_1_and_on_request_at_level_2a(
+    options: tuple[Any, ...],
+    rays: float,
+    tails: int,
+    spoiled: float,
+    flagged: float,
+    tmp_path: Path,
+) -> None:
+    outcome = run("simulate", tmp_path, "--camera", "excam-sample", "--frames", 1, *options)
+    assert outcome.exit_code == 0, outcome.stderr
+    effects = load_campaign(tmp_path).effects
+    found = (effects.rays, effects.tails, effects.spoiled_rows, effects.flagged)
+    assert found == (rays, tails, spoiled, flagged)
+
+
+@pytest.mark.parametrize(
     ("options", "camera"), [((), "excam"), (("--size", "small"), "excam-small")]
 )
 def test_size_chooses_the_camera(
@@ -57,8 +82,8 @@ def test_size_chooses_the_camera(
 ) -> None:
     asked: list[Any] = []
 
-    def stop(directory: Path, chosen: str, *rest: Any, **more: Any) -> None:
-        asked.append(chosen)
+    def stop(directory: Path, chosen: Any, *rest: Any, **more: Any) -> None:
+        asked.append(chosen.name)
         raise KeyboardInterrupt
 
     monkeypatch.setattr("emdarks.simulate.simulate_campaign", stop)
@@ -84,6 +109,10 @@ def test_wrong_use_exits_2(tmp_path: Path) -> None:
         ("--frames", "0"),
         ("--size", "small", "--camera", "excam"),
         ("--unflagged", "2"),
+        ("--level", "2b"),
+        ("--rays", "-1"),
+        ("--tails", "endless"),
+        ("--spoiled-rows", "-1"),
     ):
         assert run("simulate", tmp_path / "d", *options).exit_code == 2
     assert run("inspect").exit_code == 2

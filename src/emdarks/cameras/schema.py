@@ -457,6 +457,12 @@ class Simulation:
         Degrees Celsius.
     bias : float
         DN that stand in every pixel where neither the mode nor ``bias`` gives a level.
+    row_bias : float
+        At level 1, root mean square of the differences of the bias from row to row, DN.
+    rays : float
+        Cosmic rays per cm^2 and second.
+    pixel_size : float
+        Side of a pixel, micrometres.
     frames_per_file : int
         Frames of a cube; further ones go into further files.
     cards : dict
@@ -467,6 +473,9 @@ class Simulation:
     gains: tuple[float, float] = (1.0, 5000.0)
     temperature: float = -88.0
     bias: float = 300.0
+    row_bias: float = 0.0
+    rays: float = 0.0
+    pixel_size: float = 13.0
     frames_per_file: int = 100
     cards: dict[str, Scalar] = field(default_factory=dict)
 
@@ -475,3 +484,7 @@ class Simulation:
             raise ValueError(f"gains are {list(self.gains)}; give two, ascending from 1")
         if self.frames_per_file < 1:
             raise ValueError(f"frames_per_file is {self.frames_per_file}; give 1 or more")
+        for name, least in (("row_bias", 0.0), ("rays", 0.0), ("pixel_size", 1e-3)):
+            value = getattr(self, name)
+            if not least <= value < math.inf:
+                raise ValueError(f"{name} is {value}; give {least:g} or more")

@@ -137,7 +137,9 @@ def _image(hdus: Sequence[Found], names: Sequence[str], path: str) -> int:
     image = first if len(hdus[first].shape) >= 2 and names[first] not in _PLANES else 0
     if len(hdus[image].shape) >= 2 and names[image] not in (*_PLANES, *_NO_FRAMES):
         return image
-    if planes := [name for name in _PLANES if name in names]:
+    planes = [name for name in _PLANES if name in names]
+    # An image of one dimension is a calibration, such as the electrons per DN with their error.
+    if planes and len(hdus[first].shape) != 1:
         raise InputError(
             f"{path}: has {' or '.join(_spoken(planes))}, but no image in its first or second "
             "HDU; put the image there or leave the file out"

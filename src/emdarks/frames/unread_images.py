@@ -10,7 +10,17 @@ from emdarks.fits import FileLayout, UnreadImage
 __all__ = ["NO_FRAMES", "UnreadImages", "kind_of_product"]
 
 #: What DATATYPE says in files that are no frames.
-NO_FRAMES = frozenset({"Dark", "DetectorNoiseMaps", "DetectorParams", "BadPixelMap", "Truth"})
+NO_FRAMES = frozenset(
+    {
+        "BadPixelMap",
+        "Dark",
+        "DetectorNoiseMaps",
+        "DetectorParams",
+        "KGain",
+        "NonLinearityCalibration",
+        "Truth",
+    }
+)
 _NAMED = 4
 _REMEDY = (
     'where they are frames, say so in the camera file, [frames] layout = "extensions" '

@@ -22,13 +22,15 @@ import numpy.typing as npt
 from emdarks.arguments import whole_number
 from emdarks.cameras import Camera, Unit, load_camera
 from emdarks.errors import InputError
-from emdarks.fits import whole_file
+from emdarks.fits import table_hdu, whole_file
+from emdarks.simulate.calibrations import CALIBRATION_FILES, write_calibrations
 from emdarks.simulate.effects import Effects
-from emdarks.simulate.files import FileNames, FilePlan, file_names, save_l2a, save_plain
-from emdarks.simulate.frames import Exposure, Frame, Units
+from emdarks.simulate.files import FileNames, FilePlan, file_names, save_l1, save_l2a, save_plain
+from emdarks.simulate.frames import Exposure, Units, rays_in_frame
 from emdarks.simulate.headers import PAUSE, SCIENCE_VISIT, FrameFacts, StackPlan, stack_facts
+from emdarks.simulate.level_1 import bias_columns, invented_linearity
 from emdarks.simulate.register import STAGES, stage_probability
-from emdarks.simulate.truth import Truth, check_simulable, generator, make_truth
+from emdarks.simulate.truth import Level, Truth, check_simulable, generator, make_truth
 
 # Any number that is given must be below.
 _MOST, _MOST_SEED = 1 << 31, (1 << 63) - 1
@@ -67,6 +69,9 @@ class Campaign:
         DN or EM electrons.
     effects : Effects
         Disturbances.
+    level : {"1", "2a"}
+        Raw frames, or frames of level 2a. Cameras whose frames have no ERR and DQ have raw
+        frames of their own, at either.
     """
 
     stacks: tuple[StackPlan, ...]
@@ -74,8 +79,15 @@ class Campaign:
     seed: int
     units: Units
     effects: Effects
+    level: Level = "2a"
 
     def __post_init__(self) -> None:
+        if self.level not in ("1", "2a"):
+            raise InputError(f"level {self.level!r} is unknown; choose '1' or '2a'")
+        if self.as_l1:
+            bias_columns(self.camera)
+            if self.units != "DN":
+                raise InputError("raw frames (level 1) are in DN")
         for stack in self.stacks:
             _check_stack(stack)
         if self.units not in _UNIT:
@@ -90,19 +102,26 @@ class Campaign:
     @property
     def names(self) -> FileNames:
         """How the frames are put into files."""
-        return file_names(self.camera)
+        return file_names(self.camera, self.level)
+
+    @property
+    def as_l1(self) -> bool:
+        """Whether the files are those of level 1 of the Coronagraph."""
+        return self.level == "1" and self.camera.frames.err_and_dq
 
     def facts(self) -> Iterator[FrameFacts]:
         """What goes into the headers, frame by frame, in the order in which they are taken."""
-        return stack_facts(self.stacks, self.camera.noise.k_gain, _UNIT[self.units])
+        return stack_facts(self.stacks, self.camera.noise.k_gain, _UNIT[self.units], self.level)
 
     @property
     def duration(self) -> float:
         """Seconds from the first exposure's start to the last one's end."""
         return sum(stack.frames * (stack.exposure_time + PAUSE) for stack in self.stacks)
 
-    def _of_other_cameras(self) -> Iterator[tuple[str, Any]]:
+    def _of_other_files(self) -> Iterator[tuple[str, Any]]:
         """What there is to say where frames are not of level 2a."""
+        if self.level != "2a":
+            yield "level", self.level
         if self.camera.simulation.mode:
             yield "mode", self.camera.simulation.mode
         if self.names.files != "l2a":
@@ -115,7 +134,7 @@ class Campaign:
             f"camera = {json.dumps(self.camera.name)}",
             f"seed = {self.seed}",
             f"units = {json.dumps(self.units)}",
-            *(f"{name} = {json.dumps(value)}" for name, value in self._of_other_cameras()),
+            *(f"{name} = {json.dumps(value)}" for name, value in self._of_other_files()),
             "",
             "[effects]",
             *(f"{name} = {json.dumps(value)}" for name, value in asdict(self.effects).items()),
@@ -227,6 +246,7 @@ def simulate_campaign(
     *,
     effects: Effects | None = None,
     mode: str | None = None,
+    level: Level = "2a",
     overwrite: bool = False,
     threads: int = 1,
     progress: Callable[[int, int], None] | None = None,
@@ -237,6 +257,11 @@ def simulate_campaign(
     Coronagraph: primary, image, ERR, DQ), ``truth.fits`` and ``campaign.toml``. Cameras
     whose files have no ERR and DQ get files as they have them: numbers of the converter,
     bias level included, in the primary HDU, one frame a file or in cubes (``dark_*.fits``).
+
+    At level 1 the frames are raw (``cgi_*_l1_.fits``: primary, image of 16-bit integers), and
+    ``nonlinearity.fits``, ``kgain.fits`` and ``params.fits``, with which they were made, stand
+    beside them with an ``emdarks.toml`` that names them, so that commands find them. Where there
+    are cosmic rays, ``truth.fits`` lists them in its HDU RAYS.
 
     Parameters
     ----------
@@ -253,10 +278,13 @@ def simulate_campaign(
     stacks : sequence of (gain, exposure time in s[, frames]), optional
         The settings; by default `default_stacks` of the camera.
     effects : Effects, optional
-        Cosmic rays, flagged and not, and other disturbances. Frames without DQ plane get
-        no flagged cosmic rays.
+        Cosmic rays, flagged and not, and other disturbances; at level 1 by default
+        `Effects.of_level_1`. Frames without DQ plane get no flagged cosmic rays.
     mode : str, optional
         Name of the camera's mode; by default the one that its file simulates.
+    level : {"1", "2a"}
+        Raw frames, or frames of level 2a. Cameras whose files have no ERR and DQ have raw
+        frames of their own, at either.
     overwrite : bool
         Replace an earlier simulated campaign in the folder: its files go, others stay.
     threads : int
@@ -285,23 +313,51 @@ def simulate_campaign(
         camera=chosen,
         seed=seed,
         units=units,
-        effects=_possible(effects or Effects(), chosen),
+        effects=_effects(effects, chosen, level),
+        level=level,
     )
-    truth = make_truth(campaign.camera, seed)
+    truth = make_truth(campaign.camera, seed, level=level)
     folder = _clear(Path(directory), overwrite)
     truth_path, plan_path = folder / TRUTH_FILE, folder / PLAN_FILE
     # First of all: with it, an interrupted campaign can be overwritten.
     _write_text(plan_path, campaign.to_toml())
-    truth.save(truth_path)
+    truth.save(truth_path, _ray_tables(campaign, truth))
+    if campaign.as_l1:
+        write_calibrations(folder, truth, invented_linearity())
     paths = _write_frames(folder, campaign, truth, max(1, threads), progress)
     return CampaignFiles(paths, truth, truth_path, plan_path, campaign)
 
 
-def _possible(effects: Effects, camera: Camera) -> Effects:
-    """Without a DQ plane nothing can be flagged."""
-    if camera.frames.err_and_dq:
-        return effects
+def _effects(effects: Effects | None, camera: Camera, level: Level) -> Effects:
+    """Disturbances asked for, or the usual ones; without a DQ plane nothing can be flagged."""
+    if level == "2a" and camera.frames.err_and_dq:
+        return effects or Effects()
+    if effects is None:
+        return Effects.of_level_1(camera) if level == "1" else Effects.none()
     return replace(effects, flagged=0.0, flagged_per_second=0.0)
+
+
+def _ray_tables(campaign: Campaign, truth: Truth) -> list[Any]:
+    """Table of all cosmic rays of a campaign; none where there are none.
+
+    FRAME is the number of the frame, from 0, in the order of the files.
+    """
+    if not campaign.effects.rays:
+        return []
+    parts = []
+    for number, facts in enumerate(campaign.facts()):
+        rng = frame_generator(campaign.seed, facts.stack, facts.frame)
+        rays = rays_in_frame(truth.camera, facts.exposure_time, rng, campaign.effects)
+        frame = np.full(rays.row.size, number, dtype=np.int32)
+        parts.append((frame, rays.row, rays.column, rays.total(truth.camera)))
+    frames, rows, columns, charges = (np.concatenate(part) for part in zip(*parts, strict=True))
+    table = {
+        "FRAME": (frames, ""),
+        "ROW": (rows.astype(np.int16), "pixel"),
+        "COLUMN": (columns.astype(np.int16), "pixel"),
+        "CHARGE": (charges.astype(np.int32), "electron"),
+    }
+    return [table_hdu("RAYS", table)]
 
 
 def _write_frames(
@@ -336,22 +392,29 @@ class _Writer:
         self._folder = folder
         self._campaign = campaign
         self._truth = truth
+        self._linearity = invented_linearity()
         self._exposure: Exposure | None = None
 
     def __call__(self, plan: FilePlan) -> tuple[Path, int]:
         campaign, first = self._campaign, plan.facts[0]
         path = self._folder / plan.name
-        frames = [self._frame(facts) for facts in plan.facts]
-        if campaign.camera.frames.err_and_dq:
-            save_l2a(path, frames[0], first, campaign.camera, campaign.effects.err)
+        camera, effects = campaign.camera, campaign.effects
+        if campaign.as_l1:
+            raw = self._set_up(first).raw_frame(self._chance(first), effects, self._linearity)
+            save_l1(path, raw.data, first, camera)
+            return path, 1
+        frames = [
+            self._set_up(facts).frame(self._chance(facts), effects, campaign.units)
+            for facts in plan.facts
+        ]
+        if camera.frames.err_and_dq:
+            save_l2a(path, frames[0], first, camera, effects.err)
         else:
-            save_plain(path, frames, first, campaign.camera)
+            save_plain(path, frames, first, camera)
         return path, len(plan.facts)
 
-    def _frame(self, facts: FrameFacts) -> Frame:
-        campaign = self._campaign
-        rng = frame_generator(campaign.seed, facts.stack, facts.frame)
-        return self._set_up(facts).frame(rng, campaign.effects, campaign.units)
+    def _chance(self, facts: FrameFacts) -> np.random.Generator:
+        return frame_generator(self._campaign.seed, facts.stack, facts.frame)
 
     def _set_up(self, facts: FrameFacts) -> Exposure:
         """The stack's exposure: made anew where the last one was another stack's.
@@ -455,6 +518,7 @@ def load_campaign(directory: str | Path, camera: str | Camera | None = None) -> 
         seed=tables["seed"],
         units=tables["units"],
         effects=tables["effects"],
+        level=tables["level"],
     )
 
 
@@ -468,6 +532,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
             "units": tables["units"],
             "effects": Effects(**tables["effects"]),
             "mode": str(tables.get("mode", "")),
+            "level": tables.get("level", "2a"),
             "names": FileNames(tables.get("files", "l2a"), int(tables.get("frames_per_file", 1))),
         }
     except OSError as error:
@@ -497,11 +562,14 @@ def _clear(folder: Path, overwrite: bool) -> Path:
 def _remove_earlier(folder: Path) -> None:
     """Delete exactly the frames that the earlier campaign wrote."""
     tables = _read_toml(folder / PLAN_FILE)
-    facts = stack_facts(tables["stacks"], 1.0, Unit.DN)  # names depend on neither
+    # Names depend on neither k-gain nor unit.
+    facts = stack_facts(tables["stacks"], 1.0, Unit.DN, tables["level"])
+    others = CALIBRATION_FILES if tables["names"].files == "l1" else ()
     try:
         for plan in tables["names"].plans(facts):
             (folder / plan.name).unlink(missing_ok=True)
-        (folder / TRUTH_FILE).unlink(missing_ok=True)
+        for name in (TRUTH_FILE, *others):
+            (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: cannot be emptied ({error.strerror})") from None
 

@@ -1,4 +1,4 @@
-"""What disturbs a frame: cosmic rays, a residue of the bias subtraction, full wells."""
+"""What disturbs a frame: cosmic rays, the bias and what its subtraction leaves, full wells."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.cameras import NoiseFigures
+from emdarks.cameras import Camera, NoiseFigures
 from emdarks.dq import DQ
 from emdarks.errors import InputError
+from emdarks.simulate.rays import TAILS
 
 Flags = npt.NDArray[np.uint16]
 
@@ -24,8 +25,10 @@ class Effects:
     """Disturbances of the simulated frames; the defaults are EXCAM's, well calibrated.
 
     Each has its own source of chance: switched on or off, it leaves the rest of the frame
-    as it is. Cosmic rays hit samples independently (a sample: one pixel of one frame) and
-    add 5e3 to 5e4 EM electrons, evenly distributed.
+    as it is. Cosmic rays come in two kinds. The shares ``flagged`` and ``unflagged`` hit samples
+    independently (a sample: one pixel of one frame) and add 5e3 to 5e4 EM electrons, evenly
+    distributed. ``rays`` are like real ones: they spread over several pixels, are multiplied by
+    the register, fill it and leave tails.
 
     Attributes
     ----------
@@ -36,11 +39,21 @@ class Effects:
     unflagged : float
         Share of samples hit by cosmic rays that nobody noticed.
     row_bias : float
-        Root mean square of an offset per row that the bias subtraction left, EM electrons.
+        Root mean square of an offset per row, EM electrons. At level 2a, what the bias
+        subtraction left; at level 1, how the bias differs from row to row.
     saturation : bool
-        Cut at the camera's full wells, flagged (DQ 32).
+        Cut at the camera's full wells, flagged (DQ 32). Rays imply it.
     err : float
         Value of the ERR plane, EM electrons.
+    rays : float
+        Cosmic rays per cm^2 and second, as `emdarks.simulate` describes them. At level 2a they
+        are flagged (DQ 128) where a search for plateaus finds them.
+    tails : int
+        Samples from the start of a plateau to the end of its tail; 0: no tails. `TAILS` has
+        names for two lengths. There is no tail at EM gain 1.
+    spoiled_rows : float
+        At level 1, mean number of rows in a frame whose prescan got charge that is not theirs,
+        so that their bias cannot be measured.
     """
 
     flagged: float = 0.003
@@ -49,12 +62,17 @@ class Effects:
     row_bias: float = 0.0
     saturation: bool = False
     err: float = 0.0
+    rays: float = 0.0
+    tails: int = TAILS["short"]
+    spoiled_rows: float = 0.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             if not 0 <= value < math.inf:
                 raise InputError(f"effect {field.name} is {value!r}; give a number, 0 or more")
+        if self.tails != int(self.tails):
+            raise InputError(f"effect tails is {self.tails!r}; give a whole number of samples")
         if self.unflagged > 1 or self.flagged > 1:
             raise InputError("the share of samples hit by cosmic rays is at most 1")
 
@@ -62,6 +80,25 @@ class Effects:
     def none(cls) -> Effects:
         """No disturbance at all: frames that follow theory."""
         return cls(flagged=0.0, flagged_per_second=0.0)
+
+    @classmethod
+    def of_level_1(cls, camera: Camera) -> Effects:
+        """Disturbances of raw frames: the camera's rays and row bias, full wells, no flags."""
+        simulation = camera.simulation
+        # The electrons per DN may not be known, which is said elsewhere.
+        row_bias = simulation.row_bias * camera.noise.k_gain if simulation.row_bias else 0.0
+        return cls(
+            flagged=0.0,
+            flagged_per_second=0.0,
+            row_bias=row_bias,
+            saturation=True,
+            rays=simulation.rays,
+        )
+
+    @property
+    def fills_wells(self) -> bool:
+        """Whether samples are cut at the full wells."""
+        return self.saturation or self.rays > 0
 
     def flagged_share(self, exposure_time: float) -> float:
         """Share of samples that carry DQ 128 at an exposure time in seconds."""
@@ -105,7 +142,7 @@ def disturb(
     hit = _strike(signal, effects.flagged_share(exposure_time), noticed)
     flags.reshape(-1)[hit] |= np.uint16(DQ.COSMIC_RAY)
     _strike(signal, effects.unflagged, unnoticed)
-    if effects.saturation:
+    if effects.fills_wells:
         flags[_cut(signal, noise.full_well_register)] |= np.uint16(DQ.SATURATED)
     return flags
 

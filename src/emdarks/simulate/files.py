@@ -15,7 +15,7 @@ from emdarks.fits import astropy_fits as fits
 from emdarks.fits import image_hdu, write_whole
 from emdarks.simulate.frames import Frame
 from emdarks.simulate.headers import FrameFacts, frame_headers, plain_header
-from emdarks.simulate.truth import known_bias
+from emdarks.simulate.truth import Level, known_bias
 
 
 class FilePlan(NamedTuple):
@@ -30,8 +30,8 @@ class FileNames(NamedTuple):
 
     Attributes
     ----------
-    files : {"l2a", "single", "cube"}
-        One frame a file, named as level 2a or plainly; or cubes.
+    files : {"l1", "l2a", "single", "cube"}
+        One frame a file, named as the Coronagraph's or plainly; or cubes.
     frames_per_file : int
         Most frames of a cube.
     """
@@ -43,7 +43,7 @@ class FileNames(NamedTuple):
         """Files in order; a cube holds frames of one stack."""
         for (stack, part), group in groupby(facts, self._place):
             frames = tuple(group)
-            if self.files == "l2a":
+            if self.files in ("l1", "l2a"):
                 yield FilePlan(frames[0].filename, frames)
             elif self.files == "single":
                 yield FilePlan(f"dark_{stack + 1:03d}_{part + 1:05d}.fits", frames)
@@ -56,10 +56,10 @@ class FileNames(NamedTuple):
         return facts.stack, facts.frame // self.frames_per_file
 
 
-def file_names(camera: Camera) -> FileNames:
+def file_names(camera: Camera, level: Level) -> FileNames:
     """How frames of a camera are put into files."""
     if camera.frames.err_and_dq:
-        return FileNames("l2a", 1)
+        return FileNames(f"l{level}", 1)
     if camera.frames.layout == "single":
         return FileNames("single", 1)
     return FileNames("cube", camera.simulation.frames_per_file)
@@ -97,6 +97,13 @@ def save_plain(path: Path, frames: Sequence[Frame], facts: FrameFacts, camera: C
         return
     pixels = np.stack(numbers) if camera.frames.layout == "cube" else numbers[0]
     write_whole([fits.PrimaryHDU(pixels, header=header)], path)
+
+
+def save_l1(path: Path, numbers: npt.NDArray[np.uint16], facts: FrameFacts, camera: Camera) -> None:
+    """Write a raw frame: a primary HDU without data, and the numbers of the converter."""
+    headers = frame_headers(facts, camera)
+    primary = fits.PrimaryHDU(header=headers["primary"])
+    write_whole([primary, image_hdu(numbers, headers["image"])], path)
 
 
 def save_l2a(path: Path, frame: Frame, facts: FrameFacts, camera: Camera, error: float) -> None:

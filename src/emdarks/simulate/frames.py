@@ -6,7 +6,8 @@ Per pixel, in EM electrons,
 
 with the maps F, C, D and the read noise rn of a `Truth`, the exposure time t and the
 register of `multiply`; then cosmic rays and the like (`Effects`), and meaningless
-numbers in the telemetry rows.
+numbers in the telemetry rows. Frames of level 2a are these numbers, raw frames (level 1) what a
+converter makes of them (`emdarks.simulate.level_1`).
 """
 
 from __future__ import annotations
@@ -18,11 +19,31 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.cameras import Camera
+from emdarks.cameras import Camera, NoiseFigures
 from emdarks.detector import region_slices
 from emdarks.dq import DQ
 from emdarks.errors import InputError
+from emdarks.raw import Linearity
 from emdarks.simulate.effects import Effects, Flags, disturb, fill_wells
+from emdarks.simulate.level_1 import (
+    BITS,
+    RawFrame,
+    bias_columns,
+    draw_spoiled,
+    invented_linearity,
+    linear_wells,
+    raw_signal,
+    to_numbers,
+)
+from emdarks.simulate.rays import (
+    Plateaus,
+    Rays,
+    draw_rays,
+    find_plateaus,
+    flagged_samples,
+    leave_tails,
+    strike,
+)
 from emdarks.simulate.register import multiply, stage_probability
 from emdarks.simulate.truth import Map, Truth, telemetry_rows
 
@@ -30,6 +51,9 @@ Units = Literal["DN", "e"]
 
 #: Telemetry words are those of a 14-bit converter.
 _WORDS = 1 << 14
+#: Those of raw frames stand behind the prescan and stay below what a search for plateaus looks
+#: at: a row of noise would hide spoiled rows, and flag its neighbours.
+_RAW_WORDS = 1 << 13
 
 
 class Frame(NamedTuple):
@@ -86,27 +110,70 @@ class Exposure:
         return cls(truth, gain, exposure_time, electrons)
 
     def frame(self, rng: np.random.Generator, effects: Effects, units: Units = "e") -> Frame:
-        """Make one frame; parameters as in `simulate_frame`."""
+        """Make one frame of level 2a; parameters as in `simulate_frame`."""
         if units not in ("DN", "e"):
             raise InputError(f"units {units!r} are unknown; choose 'DN' or 'e'")
-        truth = self.truth
-        disturbance, rows, telemetry = rng.spawn(3)
-        signal, overfull = self._amplified(rng, effects)
-        dq = disturb(signal, self.exposure_time, effects, truth.camera.noise, disturbance)
-        dq.reshape(-1)[overfull] |= np.uint16(DQ.SATURATED)
-        data = rng.standard_normal(signal.shape, dtype=np.float32)
-        data *= truth.read_noise
-        data += truth.fixed_pattern
-        data += signal
+        chances = _Chances.of(rng)
+        data, dq = self._charge(chances, effects, self.truth.camera.noise)
         if effects.row_bias:
-            data += effects.row_bias * rows.standard_normal((len(data), 1), dtype=np.float32)
+            data += effects.row_bias * chances.rows.standard_normal((len(data), 1), np.float32)
         if units == "DN":
-            data /= truth.k_gain
-        self._write_telemetry(data, dq, telemetry, 1.0 if units == "DN" else truth.k_gain)
+            data /= self.truth.k_gain
+        self._write_telemetry(data, dq, chances, 1.0 if units == "DN" else self.truth.k_gain)
         return Frame(data, dq)
 
+    def raw_frame(
+        self, rng: np.random.Generator, effects: Effects, linearity: Linearity
+    ) -> RawFrame:
+        """Make one frame of level 1; parameters as in `simulate_raw_frame`."""
+        truth, chances = self.truth, _Chances.of(rng)
+        wells = linear_wells(truth.camera.noise, linearity, self.gain)
+        data, dq = self._charge(chances, effects, wells)
+        data /= truth.k_gain
+        raw = raw_signal(data, linearity, self.gain)
+        offsets = chances.rows.standard_normal((len(raw), 1), np.float32)[:, 0]
+        bias = truth.camera.simulation.bias + effects.row_bias / truth.k_gain * offsets
+        excess = draw_spoiled(truth.camera, effects.spoiled_rows, chances.spoiled)
+        raw[:, bias_columns(truth.camera)] += excess[:, None].astype(np.float32)
+        numbers = to_numbers(raw, bias.astype(np.float64), truth.camera.frames.bit_depth or BITS)
+        words = numbers[telemetry_rows(truth.camera), bias_columns(truth.camera).stop :]
+        words[...] = chances.telemetry.integers(0, _RAW_WORDS, words.shape)
+        dq[telemetry_rows(truth.camera)] = 0
+        return RawFrame(numbers, dq, bias.astype(np.float64), excess > 0)
+
+    def _charge(
+        self, chances: _Chances, effects: Effects, wells: NoiseFigures
+    ) -> tuple[Map, Flags]:
+        """EM electrons of every sample, read noise included, and flags."""
+        signal, overfull = self._amplified(chances.frame, effects, wells)
+        plateaus = self._struck(signal, effects, wells, chances.rays)
+        dq = disturb(signal, self.exposure_time, effects, wells, chances.disturbance)
+        dq.reshape(-1)[overfull] |= np.uint16(DQ.SATURATED)
+        if plateaus is not None:
+            well, ceiling = self.truth.camera.noise.full_well_register, wells.full_well_register
+            if self.gain > 1 and effects.tails:
+                leave_tails(signal, plateaus, well, ceiling, effects.tails)
+            dq.reshape(-1)[flagged_samples(plateaus, dq.shape)] |= np.uint16(DQ.COSMIC_RAY)
+        data = chances.frame.standard_normal(signal.shape, dtype=np.float32)
+        data *= self.truth.read_noise
+        data += self.truth.fixed_pattern
+        data += signal
+        return data, dq
+
+    def _struck(
+        self, signal: Map, effects: Effects, wells: NoiseFigures, rng: np.random.Generator
+    ) -> Plateaus | None:
+        """Add rays to what leaves the register; the plateaus that they leave at a full well."""
+        if not effects.rays:
+            return None
+        camera, gain = self.truth.camera, self.gain
+        rays = draw_rays(camera, effects.rays, self.exposure_time, rng)
+        strike(signal, rays, camera, gain, rng, self.truth.stages)
+        well = min(gain * wells.full_well_image, wells.full_well_register)
+        return find_plateaus(signal, rays, camera, well) if math.isfinite(well) else None
+
     def _amplified(
-        self, rng: np.random.Generator, effects: Effects
+        self, rng: np.random.Generator, effects: Effects, wells: NoiseFigures
     ) -> tuple[Map, npt.NDArray[np.int64]]:
         """What leaves the register, and the flat indices of pixels above full well."""
         electrons = rng.poisson(self.electrons).reshape(-1)
@@ -114,16 +181,31 @@ class Exposure:
         hit = np.flatnonzero(electrons)
         entered = electrons[hit]
         overfull = np.empty(0, dtype=np.int64)
-        if effects.saturation:
-            overfull = hit[fill_wells(entered, self.truth.camera.noise)]
+        if effects.fills_wells:
+            overfull = hit[fill_wells(entered, wells)]
         signal = np.zeros(self.electrons.shape, dtype=np.float32)
         signal.reshape(-1)[hit] = multiply(entered, self.gain, rng, self.truth.stages)
         return signal, overfull
 
-    def _write_telemetry(self, data: Map, dq: Flags, rng: np.random.Generator, word: float) -> None:
+    def _write_telemetry(self, data: Map, dq: Flags, chances: _Chances, word: float) -> None:
         rows = telemetry_rows(self.truth.camera)
-        data[rows] = word * rng.integers(0, _WORDS, data[rows].shape)
+        data[rows] = word * chances.telemetry.integers(0, _WORDS, data[rows].shape)
         dq[rows] = 0
+
+
+class _Chances(NamedTuple):
+    """Sources of chance of one frame: what is switched on or off leaves the rest as it is."""
+
+    frame: np.random.Generator
+    disturbance: np.random.Generator
+    rows: np.random.Generator
+    telemetry: np.random.Generator
+    rays: np.random.Generator
+    spoiled: np.random.Generator
+
+    @classmethod
+    def of(cls, rng: np.random.Generator) -> _Chances:
+        return cls(rng, *rng.spawn(5))
 
 
 def _illuminate(
@@ -178,6 +260,65 @@ def simulate_frame(
     """
     exposure = Exposure.of(truth, gain, exposure_time)
     return exposure.frame(rng, effects or Effects(), units)
+
+
+def rays_in_frame(
+    camera: Camera, exposure_time: float, rng: np.random.Generator, effects: Effects
+) -> Rays:
+    """Cosmic rays of the frame that `simulate_frame` makes from the same source of chance.
+
+    Parameters
+    ----------
+    camera : Camera
+        The camera.
+    exposure_time : float
+        Seconds.
+    rng : numpy.random.Generator
+        Source of chance of the frame (`frame_generator`); one that nothing was drawn from.
+    effects : Effects
+        Disturbances of the frame.
+
+    Returns
+    -------
+    Rays
+    """
+    return draw_rays(camera, effects.rays, exposure_time, _Chances.of(rng).rays)
+
+
+def simulate_raw_frame(
+    truth: Truth,
+    gain: float,
+    exposure_time: float,
+    rng: np.random.Generator,
+    *,
+    effects: Effects | None = None,
+    linearity: Linearity | None = None,
+) -> RawFrame:
+    """Make one raw dark frame (level 1).
+
+    Parameters
+    ----------
+    truth : Truth
+        The detector, made for level 1 (`make_truth`).
+    gain, exposure_time, rng
+        As in `simulate_frame`.
+    effects : Effects, optional
+        Disturbances; by default those of the camera at level 1 (`Effects.of_level_1`).
+    linearity : emdarks.raw.Linearity, optional
+        Factors that make the frame linear; by default `invented_linearity`.
+
+    Returns
+    -------
+    RawFrame
+
+    Raises
+    ------
+    InputError
+        Gain or exposure time make no sense, or the camera has no prescan.
+    """
+    exposure = Exposure.of(truth, gain, exposure_time)
+    chosen = Effects.of_level_1(truth.camera) if effects is None else effects
+    return exposure.raw_frame(rng, chosen, linearity or invented_linearity())
 
 
 def simulate_stack(

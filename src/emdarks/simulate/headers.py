@@ -1,7 +1,7 @@
-"""Headers of simulated frames: those of a level-2a file of the Roman Coronagraph, or plain ones.
+"""Headers of simulated frames: those of a Roman Coronagraph file (level 1 or 2a), or plain ones.
 
 Keywords that emdarks reads go by the names that the camera gives them, their values in
-its units (`camera_cards`). All others stand in ``level_2a.toml``.
+its units (`camera_cards`). All others stand in ``level_1.toml`` and ``level_2a.toml``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from emdarks.cameras import Camera, Unit, Value
 from emdarks.fits import ascii_text
 from emdarks.fits import astropy_fits as fits
+from emdarks.simulate.truth import Level
 
 #: When simulated campaigns begin, as a date and as MJD.
 _BEGIN = datetime(2026, 1, 1)
@@ -50,6 +51,8 @@ class FrameFacts:
         Likewise; tells kinds of visits apart.
     visit_type : str
         As in VISTYPE.
+    level : {"1", "2a"}
+        Of the file.
     """
 
     gain: float
@@ -61,11 +64,17 @@ class FrameFacts:
     frame: int
     program: int = 0
     visit_type: str = DARK_VISIT
+    level: Level = "2a"
 
     @property
     def begin(self) -> datetime:
         """Start of the exposure."""
         return _BEGIN + timedelta(seconds=self.elapsed)
+
+    @property
+    def end(self) -> datetime:
+        """End of the exposure."""
+        return self.begin + timedelta(seconds=self.exposure_time)
 
     @property
     def visit(self) -> dict[str, str]:
@@ -88,9 +97,13 @@ class FrameFacts:
     @property
     def filename(self) -> str:
         """Name of the file, unique through the time in it."""
+        return self.filename_of(self.level)
+
+    def filename_of(self, level: Level) -> str:
+        """Name of this frame's file at a level."""
         begin = self.begin
         time = f"{begin:%Y%m%dt%H%M%S}{begin.microsecond // 100000}"
-        return f"cgi_{self.visit_id}_{time}_l2a.fits"
+        return f"cgi_{self.visit_id}_{time}_l{level if level == '2a' else '1_'}.fits"
 
 
 class StackPlan(NamedTuple):
@@ -111,7 +124,9 @@ class StackPlan(NamedTuple):
     frames: int
 
 
-def stack_facts(stacks: Iterable[StackPlan], k_gain: float, unit: Unit) -> Iterator[FrameFacts]:
+def stack_facts(
+    stacks: Iterable[StackPlan], k_gain: float, unit: Unit, level: Level = "2a"
+) -> Iterator[FrameFacts]:
     """What goes into the headers of stacks that are taken one after the other."""
     elapsed = 0.0
     for number, stack in enumerate(stacks):
@@ -124,19 +139,20 @@ def stack_facts(stacks: Iterable[StackPlan], k_gain: float, unit: Unit) -> Itera
                 elapsed=elapsed,
                 stack=number,
                 frame=frame,
+                level=level,
             )
             elapsed += stack.exposure_time + PAUSE
 
 
 @cache
-def _level_2a() -> dict[str, dict[str, Any]]:
+def _cards(level: Level) -> dict[str, dict[str, Any]]:
     """Cards of each HDU, in order; the file says what its entries mean."""
-    file = resources.files("emdarks.simulate") / "level_2a.toml"
+    file = resources.files("emdarks.simulate") / f"level_{level}.toml"
     return tomllib.loads(file.read_text(encoding="utf-8"))
 
 
 def frame_headers(facts: FrameFacts, camera: Camera) -> dict[str, fits.Header]:
-    """Headers of the four HDUs of one frame: primary, image, err and dq.
+    """Headers of the HDUs of one frame: primary and image; at level 2a err and dq, too.
 
     Parameters
     ----------
@@ -148,7 +164,7 @@ def frame_headers(facts: FrameFacts, camera: Camera) -> dict[str, fits.Header]:
     own = camera_cards(facts, camera)
     values = _values(facts, camera)
     headers = {}
-    for hdu, table in _level_2a().items():
+    for hdu, table in _cards(facts.level).items():
         cards: dict[str, Any] = {}
         for name, value in table.items():
             if name.islower():
@@ -175,8 +191,9 @@ def _values(facts: FrameFacts, camera: Camera) -> dict[str, str]:
         "visit_id": facts.visit_id,
         "visit_type": facts.visit_type,
         "filename": facts.filename,
-        "level_1_file": facts.filename.replace("_l2a", "_l1_"),
+        "level_1_file": facts.filename_of("1"),
         "begin": facts.begin.isoformat(timespec="milliseconds"),
+        "end": facts.end.isoformat(timespec="milliseconds"),
         "arrtype": camera.arrtype,
     }
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +18,11 @@ from emdarks.fits import ascii_text, image_hdu, scan_file, write_whole
 from emdarks.fits import astropy_fits as fits
 from emdarks.fits.layout import open_whole
 from emdarks.frames.bias import bias_frame
+from emdarks.simulate.level_1 import bias_columns
 from emdarks.simulate.register import STAGES, excess_noise_squared
 
 Map = npt.NDArray[np.float32]
+Level = Literal["1", "2a"]
 
 _MAPS = ("FPN", "CIC", "DC")
 _UNITS = {"FPN": "detected EM electron", "CIC": "electron/frame", "DC": "electron/s"}
@@ -136,7 +139,7 @@ class Truth:
         excess = excess_noise_squared(gain, self.stages)
         return self.read_noise**2 + excess * gain**2 * self.electrons(exposure_time)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], tables: Sequence[Any] = ()) -> None:
         """Write the truth to a FITS file, replacing an earlier one of that name.
 
         HDUs FPN, CIC and DC (float32). DATATYPE 'Truth' in the primary header and in
@@ -146,6 +149,8 @@ class Truth:
         ----------
         path : str or path-like
             The file; its folder must exist.
+        tables : sequence of HDUs
+            Further HDUs, such as the cosmic rays of a campaign.
 
         Raises
         ------
@@ -159,7 +164,7 @@ class Truth:
             hdu = image_hdu(values, facts, name)
             hdu.header["BUNIT"] = _UNITS[name]
             hdus.append(hdu)
-        write_whole(hdus, path)
+        write_whole([*hdus, *tables], path)
 
 
 def telemetry_rows(camera: Camera) -> slice:
@@ -203,6 +208,12 @@ def _as_read(pattern: Map, camera: Camera) -> None:
         pattern -= means if bias.per == "row" else means.mean()
 
 
+def _as_raw(pattern: Map, charge: Map, camera: Camera) -> None:
+    """What raw frames show, in place: no charge beside the imaging area, F without row bias."""
+    charge[~_imaging_area(camera)] = 0.0
+    pattern -= pattern[:, bias_columns(camera)].mean(axis=1, keepdims=True)
+
+
 def _imaging_area(camera: Camera) -> npt.NDArray[np.bool_]:
     mask = np.zeros(frame_shape(camera.arrtype, camera.regions), dtype=bool)
     rows, cols, (row0, col0) = imaging_area_geom(camera.arrtype, camera.regions)
@@ -231,6 +242,7 @@ def make_truth(
     pattern: float = 12.0,
     hot_share: float = 0.01,
     stages: int = STAGES,
+    level: Level = "2a",
 ) -> Truth:
     """Make up a detector.
 
@@ -251,6 +263,10 @@ def make_truth(
         Share of the imaging area that is hot.
     stages : int
         Stages of the gain register.
+    level : {"1", "2a"}
+        Of the frames. At level 1, C is 0 in prescan and overscan, which hold no charge, and F is
+        as it remains when the bias of each row is subtracted. Cameras whose frames have no ERR
+        and DQ are raw in any case, and their truth is the same at both.
 
     Returns
     -------
@@ -260,7 +276,7 @@ def make_truth(
     ------
     InputError
         The camera is unknown, or its file leaves open what to simulate; the seed is not a
-        whole number from 0 to 2^63 - 1.
+        whole number from 0 to 2^63 - 1; level 1 of a camera without prescan.
     """
     chosen = load_camera(camera)
     check_simulable(chosen)
@@ -272,6 +288,8 @@ def make_truth(
     )
     noise = chosen.noise
     _as_read(maps[0], chosen)
+    if level == "1" and chosen.frames.err_and_dq:
+        _as_raw(maps[0], maps[1], chosen)
     for values in maps:
         values[telemetry_rows(chosen)] = 0.0
     return Truth(chosen, *maps, noise.read_noise, noise.k_gain, seed, stages)
