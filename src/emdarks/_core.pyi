@@ -41,6 +41,35 @@ class OpenSums:
 class Room:
     def __init__(self, pixels: int, cols: int) -> None: ...
 
+CORE_REACH: int
+LINEAR_BINS: int
+OCTAVE_BINS: int
+
+class CountingSums:
+    def __init__(
+        self,
+        above: Array,
+        beyond: Array,
+        near: Array,
+        near_above: Array,
+        low: Array,
+        high: Array,
+        thresholds: tuple[float, float, float],
+        telemetry: tuple[int, int],
+    ) -> None: ...
+
+class Histogram:
+    def __init__(
+        self,
+        counts: Array,
+        start: float,
+        width: float,
+        every: int,
+        first: int,
+        area: tuple[int, int],
+        telemetry: tuple[int, int],
+    ) -> None: ...
+
 def add_band(
     frames: Frames,
     room: Room,
@@ -58,6 +87,8 @@ def add_band(
     err2: Array | None,
     flags: Array,
     top: Array | None,
+    counting: CountingSums | None = None,
+    histogram: Histogram | None = None,
 ) -> tuple[int, bool]: ...
 def merge(
     n: Array,
