@@ -54,7 +54,7 @@ struct CountingSums {
 };
 
 // Bins of the histogram: even ones, then eighths of octaves.
-inline constexpr Index LINEAR_BINS = 96, OCTAVE_BINS = 96;
+inline constexpr Index LINEAR_BINS = 96, OCTAVE_BINS = 96, ALL_BINS = LINEAR_BINS + OCTAVE_BINS;
 
 // Numbers of good samples by value, in the imaging area and in the rest of the frame without
 // telemetry rows.
