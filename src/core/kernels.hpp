@@ -1,6 +1,7 @@
 // All kernels of the core: what each takes, and the table that an instruction level fills.
 #pragma once
 
+#include "counting_fit.hpp"
 #include "fit.hpp"
 #include "raw.hpp"
 
@@ -252,6 +253,11 @@ struct Kernels {
     void (*level_run)(const Levelling &);
     RawScanResult (*scan_raw)(const RawScan &);
     bool (*prepare_frame)(const PreparedFrame &);
+    void (*counting_sweep)(const CountingData &, Range, const CountingTerms &,
+                           const CountingRound &);
+    void (*counting_pools)(const CountingData &, Range, const CountingTerms &,
+                           const CountingPools &);
+    void (*counting_statistics)(const CountingStatistics &);
 };
 
 // The kernels of the best level that this machine has, or of the one that the user named.
