@@ -71,9 +71,7 @@ def test_law_against_a_convolution(gain: float, charge: float) -> None:
     for one, other in [("K", "K"), ("K", "L"), ("K", "H"), ("L", "L"), ("L", "H"), ("H", "H")]:
         a, b = (each[next(n for n in THREE if n[0] == key)] for key in (one, other))
         product = (weight * a * b).sum() / share
-        expected[f"V_{one}{other}"] = (
-            product - (weight * a).sum() * (weight * b).sum() / share**2
-        )
+        expected[f"V_{one}{other}"] = product - (weight * a).sum() * (weight * b).sum() / share**2
     for name, value in expected.items():
         assert found[name][0] == pytest.approx(value, rel=1e-4), name
 
@@ -98,8 +96,10 @@ def test_law_against_samples() -> None:
     for row, name in zip(three, THREE, strict=True):
         assert abs(row.mean() - found[name][0]) < 5 * row.std() / np.sqrt(kept.size), name
     expected = np.array(
-        [[found[f"V_{''.join(sorted(p, key='KLH'.index))}"][0] for p in (a + b for b in "KLH")]
-         for a in "KLH"]
+        [
+            [found[f"V_{''.join(sorted(p, key='KLH'.index))}"][0] for p in (a + b for b in "KLH")]
+            for a in "KLH"
+        ]
     )
     np.testing.assert_allclose(np.cov(three), expected, rtol=0.01)
 
@@ -124,8 +124,12 @@ def test_derivatives_against_differences(gain: float, charge: float, u: float, l
         size = max(abs(found["H"][0]), abs(found[name][0]), 1e-3)
         by_F = (more[name][0] - less[name][0]) / (2 * step)
         by_charge = (extra[name][0] - fewer[name][0]) / (2 * h)
-        assert found[f"{name}_F"][0] == pytest.approx(by_F, rel=rough, abs=1e-5 * rough * size), name
-        assert found[f"{name}_l"][0] == pytest.approx(by_charge, rel=10 * rough, abs=1e-5 * size), name
+        assert found[f"{name}_F"][0] == pytest.approx(by_F, rel=rough, abs=1e-5 * rough * size), (
+            name
+        )
+        assert found[f"{name}_l"][0] == pytest.approx(by_charge, rel=10 * rough, abs=1e-5 * size), (
+            name
+        )
 
 
 def test_a_point_does_not_depend_on_its_neighbours() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,8 +12,8 @@ import numpy.typing as npt
 from validation.counting_frames import (
     CAMERAS,
     PIXELS,
-    Campaign,
     Camera,
+    Campaign,
     Effects,
     Truth,
     draw_campaign,
@@ -103,7 +104,7 @@ class Result:
         Pulls of D by quarter of true D, and of the brightest tenth.
     hot : list of tuple
         Residuals over true D, pulls, and the oracle's variance over D^2, by class of D.
-    hot_F : ndarray
+    hot_bias : ndarray
         Residual and pull of F in hot pixels, shape (2, pixels).
     """
 
@@ -115,7 +116,7 @@ class Result:
     darks: Array
     quarters: list[Array]
     hot: list[tuple[Array, Array, Array]]
-    hot_F: Array
+    hot_bias: Array
     lost: tuple[int, int]
 
 
@@ -161,8 +162,8 @@ def _hot_classes(
     residual: Array, error: Array, truth: Truth, best: Array
 ) -> list[tuple[Array, Array, Array]]:
     classes = []
-    for lo, hi in zip(HOT_CLASSES, HOT_CLASSES[1:], strict=False):
-        some = truth.hot & (truth.D >= lo) & (truth.D < hi) & np.isfinite(error)
+    for lo, hi in pairwise(HOT_CLASSES):
+        some = truth.hot & (lo <= truth.D) & (hi > truth.D) & np.isfinite(error)
         D = truth.D[some]
         classes.append((residual[some] / D, residual[some] / error[some], best[some] / D**2))
     return classes

@@ -19,7 +19,7 @@ All are sums over frames.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -134,12 +134,12 @@ class CountingSums:
     @classmethod
     def empty(cls, size: int) -> Self:
         """Sums for ``size`` pixels, not initialised."""
-        counts = [np.empty(size, np.uint16) for _ in range(4)]
-        return cls(*counts, np.empty(size), np.empty(size))
+        above, beyond, near, near_above = (np.empty(size, np.uint16) for _ in range(4))
+        return cls(above, beyond, near, near_above, np.empty(size), np.empty(size))
 
-    def sums(self) -> tuple[Array, ...]:
+    def sums(self) -> tuple[Array, Array, Array, Array, Array, Array]:
         """All of them, in the order of `COUNTING_SUMS`."""
-        return tuple(getattr(self, field.name) for field in fields(self))
+        return self.above, self.beyond, self.near, self.near_above, self.low, self.high
 
     def part(self, lo: int, hi: int) -> CountingSums:
         """Views of the pixels from ``lo`` up to ``hi``."""

@@ -316,7 +316,8 @@ def _begin(stacks: CountedStacks, start: Start, executor: Executor) -> _Work:
         np.full(pixels, np.nan),
         group,
         np.zeros((2, 3)),
-        *(np.zeros((2, 2)) for _ in range(2)),
+        np.zeros((2, 2)),
+        np.zeros((2, 2)),
         np.ones((2, 2)),
         RayTerms.none(stacks.gain.size),
     )
@@ -335,7 +336,9 @@ def _start_region(work: _Work, region: int, members: Array, start: Start) -> Non
     x, e2 = start.values[k], start.errors[k] ** 2
     hot, _ = _hot_and_weak(x, e2, members)
     cold = members & ~hot
-    level = np.array([_level_below(work.stacks, cold), *(start.values[k, cold].mean() for k in (1, 2))])
+    level = np.array(
+        [_level_below(work.stacks, cold), *(start.values[k, cold].mean() for k in (1, 2))]
+    )
     least = np.median(np.sqrt(np.maximum(e2[cold], 0))) / 10
     level[1:] = np.maximum(level[1:], [1e-4, least if region else 0.0])
     if region == 0:
@@ -454,7 +457,10 @@ def _rays(work: _Work, pools: Pools) -> None:
     low = np.flatnonzero(stacks.is_low)
     if low.size:
         equations = SlopeEquations(
-            *(x[low] for x in (stacks.gain, stacks.commanded, stacks.time, stacks.T)),
+            stacks.gain[low],
+            stacks.commanded[low],
+            stacks.time[low],
+            stacks.T[low],
             stacks.read_noise,
         )
         mean = _mean_matrix(work.naive[:, members])

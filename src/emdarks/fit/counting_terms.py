@@ -86,7 +86,8 @@ class RayTerms:
     @classmethod
     def none(cls, stacks: int) -> RayTerms:
         """No rays."""
-        return cls(*(np.zeros((2, stacks)) for _ in range(3)), np.zeros((2, 3 * stacks)))
+        slope, mean_shift, ray_variance = (np.zeros((2, stacks)) for _ in range(3))
+        return cls(slope, mean_shift, ray_variance, np.zeros((2, 3 * stacks)))
 
     @property
     def planes(self) -> tuple[Array, Array, Array, Array]:
