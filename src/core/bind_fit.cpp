@@ -10,53 +10,6 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little);
 
-template <class T> const char *name_of() {
-    using Plain = std::remove_const_t<T>;
-    if constexpr (std::is_same_v<Plain, double>)
-        return "float64";
-    else if constexpr (std::is_same_v<Plain, bool>)
-        return "bool";
-    else
-        return sizeof(T) == 1 ? "int8" : sizeof(T) == 2 ? "int16" : "int64";
-}
-
-template <class Array> Array given(nb::handle object, const char *name, const std::string &wanted) {
-    Array array;
-    if (!nb::try_cast(object, array, false))
-        throw nb::type_error(
-            (std::string(name) + " must be a C-contiguous array of " + wanted).c_str());
-    return array;
-}
-
-// Arrays of Python, of the types and shapes that they must have. The caller keeps them alive.
-template <class T> Array1<T> line_of(nb::handle object, const char *name, Index size = -1) {
-    return line(given<nb::ndarray<T, nb::c_contig, nb::device::cpu>>(object, name, name_of<T>()),
-                name, size);
-}
-
-template <class T> Array2<T> plane_of(nb::handle object, const char *name, Index rows, Index cols) {
-    return plane(given<nb::ndarray<T, nb::c_contig, nb::device::cpu>>(object, name, name_of<T>()),
-                 name, rows, cols);
-}
-
-template <class Array> Unsigned words(const Array &array, const char *name) {
-    if (array.dtype().code != static_cast<std::uint8_t>(nb::dlpack::dtype_code::UInt))
-        throw nb::type_error((std::string(name) + " must be unsigned integers").c_str());
-    const bool two = array.ndim() == 2;
-    return {const_cast<char *>(static_cast<const char *>(array.data())),
-            two ? static_cast<Index>(array.shape(0)) : 1,
-            static_cast<Index>(array.ndim() > 0 ? array.shape(array.ndim() - 1) : 0),
-            array.dtype().bits / 8};
-}
-
-Unsigned words_of(nb::handle object, const char *name, Index rows, Index cols) {
-    const auto array = given<AnyIn>(object, name, "unsigned integers");
-    const Unsigned found = words(array, name);
-    if (array.ndim() != 2 || found.rows != rows || (cols >= 0 && found.cols != cols))
-        bad_shape(name, std::to_string(rows) + ", " + (cols < 0 ? "any" : std::to_string(cols)));
-    return found;
-}
-
 Unsigned flags_of(nb::handle object, const char *name, Index pixels) {
     const auto array = given<AnyOut>(object, name, "unsigned integers");
     const Unsigned found = words(array, name);
@@ -147,12 +100,6 @@ struct Call {
         return {array.data(), 2 * stacks, 2};
     }
 };
-
-// Run a kernel without the lock of the interpreter.
-template <class Do> auto unlocked(Do kernel) {
-    nb::gil_scoped_release release;
-    return kernel();
-}
 
 } // namespace
 

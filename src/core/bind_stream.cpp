@@ -82,19 +82,34 @@ struct Rooms {
     Rooms(Index pixels, Index cols) : pixels(pixels), cols(cols) {
         if (pixels < 1 || cols < 1 || pixels % cols != 0)
             throw nb::value_error("pixels must be whole rows of cols pixels");
-        room.data = memory.take<double>(pixels);
+        const Index beside = 2 * CORE_REACH * cols;
+        room.data = memory.take<double>(pixels + beside);
         room.err = memory.take<double>(pixels);
         room.dq = memory.take<double>(pixels);
         for (auto &values : room.values)
-            values = memory.take<double>(pixels);
+            values = memory.take<double>(pixels + beside);
         room.errors = memory.take<double>(cols);
         room.bad = memory.array<std::uint16_t>(cols);
         room.saturated = memory.array<std::int32_t>(cols);
+        room.seen = memory.array<std::uint8_t>(cols);
+        room.cores = memory.array<Index>(pixels + beside);
         room.sums = open_sums(memory, pixels, true);
     }
     Index pixels, cols;
     Memory memory;
     Room room;
+};
+
+// Arrays of Python that counts and clipped sums are written to.
+struct BoundCountingSums {
+    Out<std::uint16_t> above, beyond, near, near_above;
+    Out<double> low, high;
+    CountingSums sums;
+};
+
+struct BoundHistogram {
+    Out<std::int64_t> counts;
+    Histogram histogram;
 };
 
 struct Frames {
@@ -176,7 +191,9 @@ std::pair<Index, bool> add_band(const Frames &frames, const Rooms &room,
                                 const std::optional<Out<double>> &figures, const AnyOut &n,
                                 const Out<double> &mean, const Out<double> &m2,
                                 const std::optional<Out<double>> &err2, const AnyOut &flags,
-                                const std::optional<Out<double>> &top) {
+                                const std::optional<Out<double>> &top,
+                                const std::optional<const BoundCountingSums *> &counting,
+                                const std::optional<const BoundHistogram *> &histogram) {
     Band band;
     band.files = line(frames.files, "files");
     band.offsets = plane(frames.offsets, "offsets", 3, band.files.size);
@@ -227,6 +244,13 @@ std::pair<Index, bool> add_band(const Frames &frames, const Rooms &room,
         band.figures = {reinterpret_cast<RowFigures *>(array.data()), band.files.size,
                         static_cast<Index>(rows)};
     }
+    if (counting) {
+        band.counting = (*counting)->sums;
+        if (band.counting.above.size != pixels)
+            throw nb::value_error("counting must fit the frame");
+    }
+    if (histogram)
+        band.histogram = (*histogram)->histogram;
     const auto result = kernels().add_band(band);
     return {result.failed, result.errors};
 }
@@ -239,6 +263,9 @@ void bind_stream(nb::module_ &m) {
     for (const char *name : ROW_FIGURES)
         names.append(name);
     m.attr("ROW_FIGURES") = nb::tuple(names);
+    m.attr("CORE_REACH") = CORE_REACH;
+    m.attr("LINEAR_BINS") = LINEAR_BINS;
+    m.attr("OCTAVE_BINS") = OCTAVE_BINS;
 
     nb::class_<Frames>(m, "Frames", R"(A batch of open frames that are laid out alike.
 
@@ -304,10 +331,102 @@ cols : int
     Pixels of a row.)")
         .def(nb::init<Index, Index>(), "pixels"_a, "cols"_a);
 
+    nb::class_<BoundCountingSums>(m, "CountingSums", R"(Where counts and clipped sums go.
+
+Parameters
+----------
+above : ndarray of uint16, shape (pixels,)
+    Samples T < x <= T2.
+beyond : ndarray of uint16, shape (pixels,)
+    Samples x > T2.
+near : ndarray of uint16, shape (pixels,)
+    Samples x <= T2 with a core, a finite sample above T3, within two rows and columns.
+near_above : ndarray of uint16, shape (pixels,)
+    Those of them with x > T.
+low, high : ndarray of float64, shape (pixels,)
+    Sums of min(x - T, 0) and of max(x - T, 0) over x <= T2.
+thresholds : tuple of float
+    T, T2 and T3, in the unit of the sums.
+telemetry : tuple of int
+    First and last-plus-one row without signal: no cores there, and nothing near them.
+
+Raises
+------
+ValueError
+    Shapes differ, or thresholds do not ascend.)")
+        .def(
+            "__init__",
+            [](BoundCountingSums *self, Out<std::uint16_t> above, Out<std::uint16_t> beyond,
+               Out<std::uint16_t> near, Out<std::uint16_t> near_above, Out<double> low,
+               Out<double> high, std::tuple<double, double, double> thresholds,
+               std::tuple<Index, Index> telemetry) {
+                CountingSums sums;
+                sums.above = line(above, "above");
+                const Index pixels = sums.above.size;
+                sums.beyond = line(beyond, "beyond", pixels);
+                sums.near = line(near, "near", pixels);
+                sums.near_above = line(near_above, "near_above", pixels);
+                sums.low = line(low, "low", pixels);
+                sums.high = line(high, "high", pixels);
+                std::tie(sums.T, sums.T2, sums.T3) = thresholds;
+                if (!(sums.T < sums.T2 && sums.T2 <= sums.T3))
+                    throw nb::value_error("thresholds must ascend");
+                std::tie(sums.telemetry[0], sums.telemetry[1]) = telemetry;
+                new (self) BoundCountingSums{std::move(above),
+                                             std::move(beyond),
+                                             std::move(near),
+                                             std::move(near_above),
+                                             std::move(low),
+                                             std::move(high),
+                                             sums};
+            },
+            array("above"), array("beyond"), array("near"), array("near_above"), array("low"),
+            array("high"), "thresholds"_a, "telemetry"_a);
+
+    nb::class_<BoundHistogram>(m, "Histogram", R"(Where samples are counted by value.
+
+Parameters
+----------
+counts : ndarray of int64, shape (2, LINEAR_BINS + OCTAVE_BINS)
+    Of the imaging area, and of the rest of the frame; counted up.
+start, width : float
+    Lower edge of the first bin and width of the even ones, in the unit of the sums; bins of an
+    eighth of an octave follow. What lies outside is counted in the first or the last bin.
+every : int
+    One frame of so many is used.
+first : int
+    Number of the first frame of the batch; those with multiples of ``every`` are used.
+area, telemetry : tuple of int
+    First and last-plus-one row of the imaging area, and of the rows without signal.
+
+Raises
+------
+ValueError
+    Another shape, a width that is not positive, or ``every`` below 1.)")
+        .def(
+            "__init__",
+            [](BoundHistogram *self, Out<std::int64_t> counts, double start, double width,
+               Index every, Index first, std::tuple<Index, Index> area,
+               std::tuple<Index, Index> telemetry) {
+                Histogram histogram;
+                histogram.counts = plane(counts, "counts", 2, LINEAR_BINS + OCTAVE_BINS);
+                if (!(width > 0.0))
+                    throw nb::value_error("width must be positive");
+                if (every < 1 || first < 0)
+                    throw nb::value_error("every must be at least 1, first at least 0");
+                histogram.start = start, histogram.width = width;
+                histogram.every = every, histogram.first = first;
+                std::tie(histogram.area[0], histogram.area[1]) = area;
+                std::tie(histogram.telemetry[0], histogram.telemetry[1]) = telemetry;
+                new (self) BoundHistogram{std::move(counts), histogram};
+            },
+            array("counts"), "start"_a, "width"_a, "every"_a, "first"_a, "area"_a, "telemetry"_a);
+
     m.def(
         "add_band", add_band, "frames"_a, "room"_a, "sums"_a.none(), "lo"_a, "hi"_a, "fresh"_a,
         "closed"_a, "imaging"_a, "prescan"_a, optional_array("figures"), array("n"), array("mean"),
-        array("m2"), optional_array("err2"), array("flags"), optional_array("top"), Unlocked(),
+        array("m2"), optional_array("err2"), array("flags"), optional_array("top"),
+        "counting"_a.none() = nb::none(), "histogram"_a.none() = nb::none(), Unlocked(),
         R"(Add a band of rows of every frame of a batch to open sums; close them if it is the last.
 
 Parameters
@@ -331,6 +450,10 @@ n, mean, m2, err2, flags : ndarray, shape (pixels,)
     None; unsigned integers of 16 bits or more.
 top : ndarray of float64, shape (pixels, kept), or None
     The largest samples of each pixel so far, ascending.
+counting : CountingSums, optional
+    Receive the counts and clipped sums of the band.
+histogram : Histogram, optional
+    Receives the samples of the band, by value.
 
 Returns
 -------

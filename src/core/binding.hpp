@@ -58,6 +58,64 @@ auto plane(const Array &array, const char *name, Index rows = -1, Index cols = -
     return Array2<std::remove_pointer_t<decltype(array.data())>>{array.data(), r, c};
 }
 
+// Arrays among arguments that are many: taken as they are, and kept alive by the caller.
+template <class T> const char *name_of() {
+    using Plain = std::remove_const_t<T>;
+    if constexpr (std::is_same_v<Plain, double>)
+        return "float64";
+    else if constexpr (std::is_same_v<Plain, float>)
+        return "float32";
+    else if constexpr (std::is_same_v<Plain, bool>)
+        return "bool";
+    else if constexpr (std::is_same_v<Plain, std::uint16_t>)
+        return "uint16";
+    else
+        return sizeof(T) == 1 ? "int8" : sizeof(T) == 2 ? "int16" : "int64";
+}
+
+template <class Array> Array given(nb::handle object, const char *name, const std::string &wanted) {
+    Array array;
+    if (!nb::try_cast(object, array, false))
+        throw nb::type_error(
+            (std::string(name) + " must be a C-contiguous array of " + wanted).c_str());
+    return array;
+}
+
+// Arrays of Python, of the types and shapes that they must have. The caller keeps them alive.
+template <class T> Array1<T> line_of(nb::handle object, const char *name, Index size = -1) {
+    return line(given<nb::ndarray<T, nb::c_contig, nb::device::cpu>>(object, name, name_of<T>()),
+                name, size);
+}
+
+template <class T> Array2<T> plane_of(nb::handle object, const char *name, Index rows, Index cols) {
+    return plane(given<nb::ndarray<T, nb::c_contig, nb::device::cpu>>(object, name, name_of<T>()),
+                 name, rows, cols);
+}
+
+template <class Array> Unsigned words(const Array &array, const char *name) {
+    if (array.dtype().code != static_cast<std::uint8_t>(nb::dlpack::dtype_code::UInt))
+        throw nb::type_error((std::string(name) + " must be unsigned integers").c_str());
+    const bool two = array.ndim() == 2;
+    return {const_cast<char *>(static_cast<const char *>(array.data())),
+            two ? static_cast<Index>(array.shape(0)) : 1,
+            static_cast<Index>(array.ndim() > 0 ? array.shape(array.ndim() - 1) : 0),
+            array.dtype().bits / 8};
+}
+
+inline Unsigned words_of(nb::handle object, const char *name, Index rows, Index cols) {
+    const auto array = given<AnyIn>(object, name, "unsigned integers");
+    const Unsigned found = words(array, name);
+    if (array.ndim() != 2 || found.rows != rows || (cols >= 0 && found.cols != cols))
+        bad_shape(name, std::to_string(rows) + ", " + (cols < 0 ? "any" : std::to_string(cols)));
+    return found;
+}
+
+// Run a kernel without the lock of the interpreter.
+template <class Do> auto unlocked(Do kernel) {
+    nb::gil_scoped_release release;
+    return kernel();
+}
+
 // Pixels from lo up to hi must be among those of a plane.
 inline void check_range(Index lo, Index hi, Index pixels) {
     if (lo < 0 || hi < lo || hi > pixels)
@@ -88,5 +146,6 @@ void bind_statistics(nb::module_ &m);
 void bind_stream(nb::module_ &m);
 void bind_raw(nb::module_ &m);
 void bind_fit(nb::module_ &m);
+void bind_counting(nb::module_ &m);
 
 } // namespace emdarks

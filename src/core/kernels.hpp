@@ -1,6 +1,7 @@
 // All kernels of the core: what each takes, and the table that an instruction level fills.
 #pragma once
 
+#include "counting_fit.hpp"
 #include "fit.hpp"
 #include "raw.hpp"
 
@@ -37,6 +38,34 @@ struct OpenSums {
     void *flags = nullptr;
 };
 
+// How far a core reaches, rows and columns: the samples so near may hold charge of its cosmic ray.
+inline constexpr Index CORE_REACH = 2;
+
+// Counts and clipped sums of a stack, by pixel; see counts.hpp.
+struct CountingSums {
+    Array1<std::uint16_t> above, beyond, near, near_above; // K, R, nc, Kc
+    Array1<double> low, high;                              // LO, HI
+    double T = 0.0, T2 = 0.0, T3 = 0.0;
+    Index telemetry[2] = {0, 0}; // rows without signal, first and last-plus-one
+
+    EMDARKS_INLINE bool is_telemetry(Index row) const {
+        return row >= telemetry[0] && row < telemetry[1];
+    }
+    EMDARKS_INLINE explicit operator bool() const { return static_cast<bool>(above); }
+};
+
+// Bins of the histogram: even ones, then eighths of octaves.
+inline constexpr Index LINEAR_BINS = 96, OCTAVE_BINS = 96, ALL_BINS = LINEAR_BINS + OCTAVE_BINS;
+
+// Numbers of good samples by value, in the imaging area and in the rest of the frame without
+// telemetry rows.
+struct Histogram {
+    Array2<std::int64_t> counts; // (2, bins): imaging area, rest
+    double start = 0.0, width = 1.0;
+    Index every = 1, first = 0; // of how many frames one is used; number of the first of the batch
+    Index area[2] = {0, 0}, telemetry[2] = {0, 0}; // rows
+};
+
 // Figures of one row of one frame, taken while its pixels are in the cache. Rows are added up in
 // order afterwards, so that the result does not depend on how a frame was cut into runs.
 struct RowFigures {
@@ -68,6 +97,8 @@ struct Room {
     void *errors;                   // errors as native real numbers
     Array1<std::uint16_t> bad;      // 1 where a sample of the row does not count
     Array1<std::int32_t> saturated; // columns of the row of a raw frame
+    Array1<std::uint8_t> seen;      // 1 where a sample of the row was found near a core
+    Array1<Index> cores;            // pixels of the cores of a frame in a run and beside it
     OpenSums sums;                  // of the run
 };
 
@@ -91,6 +122,8 @@ struct Band {
     Index imaging[2], prescan[2];
     Array2<RowFigures> figures;
     Moments moments;
+    CountingSums counting; // or none
+    Histogram histogram;   // or none
     Room room;
 };
 
@@ -220,6 +253,11 @@ struct Kernels {
     void (*level_run)(const Levelling &);
     RawScanResult (*scan_raw)(const RawScan &);
     bool (*prepare_frame)(const PreparedFrame &);
+    void (*counting_sweep)(const CountingData &, Range, const CountingTerms &,
+                           const CountingRound &);
+    void (*counting_pools)(const CountingData &, Range, const CountingTerms &,
+                           const CountingPools &);
+    void (*counting_statistics)(const CountingStatistics &);
 };
 
 // The kernels of the best level that this machine has, or of the one that the user named.

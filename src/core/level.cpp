@@ -1,5 +1,6 @@
 // The kernels for one instruction level; this file is compiled once for each.
 #include "bias.hpp"
+#include "counting.hpp"
 #include "pooled.hpp"
 #include "raw_scan.hpp"
 #include "screening.hpp"
@@ -35,6 +36,9 @@ const Kernels table = {
     .level_run = level_run,
     .scan_raw = scan_raw,
     .prepare_frame = prepare_frame,
+    .counting_sweep = counting_sweep,
+    .counting_pools = counting_pools,
+    .counting_statistics = counting_statistics,
 };
 
 } // namespace emdarks::EMDARKS_LEVEL

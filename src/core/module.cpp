@@ -16,4 +16,5 @@ NB_MODULE(_core, m) {
     emdarks::bind_stream(m);
     emdarks::bind_raw(m);
     emdarks::bind_fit(m);
+    emdarks::bind_counting(m);
 }

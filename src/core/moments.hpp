@@ -4,7 +4,7 @@
 // of the same width.
 #pragma once
 
-#include "decode.hpp"
+#include "counts.hpp"
 
 namespace emdarks::EMDARKS_LEVEL {
 
@@ -26,16 +26,24 @@ void reset(const OpenSums &sums, const Array2<double> &top, Index lo, Index hi) 
             *x = -__builtin_inf();
 }
 
+// Pixels of a run: the first is `base` in the open sums, `pixel` in the frame.
+struct RunStart {
+    Index base, pixel;
+};
+
 // Add `count` pixels of some frames to open sums, frame after frame.
-template <class Value>
+template <bool counted, class Value>
 EMDARKS_INLINE void add_lanes(const Value *const *values, const double *scales, Index frames,
-                              Index p, Index base, Index count, const OpenSums &sums) {
+                              Index p, RunStart start, Index count, const OpenSums &sums,
+                              const CountingSums &counting) {
+    const Index base = start.base + p, pixel = start.pixel + p;
     double *const first = sums.first.at(base, count), *const shifted = sums.shifted.at(base, count),
                   *const squares = sums.squares.at(base, count);
     const bool all = count == WIDTH;
     const auto take = [&](const auto *from) { return all ? load(from) : load(from, count); };
     Lanes K = take(first), s = take(shifted), q = take(squares);
     const bool starts = any(K != K);
+    std::conditional_t<counted, CountingLanes, Nothing> counts(counting, pixel, count, take);
     for (Index f = 0; f < frames; ++f) {
         const Lanes x = to_lanes(take(values[f] + p)) * scales[f];
         if (starts)
@@ -44,27 +52,31 @@ EMDARKS_INLINE void add_lanes(const Value *const *values, const double *scales, 
         d = select(d == d, d, Lanes{});
         s += d;
         q += d * d;
+        if constexpr (counted)
+            counts.add(x, counting);
     }
-    const auto put = [&](double *to, Lanes v) { all ? store(to, v) : store(to, v, count); };
+    const auto put = [&](auto *to, const auto &v) { all ? store(to, v) : store(to, v, count); };
     if (starts)
         put(first, K);
     put(shifted, s);
     put(squares, q);
+    if constexpr (counted)
+        counts.put_into(counting, pixel, count, take, put);
 }
 
-// Add the pixels of a run, NaN where they do not count, of some frames; the run's first pixel is
-// `base` in the sums.
-template <class Value>
+// Add the pixels of a run, NaN where they do not count, of some frames; counts and clipped sums,
+// too, where these are wanted.
+template <bool counted, class Value>
 void add_samples(const Value *const *values, const double *scales, Index frames, Index pixels,
-                 const OpenSums &sums, Index base) {
+                 const OpenSums &sums, const CountingSums &counting, RunStart start) {
     Index p = 0;
     if (frames == GROUP)
         for (; p + WIDTH <= pixels; p += WIDTH)
-            add_lanes(values, scales, GROUP, p, base + p, WIDTH, sums);
+            add_lanes<counted>(values, scales, GROUP, p, start, WIDTH, sums, counting);
     for (; p + WIDTH <= pixels; p += WIDTH)
-        add_lanes(values, scales, frames, p, base + p, WIDTH, sums);
+        add_lanes<counted>(values, scales, frames, p, start, WIDTH, sums, counting);
     if (p < pixels)
-        add_lanes(values, scales, frames, p, base + p, pixels - p, sums);
+        add_lanes<counted>(values, scales, frames, p, start, pixels - p, sums, counting);
 }
 
 // Add the squared errors of the samples that count.

@@ -103,7 +103,7 @@ template <class Value, class Flag> class Stream {
 public:
     explicit Stream(const Band &band)
         : a_(band), room_(band.room), sums_(band.whole ? band.sums : band.room.sums),
-          flags_(static_cast<Flag *>(sums_.flags)) {}
+          flags_(static_cast<Flag *>(sums_.flags)), cores_(band.counting, band.cols, band.room) {}
 
     BandResult add() {
         BandResult result = {-1, false};
@@ -111,6 +111,8 @@ public:
             const Index hi = lo + a_.run < a_.hi ? lo + a_.run : a_.hi, base = a_.whole ? lo : 0;
             if (a_.fresh)
                 reset<Flag>(sums_, a_.moments.top, base, base + hi - lo);
+            if (a_.fresh && a_.counting)
+                reset(a_.counting, lo, hi);
             const auto run = add_run(lo, hi, base);
             if (run.failed >= 0)
                 return run;
@@ -126,6 +128,9 @@ private:
     const Room &room_;
     const OpenSums &sums_;
     Flag *flags_;
+    Cores<Value> cores_;
+    // The image as stored, where the rows of the run begin.
+    const void *stored_ = nullptr;
 
     BandResult add_run(Index lo, Index hi, Index base) {
         const Index frames = a_.files.size;
@@ -134,14 +139,21 @@ private:
             const Index count = frames - first < GROUP ? frames - first : GROUP;
             const Value *values[GROUP] = {};
             for (Index g = 0; g < count; ++g) {
-                auto *to = static_cast<Value *>(room_.values[g]);
-                if (!read_frame(first + g, lo, hi, to))
+                Value *to = read_frame(first + g, lo, hi, g);
+                if (to == nullptr)
                     return {first + g, false};
                 for (Index at = 0; at < hi - lo; at += a_.cols)
                     errors |= prepare_row(first + g, lo + at, at, base + at, to + at);
+                count_frame(first + g, lo, hi, to);
                 values[g] = to;
             }
-            add_samples(values, &a_.scales[first], count, hi - lo, sums_, base);
+            const RunStart start = {base, lo};
+            if (a_.counting)
+                add_samples<true>(values, &a_.scales[first], count, hi - lo, sums_, a_.counting,
+                                  start);
+            else
+                add_samples<false>(values, &a_.scales[first], count, hi - lo, sums_, a_.counting,
+                                   start);
         }
         return {-1, errors};
     }
@@ -153,15 +165,80 @@ private:
                     a_.offsets(plane, f) + lo * stored.width);
     }
 
-    bool read_frame(Index f, Index lo, Index hi, Value *values) {
+    // Read a run of a frame; where its numbers begin, null where that was not possible. Where
+    // cores are sought, the image is read with the rows beside the run.
+    Value *read_frame(Index f, Index lo, Index hi, Index g) {
+        const Index reach = a_.counting ? CORE_REACH * a_.cols : 0;
+        const Index before = lo < reach ? lo : reach, end = a_.moments.mean.size;
+        const Index behind = hi + reach < end ? reach : end - hi;
+        auto *values = static_cast<Value *>(room_.values[g]);
         void *image = a_.data.kind == Kind::real && !a_.calibrations ? values : room_.data;
-        return read_plane(f, 0, a_.data, lo, hi, image) &&
-               read_plane(f, 1, a_.err, lo, hi, room_.err) &&
-               read_plane(f, 2, a_.dq, lo, hi, room_.dq);
+        if (!read_plane(f, 0, a_.data, lo - before, hi + behind, image) ||
+            !read_plane(f, 1, a_.err, lo, hi, room_.err) ||
+            !read_plane(f, 2, a_.dq, lo, hi, room_.dq))
+            return nullptr;
+        values += before;
+        stored_ = after(room_.data, before * a_.data.width);
+        if (a_.counting) {
+            cores_.begin(a_.scales[f]);
+            for (Index at = -before; at < 0; at += a_.cols)
+                find_beside(f, lo, at, values + at);
+        }
+        return values;
+    }
+
+    // Cores of a row beside the run.
+    void find_beside(Index f, Index lo, Index at, Value *values) {
+        Index saturated = 0;
+        const Index row = (lo + at) / a_.cols;
+        load_row(f, row, at, values, saturated);
+        cores_.find(values, row);
+    }
+
+    // Count what a frame has near cores, and its samples by value, once its rows are prepared.
+    void count_frame(Index f, Index lo, Index hi, Value *values) {
+        if (a_.counting) {
+            const Index end = a_.moments.mean.size, reach = CORE_REACH * a_.cols;
+            for (Index at = hi - lo; lo + at < end && at < hi - lo + reach; at += a_.cols)
+                find_beside(f, lo, at, values + at);
+            cores_.count_near(values, lo / a_.cols, hi / a_.cols);
+        }
+        if (a_.histogram.counts && (a_.histogram.first + f) % a_.histogram.every == 0)
+            for (Index at = 0; at < hi - lo; at += a_.cols)
+                add_row_to_histogram(f, (lo + at) / a_.cols, values + at);
+    }
+
+    void add_row_to_histogram(Index f, Index row, const Value *values) {
+        const Histogram &h = a_.histogram;
+        if (row >= h.telemetry[0] && row < h.telemetry[1])
+            return;
+        const bool inside = row >= h.area[0] && row < h.area[1];
+        const Index lo = inside ? a_.imaging[0] : 0, hi = inside ? a_.imaging[1] : 0;
+        add_to_histogram(values, lo, a_.scales[f], h, 1);
+        add_to_histogram(values + lo, hi - lo, a_.scales[f], h, 0);
+        add_to_histogram(values + hi, a_.cols - hi, a_.scales[f], h, 1);
     }
 
     static const void *after(const void *from, Index bytes) {
         return static_cast<const char *>(from) + bytes;
+    }
+
+    // Make native numbers of a row of the image, electrons if it is raw. Whether all are finite and
+    // not huge; how many are saturated.
+    bool load_row(Index f, Index row, Index at, Value *values, Index &saturated) {
+        if constexpr (sizeof(Value) == sizeof(double)) {
+            const void *stored = after(stored_, at * a_.data.width);
+            if (a_.calibrations) {
+                const RowCalibration &raw = *a_.calibrations[f];
+                saturated =
+                    electrons_of_row(raw, row, stored, a_.data, values, room_.saturated, a_.cols);
+                return a_.data.kind != Kind::real && a_.data.width < 8 &&
+                       raw.bias[row] == raw.bias[row];
+            }
+            if (a_.data.kind != Kind::real)
+                return load_integers(stored, a_.data, values, a_.cols);
+        }
+        return load_reals(values, a_.cols, a_.data.swap);
     }
 
     // Make numbers of a row of frame f, NaN where a sample does not count, and add everything but
@@ -169,15 +246,11 @@ private:
     // the sums. Whether any error is not 0.
     bool prepare_row(Index f, Index pixel, Index at, Index base, Value *values) {
         const Index cols = a_.cols;
-        bool finite = false;
-        const RowCalibration *const raw = a_.calibrations ? a_.calibrations[f] : nullptr;
         Index saturated = 0;
-        if (raw != nullptr)
-            saturated = take_raw(*raw, pixel / cols, at, values, finite);
-        else if (a_.data.kind == Kind::real)
-            finite = load_reals(values, cols, a_.data.swap);
-        else if constexpr (sizeof(Value) == sizeof(double))
-            finite = load_integers(after(room_.data, at * a_.data.width), a_.data, values, cols);
+        const RowCalibration *const raw = a_.calibrations ? a_.calibrations[f] : nullptr;
+        const bool finite = load_row(f, pixel / cols, at, values, saturated);
+        if (a_.counting)
+            cores_.find(values, pixel / cols);
         const double content = fingerprint(values, cols);
         const std::uint64_t seen = load_flags(at, base);
         bool clean = seen == 0;
@@ -205,17 +278,6 @@ private:
         if (a_.moments.top)
             add_top(values, a_.scales[f], a_.moments.top, base, cols);
         return errors;
-    }
-
-    // Electrons of a row of a raw frame; how many samples are saturated.
-    Index take_raw(const RowCalibration &raw, Index row, Index at, Value *values, bool &finite) {
-        if constexpr (sizeof(Value) == sizeof(double)) {
-            finite =
-                a_.data.kind != Kind::real && a_.data.width < 8 && raw.bias[row] == raw.bias[row];
-            return electrons_of_row(raw, row, after(room_.data, at * a_.data.width), a_.data,
-                                    values, room_.saturated, a_.cols);
-        }
-        return 0;
     }
 
     // Flag saturated samples of a row of a raw frame, and those that cosmic rays hit.

@@ -41,6 +41,35 @@ class OpenSums:
 class Room:
     def __init__(self, pixels: int, cols: int) -> None: ...
 
+CORE_REACH: int
+LINEAR_BINS: int
+OCTAVE_BINS: int
+
+class CountingSums:
+    def __init__(
+        self,
+        above: Array,
+        beyond: Array,
+        near: Array,
+        near_above: Array,
+        low: Array,
+        high: Array,
+        thresholds: tuple[float, float, float],
+        telemetry: tuple[int, int],
+    ) -> None: ...
+
+class Histogram:
+    def __init__(
+        self,
+        counts: Array,
+        start: float,
+        width: float,
+        every: int,
+        first: int,
+        area: tuple[int, int],
+        telemetry: tuple[int, int],
+    ) -> None: ...
+
 def add_band(
     frames: Frames,
     room: Room,
@@ -58,6 +87,8 @@ def add_band(
     err2: Array | None,
     flags: Array,
     top: Array | None,
+    counting: CountingSums | None = None,
+    histogram: Histogram | None = None,
 ) -> tuple[int, bool]: ...
 def merge(
     n: Array,
@@ -290,3 +321,68 @@ def prepare_frame(
     err: Array | None,
     dq: Array,
 ) -> bool: ...
+
+COUNTING_POOLS: tuple[str, ...]
+COUNTING_STATISTICS: tuple[str, ...]
+
+class CountingData:
+    def __init__(
+        self,
+        gain: Array,
+        commanded: Array,
+        time: Array,
+        T: Array,
+        T2: Array,
+        flagged: Array,
+        is_low: Array,
+        read_noise: tuple[float, float],
+        n: Array,
+        mean: Array,
+        m2: Array,
+        above: Array,
+        beyond: Array,
+        near: Array,
+        near_above: Array,
+        low: Array,
+        high: Array,
+        imaging: Array,
+        error2: Array,
+    ) -> None: ...
+
+class CountingTerms:
+    def __init__(
+        self,
+        level: Array,
+        spread: Array,
+        follow: Array,
+        slope: Array,
+        mean_shift: Array,
+        ray_variance: Array,
+        wings: Array,
+    ) -> None: ...
+
+def counting_sweep(
+    lo: int,
+    hi: int,
+    data: CountingData,
+    terms: CountingTerms,
+    group: Array,
+    steps: int,
+    values: Array,
+    naive: Array,
+    covariance: Array,
+    chi2: Array,
+) -> None: ...
+def counting_pools(
+    lo: int,
+    hi: int,
+    data: CountingData,
+    terms: CountingTerms,
+    group: Array,
+    far: Array,
+    values: Array,
+    out: Array,
+) -> None: ...
+def counting_statistics(
+    u: Array, charge: Array, distance: float, gain: float, read_noise: float, out: Array
+) -> None: ...

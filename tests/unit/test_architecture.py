@@ -26,6 +26,7 @@ LAYERS = [
     {"cameras", "fits"},
     {"plots", "raw"},
     {"arguments", "detector", "dq", "moments"},
+    {"counting_sums"},
     {"errors", "_core", "_version"},
 ]
 HEIGHT = {name: len(LAYERS) - i for i, layer in enumerate(LAYERS) for name in layer}

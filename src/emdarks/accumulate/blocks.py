@@ -21,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks import _core
-from emdarks.errors import EmdarksWarning
+from emdarks.counting_sums import MOST_FRAMES, HistogramBins, Thresholds
+from emdarks.errors import EmdarksWarning, InputError
 from emdarks.fits.pixels import FrameSource
 from emdarks.moments import Moments
 from emdarks.raw import FrameScan, over_saturated
@@ -86,6 +87,17 @@ class StackJob:
         Where to take figures of single frames; None takes none.
     kept : int
         Largest samples to keep of each pixel.
+    thresholds : Thresholds or None
+        Those of the counts and clipped sums; None takes none.
+    histogram : HistogramBins or None
+        Bins of the histogram of all good samples; None takes none.
+    telemetry : tuple of int
+        First and last-plus-one row without signal, which these two leave out.
+
+    Raises
+    ------
+    InputError
+        More frames than can be counted.
     """
 
     samples: tuple[Sample, ...]
@@ -93,6 +105,16 @@ class StackJob:
     mask: int
     area: FigureArea | None = None
     kept: int = 0
+    thresholds: Thresholds | None = None
+    histogram: HistogramBins | None = None
+    telemetry: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        if self.thresholds is not None and len(self.samples) > MOST_FRAMES:
+            raise InputError(
+                f"a stack of {len(self.samples)} frames: the counting estimator counts up to "
+                f"{MOST_FRAMES} of a stack; calibrate fewer frames, or use the pooled estimator"
+            )
 
     @property
     def has_err(self) -> bool:
@@ -110,7 +132,10 @@ class StackJob:
         """The sums that the stack needs."""
         rows, cols = self.shape
         flags = self.flags_dtype.str
-        return Kind(rows * cols, flags, self.has_err, self.kept, len(self.samples))
+        counting, histogram = self.thresholds is not None, self.histogram is not None
+        return Kind(
+            rows * cols, flags, self.has_err, self.kept, len(self.samples), counting, histogram
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +151,20 @@ class Kind:
     has_err: bool
     kept: int
     frames: int
+    counting: bool = False
+    histogram: bool = False
 
     def empty(self) -> Moments:
         """Sums in fresh memory."""
-        return Moments.empty(self.size, self.flags, self.has_err, self.kept, self.frames)
+        return Moments.empty(
+            self.size,
+            self.flags,
+            self.has_err,
+            self.kept,
+            self.frames,
+            self.counting,
+            self.histogram,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ from emdarks.accumulate.blocks import (
 from emdarks.accumulate.executor import Count, Executor
 from emdarks.accumulate.sums_version import sums_version
 from emdarks.accumulate.threads import Threads
+from emdarks.counting_sums import COUNTING_SUMS, CountingSums
 from emdarks.errors import EmdarksWarning, InputError
 from emdarks.fits import PART, whole_file
 from emdarks.moments import SUMS, Moments
@@ -285,8 +286,17 @@ def _spec(block: Block) -> Spec | None:
         "mask": job.mask,
         "area": None if job.area is None else asdict(job.area),
         "kept": job.kept,
+        "counting": _counting(job),
         "frames": frames,
     }
+
+
+def _counting(job: StackJob) -> Any:
+    """Thresholds and bins, which the counts of a block depend on."""
+    if job.thresholds is None and job.histogram is None:
+        return None
+    found = (job.thresholds, job.histogram)
+    return [*(at if at is None else asdict(at) for at in found), list(job.telemetry)]
 
 
 def _rest(spec: Spec | None) -> str:
@@ -305,6 +315,9 @@ def _arrays(spec: Spec, sums: StackSums) -> dict[str, Array]:
     arrays = {name: getattr(moments, name) for name in SUMS}
     if not moments.has_errors:
         arrays["err2"] = None
+    arrays["histogram"] = moments.histogram
+    if moments.counting is not None:
+        arrays |= dict(zip(COUNTING_SUMS, moments.counting.sums(), strict=True))
     return {
         "spec": np.frombuffer(json.dumps(spec).encode(), np.uint8),
         "figures": np.array(
@@ -321,11 +334,18 @@ def _load(path: Path, spec: Spec, into: Moments) -> StackSums:
         if _key(_read_spec(stored)) != _key(spec):
             raise ValueError("made from other inputs")
         planes: dict[str, Any] = {name: stored.get(name) for name in SUMS}
-        into.take(Moments(**planes, has_errors=planes["err2"] is not None))
+        counting = None if into.counting is None else _counting_sums(stored)
+        histogram = stored.get("histogram")
+        has_errors = planes["err2"] is not None
+        into.take(Moments(**planes, has_errors=has_errors, counting=counting, histogram=histogram))
         numbers: list[list[float]] = stored["figures"].tolist()
         contents: list[str] = stored["contents"].tolist()
     figures = tuple(_figures(row, content) for row, content in zip(numbers, contents, strict=True))
     return StackSums(into, figures, 0)
+
+
+def _counting_sums(stored: Any) -> CountingSums:
+    return CountingSums(*(stored[name] for name in COUNTING_SUMS))
 
 
 def _figures(numbers: Sequence[float], content: str) -> FrameFigures:

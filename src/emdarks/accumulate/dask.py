@@ -364,7 +364,9 @@ def _frames_of(block: Block) -> str:
 
 def _size(sums: StackSums) -> int:
     """Bytes of sums, by which Dask decides what moves where."""
-    planes = (getattr(sums.moments, name) for name in SUMS)
+    planes = [getattr(sums.moments, name) for name in SUMS]
+    if sums.moments.counting is not None:
+        planes += sums.moments.counting.sums()
     return sum(plane.nbytes for plane in planes if plane is not None)
 
 
@@ -398,8 +400,10 @@ def _merged(left: StackSums, right: StackSums) -> StackSums:
 
 def _merge(left: Moments, right: Moments) -> Moments:
     flags, errors = left.flags.dtype, left.has_errors or right.has_errors
-    made = Moments.empty(left.n.size, flags, errors, left.kept)
+    more = left.counting is not None, left.histogram is not None
+    made = Moments.empty(left.n.size, flags, errors, left.kept, 1, *more)
     made.n = left.n.copy()
     made.take(left)
     merge(made, right)
+    made.add_histogram(right)
     return made

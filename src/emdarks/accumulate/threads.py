@@ -37,6 +37,7 @@ from emdarks.accumulate.executor import Count, Executor, Progress
 from emdarks.accumulate.open_files import OPEN_FILES, files_allowed, files_open
 from emdarks.accumulate.prefetch import ReadAhead
 from emdarks.arguments import whole_number
+from emdarks.counting_sums import HISTOGRAM_EVERY, MANY_PIXELS
 from emdarks.errors import UnreadableFrameError
 from emdarks.fits.pixels import RawFrame, Reader, let_go_of_cubes
 from emdarks.moments import Moments, counts_dtype, merge
@@ -148,6 +149,7 @@ class _Part:
     """Some frames of a block, and where they stand in it."""
 
     group: _Alike
+    first: int
     figures: Array
     fresh: bool
     closed: bool
@@ -268,8 +270,11 @@ class Threads(Executor):
     def room(self, kind: Kind) -> Moments:
         """See `Adder`."""
         wanted = np.dtype(kind.flags), kind.has_err, kind.kept, counts_dtype(kind.frames)
+        more = kind.counting, kind.histogram
         for i, moments in enumerate(self._spare):
             found = moments.flags.dtype, moments.err2 is not None, moments.kept, moments.n.dtype
+            if (moments.counting is not None, moments.histogram is not None) != more:
+                continue
             if moments.n.size == kind.size and found == wanted:
                 return self._spare.pop(i)
         return kind.empty()
@@ -308,6 +313,7 @@ class Threads(Executor):
                 for group in groups:
                     part = _Part(
                         group,
+                        first + group.first,
                         read.rows[first + group.first :],
                         fresh=number == 0 and group is groups[0],
                         closed=number == len(batches) - 1 and group is groups[-1],
@@ -323,18 +329,21 @@ class Threads(Executor):
         imaging, prescan = ((0, 0), (0, 0)) if area is None else (area.cols, area.prescan_cols)
         figures = None if area is None else part.figures
         whole = None if only and not block.kept else self._open(moments)
+        counting = _counting(block, moments)
+        bands = self._bands(block.shape)
+        histograms = _histograms(block, moments, part.first, len(bands))
         rooms: SimpleQueue[_core.Room] = SimpleQueue()
         for room in self._rooms_for(block.shape[1]):
             rooms.put(room)
 
-        def add(band: tuple[int, int]) -> bool:
+        def add(number: int) -> bool:
             room = rooms.get()
             try:
                 failed, has_errors = _core.add_band(
                     frames,
                     room,
                     whole,
-                    *band,
+                    *bands[number],
                     part.fresh,
                     part.closed,
                     imaging,
@@ -346,6 +355,8 @@ class Threads(Executor):
                     moments.err2,
                     moments.flags,
                     moments.top,
+                    counting,
+                    histograms[number][0] if histograms else None,
                 )
             finally:
                 rooms.put(room)
@@ -354,8 +365,12 @@ class Threads(Executor):
                 raise UnreadableFrameError(path, "ended while its pixels were read")
             return has_errors
 
-        if any(self.map(add, self._bands(block.shape))):
+        if any(self.map(add, range(len(bands)))):
             moments.has_errors = True
+        if moments.histogram is not None:
+            moments.histogram[:] = 0 if part.fresh else moments.histogram
+            for _, counts in histograms:
+                moments.histogram += counts
 
     def _open(self, moments: Moments) -> _core.OpenSums:
         """Open sums of a whole frame."""
@@ -399,5 +414,30 @@ class Threads(Executor):
         parts = [(lo, lo + step) for lo in range(0, left.n.size, step)]
         self.map(lambda part: merge(left.part(*part), right.part(*part)), parts)
         left.has_errors |= right.has_errors
+        left.add_histogram(right)
         self.release(right)
         return left
+
+
+def _counting(block: StackJob, moments: Moments) -> _core.CountingSums | None:
+    """Where the counts and clipped sums of a block go."""
+    at = block.thresholds
+    if at is None or moments.counting is None:
+        return None
+    return _core.CountingSums(*moments.counting.sums(), (at.T, at.T2, at.T3), block.telemetry)
+
+
+def _histograms(
+    block: StackJob, moments: Moments, first: int, bands: int
+) -> list[tuple[_core.Histogram, Array]]:
+    """Where the histogram of each band of frames from number ``first`` on goes, and its counts."""
+    bins = block.histogram
+    if bins is None or moments.histogram is None:
+        return []
+    rows = (0, 0) if block.area is None else block.area.rows
+    every = HISTOGRAM_EVERY if moments.n.size >= MANY_PIXELS else 1
+    counts = np.zeros((bands, *moments.histogram.shape), np.int64)
+    return [
+        (_core.Histogram(own, bins.start, bins.width, every, first, rows, block.telemetry), own)
+        for own in counts
+    ]

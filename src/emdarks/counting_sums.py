@@ -1,0 +1,156 @@
+"""Counts and clipped sums of a stack, beside its moments.
+
+Per pixel, over the good samples x of a stack, with thresholds T < T2 <= T3:
+
+==========  =======  ==============================================================
+name        type     meaning
+==========  =======  ==============================================================
+above       uint16   K: number of T < x <= T2
+beyond      uint16   R: number of x > T2
+near        uint16   nc: number of x <= T2 with a core within two rows and columns of
+                     the same frame; a core is any finite sample above T3
+near_above  uint16   Kc: those of them with x > T
+low         float64  LO: sum of min(x - T, 0) over x <= T2
+high        float64  HI: sum of max(x - T, 0) over x <= T2
+==========  =======  ==============================================================
+
+All are sums over frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from emdarks import _core
+from emdarks.errors import InputError
+
+__all__ = ["COUNTING_SUMS", "MOST_FRAMES", "CountingSums", "HistogramBins", "Thresholds"]
+
+Array = npt.NDArray[Any]
+
+#: Name of every sum.
+COUNTING_SUMS = ("above", "beyond", "near", "near_above", "low", "high")
+#: Frames of a stack; counts have 16 bits.
+MOST_FRAMES = (1 << 16) - 1
+#: T, T2 and T3 above the level: in read noises, and in gains.
+T_NOISE, T2_NOISE, T2_GAIN, T3_GAIN = 4.0, 5.0, 9.0, 20.0
+#: The histogram starts so many read noises below the level; width of its even bins.
+HISTOGRAM_BELOW, HISTOGRAM_WIDTH = 10.0, 0.25
+#: Frames of so many pixels are counted one in `HISTOGRAM_EVERY`.
+MANY_PIXELS, HISTOGRAM_EVERY = 1_000_000, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """The numbers that tell samples of a stack apart, in the unit of its sums.
+
+    Attributes
+    ----------
+    T, T2, T3 : float
+        See the head of this module.
+    level : float
+        Samples without charge have this mean: 0 where the bias is subtracted.
+    """
+
+    T: float
+    T2: float
+    T3: float
+    level: float = 0.0
+
+    @classmethod
+    def of(cls, gain: float, read_noise: float, flag_level: float, level: float = 0.0) -> Self:
+        """Thresholds of a stack.
+
+        Parameters
+        ----------
+        gain : float
+            EM gain as commanded.
+        read_noise : float
+            Nominal, e-.
+        flag_level : float
+            The lowest level at which a sample can have been flagged, e-; infinite where none is.
+        level : float
+            Mean of samples without charge, e-.
+
+        Raises
+        ------
+        InputError
+            Samples below T2 are flagged.
+        """
+        T2 = level + T2_NOISE * read_noise + T2_GAIN * gain
+        if not flag_level > T2:
+            raise InputError(
+                f"EM gain {gain:g}: samples are flagged from {flag_level:.6g} e- on, below the "
+                f"{T2:.6g} e- up to which the counting estimator needs them all; leave these "
+                "frames out, or use the pooled estimator"
+            )
+        T3 = min(level + T2_NOISE * read_noise + T3_GAIN * gain, flag_level)
+        return cls(level + T_NOISE * read_noise, T2, T3, level)
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramBins:
+    """Bins of a stack's histogram, in the unit of its sums.
+
+    Attributes
+    ----------
+    start : float
+        Lower edge of the first bin.
+    width : float
+        Width of the even bins; bins of an eighth of an octave follow.
+    """
+
+    start: float
+    width: float
+
+    @classmethod
+    def of(cls, level: float, read_noise: float) -> Self:
+        """Bins for samples without charge at ``level``, with this read noise."""
+        return cls(level - HISTOGRAM_BELOW * read_noise, HISTOGRAM_WIDTH * read_noise)
+
+    @property
+    def edges(self) -> Array:
+        """Edges of all bins; the last is closed."""
+        even = np.arange(_core.LINEAR_BINS)
+        octaves = _core.LINEAR_BINS * 2.0 ** (np.arange(_core.OCTAVE_BINS + 1) / 8)
+        return self.start + self.width * np.concatenate([even, octaves])
+
+
+@dataclass(slots=True)
+class CountingSums:
+    """Counts and clipped sums of some frames of a stack; see the head of this module."""
+
+    above: Array
+    beyond: Array
+    near: Array
+    near_above: Array
+    low: Array
+    high: Array
+
+    @classmethod
+    def empty(cls, size: int) -> Self:
+        """Sums for ``size`` pixels, not initialised."""
+        above, beyond, near, near_above = (np.empty(size, np.uint16) for _ in range(4))
+        return cls(above, beyond, near, near_above, np.empty(size), np.empty(size))
+
+    def sums(self) -> tuple[Array, Array, Array, Array, Array, Array]:
+        """All of them, in the order of `COUNTING_SUMS`."""
+        return self.above, self.beyond, self.near, self.near_above, self.low, self.high
+
+    def part(self, lo: int, hi: int) -> CountingSums:
+        """Views of the pixels from ``lo`` up to ``hi``."""
+        return CountingSums(*(plane[lo:hi] for plane in self.sums()))
+
+    def take(self, other: CountingSums) -> None:
+        """Receive copies of other sums."""
+        for mine, theirs in zip(self.sums(), other.sums(), strict=True):
+            np.copyto(mine, theirs)
+
+    def add(self, other: CountingSums) -> None:
+        """Add sums of other frames with the same thresholds."""
+        for mine, theirs in zip(self.sums(), other.sums(), strict=True):
+            np.add(mine, theirs, out=mine)
