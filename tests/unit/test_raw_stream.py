@@ -191,7 +191,7 @@ def test_a_stack_of_over_saturated_frames(options: Any) -> None:
 
 
 def test_without_figures_over_saturated_frames_are_told() -> None:
-    with pytest.warns(EmdarksWarning, match=r"over-saturated: 30\.\d % .*; left out"):
+    with pytest.warns(EmdarksWarning, match=r"over-saturated: 30\.\d+ % .*; left out"):
         sums(in_memory(WITH_OVER), area=None)
 
 
