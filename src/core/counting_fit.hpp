@@ -1,7 +1,6 @@
 // What the counting estimator takes.
 #pragma once
 
-
 #include "fit.hpp"
 
 namespace emdarks {
@@ -39,7 +38,8 @@ struct CountingRound {
 inline constexpr const char *COUNTING_POOL_NAMES[] = {
     "pixels", "charge", "excess", "m2",   "dof",  "weight",    "residual",
     "kept",   "above",  "low",    "high", "near", "near_above"};
-inline constexpr Index COUNTING_POOLS = sizeof COUNTING_POOL_NAMES / sizeof *COUNTING_POOL_NAMES;
+inline constexpr Index COUNTING_POOLS =
+    sizeof(COUNTING_POOL_NAMES) / sizeof(COUNTING_POOL_NAMES[0]);
 
 struct CountingPools {
     Array1<const std::int8_t> group, far;
