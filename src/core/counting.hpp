@@ -212,6 +212,8 @@ public:
                           d_.T2[i] - d_.T[i],
                           d_.flagged[i],
                           d_.is_low[i]};
+        for (Index k = 0; k < 2; ++k)
+            follows_ |= t_.follow(dark, k) * t_.spread(dark, k) > 0.0;
     }
 
     // Charges that go with weights and with errors.
@@ -279,15 +281,13 @@ public:
     EMDARKS_INLINE const CountedStack &stack(Index i) const { return stacks_[i]; }
     EMDARKS_INLINE const Observed &observed(Index i) const { return observed_[i]; }
 
-    // Residual and weight of the mean below T of a stack of low gain.
-    EMDARKS_INLINE Lanes residual_below(Index i, const Three &values) const {
+    // Sets the weight of a stack; its residuals.
+    EMDARKS_INLINE Three weigh(Index i, const Three &values, const Charges &c) {
         const CountedStack &s = stacks_[i];
+        Observed &o = observed_[i];
         const Lanes lambda = values.C + s.time * values.D;
-        return observed_[i].mean.F - expected(s, values.F, lambda).mean.F;
-    }
-    EMDARKS_INLINE void weigh(Index i, const Three &values, const Charges &c) {
-        const CountedStack &s = stacks_[i];
-        first_expected(s, observed_[i], values.F, values.C + s.time * values.D, c);
+        const Expected e = weighted_expected<1>(s, o, values.F, lambda, c);
+        return {o.mean.F - e.mean.F, o.mean.C - e.mean.C, o.mean.D - e.mean.D};
     }
 
 private:
@@ -296,6 +296,7 @@ private:
     bool dark_;
     Buffer<CountedStack> stacks_;
     Buffer<Observed> observed_;
+    bool follows_ = false;
 
     // A pixel's C or D, shrunk to the level of the pool as far as its error asks for.
     EMDARKS_INLINE Lanes near_level(Pixels p, Index k, Lanes x) const {
@@ -310,30 +311,48 @@ private:
 
     EMDARKS_INLINE Expected expected(const CountedStack &s, Lanes F, Lanes lambda) const {
         const Lanes u = s.T - F, kept = within(lambda, LEAST_LAMBDA, MOST_LAMBDA);
-        const Tail at = law<0>(u, s.law, kept, nullptr, nullptr);
+        const Poisson own(kept);
+        const Tail at = law<0>(u, s.law, own, nullptr, nullptr);
         if (s.low)
             return expected_below(u, kept, at, s.law.g);
-        const Tail end = law<0>(u + s.d, s.law, kept, nullptr, nullptr);
+        const Tail end = far_law<0>(u + s.d, s.law, own, nullptr, nullptr);
         return expected_counts(u, s.d, kept, at, end, s.law.g);
     }
 
+    // Where errors follow no pixel, their charges are those of the weights.
     EMDARKS_INLINE Expected first_expected(const CountedStack &s, Observed &o, Lanes F,
                                            Lanes lambda, const Charges &c) const {
+        return follows_ ? weighted_expected<2>(s, o, F, lambda, c)
+                        : weighted_expected<1>(s, o, F, lambda, c);
+    }
+
+    template <int count>
+    EMDARKS_INLINE Expected weighted_expected(const CountedStack &s, Observed &o, Lanes F,
+                                              Lanes lambda, const Charges &c) const {
         const Lanes u = s.T - F, kept = within(lambda, LEAST_LAMBDA, MOST_LAMBDA);
         const Mask counted = o.modes.counted();
-        const Lanes others[] = {select(counted, c.C + s.time * c.D, 0.0),
-                                select(counted, c.error_C + s.time * c.error_D, 0.0)};
-        SquaredTail at[2], end[2];
-        const Tail tail = law<2>(u, s.law, kept, others, at);
+        const Lanes charges[] = {select(counted, c.C + s.time * c.D, 0.0),
+                                 select(counted, c.error_C + s.time * c.error_D, 0.0)};
+        const Poisson own(kept);
+        Poisson others[count];
+        for (int j = 0; j < count; ++j)
+            others[j] = Poisson(charges[j]);
+        SquaredTail at[count], end[count];
+        const Tail tail = law<count>(u, s.law, own, others, at);
+        const auto variance = [&](int j) EMDARKS_INLINED {
+            return s.low ? variance_below(u, charges[j], at[j], s.law)
+                         : variance_of_counts(u, s.d, charges[j], at[j], end[j], s.law);
+        };
+        Expected e;
         if (s.low) {
-            o.V = variance_below(u, others[1], at[1], s.law);
-            o.W = weight_of(variance_below(u, others[0], at[0], s.law), o.modes);
-            return expected_below(u, kept, tail, s.law.g);
+            e = expected_below(u, kept, tail, s.law.g);
+        } else {
+            const Tail far = far_law<count>(u + s.d, s.law, own, others, end);
+            e = expected_counts(u, s.d, kept, tail, far, s.law.g);
         }
-        const Tail far = law<2>(u + s.d, s.law, kept, others, end);
-        o.V = variance_of_counts(u, s.d, others[1], at[1], end[1], s.law);
-        o.W = weight_of(variance_of_counts(u, s.d, others[0], at[0], end[0], s.law), o.modes);
-        return expected_counts(u, s.d, kept, tail, far, s.law.g);
+        o.V = variance(count - 1);
+        o.W = weight_of(variance(0), o.modes);
+        return e;
     }
 
     // The mean of all samples below the flagging level A.
@@ -349,8 +368,8 @@ private:
                                    4.0 * s.law.rn);
         if (any(cut)) {
             const Lanes bound = smaller(smaller(lambda, 3.0 * for_weight + 1.0), MOST_CENSORED);
-            const Tail at =
-                law<0>(select(cut, uA, A), s.law, select(cut, bound, 0.0), nullptr, nullptr);
+            const Poisson own(select(cut, bound, 0.0));
+            const Tail at = law<0>(select(cut, uA, A), s.law, own, nullptr, nullptr);
             const Lanes share = 1.0 / larger(1.0 - at.P, 1e-6);
             const Lanes below = (mean - at.H - A * at.P) * share;
             const Lanes slope = (g - at.dH - A * at.dP) * share + below * share * at.dP;
@@ -435,10 +454,10 @@ inline void counting_pools(const CountingData &d, Range range, const CountingTer
             add(to[3], there & (o.n > 1.0), pick(d.m2.row(i), p));
             add(to[4], there & (o.n > 1.0), o.n - 1.0);
             if (s.low) {
-                fit.weigh(i, values, charges);
+                const Lanes residual = fit.weigh(i, values, charges).F;
                 const Lanes w = o.kept * o.W.FF;
                 add(to[5], there, w);
-                add(to[6], there, w * fit.residual_below(i, values));
+                add(to[6], there, w * residual);
                 continue;
             }
             add(to[7], near, o.n - pick_counts(d.beyond, i, p));
@@ -461,9 +480,9 @@ inline void counting_statistics(const CountingStatistics &a) {
         const Index count = a.u.size - i < WIDTH ? a.u.size - i : WIDTH;
         const Lanes u = load(a.u.at(i, count), count), lambda = load(a.lambda.at(i, count), count);
         SquaredTail at_u, at_end;
-        const Tail at = law<1>(u, k, lambda, &lambda, &at_u);
-        const Lanes end_of = u + a.distance;
-        const Tail end = law<1>(end_of, k, lambda, &lambda, &at_end);
+        const Poisson own(lambda);
+        const Tail at = law<1>(u, k, own, &own, &at_u);
+        const Tail end = far_law<1>(u + a.distance, k, own, &own, &at_end);
         const bool low = !(a.distance > 0.0);
         const Expected e = low ? expected_below(u, lambda, at, k.g)
                                : expected_counts(u, a.distance, lambda, at, end, k.g);

@@ -25,32 +25,29 @@ template <class To, class From> EMDARKS_INLINE To bits_of(From from) {
     return to;
 }
 
+// Neighbouring terms are joined first (Estrin's scheme): a processor works on several at a time.
 template <Index count> EMDARKS_INLINE Lanes polynomial(const double (&c)[count], Lanes x) {
-    Lanes y = c[count - 1];
-    for (Index i = count - 2; i >= 0; --i)
-        y = y * x + c[i];
-    return y;
+    Lanes terms[(count + 1) / 2];
+    for (Index i = 0; i < count / 2; ++i)
+        terms[i] = x * c[2 * i + 1] + c[2 * i];
+    if constexpr (count % 2 == 1)
+        terms[count / 2] = c[count - 1];
+    Index left = (count + 1) / 2;
+    for (Lanes power = x * x; left > 1; left = (left + 1) / 2, power = power * power)
+        for (Index i = 0; 2 * i < left; ++i)
+            terms[i] = 2 * i + 1 < left ? terms[2 * i + 1] * power + terms[2 * i] : terms[2 * i];
+    return terms[0];
 }
 
-// e^x within some 1e-15, x cut to -700..700.
+// e^x within 1e-12, x cut to -700..700.
 EMDARKS_INLINE Lanes exponential(Lanes x) {
     constexpr double log2_e = 0x1.71547652b82fep+0;
     constexpr double ln2_high = 0x1.62e42fee00000p-1, ln2_low = 0x1.a39ef35793c76p-33;
     // Added to a number, it leaves the nearest whole number in the low bits.
     constexpr double shifter = 0x1.8p52;
-    static constexpr double taylor[] = {1.0,
-                                        1.0,
-                                        1.0 / 2,
-                                        1.0 / 6,
-                                        1.0 / 24,
-                                        1.0 / 120,
-                                        1.0 / 720,
-                                        1.0 / 5040,
-                                        1.0 / 40320,
-                                        1.0 / 362880,
-                                        1.0 / 3628800,
-                                        1.0 / 39916800,
-                                        1.0 / 479001600};
+    static constexpr double taylor[] = {1.0,         1.0,          1.0 / 2,      1.0 / 6,
+                                        1.0 / 24,    1.0 / 120,    1.0 / 720,    1.0 / 5040,
+                                        1.0 / 40320, 1.0 / 362880, 1.0 / 3628800};
     x = smaller(larger(x, -700.0), 700.0);
     const Lanes shifted = x * log2_e + shifter, k = shifted - shifter;
     const Lanes y = polynomial(taylor, (x - k * ln2_high) - k * ln2_low);
@@ -59,18 +56,17 @@ EMDARKS_INLINE Lanes exponential(Lanes x) {
     return y * bits_of<Lanes>(power);
 }
 
-// Mills' ratio Q(y) / phi(y) for y >= 0 within 1e-13: a polynomial in (y - k) / (y + k), over
+// Mills' ratio Q(y) / phi(y) for y >= 0 within 1e-11: a polynomial in (y - k) / (y + k), over
 // y + k.
 EMDARKS_INLINE Lanes mills(Lanes y) {
-    constexpr double k = 4.5;
+    constexpr double k = 4.0;
     static constexpr double c[] = {
-        1.9131352239783124,      -1.6048882049020103,     1.11909050252642,
-        -0.6345323931951089,     0.27919476605048088,     -0.084902824827772935,
-        0.010587026301681263,    0.004383675627281999,    -0.0023004333100821333,
-        1.5962688493122629e-05,  0.0002807881566484598,   -3.9855490674394586e-05,
-        -3.5540474672844083e-05, 7.8694577185405975e-06,  5.1600526519825246e-06,
-        -1.1391920008444521e-06, -7.5806298157905392e-07, 1.0087424529095996e-07,
-        7.3741440039994374e-08};
+        1.8932190633033956,      -1.5237709107616433,     0.97040955553643926,
+        -0.46754096582828392,    0.15139174777777495,     -0.01890041070278458,
+        -0.0087221735309773746,  0.0040875986732787752,   0.00033373439505043635,
+        -0.00057839088675165759, -3.5840070640863505e-06, 8.6371801487190354e-05,
+        1.3529335797385039e-07,  -1.2870641180357208e-05, -2.0414118984724677e-07,
+        1.3037180493567079e-06};
     const Lanes over = 1.0 / (y + k);
     return polynomial(c, (y - k) * over) * over;
 }
@@ -91,7 +87,8 @@ inline constexpr double INVERSE_ROOT_2PI = 0.3989422804014327;
 // g p_1 at u, where density = phi(u / rn).
 EMDARKS_INLINE Lanes one_electron(Lanes z, Lanes density, const Register &k) {
     const Lanes y = k.a - z, m = density * mills(absolute(y));
-    return select(y > 0.0, m, exponential(k.a * (0.5 * k.a - z)) - m);
+    const Mask above = y <= 0.0;
+    return any(above) ? select(above, exponential(k.a * (0.5 * k.a - z)) - m, m) : m;
 }
 
 EMDARKS_INLINE Lanes normal_density(Lanes z) {
@@ -108,20 +105,6 @@ struct SquaredTail {
     Lanes P, H, Q;
 };
 
-// Poisson weights, term after term. Terms that do not matter count as 0: how many are taken is up
-// to the lane that needs most, and changes no other.
-struct Weights {
-    Lanes lambda, w, last;
-
-    Weights() = default;
-    EMDARKS_INLINE explicit Weights(Lanes mean) : lambda(mean), w(exponential(-mean)) {
-        const Lanes size = absolute(mean);
-        last = 7.0 + 4.0 * size + 5.0 * square_root(size);
-    }
-    EMDARKS_INLINE void cut(double n) { w = select(last >= n, w, 0.0); }
-    EMDARKS_INLINE void step(double n) { w *= lambda * (1.0 / n); }
-};
-
 EMDARKS_INLINE double largest_of(Lanes x) {
     double top = x[0];
     for (Index i = 1; i < WIDTH; ++i)
@@ -129,56 +112,105 @@ EMDARKS_INLINE double largest_of(Lanes x) {
     return top;
 }
 
-// The law at u for `lambda`, and for `count` others.
-template <int count>
-EMDARKS_INLINE Tail law(Lanes u, const Register &k, Lanes lambda, const Lanes *others,
-                        SquaredTail *squared) {
-    const Lanes z = u * (1.0 / k.rn), density = normal_density(z);
-    const Lanes half = density * mills(absolute(z));
-    // Of n electrons, from n = 0 on.
-    Lanes previous = density * (1.0 / k.rn), P = select(z > 0.0, half, 1.0 - half);
-    Lanes H = k.rn * density - u * P, Q = (k.rn * k.rn + u * u) * P - u * (k.rn * density);
-    Weights own(lambda);
-    Tail tail = {own.w * previous, own.w * P, own.w * H, 0.0, 0.0};
-    Weights weights[count + 1];
-    double last = largest_of(own.last);
-    for (int j = 0; j < count; ++j) {
-        weights[j] = Weights(others[j]);
-        squared[j] = {weights[j].w * P, weights[j].w * H, weights[j].w * Q};
-        const double own_last = largest_of(weights[j].last);
-        last = own_last > last ? own_last : last;
+// Poisson weights, term after term, up to a number of electrons beyond which they do not matter.
+// The lane that needs most terms decides how many are taken; to the others, they add 0.
+class Poisson {
+public:
+    Lanes w;
+
+    Poisson() = default;
+    EMDARKS_INLINE explicit Poisson(Lanes mean) : w(exponential(-mean)), lambda_(mean) {
+        const Lanes size = absolute(mean);
+        last_ = 4.0 + 4.0 * size + 5.0 * square_root(size);
+        most_ = largest_of(last_);
     }
-    Lanes p = one_electron(z, density, k) * (1.0 / k.g);
+    EMDARKS_INLINE double most() const { return most_; }
+    EMDARKS_INLINE void cut(double n) { w = select(last_ >= n, w, 0.0); }
+    EMDARKS_INLINE void step(double n) { w *= lambda_ * (1.0 / n); }
+
+private:
+    Lanes lambda_, last_;
+    double most_;
+};
+
+// Of n electrons at a threshold u, from n = 0 on.
+struct Electrons {
+    Lanes before, p, P, H, Q; // before: the density of n - 1, while p is that of n
+};
+
+// No electron, and the density of one.
+EMDARKS_INLINE Electrons begin_electrons(Lanes u, const Register &k) {
+    const Lanes z = u * (1.0 / k.rn), density = normal_density(z);
+    const Lanes half = density * mills(absolute(z)), P = select(z > 0.0, half, 1.0 - half);
+    return {density * (1.0 / k.rn), one_electron(z, density, k) * (1.0 / k.g), P,
+            k.rn * density - u * P, (k.rn * k.rn + u * u) * P - u * (k.rn * density)};
+}
+
+// The same so far out, in read noises, that without electrons nothing is there.
+inline constexpr double FAR_OUT = 15.0;
+EMDARKS_INLINE Electrons begin_far_electrons(Lanes u, const Register &k) {
+    const Lanes z = u * (1.0 / k.rn);
+    return {0.0, exponential(k.a * (0.5 * k.a - z)) * (1.0 / k.g), 0.0, 0.0, 0.0};
+}
+
+// The law at u for the first of some lambdas, and squares for the others.
+template <int count>
+EMDARKS_INLINE Tail law_from(Electrons e, Lanes u, const Register &k, Poisson own,
+                             const Poisson *given, SquaredTail *squared) {
+    Tail tail = {own.w * e.before, own.w * e.P, own.w * e.H, 0.0, 0.0};
+    double last = own.most();
+    Poisson others[count + 1];
+    for (int j = 0; j < count; ++j) {
+        others[j] = given[j];
+        squared[j] = {others[j].w * e.P, others[j].w * e.H, others[j].w * e.Q};
+        last = others[j].most() > last ? others[j].most() : last;
+    }
     for (double n = 1.0; n <= last; n += 1.0) {
         if (!k.recursive && n > 1.0) {
-            const Lanes shifted = (u - (n - 1.0) * k.g) * (1.0 / k.rn);
-            p = one_electron(shifted, normal_density(shifted), k) * (1.0 / k.g);
+            const Lanes z = (u - (n - 1.0) * k.g) * (1.0 / k.rn);
+            e.p = one_electron(z, normal_density(z), k) * (1.0 / k.g);
         }
-        const Lanes gp = k.g * p;
-        P += gp;
-        const Lanes gP = k.g * P;
-        H += gP;
+        const Lanes gp = k.g * e.p;
+        e.P += gp;
+        const Lanes gP = k.g * e.P;
+        e.H += gP;
         own.cut(n);
         tail.dP += own.w * gp;
         tail.dH += own.w * gP;
         own.step(n);
-        tail.p += own.w * p;
-        tail.P += own.w * P;
-        tail.H += own.w * H;
+        tail.p += own.w * e.p;
+        tail.P += own.w * e.P;
+        tail.H += own.w * e.H;
         if constexpr (count > 0)
-            Q += 2.0 * k.g * H;
+            e.Q += 2.0 * k.g * e.H;
         for (int j = 0; j < count; ++j) {
-            weights[j].cut(n);
-            weights[j].step(n);
-            squared[j].P += weights[j].w * P;
-            squared[j].H += weights[j].w * H;
-            squared[j].Q += weights[j].w * Q;
+            others[j].cut(n);
+            others[j].step(n);
+            squared[j].P += others[j].w * e.P;
+            squared[j].H += others[j].w * e.H;
+            squared[j].Q += others[j].w * e.Q;
         }
-        const Lanes next = ((u - k.r2) * p + k.r2 * previous) * (1.0 / (n * k.g));
-        previous = p;
-        p = next;
+        const double over = 1.0 / (n * k.g);
+        const Lanes next = (u - k.r2) * over * e.p + k.r2 * over * e.before;
+        e.before = e.p;
+        e.p = next;
     }
     return tail;
+}
+
+template <int count>
+EMDARKS_INLINE Tail law(Lanes u, const Register &k, const Poisson &own, const Poisson *others,
+                        SquaredTail *squared) {
+    return law_from<count>(begin_electrons(u, k), u, k, own, others, squared);
+}
+
+// The same where u is most likely far out.
+template <int count>
+EMDARKS_INLINE Tail far_law(Lanes u, const Register &k, const Poisson &own, const Poisson *others,
+                            SquaredTail *squared) {
+    const bool far = k.a < 1.0 && !any(u <= FAR_OUT * k.rn);
+    return law_from<count>(far ? begin_far_electrons(u, k) : begin_electrons(u, k), u, k, own,
+                           others, squared);
 }
 
 } // namespace emdarks::EMDARKS_LEVEL
