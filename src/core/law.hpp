@@ -121,7 +121,7 @@ public:
     Poisson() = default;
     EMDARKS_INLINE explicit Poisson(Lanes mean) : w(exponential(-mean)), lambda_(mean) {
         const Lanes size = absolute(mean);
-        last_ = 4.0 + 4.0 * size + 5.0 * square_root(size);
+        last_ = 3.0 + 4.0 * size + 5.0 * square_root(size);
         most_ = largest_of(last_);
     }
     EMDARKS_INLINE double most() const { return most_; }

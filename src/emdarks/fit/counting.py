@@ -223,6 +223,12 @@ class _Work:
     naive: Array
     ranges: list[tuple[int, int]] = field(default_factory=list)
 
+    @property
+    def regions(self) -> list[int]:
+        """Regions that have pixels: 0 outside, 1 inside the imaging area."""
+        imaging = self.stacks.imaging
+        return [region for region in (0, 1) if (imaging if region else ~imaging).any()]
+
     def each(self, kernel: Callable[..., Any], *arguments: Any) -> None:
         """Run a kernel over all bands of pixels."""
         self.executor.map(lambda band: kernel(*band, *arguments), self.ranges)
@@ -383,12 +389,12 @@ def _round(work: _Work, number: int) -> None:
     sums = work.naive, fit.covariance, fit.chi2
     work.each(_core.counting_sweep, data, terms, fit.group, STEPS, fit.values, *sums)
     np.copyto(work.error2, work.naive[[_CC, _DD]])
-    for region in (0, 1):
+    for region in work.regions:
         _regroup(work, region, before[region])
         if fit.members(region).any():
             _spread(work, region, number)
     pools = work.pools()
-    for region in (0, 1):
+    for region in work.regions:
         fit.rays.set_plain(region, pools[region], stacks.gain, stacks.read_noise)
     _rays(work, pools[1])
 
