@@ -112,7 +112,8 @@ def test_law_against_samples() -> None:
     low=st.booleans(),
 )
 def test_derivatives_against_differences(gain: float, charge: float, u: float, low: bool) -> None:
-    low |= gain < NOISE / 4  # an approximation, which only the mean below T is taken from
+    if gain < NOISE / 4:  # an approximation; the mean below T alone is taken from it
+        low, charge = True, min(charge, NOISE / gain, 4.0)
     distance = 0.0 if low else NOISE + 9 * gain
     found = statistics(u, charge, distance, gain)
     step, h = 1e-2, 1e-4
