@@ -9,8 +9,6 @@ import numpy.typing as npt
 
 from emdarks.errors import InputError
 
-__all__ = ["flags_plane", "number_plane"]
-
 Array = npt.NDArray[Any]
 
 

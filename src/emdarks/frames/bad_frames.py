@@ -10,8 +10,6 @@ from pathlib import Path
 from emdarks.arguments import is_number
 from emdarks.errors import EmdarksWarning, InputError
 
-__all__ = ["SKIP_SHARE", "BadFrame", "Skipping"]
-
 #: Share of bad frames that is left out at most, by default.
 SKIP_SHARE = 0.1
 _NAMED = 3

@@ -13,8 +13,6 @@ from emdarks.dq import DQ
 from emdarks.errors import InputError
 from emdarks.fits import astropy_fits as fits
 
-__all__ = ["Planes", "ccddata", "planes_of_ccddata", "unit_of"]
-
 Array = npt.NDArray[Any]
 #: Pixels, errors, flags, header.
 Planes = tuple[Array, "Array | None", "Array | None", fits.Header]

@@ -20,8 +20,6 @@ from emdarks.frames.html import Picture, Rows, size_text, table_with_pictures
 from emdarks.frames.image import Image
 from emdarks.frames.unread_images import UnreadImages
 
-__all__ = ["Dataset"]
-
 Array = npt.NDArray[Any]
 
 #: Most settings that the table in notebooks lists.

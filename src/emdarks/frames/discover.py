@@ -20,8 +20,6 @@ from emdarks.frames.dataset import Dataset, frames_in
 from emdarks.frames.frame_input import camera_named_in, frame_settings
 from emdarks.frames.unread_images import UnreadImages, kind_of_product
 
-__all__ = ["first_file", "frames_where", "reads_extensions", "select_frames", "select_products"]
-
 _ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz")
 
 

@@ -8,8 +8,6 @@ from html import escape
 
 from emdarks.errors import EmdarksError
 
-__all__ = ["Picture", "Rows", "size_text", "table_with_pictures"]
-
 #: Names and values.
 Rows = list[tuple[str, str]]
 #: Name and PNG file.

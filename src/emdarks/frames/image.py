@@ -32,8 +32,6 @@ from emdarks.frames.array_checks import flags_plane, number_plane
 from emdarks.frames.html import Picture, Rows, size_text, table_with_pictures
 from emdarks.frames.unread_images import UnreadImages
 
-__all__ = ["Image"]
-
 Array = npt.NDArray[Any]
 
 #: Types of the planes in files.

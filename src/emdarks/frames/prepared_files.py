@@ -17,8 +17,6 @@ from emdarks.frames.frame_input import frame_name
 from emdarks.frames.prepared import PreparedImage, level_2a_name, made_ready, tell_left_out
 from emdarks.raw import FrameScan, over_saturated
 
-__all__ = ["PreparedFiles", "save_prepared"]
-
 
 @dataclass(frozen=True, slots=True)
 class PreparedFiles:

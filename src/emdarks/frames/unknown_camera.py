@@ -9,8 +9,6 @@ from emdarks.cameras import load_camera
 from emdarks.cameras.matching import cameras_that_fit
 from emdarks.errors import MissingKeywordError
 
-__all__ = ["foreign_frames", "has_keywords_of"]
-
 Headers = tuple[Mapping[str, Any], ...]
 
 

@@ -6,6 +6,8 @@ what has both signs): both read well to colour-blind people and in print. Lines,
 bands differ in shape, too, never in colour alone.
 """
 
+from matplotlib.figure import Figure
+
 from emdarks.plots.maps import (
     before_and_after,
     dots,
@@ -24,7 +26,6 @@ from emdarks.plots.pixels import (
 )
 from emdarks.plots.stacks import around, frame_levels, noise_against_signal, sequence, significance
 from emdarks.plots.style import (
-    Figure,
     as_png,
     fewer_colours,
     new_figure,

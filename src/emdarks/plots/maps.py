@@ -30,17 +30,6 @@ from emdarks.plots.style import (
     robust_limits,
 )
 
-__all__ = [
-    "before_and_after",
-    "dots",
-    "map_grid",
-    "outline",
-    "show_counts",
-    "show_map",
-    "shrink",
-    "thumbnail",
-]
-
 #: Box of pixels: rows and columns.
 Box = tuple[slice, slice]
 

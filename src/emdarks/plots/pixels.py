@@ -22,8 +22,6 @@ from emdarks.plots.style import (
     robust_scatter,
 )
 
-__all__ = ["exceedance", "pull_histogram", "recovered_against_truth", "value_histogram"]
-
 
 def pull_histogram(
     pulls: npt.ArrayLike,

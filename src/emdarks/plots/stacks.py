@@ -26,8 +26,6 @@ from emdarks.plots.style import (
     new_figure,
 )
 
-__all__ = ["around", "frame_levels", "noise_against_signal", "sequence", "significance"]
-
 #: Shapes and colours by which stacks are told apart: never by colour alone.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 COLOURS = (BLUE, VERMILION, GREEN, GREY)

@@ -13,29 +13,6 @@ from matplotlib.figure import Figure
 
 from emdarks import _core
 
-__all__ = [
-    "BLUE",
-    "BOTH_SIGNS",
-    "GREEN",
-    "GREY",
-    "NO_VALUE",
-    "SMALL",
-    "TITLE",
-    "VALUES",
-    "VERMILION",
-    "WORDS",
-    "Array",
-    "Figure",
-    "Limits",
-    "as_png",
-    "axes_of",
-    "fewer_colours",
-    "label",
-    "new_figure",
-    "robust_limits",
-    "robust_scatter",
-]
-
 Array = npt.NDArray[Any]
 Limits = tuple[float, float]
 

@@ -11,8 +11,6 @@ import numpy.typing as npt
 from emdarks.frames.html import Picture, Rows, size_text
 from emdarks.products.product import Product
 
-__all__ = ["BadPixelMap"]
-
 
 class BadPixelMap(Product):
     """A map of pixels to be left out, for all frames of a detector.

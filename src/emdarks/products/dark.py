@@ -16,8 +16,6 @@ from emdarks.products.validation import (
     flag_unusable,
 )
 
-__all__ = ["Dark", "step_of_dark"]
-
 ANALOG = "analog master dark"
 
 #: Cards that every Dark has, for photon-counted ones to fill.

@@ -16,8 +16,6 @@ from emdarks.frames.html import Picture, Rows
 from emdarks.products.header import NOT_SUPPLIED, stamp
 from emdarks.products.product import Product
 
-__all__ = ["DetectorParams"]
-
 _MJD_OF_UNIX_EPOCH = 40587.0
 
 #: Keyword: default, meaning, older name.

@@ -18,8 +18,6 @@ from emdarks.frames import FrameInput
 from emdarks.products.model import model_of
 from emdarks.products.provenance import iso_date
 
-__all__ = ["NOT_SUPPLIED", "drop_map_cards", "merge_headers", "product_name", "stamp"]
-
 #: What stands where a number is not known.
 NOT_SUPPLIED = -999.0
 

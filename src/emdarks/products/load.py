@@ -12,8 +12,6 @@ from emdarks.products.detector_params import DetectorParams
 from emdarks.products.noise_maps import DetectorNoiseMaps
 from emdarks.products.product import Product
 
-__all__ = ["load_product"]
-
 _KINDS: dict[str, type[Product]] = {
     "BadPixelMap": BadPixelMap,
     "Dark": Dark,

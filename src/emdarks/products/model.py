@@ -8,6 +8,7 @@ gain and the time that such maps are of. Any other MODEL, or none, is that of th
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,48 +16,110 @@ import numpy.typing as npt
 
 from emdarks.errors import InputError
 
-__all__ = [
-    "absent_planes",
-    "check_model",
-    "check_setting",
-    "dark_formula",
-    "mean_comments",
-    "model_cards",
-    "model_of",
-    "model_words",
-]
-
-ONE_GAIN, ONE_TIME = "one-gain", "one-time"
-
 #: How far gain and time of a dark may lie off those of the maps, relative: measured gains of one
 #: commanded gain differ a little.
 SAME_GAIN, SAME_TIME = 0.01, 1e-3
 
-#: Card, what it is called, unit, and how far a dark may be off, by model.
-_FIXED = {
-    ONE_GAIN: ("MAPGAIN", "EM gain", "", SAME_GAIN),
-    ONE_TIME: ("MAPTIME", "exposure time", " s", SAME_TIME),
+
+@dataclass(frozen=True, slots=True)
+class _TwoMaps:
+    """Maps of stacks of one gain, or of one time, and the words for them.
+
+    Attributes
+    ----------
+    absent : int
+        Index of the plane that the stacks do not tell.
+    card, quantity, unit : str
+        Card that holds what all stacks had in common, what that is, its unit.
+    comment, maps : str
+        Comments of that card and of MODEL.
+    least, tolerance : float
+        Smallest value of the card, and how far that of a dark may lie off it, relative.
+    free : str
+        What darks may have any value of.
+    formula, words : str
+        How darks are made, and what such maps can do; ``{}`` is the value of the card.
+    comments : dict
+        Of the cards of image means and variances, where they are not those of F, C and D.
+    """
+
+    absent: int
+    card: str
+    quantity: str
+    unit: str
+    comment: str
+    maps: str
+    least: float
+    tolerance: float
+    free: str
+    formula: str
+    words: str
+    comments: dict[str, str]
+
+
+_MODELS = {
+    "one-gain": _TwoMaps(
+        absent=1,
+        card="MAPGAIN",
+        quantity="EM gain",
+        unit="",
+        comment="EM gain of all stacks",
+        maps="L = F + g C in F, and D",
+        least=1.0,
+        tolerance=SAME_GAIN,
+        free="exposure time",
+        formula="L/g + t D",
+        words="Two maps of stacks of one EM gain, {0}: the plane of F holds the level "
+        "L = F + {0} C, EM electrons, that of C nothing (NaN), that of D the dark current. "
+        "They make darks of any exposure time at this gain, none of another gain; F and C "
+        "cannot be told apart",
+        comments={
+            "FPN_IMM": "e-, mean of L = F + g C; -999: none",
+            "FPN_IMME": "e-, median of L = F + g C; -999: none",
+            "FPN_VAR": "variance of L = F + g C, e-^2",
+            "CIC_IMM": "-999: one EM gain does not tell C",
+            "CIC_VAR": "-999: one EM gain does not tell C",
+        },
+    ),
+    "one-time": _TwoMaps(
+        absent=2,
+        card="MAPTIME",
+        quantity="exposure time",
+        unit=" s",
+        comment="s, exposure time of all stacks",
+        maps="F, and C + t D in C",
+        least=0.0,
+        tolerance=SAME_TIME,
+        free="EM gain",
+        formula="F/g + (C + t D)",
+        words="Two maps of stacks of one exposure time, {0} s: the plane of F holds the fixed "
+        "pattern, that of C the charge C + {0} s D of a frame, that of D nothing (NaN). "
+        "They make darks of any EM gain at this time, none of another time; C and D cannot be "
+        "told apart",
+        comments={
+            "CIC_IMM": "e-, mean of C + t D; -999: none",
+            "CIC_VAR": "variance of C + t D, e-^2",
+            "DC_IMM": "-999: one exposure time does not tell D",
+            "DC_VAR": "-999: one exposure time does not tell D",
+        },
+    ),
 }
-_COMMENTS = {"MAPGAIN": "EM gain of all stacks", "MAPTIME": "s, exposure time of all stacks"}
+
+
+def _two_maps(header: Any) -> _TwoMaps | None:
+    # MODEL of a frame may be that of its camera.
+    return _MODELS.get(header.get("MODEL"))
 
 
 def model_of(header: Any) -> str:
-    """The model of maps: "full" where their header names no other.
-
-    Parameters
-    ----------
-    header : Header or dict
-        Of the image.
-    """
-    # MODEL of a frame may be that of its camera.
-    model = header.get("MODEL")
-    return model if model in _FIXED else "full"
+    """The model of maps: "full" where the header of their image names no other."""
+    return str(header["MODEL"]) if _two_maps(header) else "full"
 
 
 def absent_planes(header: Any) -> npt.NDArray[np.bool_]:
     """Whether the planes F, C and D are absent."""
-    model = model_of(header)
-    return np.array([False, model == ONE_GAIN, model == ONE_TIME])
+    two = _two_maps(header)
+    return np.asarray(np.arange(3) == (two.absent if two else -1))
 
 
 def check_model(header: Any, name: str) -> None:
@@ -67,17 +130,15 @@ def check_model(header: Any, name: str) -> None:
     InputError
         MAPGAIN or MAPTIME is missing or no number that a stack has.
     """
-    model = model_of(header)
-    if model == "full":
+    two = _two_maps(header)
+    if two is None:
         return
-    key, words, _, _ = _FIXED[model]
-    value = header.get(key)
+    value = header.get(two.card)
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    least = 1.0 if model == ONE_GAIN else 0.0
-    if not number or not least <= value < math.inf:
+    if not number or not two.least <= value < math.inf:
         raise InputError(
-            f"{name}: MODEL is {model!r}, and {key} is {value!r}, which is no {words}; correct the "
-            "header, or make the maps anew"
+            f"{name}: MODEL is {header['MODEL']!r}, and {two.card} is {value!r}, which is no "
+            f"{two.quantity}; correct the header, or make the maps anew"
         )
 
 
@@ -89,17 +150,15 @@ def check_setting(header: Any, name: str, gain: float, exposure_time: float) -> 
     InputError
         As said; full maps have any.
     """
-    model = model_of(header)
-    if model == "full":
+    two = _two_maps(header)
+    if two is None:
         return
-    key, words, unit, tolerance = _FIXED[model]
-    asked, own = (gain if model == ONE_GAIN else exposure_time), float(header[key])
-    if abs(asked - own) > tolerance * own:
-        other = "exposure time" if model == ONE_GAIN else "EM gain"
+    asked, own = (gain if two.card == "MAPGAIN" else exposure_time), float(header[two.card])
+    if abs(asked - own) > two.tolerance * own:
         raise InputError(
-            f"{name}: all stacks had {words} {own:g}{unit}, so these maps make darks of any "
-            f"{other} at that {words} only, not at {asked:g}{unit}; make the dark with maps of "
-            "stacks of several gains and several times"
+            f"{name}: all stacks had {two.quantity} {own:g}{two.unit}, so these maps make darks of "
+            f"any {two.free} at that {two.quantity} only, not at {asked:g}{two.unit}; make the "
+            "dark with maps of stacks of several gains and several times"
         )
 
 
@@ -113,60 +172,25 @@ def model_cards(model: str, gain: float, time: float) -> dict[str, tuple[Any, st
     gain, time : float
         The one EM gain, the one exposure time (s), where there is one.
     """
-    if model == "full":
+    two = _MODELS.get(model)
+    if two is None:
         return {}
-    key = _FIXED[model][0]
-    maps = "L = F + g C in F, and D" if model == ONE_GAIN else "F, and C + t D in C"
-    return {
-        "MODEL": (model, f"two maps: {maps}"),
-        key: (gain if model == ONE_GAIN else time, _COMMENTS[key]),
-    }
+    value = gain if two.card == "MAPGAIN" else time
+    return {"MODEL": (model, f"two maps: {two.maps}"), two.card: (value, two.comment)}
 
 
 def dark_formula(header: Any) -> str:
     """How darks are made from maps."""
-    return {ONE_GAIN: "L/g + t D", ONE_TIME: "F/g + (C + t D)"}.get(
-        model_of(header), "F/g + C + t D"
-    )
+    two = _two_maps(header)
+    return two.formula if two else "F/g + C + t D"
 
 
 def mean_comments(model: str) -> dict[str, str]:
-    """What image means and variances are of, where that is not F, C and D."""
-    if model == ONE_GAIN:
-        return {
-            "FPN_IMM": "e-, mean of L = F + g C; -999: none",
-            "FPN_IMME": "e-, median of L = F + g C; -999: none",
-            "FPN_VAR": "variance of L = F + g C, e-^2",
-            "CIC_IMM": "-999: one EM gain does not tell C",
-            "CIC_VAR": "-999: one EM gain does not tell C",
-        }
-    if model == ONE_TIME:
-        return {
-            "CIC_IMM": "e-, mean of C + t D; -999: none",
-            "CIC_VAR": "variance of C + t D, e-^2",
-            "DC_IMM": "-999: one exposure time does not tell D",
-            "DC_VAR": "-999: one exposure time does not tell D",
-        }
-    return {}
+    """Comments of image means and variances, where these are not those of F, C and D."""
+    return _MODELS[model].comments if model in _MODELS else {}
 
 
 def model_words(header: Any) -> list[str]:
     """What two maps are, and what they can and cannot do; nothing for three."""
-    model = model_of(header)
-    if model == ONE_GAIN:
-        gain = f"{float(header['MAPGAIN']):g}"
-        return [
-            f"Two maps of stacks of one EM gain, {gain}: the plane of F holds the level "
-            f"L = F + {gain} C, EM electrons, that of C nothing (NaN), that of D the dark current. "
-            "They make darks of any exposure time at this gain, none of another gain; F and C "
-            "cannot be told apart"
-        ]
-    if model == ONE_TIME:
-        time = f"{float(header['MAPTIME']):g}"
-        return [
-            f"Two maps of stacks of one exposure time, {time} s: the plane of F holds the fixed "
-            f"pattern, that of C the charge C + {time} s D of a frame, that of D nothing (NaN). "
-            "They make darks of any EM gain at this time, none of another time; C and D cannot be "
-            "told apart"
-        ]
-    return []
+    two = _two_maps(header)
+    return [two.words.format(f"{float(header[two.card]):g}")] if two else []

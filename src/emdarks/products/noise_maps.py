@@ -40,8 +40,6 @@ from emdarks.products.validation import (
     flag_unusable,
 )
 
-__all__ = ["PLANES", "DetectorNoiseMaps", "clip_planes"]
-
 Array = npt.NDArray[Any]
 
 #: The planes, by the names that the keyword ``nonnegative`` uses.

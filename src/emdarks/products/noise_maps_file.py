@@ -16,19 +16,6 @@ from emdarks.products.header import NOT_SUPPLIED
 from emdarks.products.model import mean_comments
 from emdarks.products.validation import check_extras, check_table
 
-__all__ = [
-    "FORMAT_VERSION",
-    "MEANS",
-    "NUMBERS",
-    "VARIANCES",
-    "check_format",
-    "check_hdus",
-    "image_hdus",
-    "is_complete",
-    "stacks_hdu",
-    "write_numbers",
-]
-
 Array = npt.NDArray[Any]
 
 #: Version of the file format.

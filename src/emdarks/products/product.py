@@ -15,8 +15,6 @@ from emdarks.frames import BadFrame, Image
 from emdarks.products.header import product_name
 from emdarks.products.provenance import name_inputs
 
-__all__ = ["Product"]
-
 
 class Product(Image):
     """An image whose header says which calibration product it is, and what it was made of.

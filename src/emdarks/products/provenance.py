@@ -12,16 +12,6 @@ from emdarks.fits import ascii_text, table_hdu
 from emdarks.fits import astropy_fits as fits
 from emdarks.frames import FrameInput
 
-__all__ = [
-    "frames_combined",
-    "input_names",
-    "inputs_hdu",
-    "iso_date",
-    "mjd_of",
-    "name_inputs",
-    "parent_names",
-]
-
 _MJD_0 = datetime(1858, 11, 17)
 _SHORT_NAMES = 10_000  # FILE0 to FILE9999 fit eight characters
 

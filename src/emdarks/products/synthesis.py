@@ -30,16 +30,6 @@ from emdarks.products.model import check_setting, dark_formula
 from emdarks.products.provenance import name_inputs
 from emdarks.stacks.group import MOST_GAIN, MOST_TIME
 
-__all__ = [
-    "DarkSetting",
-    "Maps",
-    "beyond_measured",
-    "check_signs",
-    "dark_from_maps",
-    "synthesize_arrays",
-    "warn_beyond_measured",
-]
-
 Array = npt.NDArray[Any]
 
 #: Factor beyond the gains, and beyond the longest time, of the maps from which on it is said.

@@ -18,16 +18,6 @@ import numpy.typing as npt
 from emdarks.dq import DQ
 from emdarks.errors import EmdarksWarning, InputError
 
-__all__ = [
-    "HUGE",
-    "check_electrons",
-    "check_extras",
-    "check_numbers",
-    "check_planes_there",
-    "check_table",
-    "flag_unusable",
-]
-
 Array = npt.NDArray[Any]
 
 _AGAIN = "copy the file again, or make the product anew"

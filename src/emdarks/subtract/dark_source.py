@@ -27,8 +27,6 @@ from emdarks.products.synthesis import (
 from emdarks.stacks import Stack, check_product
 from emdarks.stacks.group import GAIN_WARNING, TIME_TOLERANCE
 
-__all__ = ["DarkFacts", "DarkPlanes", "DarkSource", "Sections", "dark_source", "find_sections"]
-
 Array = npt.NDArray[Any]
 Section = tuple[slice, slice]
 

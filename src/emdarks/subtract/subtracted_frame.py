@@ -27,8 +27,6 @@ from emdarks.products.validation import HUGE
 from emdarks.stacks import SUBTRACTED_UNIT, Stack
 from emdarks.subtract.dark_source import DarkPlanes, DarkSource, Sections
 
-__all__ = ["StackStep", "SubtractedFrame"]
-
 Array = npt.NDArray[Any]
 
 _STALE = ("CHECKSUM", "DATASUM", "BLANK", "BSCALE", "BZERO")
