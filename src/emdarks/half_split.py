@@ -21,7 +21,7 @@ from emdarks.cameras import Camera
 from emdarks.checks.recipe_frames import ProductLook, named_in, refuse_problems, tell
 from emdarks.checks.registry import HALF_SPLIT, REFUSED_LATER
 from emdarks.checks.thresholds import FEW_FRAMES, SIGNIFICANT
-from emdarks.darks.noise_maps import FramePixels
+from emdarks.darks.frame_pixels import FramePixels
 from emdarks.darks.rejection import check_kinds, kinds_of, stream
 from emdarks.detector import Regions
 from emdarks.errors import InputError, TooFewFramesError
@@ -43,9 +43,9 @@ from emdarks.stacks import (
     sequence_times,
     to_em_electrons,
 )
+from emdarks.stacks.calibration_inputs import CalibrationInputs, calibration_inputs, choose
 from emdarks.stacks.design import design
 from emdarks.stacks.model import MODELS, Model, model_of_stacks
-from emdarks.stacks.options import Setting, choose, setting
 
 __all__ = ["CheckReport", "StackVerdict", "check_darks"]
 
@@ -215,7 +215,7 @@ def check_darks(
     """
     check_kinds(skip)
     choose("model", model, MODELS)
-    job = setting(
+    job = calibration_inputs(
         dataset,
         camera,
         detector_regions,
@@ -233,7 +233,7 @@ def check_darks(
 
 
 def _checked(
-    job: Setting, model: str, kgain: float | None, telemetry: slice, skip: Sequence[str]
+    job: CalibrationInputs, model: str, kgain: float | None, telemetry: slice, skip: Sequence[str]
 ) -> CheckReport:
     """Stream and compare; once more without the frames to skip, where there are any."""
     job, planned, halves = stream(
@@ -311,7 +311,7 @@ def _fit(
     )
 
 
-def _plan(job: Setting, model: str, kgain: float | None, telemetry: slice) -> _Plan:
+def _plan(job: CalibrationInputs, model: str, kgain: float | None, telemetry: slice) -> _Plan:
     """What the headers decide."""
     stacks = group_stacks(job.inputs)
     check_frames(stacks)

@@ -286,7 +286,7 @@ def test_raw_frames_are_refused_by_level(tmp_path: Path) -> None:
     for path in paths:
         edit(path, raw)
     data = Dataset(paths)
-    words = re.escape("is a raw frame (DATALVL is 'L1'), with its bias level inside; give frames")
+    words = re.escape("is a raw frame (DATALVL is 'L1'), with its bias level inside; prepare")
     for function, first in (
         (calibrate_darks_lsq, (data, None)),
         (build_trad_dark, (data[:4], None)),

@@ -28,8 +28,13 @@ from emdarks.errors import UnreadableFrameError
 from emdarks.frames import FrameInput, camera_named_in
 from emdarks.moments import Moments
 from emdarks.stacks import Stack, figure_area, jobs_of
+from emdarks.stacks.calibration_inputs import (
+    CalibrationInputs,
+    check_executor,
+    check_k_gain,
+    mask_of,
+)
 from emdarks.stacks.design import MIN_STACKS
-from emdarks.stacks.options import Setting, check_executor, check_k_gain, mask_of
 from emdarks.stacks.read_noise import typical_noise
 
 Array = npt.NDArray[Any]
@@ -93,7 +98,7 @@ def inspect_campaign(
     chosen = load_camera(camera or camera_named_in(dataset))
     campaign = sort_frames(dataset, chosen, kgain)
     chosen = in_mode_of(campaign.inputs, chosen.fitted_to(campaign.shape))
-    job = Setting(
+    job = CalibrationInputs(
         campaign.inputs, chosen, chosen.regions, executor or Threads(), mask_of(mask_bits)
     )
     look = _Look(job, _area(job, campaign, detector_params), kgain)
@@ -120,7 +125,7 @@ def in_mode_of(inputs: Sequence[FrameInput], camera: Camera) -> Camera:
     return camera.with_noise_in(modes.most_common(1)[0][0]) if modes else camera
 
 
-def _area(job: Setting, campaign: SortedFrames, detector_params: Any) -> FigureArea:
+def _area(job: CalibrationInputs, campaign: SortedFrames, detector_params: Any) -> FigureArea:
     """Imaging area without telemetry rows; the whole frame where the geometry does not fit."""
     telemetry = job.telemetry(detector_params)
     if campaign.shape == frame_shape(job.arrtype, job.regions):
@@ -206,7 +211,7 @@ class PixelLook:
 class _Look:
     """Looks at stack after stack and keeps what the summary says of all."""
 
-    def __init__(self, job: Setting, area: FigureArea, kgain: float | None):
+    def __init__(self, job: CalibrationInputs, area: FigureArea, kgain: float | None):
         self.area = area
         self._kgain = kgain
         self._executor = job.executor

@@ -25,7 +25,7 @@ from emdarks.frames import FrameInput
 from emdarks.frames.bad_frames import BadFrame
 from emdarks.moments import Moments
 from emdarks.stacks import Stack, figure_area
-from emdarks.stacks.options import Setting
+from emdarks.stacks.calibration_inputs import CalibrationInputs
 
 #: Topics of findings about single frames that a recipe would use.
 KINDS = (
@@ -47,7 +47,7 @@ class ProductLook:
 
     Parameters
     ----------
-    job : Setting
+    job : CalibrationInputs
         The frames.
     telemetry : slice
         Rows of telemetry.
@@ -61,7 +61,7 @@ class ProductLook:
 
     def __init__(
         self,
-        job: Setting,
+        job: CalibrationInputs,
         telemetry: slice,
         kgain: float | None,
         *,
@@ -93,7 +93,7 @@ class ProductLook:
 
     def findings(
         self,
-        job: Setting,
+        job: CalibrationInputs,
         stacks: Sequence[Stack],
         figures: Sequence[Sequence[FrameFigures]],
         scales: Sequence[float] | None = None,
@@ -105,7 +105,7 @@ class ProductLook:
 
         Parameters
         ----------
-        job : Setting
+        job : CalibrationInputs
             These frames.
         stacks : sequence of Stack
             In the order in which they were looked at.
@@ -131,18 +131,18 @@ class ProductLook:
         return [finding for finding in found if finding.topic not in self._mended]
 
 
-def _accepted(job: Setting, stacks: Sequence[Stack]) -> SortedFrames:
+def _accepted(job: CalibrationInputs, stacks: Sequence[Stack]) -> SortedFrames:
     """The frames as an inspection sorts them: a recipe has accepted them all."""
     shape = job.inputs[0].record.shape
     return SortedFrames(len(job.inputs), shape, job.inputs, list(stacks), [], [])
 
 
-def tell_of_headers(job: Setting, stacks: Sequence[Stack], checks: Checks) -> None:
+def tell_of_headers(job: CalibrationInputs, stacks: Sequence[Stack], checks: Checks) -> None:
     """Say what checks of headers find, before a pixel is read."""
     tell(find(checks, Context(job.camera, _accepted(job, stacks))), stacklevel=4)
 
 
-def _camera_of(job: Setting) -> Camera:
+def _camera_of(job: CalibrationInputs) -> Camera:
     """The camera with the geometry and the mode of the frames."""
     camera = in_mode_of(job.inputs, job.camera)
     geometry = {name: dict(areas) for name, areas in job.regions.items()}

@@ -14,7 +14,7 @@ from emdarks.errors import InputError, InputTypeError
 from emdarks.fits.pixels import ArraySource, FrameSource
 from emdarks.frames import frame_sources
 from emdarks.frames.array_checks import flags_plane, number_plane
-from emdarks.stacks.options import check_executor, mask_of
+from emdarks.stacks.calibration_inputs import check_executor, mask_of
 
 __all__ = ["mean_combine"]
 

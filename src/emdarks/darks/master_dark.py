@@ -37,7 +37,7 @@ from emdarks.stacks import (
     product_cards,
     to_detected_electrons,
 )
-from emdarks.stacks.options import Setting, choose, setting
+from emdarks.stacks.calibration_inputs import CalibrationInputs, calibration_inputs, choose
 
 __all__ = ["build_trad_dark"]
 
@@ -134,7 +134,7 @@ def build_trad_dark(
     check_flag("full_frame", full_frame)
     check_kinds(skip)
     check_offset(dataset, "a traditional dark")
-    job = setting(
+    job = calibration_inputs(
         dataset,
         camera,
         detector_regions,
@@ -147,7 +147,7 @@ def build_trad_dark(
     )
     telemetry = job.telemetry(detector_params)
 
-    def plan(job: Setting) -> _Plan:
+    def plan(job: CalibrationInputs) -> _Plan:
         stacks = group_stacks(job.inputs, gain_tolerance)
         check_frames(stacks)
         return _Plan.of(job, _only_stack(stacks), kgain, telemetry)
@@ -186,7 +186,9 @@ class _Plan:
         return [self.stack]
 
     @classmethod
-    def of(cls, job: Setting, stack: Stack, kgain: float | None, telemetry: slice) -> _Plan:
+    def of(
+        cls, job: CalibrationInputs, stack: Stack, kgain: float | None, telemetry: slice
+    ) -> _Plan:
         """Plan to stream this stack."""
         check_stack(stack, kgain)
         check_shape([stack], job.arrtype, job.regions)
@@ -213,7 +215,7 @@ def _only_stack(stacks: list[Stack]) -> Stack:
 
 
 def _errors(
-    moments: Moments, stack: Stack, job: Setting, telemetry: slice, estimator: str
+    moments: Moments, stack: Stack, job: CalibrationInputs, telemetry: slice, estimator: str
 ) -> Array:
     """Error of the mean of every pixel, flat; NaN or 0 where no sample is good."""
     shape = stack.frames[0].record.shape
@@ -240,7 +242,9 @@ def _planes(
     return data, err, dq
 
 
-def _product(planes: tuple[Array, ...], job: Setting, stack: Stack, kgain: float | None) -> Dark:
+def _product(
+    planes: tuple[Array, ...], job: CalibrationInputs, stack: Stack, kgain: float | None
+) -> Dark:
     rules = job.camera.header_rules
     invalid = set(rules.invalid) - set(rules.kept_in_darks)
     headers = merge_headers(job.inputs, rules, invalid)

@@ -3,38 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from emdarks import _core
 from emdarks.accumulate import Executor, StackJob, StackSums
 from emdarks.arguments import check_flag, check_names, is_number
 from emdarks.cameras import Camera
 from emdarks.checks.recipe_frames import ProductLook
+from emdarks.darks.fitted_maps import FittedMaps
+from emdarks.darks.frame_pixels import FramePixels
 from emdarks.darks.rejection import Streamed, check_kinds, judged
-from emdarks.detector import Regions, imaging_area_geom, region_slices
-from emdarks.errors import GeometryError, InputError
-from emdarks.fit.least_squares import Fit, bands, fit_reference
-from emdarks.fit.pooled import PooledNoise, fit_pooled
-from emdarks.fit.robust_statistics import Group
-from emdarks.fit.statistics import (
-    NO_OFFSET,
-    BiasOffset,
-    ImageStatistics,
-    bias_offset,
-    image_statistics,
-    pooled_bias_offset,
-)
+from emdarks.detector import Regions
+from emdarks.errors import InputError
+from emdarks.fit.least_squares import fit_reference
+from emdarks.fit.pooled import fit_pooled
 from emdarks.fits import ascii_text
 from emdarks.frames.bad_frames import SKIP_SHARE
 from emdarks.products import DetectorNoiseMaps
 from emdarks.products.model import model_cards, model_words
 from emdarks.products.noise_maps import PLANES
-from emdarks.products.noise_maps_file import MEANS, VARIANCES
 from emdarks.stacks import (
     Screening,
     Stack,
@@ -51,13 +39,10 @@ from emdarks.stacks import (
     product_cards,
     to_em_electrons,
 )
-from emdarks.stacks.design import design
+from emdarks.stacks.calibration_inputs import CalibrationInputs, calibration_inputs, choose
 from emdarks.stacks.model import FULL, MODELS, Model, model_of_stacks
-from emdarks.stacks.options import Setting, choose, setting
 
-__all__ = ["FramePixels", "calibrate_darks_lsq"]
-
-Array = npt.NDArray[Any]
+__all__ = ["calibrate_darks_lsq"]
 
 ESTIMATORS = ("pooled", "reference")
 
@@ -172,17 +157,10 @@ def calibrate_darks_lsq(
     """
     if type(weighting) is not bool:
         raise InputError(f"weighting is {weighting!r}; it must be True or False")
-    choose("estimator", estimator, ESTIMATORS)
-    if not is_number(gain_error) or not 0 <= gain_error < 1:
-        raise InputError(f"gain_error is {gain_error!r}; it is relative, from 0 to 1")
-    choose("model", model, MODELS)
-    if estimator == "reference" and (gain_error or model != "full"):
-        name = "gain_error" if gain_error else f"the model {model!r}"
-        raise InputError(f"{name} is for the pooled estimator only")
-    check_names("nonnegative", nonnegative, PLANES)
-    check_flag("screen", screen)
+    options = _Options(weighting, estimator, model, nonnegative, gain_error, screen)
+    options.check()
     check_kinds(skip)
-    job = setting(
+    job = calibration_inputs(
         dataset,
         camera,
         detector_regions,
@@ -193,190 +171,128 @@ def calibrate_darks_lsq(
         skip_bad_frames,
         skip_share,
     )
-    telemetry = job.telemetry(detector_params)
-
-    def plan(job: Setting) -> _Plan:
-        stacks = group_stacks(job.inputs, gain_tolerance)
-        check_frames(stacks)
-        fitted = _model(stacks, model, kgain, gain_error, 2 if estimator == "reference" else 1)
-        return _Plan.of(job, stacks, fitted, kgain, telemetry, screen)
-
-    def accumulate(made: _Plan, executor: Executor) -> Streamed[_Found]:
-        look = ProductLook(job, telemetry, kgain, fit=made.model.name == FULL.name, screened=screen)
-        found = accumulate_stacks(
-            made.jobs,
-            executor,
-            made.screenings,
-            lambda i, moments: look.at(made.stacks[i], moments),
-        )
-        return _streamed(found, look)
-
-    job, planned, (store, _) = judged(
-        job,
-        plan,
-        accumulate,
-        skip,
-        lambda made: _streamed(drop_lost(*made.sums), made.look),
-    )
-    stacks = planned.stacks
+    recipe = _Recipe(options, job, job.telemetry(detector_params))
+    job, planned, (store, _) = judged(job, recipe.plan, recipe.accumulate, skip, _without_lost)
     job.skipping.tell(job.frames)
-
-    frame = FramePixels.of(job, stacks[0].frames[0].record.shape, telemetry)
-    if estimator == "reference":
-        fit = fit_reference(store, stacks, weighting, frame.imaging, frame.skip, job.executor)
-        noise = None
-    else:
-        fit, noise = fit_pooled(
-            store,
-            stacks,
-            weighting,
-            frame.imaging,
-            frame.skip,
-            job.executor,
-            gain_error,
-            planned.model,
-        )
-    numbers, counts, table = _content(fit, noise, store, stacks, job, kgain, frame, planned.model)
-    stack_of = {id(item): i for i, stack in enumerate(stacks) for item in stack.frames}
-    maps = DetectorNoiseMaps.from_fit(
-        fit,
-        numbers,
-        counts,
-        table,
-        job.inputs,
-        [stack_of[id(item)] for item in job.inputs],
-        job.camera.header_rules,
-        {
-            "CAMERA": (ascii_text(job.camera.name), "camera by which headers were read"),
-            "ESTIMATR": (estimator, "how the maps were estimated"),
-            "WEIGHTED": (weighting, "stacks weighted in the fit"),
-            "NONNEG": (",".join(nonnegative), "negative values became 0"),
-            "SCREEN": (screen, "unflagged cosmic rays screened"),
-            "GAINERR": (gain_error, "relative gain error added to the errors"),
-            **model_cards(planned.model.name, planned.model.gain, planned.model.time),
-        },
-    )
-    cards = product_cards(stacks[0], job.camera)
-    maps.ext_hdr.update({**cards, **k_gain_card(stacks, kgain)})
-    lines = *bias_history(stacks[0], job.camera), *_offset_history(job, frame)
-    for line in (*lines, *model_words(maps.ext_hdr)):
-        maps.ext_hdr["HISTORY"] = line
-    maps.record_skipped(job.skipping.bad)
-    return maps
+    return _product(options, _fitted(options, job, planned, store, recipe.telemetry))
 
 
-#: Columns of the table STACKS, and those of how the maps move with a stack's gain.
-_Columns = dict[str, list[Any]]
-_DERIVATIVES = ("DFPN_DG", "DCIC_DG", "DDC_DG")
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """How maps are estimated; see `calibrate_darks_lsq`."""
 
-#: Sums of all stacks, and what else was learnt of each.
-_Found = tuple[StackStore, list[StackSums]]
+    weighting: bool
+    estimator: str
+    model: str
+    nonnegative: Sequence[str]
+    gain_error: float
+    screen: bool
 
+    def check(self) -> None:
+        """Refuse what makes no sense.
 
-def _streamed(found: _Found, look: ProductLook) -> Streamed[_Found]:
-    return Streamed(found, look, [sums.figures for sums in found[1]])
+        Raises
+        ------
+        InputError
+            An option is wrong, or does not go with another.
+        """
+        if type(self.weighting) is not bool:
+            raise InputError(f"weighting is {self.weighting!r}; it must be True or False")
+        choose("estimator", self.estimator, ESTIMATORS)
+        error = self.gain_error
+        if not is_number(error) or not 0 <= error < 1:
+            raise InputError(f"gain_error is {error!r}; it is relative, from 0 to 1")
+        choose("model", self.model, MODELS)
+        if self.estimator == "reference" and (error or self.model != "full"):
+            name = "gain_error" if error else f"the model {self.model!r}"
+            raise InputError(f"{name} is for the pooled estimator only")
+        check_names("nonnegative", self.nonnegative, PLANES)
+        check_flag("screen", self.screen)
+
+    def cards(self, model: Model) -> dict[str, tuple[Any, str]]:
+        """Header cards of the options, and of the model that the stacks were fitted with."""
+        return {
+            "ESTIMATR": (self.estimator, "how the maps were estimated"),
+            "WEIGHTED": (self.weighting, "stacks weighted in the fit"),
+            "NONNEG": (",".join(self.nonnegative), "negative values became 0"),
+            "SCREEN": (self.screen, "unflagged cosmic rays screened"),
+            "GAINERR": (self.gain_error, "relative gain error added to the errors"),
+            **model_cards(model.name, model.gain, model.time),
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What the headers decide: stacks, and the work that they are."""
+    """Stacks of the frames, the model that is fitted to them, and the work that they are."""
 
     stacks: list[Stack]
     jobs: list[StackJob]
     screenings: list[Screening] | None
     model: Model
 
-    @classmethod
-    def of(
-        cls,
-        job: Setting,
-        stacks: list[Stack],
-        model: Model,
-        kgain: float | None,
-        telemetry: slice,
-        screen: bool,
-    ) -> _Plan:
-        """Plan to stream these stacks."""
+
+#: Sums of all stacks, together and one by one.
+_Found = tuple[StackStore, list[StackSums]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    """From frames to sums of stacks."""
+
+    options: _Options
+    job: CalibrationInputs
+    telemetry: slice
+
+    def plan(self, job: CalibrationInputs) -> _Plan:
+        """Decide by the headers; refuses stacks that cannot be fitted."""
+        stacks = group_stacks(job.inputs, job.gain_tolerance)
+        check_frames(stacks)
+        model = _model(stacks, self.options, job.kgain)
         check_shape(stacks, job.arrtype, job.regions)
-        area = figure_area(job.arrtype, job.regions, telemetry)
-        scales = [to_em_electrons(stack, kgain) for stack in stacks]
+        area = figure_area(job.arrtype, job.regions, self.telemetry)
+        scales = [to_em_electrons(stack, job.kgain) for stack in stacks]
+        screen = self.options.screen
         jobs = jobs_of(stacks, scales, job.mask, area, _core.KEPT if screen else 0)
         screenings = [_screening(stack, job.camera) for stack in stacks] if screen else None
-        return cls(stacks, jobs, screenings, model)
+        return _Plan(stacks, jobs, screenings, model)
+
+    def accumulate(self, planned: _Plan, executor: Executor) -> Streamed[_Found]:
+        """Stream the stacks, and look at their sums before they are screened."""
+        look = ProductLook(
+            self.job,
+            self.telemetry,
+            self.job.kgain,
+            fit=planned.model.name == FULL.name,
+            screened=self.options.screen,
+        )
+        found = accumulate_stacks(
+            planned.jobs,
+            executor,
+            planned.screenings,
+            lambda i, moments: look.at(planned.stacks[i], moments),
+        )
+        return _streamed(found, look)
 
 
-def _model(
-    stacks: list[Stack], model: str, kgain: float | None, gain_error: float, min_frames: int
-) -> Model:
-    """What is fitted to these stacks; refuses those that it cannot be fitted to."""
-    found = model_of_stacks(stacks, model, kgain, min_frames)
-    if gain_error and not found.has_c:
+def _streamed(found: _Found, look: ProductLook) -> Streamed[_Found]:
+    return Streamed(found, look, [sums.figures for sums in found[1]])
+
+
+def _without_lost(made: Streamed[_Found]) -> Streamed[_Found]:
+    """The sums without stacks of which no frame is left."""
+    return _streamed(drop_lost(*made.sums), made.look)
+
+
+def _model(stacks: list[Stack], options: _Options, kgain: float | None) -> Model:
+    """The model that is fitted to these stacks; refuses those that it cannot be fitted to."""
+    min_frames = 2 if options.estimator == "reference" else 1
+    found = model_of_stacks(stacks, options.model, kgain, min_frames)
+    if options.gain_error and not found.has_c:
         raise InputError(
             "gain_error needs C, the charge that a gain multiplies, and stacks of one EM gain do "
             "not tell it; leave it out"
         )
     return found
-
-
-def _offset_history(job: Setting, frame: FramePixels) -> list[str]:
-    """A word on the bias offset of a camera that has no place to measure it."""
-    if frame.prescan.size or frame.reliable.size:
-        return []
-    return [
-        f"Camera {job.camera.name} has no prescan: B_O is no measurement, and whatever level the "
-        "bias subtraction left is part of the fixed pattern"
-    ]
-
-
-@dataclass(frozen=True, slots=True)
-class FramePixels:
-    """The frame, flat in pixels: where there is signal, dark current, prescan.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        Rows and columns.
-    skip : tuple of int
-        Pixels of the telemetry rows: first and last plus one.
-    signal, imaging : ndarray of bool, shape (pixels,)
-        Outside the telemetry rows; in the imaging area.
-    prescan, reliable : ndarray of int
-        Pixels of the prescan, and of its reliable columns; none where a camera has none.
-    """
-
-    shape: tuple[int, int]
-    skip: tuple[int, int]
-    signal: Array
-    imaging: Array
-    prescan: Array
-    reliable: Array
-
-    @classmethod
-    def of(cls, job: Setting, shape: tuple[int, int], telemetry: slice) -> FramePixels:
-        """Frame of a geometry, telemetry rows left out."""
-        rows, cols, (row0, col0) = imaging_area_geom(job.arrtype, job.regions)
-        area = slice(row0, row0 + rows), slice(col0, col0 + cols)
-        signal = np.ones(shape, dtype=bool)
-        signal[telemetry] = False
-
-        def region(name: str) -> Array:
-            inside = np.zeros(shape, dtype=bool)
-            # A camera without prescan has no bias offset.
-            with suppress(GeometryError):
-                inside[region_slices(job.arrtype, name, job.regions)] = True
-            return np.flatnonzero(inside & signal)
-
-        imaging = np.zeros(shape, dtype=bool)
-        imaging[area] = True
-        skip = (telemetry.start * shape[1], telemetry.stop * shape[1])
-        return cls(
-            shape,
-            skip,
-            signal.reshape(-1),
-            imaging.reshape(-1),
-            region("prescan"),
-            region("prescan_reliable"),
-        )
 
 
 def _screening(stack: Stack, camera: Camera) -> Screening:
@@ -392,141 +308,55 @@ def _screening(stack: Stack, camera: Camera) -> Screening:
     return Screening(stack.em_gain, noise.read_noise, charge, str(stack))
 
 
-def _content(
-    fit: Fit,
-    noise: PooledNoise | None,
+def _fitted(
+    options: _Options,
+    job: CalibrationInputs,
+    planned: _Plan,
     store: StackStore,
-    stacks: Sequence[Stack],
-    job: Setting,
-    kgain: float | None,
-    frame: FramePixels,
-    model: Model,
-) -> tuple[dict[str, float], dict[str, Array], _Columns]:
-    """Numbers, counts and stacks of the product; D taken out of all but the imaging area."""
-    k_gains = [kgain or stack.k_gain for stack in stacks]
-    read_noise = None
-    if noise is None:
-        offset = bias_offset(fit, store, stacks, k_gains, frame.prescan, job.executor)
-    else:
-        offset = NO_OFFSET
-        if noise.outside is not None:
-            v, cols = noise.outside.v, frame.shape[1]
-            offset = pooled_bias_offset(
-                fit, store, stacks, k_gains, frame.reliable, v, cols, job.executor
-            )
-        region = noise.imaging or noise.outside
-        # With one gain, what is left at time 0 is read noise and the noise of C.
-        read_noise = float("nan")
-        if region is not None and model.has_c:
-            read_noise = float(np.sqrt(region.model.read_noise2))
-    ranges = bands(frame.signal.size, frame.skip)
-    inside = frame.imaging & frame.signal & fit.fitted
-    image = Group(inside, True, ranges, job.executor)
-    statistics = image_statistics(fit, store, stacks, image, read_noise)
-    table, unreliable = _stack_columns(fit, noise, store, stacks, k_gains, image)
-    _remove_dark_current(fit, ~frame.imaging & frame.signal)
-    numbers = _numbers(offset, statistics)
-    if not model.fitted.all():
-        _remove_absent(fit, model, numbers, table)
-    counts = {"NBAD": unreliable}
-    if store.rejected is not None:
-        counts["REJECTED"] = store.rejected
-    return numbers, {name: count.reshape(frame.shape) for name, count in counts.items()}, table
+    telemetry: slice,
+) -> FittedMaps:
+    """Fit the moments of the stacks."""
+    stacks, model = planned.stacks, planned.model
+    frame = FramePixels.of(job, stacks[0].frames[0].record.shape, telemetry)
+    data = (store, stacks, options.weighting, frame.imaging, frame.skip, job.executor)
+    if options.estimator == "reference":
+        return FittedMaps(fit_reference(*data), None, store, stacks, model, frame, job)
+    fit, noise = fit_pooled(*data, options.gain_error, model)
+    return FittedMaps(fit, noise, store, stacks, model, frame, job)
 
 
-def _numbers(offset: BiasOffset, statistics: ImageStatistics) -> dict[str, float]:
-    """Numbers of the fit, by their keywords."""
-    return {
-        "B_O": offset.value,
-        "B_O_ERR": offset.error,
-        "B_O_UP": offset.upper,
-        "B_O_LO": offset.lower,
-        **dict(zip(MEANS, statistics.means, strict=True)),
-        "FPN_IMME": statistics.median_f,
-        **dict(zip(VARIANCES, statistics.variances, strict=True)),
-        "RN_EST": statistics.read_noise,
-    }
+def _product(options: _Options, fitted: FittedMaps) -> DetectorNoiseMaps:
+    """The product of a fit, with its cards and history."""
+    job, stacks = fitted.job, fitted.stacks
+    stack_of = {id(item): i for i, stack in enumerate(stacks) for item in stack.frames}
+    numbers, counts, table = fitted.content()
+    maps = DetectorNoiseMaps.from_fit(
+        fitted.fit,
+        numbers,
+        counts,
+        table,
+        job.inputs,
+        [stack_of[id(item)] for item in job.inputs],
+        job.camera.header_rules,
+        {
+            "CAMERA": (ascii_text(job.camera.name), "camera by which headers were read"),
+            **options.cards(fitted.model),
+        },
+    )
+    cards = product_cards(stacks[0], job.camera)
+    maps.ext_hdr.update({**cards, **k_gain_card(stacks, job.kgain)})
+    lines = *bias_history(stacks[0], job.camera), *_offset_history(job, fitted.frame)
+    for line in (*lines, *model_words(maps.ext_hdr)):
+        maps.ext_hdr["HISTORY"] = line
+    maps.record_skipped(job.skipping.bad)
+    return maps
 
 
-def _remove_absent(fit: Fit, model: Model, numbers: dict[str, float], table: _Columns) -> None:
-    """NaN, in place, for what the stacks cannot tell: a map, its correlations, its numbers."""
-    absent = ~model.fitted
-    fit.values[absent] = fit.errors[absent] = np.nan
-    # F-C, F-D, C-D
-    fit.correlations[[absent[1], absent[2], absent[1] or absent[2]]] = np.nan
-    for i in np.flatnonzero(absent):
-        numbers[MEANS[i]] = numbers[VARIANCES[i]] = np.nan
-    # How a gain moves the maps depends on the charge that it multiplies, C included.
-    lost = [_DERIVATIVES[i] for i in range(3) if absent[i] or not model.has_c]
-    for name in (*lost, *(() if model.has_c else ("READNOIS",))):
-        table[name] = [np.nan] * len(table[name])
-
-
-def _remove_dark_current(fit: Fit, outside: Array) -> None:
-    """No light-sensitive pixel, no dark current: D and its error are 0 there.
-
-    The error stays NaN where the fit was not possible.
-    """
-    for plane in (fit.values[2], *fit.correlations[1:]):
-        np.copyto(plane, 0.0, where=outside)
-    np.copyto(fit.errors[2], 0.0, where=outside & ~np.isnan(fit.errors[0]))
-
-
-def _stack_columns(
-    fit: Fit,
-    noise: PooledNoise | None,
-    store: StackStore,
-    stacks: Sequence[Stack],
-    k_gains: Sequence[float],
-    image: Group,
-) -> tuple[_Columns, Array]:
-    """Table of stacks; and at each pixel in how many over half of the frames are masked."""
-    region = None if noise is None else noise.imaging or noise.outside
-    pixels = store.n.shape[1]
-    unreliable = np.empty(pixels, np.int16)
-    least = np.array([(len(stack.frames) + 1) // 2 for stack in stacks], dtype=np.float64)
-    m2 = store.m2 if region is None else None
-    gain, gain_time = design(stacks)
-
-    def part(band: tuple[int, int]) -> Array:
-        out = np.empty((len(stacks), 5))
-        _core.stack_sums(
-            *band,
-            gain,
-            gain_time,
-            least,
-            store.n,
-            store.mean,
-            m2,
-            fit.values,
-            image.of,
-            unreliable,
-            out,
-        )
-        return out
-
-    total = np.zeros((len(stacks), 5))
-    for some in image.executor.map(part, bands(pixels, (0, 0))):
-        total += some
-    good, residual, seen, dof, scatter = total.T.tolist()
-    own = [_ratio(*pair) for pair in zip(scatter, dof, strict=True)]
-    unknown = [np.nan] * len(stacks)
-    table: _Columns = {
-        "EMGAIN": [stack.em_gain for stack in stacks],
-        "EMGAIN_C": [stack.commanded_gain for stack in stacks],
-        "EXPTIME": [stack.exposure_time for stack in stacks],
-        "KGAINPAR": list(k_gains),
-        "FRAMES": [len(stack.frames) for stack in stacks],
-        "GOOD": [number / pixels for number in good],
-        "VARIANCE": own if region is None else region.v.tolist(),
-        "RESIDUAL": [_ratio(*pair) for pair in zip(residual, seen, strict=True)],
-        "READNOIS": unknown if region is None else region.model.read_noise.tolist(),
-        "EXCESS": unknown if region is None else region.model.excess.tolist(),
-    }
-    for name, values in zip(_DERIVATIVES, fit.gain_derivatives.T, strict=True):
-        table[name] = values.tolist()
-    return table, unreliable
-
-
-def _ratio(sum_of_all: float, number: float) -> float:
-    return sum_of_all / number if number else np.nan
+def _offset_history(job: CalibrationInputs, frame: FramePixels) -> list[str]:
+    """A word on the bias offset of a camera that has no place to measure it."""
+    if frame.prescan.size or frame.reliable.size:
+        return []
+    return [
+        f"Camera {job.camera.name} has no prescan: B_O is no measurement, and whatever level the "
+        "bias subtraction left is part of the fixed pattern"
+    ]

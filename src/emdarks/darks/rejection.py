@@ -16,7 +16,7 @@ from emdarks.checks.recipe_frames import KINDS, ProductLook, named_in, refuse_pr
 from emdarks.checks.registry import REFUSED_LATER, Checks
 from emdarks.errors import EmdarksWarning
 from emdarks.stacks import Stack
-from emdarks.stacks.options import Setting
+from emdarks.stacks.calibration_inputs import CalibrationInputs
 
 __all__ = ["Streamed", "check_kinds", "judged", "kinds_of", "stream"]
 
@@ -87,12 +87,12 @@ def kinds_of(skip: Sequence[str]) -> tuple[str, ...]:
 
 
 def judged(
-    job: Setting,
-    plan: Callable[[Setting], S],
+    job: CalibrationInputs,
+    plan: Callable[[CalibrationInputs], S],
     accumulate: Callable[[S, Executor], Streamed[R]],
     skip: Sequence[str] = (),
     without_lost: Callable[[Streamed[R]], Streamed[R]] | None = None,
-) -> tuple[Setting, S, R]:
+) -> tuple[CalibrationInputs, S, R]:
     """Stream what a plan says, and say what an inspection would say of the frames.
 
     Frames that it names for one of the reasons to skip are left out, and the others are
@@ -130,17 +130,17 @@ def judged(
 
 
 def _findings(
-    job: Setting, planned: StacksPlan, made: Streamed[R], checks: Checks | None = None
+    job: CalibrationInputs, planned: StacksPlan, made: Streamed[R], checks: Checks | None = None
 ) -> list[Finding]:
     return made.look.findings(job, planned.stacks, made.figures, made.scales, checks)
 
 
 def stream(
-    job: Setting,
-    plan: Callable[[Setting], P],
+    job: CalibrationInputs,
+    plan: Callable[[CalibrationInputs], P],
     accumulate: Callable[[P, Executor], R],
     without_lost: Callable[[R], R] | None = None,
-) -> tuple[Setting, P, R]:
+) -> tuple[CalibrationInputs, P, R]:
     """Stream what a plan says.
 
     Where frames turn out bad, they are left out (or refused, as ``job.skipping`` says), and
@@ -149,7 +149,7 @@ def stream(
 
     Parameters
     ----------
-    job : Setting
+    job : CalibrationInputs
         The frames.
     plan : callable
         From the frames to a plan with its ``jobs``.
@@ -161,7 +161,7 @@ def stream(
 
     Returns
     -------
-    job : Setting
+    job : CalibrationInputs
         The frames that were used.
     plan, sums
         Of these frames.
@@ -173,12 +173,12 @@ def stream(
 
 
 def _stream(
-    job: Setting,
-    plan: Callable[[Setting], P],
+    job: CalibrationInputs,
+    plan: Callable[[CalibrationInputs], P],
     accumulate: Callable[[P, Executor], R],
     without_lost: Callable[[R], R] | None,
     run: _Run,
-) -> tuple[Setting, P, R]:
+) -> tuple[CalibrationInputs, P, R]:
     """See `stream`; one of several, perhaps."""
     planned = plan(job)
     while True:
@@ -201,7 +201,9 @@ def _stream(
     return job, planned, sums
 
 
-def _again(job: Setting, plan: Callable[[Setting], P], careful: Careful) -> tuple[Setting, P]:
+def _again(
+    job: CalibrationInputs, plan: Callable[[CalibrationInputs], P], careful: Careful
+) -> tuple[CalibrationInputs, P]:
     """Plan without the frames that were found bad; its warnings were heard before."""
     left = job.without(careful.bad)
     with warnings.catch_warnings():

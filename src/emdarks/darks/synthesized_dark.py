@@ -16,7 +16,7 @@ from emdarks.errors import InputError, InputTypeError
 from emdarks.products import Dark
 from emdarks.products.synthesis import DarkSetting, Maps, check_signs, dark_from_maps
 from emdarks.stacks import Stack, check_product, check_stack, group_stacks
-from emdarks.stacks.options import setting
+from emdarks.stacks.calibration_inputs import calibration_inputs
 
 __all__ = ["build_synthesized_dark", "dark_setting", "planes_of"]
 
@@ -84,7 +84,7 @@ def build_synthesized_dark(
     """
     check_flag("full_frame", full_frame)
     check_flag("use_signed", use_signed)
-    job = setting(dataset, camera, detector_regions, None, None, kgain, gain_tolerance)
+    job = calibration_inputs(dataset, camera, detector_regions, None, None, kgain, gain_tolerance)
     stack = _only_stack(group_stacks(job.inputs, gain_tolerance))
     if not stack.em_gain >= 1:
         raise InputTypeError(f"{stack}: the EM gain is below 1")

@@ -3,8 +3,8 @@
 Everything that headers can tell is decided here, before a pixel is read: which
 frames belong together (`group`), by which factor their numbers become electrons
 (`units`), where in the frame (`area`), whether they can be fitted (`campaign`), and what the
-public functions have in common (`options`). `store` keeps the moments of finished stacks,
-`drift` compares frames in time.
+public functions have in common (`calibration_inputs`). `store` keeps the moments of finished
+stacks, `drift` compares frames in time.
 """
 
 from emdarks.stacks.compatibility import (

@@ -24,7 +24,7 @@ from emdarks.stacks import (
     refuse_subtracted,
     to_detected_electrons,
 )
-from emdarks.stacks.options import Setting, setting
+from emdarks.stacks.calibration_inputs import CalibrationInputs, calibration_inputs
 from emdarks.subtract.dark_source import DarkSource, dark_source, find_sections
 from emdarks.subtract.subtracted_frame import LastPlanes, StackStep, SubtractedFrame
 
@@ -104,7 +104,7 @@ def subtract_dark(
     """
     check_flag("use_signed", use_signed)
     check_offset(dataset, "subtracting a dark")
-    job = setting(dataset, camera, detector_regions, None, None, kgain, gain_tolerance)
+    job = calibration_inputs(dataset, camera, detector_regions, None, None, kgain, gain_tolerance)
     refuse_subtracted(job.inputs)
     stacks = group_stacks(job.inputs, gain_tolerance)
     for stack in stacks:
@@ -138,7 +138,9 @@ def _source(dark_or_maps: Any, use_signed: bool) -> DarkSource:
     return dark_source(dark_or_maps, use_signed)
 
 
-def _steps(job: Setting, darks: DarkSource, stacks: Any, detector_params: Any) -> list[StackStep]:
+def _steps(
+    job: CalibrationInputs, darks: DarkSource, stacks: Any, detector_params: Any
+) -> list[StackStep]:
     """What is done to the frames of each stack."""
     shape = job.inputs[0].record.shape
     sections = find_sections(shape, darks.shape, darks.name, job.arrtype, job.regions)

@@ -17,11 +17,18 @@ from emdarks.frames.bad_frames import SKIP_SHARE, BadFrame, Skipping
 from emdarks.stacks.outlier_frames import misfits, unlike
 from emdarks.stacks.regions import telemetry_slice
 
-__all__ = ["Setting", "check_executor", "check_k_gain", "choose", "mask_of", "setting"]
+__all__ = [
+    "CalibrationInputs",
+    "calibration_inputs",
+    "check_executor",
+    "check_k_gain",
+    "choose",
+    "mask_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class CalibrationInputs:
     """Frames, and what is needed to make sense of them."""
 
     inputs: list[FrameInput]
@@ -30,13 +37,15 @@ class Setting:
     executor: Executor
     mask: int
     skipping: Skipping = field(default_factory=Skipping)
+    kgain: float | None = None
+    gain_tolerance: float = 0.05
 
     @property
     def frames(self) -> int:
         """All frames, those left out included."""
         return len(self.inputs) + len(self.skipping.bad)
 
-    def without(self, bad: Iterable[FrameInput]) -> Setting:
+    def without(self, bad: Iterable[FrameInput]) -> CalibrationInputs:
         """The same without some frames."""
         return replace(self, inputs=_others(self.inputs, bad))
 
@@ -90,7 +99,7 @@ def check_k_gain(kgain: float | None) -> None:
         raise InputError(f"kgain is {kgain!r}; it must be a positive number of electrons per DN")
 
 
-def setting(
+def calibration_inputs(
     dataset: Any,
     camera: str | Camera | None,
     detector_regions: Regions | None,
@@ -100,7 +109,7 @@ def setting(
     gain_tolerance: float = 0.05,
     skip_bad_frames: bool = False,
     skip_share: float = SKIP_SHARE,
-) -> Setting:
+) -> CalibrationInputs:
     """Put a caller's arguments together and prepare the frames; reads headers at most.
 
     Frames that cannot be used are left out where that is asked for; else those that nothing
@@ -122,7 +131,10 @@ def setting(
         skipping.leave_out([BadFrame(i.record.name, why) for i, why in unlike(inputs)], frames)
     chosen = chosen.fitted_to(inputs[0].record.shape)
     regions = chosen.regions if detector_regions is None else detector_regions
-    return Setting(inputs, chosen, regions, executor or Threads(), mask, skipping)
+    executor = executor or Threads()
+    return CalibrationInputs(
+        inputs, chosen, regions, executor, mask, skipping, kgain, gain_tolerance
+    )
 
 
 def _check_choices(gain_tolerance: float, skip_bad_frames: bool, executor: Any) -> None:
