@@ -15,10 +15,11 @@ from emdarks.cameras import Camera, load_camera, why_no_dark
 from emdarks.cameras.units import same, text_of
 from emdarks.errors import EmdarksError, EmdarksWarning, InputError, NoImageError
 from emdarks.fits import FileLayout, RemoteFile, Scanner, is_url, list_files, local_path
+from emdarks.fits.layout import read_small
 from emdarks.frames.bad_frames import BadFrame
 from emdarks.frames.dataset import Dataset, frames_in
 from emdarks.frames.frame_input import camera_named_in, frame_settings
-from emdarks.frames.unread_images import UnreadImages, kind_of_product
+from emdarks.frames.unread_images import NO_FRAMES, UnreadImages, kind_of_product
 
 _ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz")
 
@@ -184,7 +185,10 @@ class _Seen:
             if kind:
                 layouts = InputError(f"{name}: is no frame but a product ({kind}); leave it out")
         if isinstance(layouts, InputError):
-            self._refuse(name, in_folder, layouts)
+            if in_folder and (kind := _kind_of_small(path)):
+                self.others.append(BadFrame(name, f"a product ({kind})"))
+            else:
+                self._refuse(name, in_folder, layouts)
             return
         wanted = []
         for layout in layouts:
@@ -205,6 +209,17 @@ class _Seen:
             self.skipped.append(BadFrame.of(name, error))
         else:
             raise error
+
+
+def _kind_of_small(path: Path | RemoteFile) -> str:
+    """Kind of a calibration of a few numbers, such as a k-gain; empty for any other file."""
+    if not isinstance(path, Path):
+        return ""
+    try:
+        kind = str(read_small(path).cards.get("DATATYPE", ""))
+    except EmdarksError:
+        return ""
+    return kind if kind in NO_FRAMES else ""
 
 
 def frames_where(
