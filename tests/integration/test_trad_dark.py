@@ -129,9 +129,7 @@ def test_units_become_detected_electrons(
 
 
 def test_an_unknown_unit_is_taken_as_detected_electrons(rng: np.random.Generator) -> None:
-    with pytest.warns(
-        EmdarksWarning, match="traditional darks and what subtracts"
-    ):
+    with pytest.warns(EmdarksWarning, match="traditional darks and what subtracts"):
         dark(stack(rng, unit="parsec"))
 
 
