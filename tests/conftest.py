@@ -45,3 +45,21 @@ def quirky(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20260101)
+
+
+@pytest.fixture
+def coarse_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are drawn with few dots and unfitted labels, where a test looks at other things.
+
+    A page takes a second of drawing for each figure; `test_drawing.py` and `test_report_browser.py`
+    draw them as they are.
+    """
+    from matplotlib.figure import Figure
+
+    original = Figure.savefig
+
+    def savefig(self: Figure, *arguments: Any, **options: Any) -> None:
+        self.set_layout_engine("none")
+        original(self, *arguments, **options | {"dpi": 24})
+
+    monkeypatch.setattr(Figure, "savefig", savefig)

@@ -20,7 +20,7 @@ from campaigns import COLS, REGIONS, ROWS, Campaign, params, stand_in
 from commands import run_command
 from emdarks import build_bad_pixel_map
 from emdarks.bad_pixels import ds9_regions, hot_pixel_table, neighbourhood
-from emdarks.darks import build_trad_dark, calibrate_darks_lsq
+from emdarks.darks import build_trad_dark
 from emdarks.data import BadPixelMap, Dark, DetectorNoiseMaps
 from emdarks.errors import InputError
 from emdarks.fit.noise_model import HOT_JUMP
@@ -148,11 +148,6 @@ def test_flags_are_passed_on_and_unknown_pixels_flagged() -> None:
 
 
 # Noise maps
-
-
-@pytest.fixture(scope="module")
-def maps(quirky: Campaign) -> DetectorNoiseMaps:
-    return calibrate_darks_lsq(quirky.files(), params(), True, REGIONS)
 
 
 def brighter(maps: DetectorNoiseMaps) -> DetectorNoiseMaps:

@@ -48,7 +48,10 @@ from emdarks.subtract import save_subtracted
 ROWS, COLS, FRAMES = 37, 53, 40
 
 # Frames without DQ plane are never flagged.
-pytestmark = pytest.mark.filterwarnings("ignore:.*no pixel of any frame is flagged")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*no pixel of any frame is flagged"),
+    pytest.mark.usefixtures("coarse_pictures"),
+]
 
 
 def small(name: str) -> Camera:

@@ -17,6 +17,8 @@ from emdarks.data import Dataset, sample
 from emdarks.frames import select_frames
 from emdarks.simulate import load_campaign
 
+pytestmark = pytest.mark.usefixtures("coarse_pictures")
+
 
 def run(*arguments: Any) -> Any:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])

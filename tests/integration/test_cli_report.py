@@ -15,6 +15,8 @@ from emdarks.data import Dataset, sample
 from emdarks.frames import select_products
 from emdarks.simulate import simulate_campaign
 
+pytestmark = pytest.mark.usefixtures("coarse_pictures")
+
 
 def run(*arguments: Any) -> Any:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])

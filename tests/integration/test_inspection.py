@@ -18,6 +18,8 @@ from emdarks.checks import CampaignSummary, inspect_campaign
 from emdarks.data import Dataset
 from emdarks.errors import CalDarksLSQException, InputError
 
+pytestmark = pytest.mark.usefixtures("coarse_pictures")
+
 CAMERA = load_camera("excam-sample")
 SHAPE = 40, 62
 AREA = np.s_[0:35, 28:59]

@@ -30,6 +30,8 @@ from emdarks.cli.app import app
 from emdarks.errors import EmdarksWarning, InputError
 from emdarks.frames import select_frames
 
+pytestmark = pytest.mark.usefixtures("coarse_pictures")
+
 CAMERA = load_camera("excam-sample")
 AREA = np.s_[0:35, 28:59]
 FRAMES = 7
@@ -42,16 +44,22 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
     return simulate.simulate_campaign(folder, CAMERA, FRAMES, seed=3).paths
 
 
-@pytest.fixture
-def paths(clean: tuple[Path, ...], tmp_path: Path) -> list[Path]:
+@pytest.fixture(scope="module")
+def spoilt(clean: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """One frame is far too bright, one too warm."""
-    folder = tmp_path / "darks"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("spoilt")
     copies = [Path(shutil.copy(path, folder)) for path in clean]
     with fits.open(copies[BRIGHT], mode="update", memmap=False) as hdus:
         hdus[1].data[AREA] += 40.0
     fits.setval(copies[WARM], "EXCAMT", value=-80.0, ext=1)
     return copies
+
+
+@pytest.fixture
+def paths(spoilt: list[Path], tmp_path: Path) -> list[Path]:
+    folder = tmp_path / "darks"
+    folder.mkdir()
+    return [Path(shutil.copy(path, folder)) for path in spoilt]
 
 
 def run(*words: Any, code: int = 0) -> Any:
@@ -295,14 +303,24 @@ def test_every_command_excludes(command: str, paths: list[Path], tmp_path: Path)
 # Files that are no darks
 
 
-@pytest.fixture
-def lights(paths: list[Path], tmp_path: Path) -> Path:
-    """Some of the frames say that they are no darks; a camera that looks at it."""
-    for i, path in enumerate(paths):
+@pytest.fixture(scope="module")
+def mixed(spoilt: list[Path], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Some of the frames say that they are no darks."""
+    folder = tmp_path_factory.mktemp("mixed")
+    copies = [Path(shutil.copy(path, folder)) for path in spoilt]
+    for i, path in enumerate(copies):
         fits.setval(path, "IMAGETYP", value="Light" if i % 6 == 1 else "Dark", ext=1)
         fits.setval(path, "EXCAMT", value=-88.0, ext=1)
-    for path in (paths[5], paths[12]):
+    for path in (copies[5], copies[12]):
         fits.setval(path, "IMAGETYP", value="DARKS", ext=1)
+    return copies
+
+
+@pytest.fixture
+def lights(mixed: list[Path], paths: list[Path], tmp_path: Path) -> Path:
+    """Frames, some of which are no darks, in place of the others; a camera that looks at it."""
+    for source, path in zip(mixed, paths, strict=True):
+        shutil.copy(source, path)
     camera = tmp_path / "lab.toml"
     camera.write_text(
         'like = "excam-sample"\nname = "lab"\n[darks]\nkeyword = "IMAGETYP"\nvalues = ["Dark"]\n'

@@ -24,6 +24,8 @@ from emdarks.errors import InputError
 from emdarks.report import compare_products, report_on
 from emdarks.simulate import load_truth, simulate_campaign
 
+pytestmark = pytest.mark.usefixtures("coarse_pictures")
+
 ONE_GAIN = [(1000.0, 2.0, 14), (1000.0, 21.0, 12), (1000.0, 60.0, 13), (1000.0, 100.0, 15)]
 ONE_TIME = [(2.0, 60.0, 14), (50.0, 60.0, 12), (1000.0, 60.0, 13), (4000.0, 60.0, 15)]
 WIDE = "D of wide spread"

@@ -34,7 +34,10 @@ from emdarks.simulate import CampaignFiles, simulate_campaign
 ROWS, COLS = 22, 31
 STACKS = [(2, 2, 3), (2, 50, 2), (40, 20, 3), (300, 2, 2), (300, 50, 2)]
 
-pytestmark = pytest.mark.filterwarnings("ignore::emdarks.errors.EmdarksWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::emdarks.errors.EmdarksWarning"),
+    pytest.mark.usefixtures("coarse_pictures"),
+]
 
 
 def run(*arguments: Any) -> Any:

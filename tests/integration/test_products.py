@@ -12,18 +12,13 @@ import pytest
 from astropy.io import fits
 
 from campaigns import COLS, REGIONS, ROWS, Campaign, params
-from emdarks.darks import build_trad_dark, calibrate_darks_lsq
+from emdarks.darks import build_trad_dark
 from emdarks.data import Dark, DetectorNoiseMaps, DetectorParams, Image
 from emdarks.errors import InputError
 from emdarks.products.header import product_name
 from loops import for_each
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
-
-
-@pytest.fixture(scope="module")
-def maps(quirky: Campaign) -> DetectorNoiseMaps:
-    return calibrate_darks_lsq(quirky.files(), params(), True, REGIONS)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from astropy.wcs import WCS
 
 from campaigns import COLS, REGIONS, ROWS, Campaign, params
 from emdarks import build_bad_pixel_map, plots, subtract_dark
-from emdarks.darks import build_trad_dark, calibrate_darks_lsq
+from emdarks.darks import build_trad_dark
 from emdarks.data import (
     BadPixelMap,
     Dark,
@@ -32,11 +32,6 @@ from emdarks.data import (
 from emdarks.errors import InputError
 
 MAP_NAMES = ["fixed-pattern noise F", "clock-induced charge C", "dark current D"]
-
-
-@pytest.fixture(scope="module")
-def maps(quirky: Campaign) -> DetectorNoiseMaps:
-    return calibrate_darks_lsq(quirky.files(), params(), True, REGIONS)
 
 
 @pytest.fixture(scope="module")

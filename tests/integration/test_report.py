@@ -51,6 +51,8 @@ from emdarks.report.half_split import load_check
 from emdarks.simulate import make_truth, simulate_stack
 from loops import for_each
 
+pytestmark = pytest.mark.usefixtures("coarse_pictures")
+
 STACKS = [(1.0, 2.0), (1.0, 100.0), (50.0, 10.0), (1000.0, 5.0), (1000.0, 60.0), (5000.0, 2.0),
           (5000.0, 100.0)]  # fmt: skip
 FRAMES = 14

@@ -16,7 +16,7 @@ from validation.subtract import Residual, residuals
 from campaigns import COLS, REGIONS, ROWS, Campaign, SimpleDataset, frame_hdus, params, stand_in
 from commands import run_command
 from emdarks import subtract_dark
-from emdarks.darks import build_synthesized_dark, build_trad_dark, calibrate_darks_lsq
+from emdarks.darks import build_synthesized_dark, build_trad_dark
 from emdarks.data import Dark, Dataset, DetectorNoiseMaps, DetectorParams, Image
 from emdarks.errors import EmdarksWarning, InputError
 from emdarks.fits.pixels import FileSource
@@ -24,11 +24,6 @@ from emdarks.subtract import save_subtracted
 
 IMAGE = np.s_[2:19, 18:33]
 Array = np.ndarray[Any, Any]
-
-
-@pytest.fixture(scope="module")
-def maps(quirky: Campaign) -> DetectorNoiseMaps:
-    return calibrate_darks_lsq(quirky.files(), params(), True, REGIONS)
 
 
 @pytest.fixture(scope="module")

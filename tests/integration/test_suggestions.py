@@ -23,6 +23,8 @@ from emdarks.frames import frames_where
 from emdarks.simulate import Campaign, Effects, StackPlan
 from emdarks.simulate.headers import plain_header
 
+pytestmark = pytest.mark.usefixtures("coarse_pictures")
+
 SHAPE = (24, 33)
 #: Cards as Andor Solis exports them, and as an invented camera of a laboratory writes them.
 SOLIS: dict[str, Any] = {

@@ -20,6 +20,8 @@ from emdarks.cli.app import app
 from emdarks.data import Dark, DetectorNoiseMaps, Image
 from emdarks.simulate import load_truth
 
+pytestmark = pytest.mark.usefixtures("coarse_pictures")
+
 DOCS = Path(__file__).parents[2] / "docs"
 GUIDE = (DOCS / "howto_camera.md").read_text()
 

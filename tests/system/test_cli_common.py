@@ -30,6 +30,8 @@ from emdarks.cli.prologue import streaming
 from emdarks.darks import build_trad_dark, calibrate_darks_lsq
 from emdarks.data import Dataset, sample
 
+pytestmark = pytest.mark.usefixtures("coarse_pictures")
+
 COMMANDS = sorted(typer.main.get_command(app).commands)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from validation.hostile_campaign import Place, write_good
+from validation.hostile_campaign import Place
 from validation.hostile_cases import CASES, Case
 from validation.hostile_run import (
     Outcome,
@@ -26,11 +26,6 @@ from emdarks.data import Dataset
 Reference = Callable[[Place], Path | None]
 
 pytestmark = pytest.mark.filterwarnings("default::emdarks.errors.EmdarksWarning")
-
-
-@pytest.fixture(scope="session")
-def good(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return write_good(tmp_path_factory.mktemp("good"))
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from astropy.io import fits
-from validation.hostile_campaign import write_good
 from validation.hostile_run import Outcome, invoke, same_planes
 
 Array = npt.NDArray[Any]
@@ -20,11 +19,6 @@ pytestmark = pytest.mark.filterwarnings("default::emdarks.errors.EmdarksWarning"
 
 #: The first 18 frames stay files of their own; the others make a stack.
 FIRST, ALL = 18, 24
-
-
-@pytest.fixture(scope="module")
-def good(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return write_good(tmp_path_factory.mktemp("good"))
 
 
 def folder_of(frames: list[Path], folder: Path) -> Path:

@@ -129,10 +129,8 @@ COMMANDS = {
 
 
 @pytest.fixture(scope="module")
-def campaign(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    base = tmp_path_factory.mktemp("campaign")
-    (base / "good").mkdir()
-    place = Place.of(write_good(base / "good"), base / "run")
+def campaign(good: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Place:
+    place = Place.of(good, tmp_path_factory.mktemp("campaign") / "run")
     camera = ["--camera", str(place.folder / "camera.toml")]
     made = invoke(
         ["noisemaps", *place.arguments, "-o", str(place.folder / "maps.fits"), *camera],

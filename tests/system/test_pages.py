@@ -23,6 +23,8 @@ from emdarks import calibrate_darks_lsq, simulate
 from emdarks.cli.app import app
 from emdarks.data import Dataset
 
+pytestmark = pytest.mark.usefixtures("coarse_pictures")
+
 DOCS = Path(__file__).parents[2] / "docs"
 #: Pages whose code is run here; notebooks run when the documentation is built.
 PAGES = (

@@ -14,6 +14,8 @@ from emdarks.cli.app import app
 from emdarks.data import Dataset, sample
 from emdarks.detector import imaging_slice
 
+pytestmark = pytest.mark.usefixtures("coarse_pictures")
+
 ROOT = Path(__file__).parents[2]
 
 
