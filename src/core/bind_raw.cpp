@@ -221,33 +221,39 @@ SearchArguments search_arguments(double threshold, double plateau,
 } // namespace
 
 LinearityArguments::LinearityArguments(In<double> counts_, In<double> factors_)
-    : counts(std::move(counts_)), factors(std::move(factors_)) {
-    curve.counts = line(counts, "counts");
-    curve.factors = line(factors, "factors", curve.counts.size);
-    const auto &x = curve.counts;
+    : factors(std::move(factors_)) {
+    const auto x = line(counts_, "counts");
+    curve.factors = line(factors, "factors", x.size);
     double least = HUGE_VAL;
     for (Index j = 0; j + 1 < x.size; ++j)
         least = std::min(least, x[j + 1] - x[j]);
     if (x.size < 1 || !(least > 0.0) || !std::isfinite(x[0]) || !std::isfinite(x[x.size - 1]))
         throw nb::value_error("counts must be finite numbers that increase");
+    counts.assign(x.data, x.data + x.size);
+    counts.push_back(HUGE_VAL);
     for (Index j = 0; j + 1 < x.size; ++j)
         slopes.push_back((curve.factors[j + 1] - curve.factors[j]) / (x[j + 1] - x[j]));
     slopes.push_back(0.0);
-    // No more than one count begins in a bucket, unless they are very uneven.
+    // Two buckets for the least distance of counts, unless these are very uneven.
     const double range = x[x.size - 1] - x[0];
-    const auto buckets = static_cast<Index>(
-        x.size > 1 ? std::clamp(std::ceil(range / least), 1.0, static_cast<double>(MOST_BUCKETS))
-                   : 1.0);
-    curve.scale = range > 0.0 ? static_cast<double>(buckets) / range : 0.0;
-    for (Index b = 0, j = 0; b < buckets; ++b) {
-        // One bucket before, to be sure of it after rounding.
-        const double edge = x[0] + static_cast<double>(b - 1) / curve.scale;
-        while (j + 2 < x.size && x[j + 1] <= edge)
-            ++j;
-        starts.push_back(static_cast<std::int32_t>(j));
+    const double wanted = x.size > 1 ? std::ceil(2.0 * range / least) : 1.0;
+    curve.scale = range > 0.0 ? std::min(wanted, static_cast<double>(MOST_BUCKETS)) / range : 0.0;
+    // The same rounding as in the kernel: a count in an earlier bucket is less than all of a
+    // bucket.
+    const auto bucket = [&](Index j) {
+        return static_cast<std::size_t>((x[j] - x[0]) * curve.scale);
+    };
+    for (Index j = 1; j < x.size; ++j)
+        curve.even = curve.even && bucket(j) > bucket(j - 1);
+    Index before = 0;
+    for (std::size_t b = 0; b <= bucket(x.size - 1); ++b) {
+        while (before + 1 < x.size && bucket(before + 1) < b)
+            ++before;
+        starts.push_back(static_cast<std::int32_t>(before));
     }
+    curve.counts = {counts.data(), x.size + 1};
     curve.slopes = {slopes.data(), x.size};
-    curve.starts = {starts.data(), buckets};
+    curve.starts = {starts.data(), static_cast<Index>(starts.size())};
 }
 
 CalibrationArguments::CalibrationArguments(In<double> bias_, In<double> error_, double saturation,

@@ -52,12 +52,14 @@ struct RawScanResult {
 
 // Factors of the nonlinearity table at one gain: linear between counts, constant outside.
 struct LinearityCurve {
-    Array1<const double> counts, factors, slopes;
-    // Counts of one bucket, 1 / scale DN wide, begin here or after.
+    Array1<const double> counts; // one more than factors, infinite
+    Array1<const double> factors, slopes;
+    // The last count that lies before each bucket; those are 1 / scale DN wide.
     Array1<const std::int32_t> starts;
     double scale = 0.0;
+    bool even = true; // no bucket holds more than one count
 
-    explicit operator bool() const { return counts.size > 0; }
+    explicit operator bool() const { return factors.size > 0; }
 };
 
 // What makes electrons of the rows of a frame.

@@ -8,13 +8,13 @@
 namespace emdarks {
 
 // More buckets than this a curve does not get.
-inline constexpr Index MOST_BUCKETS = 1 << 12;
+inline constexpr Index MOST_BUCKETS = 1 << 13;
 
 struct LinearityArguments {
     LinearityArguments(In<double> counts, In<double> factors);
 
-    In<double> counts, factors;
-    std::vector<double> slopes;
+    In<double> factors;
+    std::vector<double> counts, slopes;
     std::vector<std::int32_t> starts;
     LinearityCurve curve;
 };

@@ -6,16 +6,17 @@
 
 namespace emdarks::EMDARKS_LEVEL {
 
-// The factor of the nonlinearity table, above its first count.
-inline double factor_at(const LinearityCurve &curve, double x) {
-    const Index last = curve.counts.size - 1;
-    if (!(x < curve.counts[last]))
-        return curve.factors[last];
-    const auto bucket = static_cast<Index>((x - curve.counts[0]) * curve.scale);
-    const Index buckets = curve.starts.size;
-    Index j = curve.starts[bucket < buckets ? bucket : buckets - 1];
-    while (x >= curve.counts[j + 1])
-        ++j;
+// The factor of the nonlinearity table at x.
+EMDARKS_INLINE double factor_at(const LinearityCurve &curve, double x) {
+    const double lowest = curve.counts[0], highest = curve.counts[curve.factors.size - 1];
+    x = x > lowest ? x : lowest;
+    x = x < highest ? x : highest;
+    Index j = curve.starts[static_cast<std::int32_t>((x - lowest) * curve.scale)];
+    if (curve.even)
+        j += x >= curve.counts[j + 1];
+    else
+        while (x >= curve.counts[j + 1])
+            ++j;
     return curve.slopes[j] * (x - curve.counts[j]) + curve.factors[j];
 }
 
@@ -24,44 +25,46 @@ inline double factor_at(const LinearityCurve &curve, double x) {
 template <class Take>
 EMDARKS_INLINE Index electrons(const RowCalibration &c, Index row, Take take, double *values,
                                const Array1<std::int32_t> &saturated, Index cols) {
+    constexpr Index parts = 4, block = parts * WIDTH;
     const double bias = c.bias[row], k = c.k_gain, saturation = c.saturation;
     const bool linear = !c.linearity;
-    // Up to the table's first count the factor is the same.
+    // Up to the table's first count the factor is the same: most pixels of dark frames need no
+    // more.
     const double low = linear ? __builtin_inf() : c.linearity.counts[0];
     const double low_factor = linear ? 1.0 : c.linearity.factors[0];
     const double notable = low < saturation ? low : saturation;
     Index count = 0;
-    const auto one = [&](Index p, Lanes x, Index number) {
-        Lanes y = x * low_factor;
-        if (any(x >= notable))
-            for (Index i = 0; i < number; ++i) {
-                if (x[i] >= saturation)
-                    saturated[count++] = static_cast<std::int32_t>(p + i);
-                if (x[i] > low)
-                    y.set(i, x[i] * factor_at(c.linearity, x[i]));
-            }
-        store(values + p, y * k, number);
+    // Pixels from p on, of which some lie far up: one by one.
+    const auto one_by_one = [&](Index p, Index number, const Lanes *x) {
+        double each[block], made[block];
+        for (Index i = 0; i < parts; ++i)
+            store(each + i * WIDTH, x[i]);
+        for (Index i = 0; i < number; ++i)
+            made[i] = each[i] * (linear ? 1.0 : factor_at(c.linearity, each[i])) * k;
+        for (Index i = 0; i < number; ++i)
+            if (each[i] >= saturation)
+                saturated[count++] = static_cast<std::int32_t>(p + i);
+        __builtin_memcpy(values + p, made, static_cast<std::size_t>(number) * sizeof(double));
     };
-    constexpr Index parts = 4;
+    Lanes x[parts];
     Index p = 0;
-    for (; p + parts * WIDTH <= cols; p += parts * WIDTH) {
-        Lanes x[parts];
+    for (; p + block <= cols; p += block) {
         Mask high = {};
         for (Index i = 0; i < parts; ++i) {
             x[i] = take(p + i * WIDTH, WIDTH) - bias;
             high |= x[i] >= notable;
         }
         if (any(high))
-            for (Index i = 0; i < parts; ++i)
-                one(p + i * WIDTH, x[i], WIDTH);
+            one_by_one(p, block, x);
         else
             for (Index i = 0; i < parts; ++i)
                 store(values + p + i * WIDTH, x[i] * low_factor * k);
     }
-    for (; p < cols; p += WIDTH) {
-        const Index number = cols - p < WIDTH ? cols - p : WIDTH;
-        one(p, take(p, number) - bias, number);
+    for (Index i = 0; i < parts; ++i) {
+        const Index left = cols - p - i * WIDTH;
+        x[i] = left > 0 ? take(p + i * WIDTH, left < WIDTH ? left : WIDTH) - bias : Lanes{};
     }
+    one_by_one(p, cols - p, x);
     return count;
 }
 
