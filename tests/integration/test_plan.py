@@ -160,7 +160,7 @@ def test_prediction_by_formula() -> None:
         c = np.array([1 / gain, 1.0, time])
         assert dark.error == pytest.approx(math.sqrt(c @ covariance @ c), rel=1e-9)
         assert dark.error == pytest.approx(prediction.error_of((gain, time)), rel=1e-9)
-        assert dark.charge == pytest.approx(0.02 + time * 8.33e-4)
+        assert dark.charge == pytest.approx(0.0088 + time * 1e-3)
     assert prediction.error_of("D") == pytest.approx(prediction.errors[2])
     assert prediction.frames == sum(range(20, 36))
     assert prediction.duration == sum(n * (t + 3) for _, t, n in stacks)
@@ -169,7 +169,9 @@ def test_prediction_by_formula() -> None:
 def test_statistics_of_the_specification() -> None:
     """Root-mean-square errors measured there: real16, 100 frames, cosmic rays flagged."""
     readout = Readout(lost_per_frame=0.003, lost_per_second=5e-4)
-    prediction = predict(with_frames(REAL16, 100), NOISE, readout=readout)
+    # The figures of those simulations.
+    noise = replace(NOISE, read_noise=120.0, clock_induced_charge=0.02, dark_current=8.33e-4)
+    prediction = predict(with_frames(REAL16, 100), noise, readout=readout)
     assert prediction.errors == pytest.approx((4.18, 0.0140, 3.7e-4), rel=0.02)
 
 

@@ -280,8 +280,8 @@ def test_truth_is_made_as_said():
     assert pattern.std() == pytest.approx(12, rel=0.15)
     charge = truth.clock_induced_charge
     for mask in (area, rest):
-        assert charge[mask].mean() == pytest.approx(0.02, rel=0.01)
-        assert charge[mask].std() == pytest.approx(0.002, rel=0.05)
+        assert charge[mask].mean() == pytest.approx(0.0088, rel=0.01)
+        assert charge[mask].std() == pytest.approx(0.00088, rel=0.05)
     assert not truth.dark_current[rest].any()
     dark = truth.dark_current[area]
     hot = dark >= 0.0099
@@ -645,7 +645,7 @@ def test_truth_on_disk_is_the_truth_and_no_frame(campaign):
         assert hdus[0].header["DATATYPE"] == hdus[1].header["DATATYPE"] == "Truth"
         header = hdus[1].header
         facts = [header[key] for key in ("CAMERA", "RN", "KGAINPAR", "SIMSEED")]
-        assert facts == ["excam-sample", 120.0, 8.7, 2**62 + 1]
+        assert facts == ["excam-sample", 165.0, 8.7, 2**62 + 1]
     again = simulate.load_truth(campaign.truth_path, CAMERA)
     assert again.camera is CAMERA
     for name in ("fixed_pattern", "clock_induced_charge", "dark_current"):
