@@ -253,7 +253,10 @@ def hot_table(runs: Runs, name: str, case: Case, faults: list[str]) -> list[str]
             cells.append(f"{bias:+.1f}({error:.1f}) | {ratio:.2f} | {pulls.std():.2f}")
             if estimator == "counting":
                 most = 1.6 if k == 0 and case.frames <= 100 else 1.15
-                if not 0.9 <= pulls.std() <= most or abs(bias) > max(1.0, 3 * error):
+                rough = 2 / math.sqrt(2 * pulls.size)
+                if not 0.9 - rough <= pulls.std() <= most + rough or abs(bias) > max(
+                    1.0, 3 * error
+                ):
                     faults.append(f"hot pixels, {name}, D {low} to {high}")
         lines.append(f"| {low} to {high} | {residual.size} | {cells[0]} | {cells[1]} |")
     F = np.concatenate([r.hot_bias for r in runs.results(case)], axis=1)
@@ -376,7 +379,7 @@ Where D differs much between pixels, errors follow the pixel. Quarters are to be
 ## Hot pixels
 
 5 % of the pixels, D log-uniform. The pull's standard deviation is to be 0.9 to 1.15 (at most 1.6
-for the faintest class at 100 frames).
+for the faintest class at 100 frames), within two standard errors of itself.
 
 {hot}
 ## EM gain from the frames

@@ -132,6 +132,13 @@ class CountingSums:
     high: Array
 
     @classmethod
+    def stored(cls, shape: tuple[int, int]) -> Self:
+        """Sums of finished stacks, shape (stacks, pixels): LO and HI in float32."""
+        above, beyond, near, near_above = (np.empty(shape, np.uint16) for _ in range(4))
+        low, high = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        return cls(above, beyond, near, near_above, low, high)
+
+    @classmethod
     def empty(cls, size: int) -> Self:
         """Sums for ``size`` pixels, not initialised."""
         above, beyond, near, near_above = (np.empty(size, np.uint16) for _ in range(4))
@@ -145,10 +152,14 @@ class CountingSums:
         """Views of the pixels from ``lo`` up to ``hi``."""
         return CountingSums(*(plane[lo:hi] for plane in self.sums()))
 
+    def stack(self, index: int) -> CountingSums:
+        """Views of one stack."""
+        return CountingSums(*(plane[index] for plane in self.sums()))
+
     def take(self, other: CountingSums) -> None:
         """Receive copies of other sums."""
         for mine, theirs in zip(self.sums(), other.sums(), strict=True):
-            np.copyto(mine, theirs)
+            np.copyto(mine, theirs, casting="same_kind")
 
     def add(self, other: CountingSums) -> None:
         """Add sums of other frames with the same thresholds."""

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks import _core
+from emdarks.darks.counting import CountingResult
 from emdarks.darks.frame_pixels import FramePixels
 from emdarks.fit.least_squares import Fit, bands
 from emdarks.fit.pooled import PooledNoise
@@ -55,6 +56,8 @@ class FittedMaps:
         The regions.
     job : CalibrationInputs
         The frames that were used.
+    counting : CountingResult or None
+        What the counting estimator found besides.
     """
 
     fit: Fit
@@ -64,6 +67,7 @@ class FittedMaps:
     model: Model
     frame: FramePixels
     job: CalibrationInputs
+    counting: CountingResult | None = None
 
     def content(self) -> tuple[dict[str, float], dict[str, Array], Columns]:
         """Numbers, counts and stacks of the product.

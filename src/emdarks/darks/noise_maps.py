@@ -11,6 +11,13 @@ from emdarks.accumulate import Executor, StackJob, StackSums
 from emdarks.arguments import check_flag, check_names, is_number
 from emdarks.cameras import Camera
 from emdarks.checks.recipe_frames import ProductLook
+from emdarks.darks.counting import (
+    CountedFrames,
+    CountingOptions,
+    CountingPlan,
+    fit_counts,
+    refuse_options,
+)
 from emdarks.darks.fitted_maps import FittedMaps
 from emdarks.darks.frame_pixels import FramePixels
 from emdarks.darks.rejection import Streamed, check_kinds, judged
@@ -44,7 +51,7 @@ from emdarks.stacks.model import FULL, MODELS, Model, model_of_stacks
 
 __all__ = ["calibrate_darks_lsq"]
 
-ESTIMATORS = ("pooled", "reference")
+ESTIMATORS = ("pooled", "reference", "counting")
 
 
 def calibrate_darks_lsq(
@@ -62,6 +69,9 @@ def calibrate_darks_lsq(
     gain_tolerance: float = 0.05,
     gain_error: float = 0.0,
     screen: bool = False,
+    flag_level: float | None = None,
+    read_noise: float | None = None,
+    gain: str = "header",
     skip_bad_frames: bool = False,
     skip: Sequence[str] = (),
     skip_share: float = SKIP_SHARE,
@@ -84,12 +94,15 @@ def calibrate_darks_lsq(
         Weight the stacks, or treat all alike.
     detector_regions : mapping, optional
         Geometry; that of the camera by default.
-    estimator : {"pooled", "reference"}
+    estimator : {"pooled", "reference", "counting"}
         "pooled": weights from variances pooled over the pixels of each stack, the
         covariance of that fit made honest pixel by pixel; outside the imaging area F and
         C only. "reference": weights 1/err_i^2 with the error of each pixel's mean, sqrt(sum
         s_j^2 / n + S^2 / n), errors from unweighted residuals: what the reference
-        implementation documents, its defects mended.
+        implementation documents, its defects mended. "counting": from counts of samples above
+        thresholds and sums of what lies below them; finer where the register amplifies, and
+        right where cosmic rays were too faint to be flagged. Needs 16 bytes more a pixel and
+        stack.
     model : {"full", "level"}
         "full": F, C and D. "level": two maps, from at least three stacks of one EM gain and
         several times, or of one time and several gains ("pooled" only). One gain g: the level
@@ -114,6 +127,15 @@ def calibrate_darks_lsq(
         Take out samples that no clean pixel reaches, such as unflagged cosmic rays: see
         `emdarks._core.screen`. Needs 48 bytes more a pixel while a stack is
         accumulated. The number of rejected samples is kept in the HDU ``REJECTED``.
+    flag_level : float, optional
+        The lowest level at which a sample can have been flagged, EM electrons ("counting"
+        only); that of the search of raw frames, of SAT_DN and HISTORY of others, by default.
+    read_noise : float, optional
+        Nominal read noise, EM electrons, that thresholds go by ("counting" only); that of the
+        headers (RN) or of the camera by default.
+    gain : {"header", "fitted"}
+        EM gains of the law of a sample ("counting" only): those of the headers, or those that
+        the histograms of the frames show.
     skip_bad_frames : bool
         Leave out frames that make the product wrong or cannot be read, also where that turns
         out while their pixels are read; the product is that of the other frames, and lists
@@ -157,7 +179,8 @@ def calibrate_darks_lsq(
     """
     if type(weighting) is not bool:
         raise InputError(f"weighting is {weighting!r}; it must be True or False")
-    options = _Options(weighting, estimator, model, nonnegative, gain_error, screen)
+    counting = CountingOptions(flag_level, read_noise, gain)
+    options = _Options(weighting, estimator, model, nonnegative, gain_error, screen, counting)
     options.check()
     check_kinds(skip)
     job = calibration_inputs(
@@ -187,6 +210,7 @@ class _Options:
     nonnegative: Sequence[str]
     gain_error: float
     screen: bool
+    counting: CountingOptions
 
     def check(self) -> None:
         """Refuse what makes no sense.
@@ -206,6 +230,9 @@ class _Options:
         if self.estimator == "reference" and (error or self.model != "full"):
             name = "gain_error" if error else f"the model {self.model!r}"
             raise InputError(f"{name} is for the pooled estimator only")
+        self.counting.check(self.estimator == "counting")
+        if self.estimator == "counting":
+            refuse_options(self.weighting, self.screen, self.model, error)
         check_names("nonnegative", self.nonnegative, PLANES)
         check_flag("screen", self.screen)
 
@@ -229,6 +256,7 @@ class _Plan:
     jobs: list[StackJob]
     screenings: list[Screening] | None
     model: Model
+    counting: CountingPlan | None = None
 
 
 #: Sums of all stacks, together and one by one.
@@ -252,9 +280,14 @@ class _Recipe:
         area = figure_area(job.arrtype, job.regions, self.telemetry)
         scales = [to_em_electrons(stack, job.kgain) for stack in stacks]
         screen = self.options.screen
-        jobs = jobs_of(stacks, scales, job.mask, area, _core.KEPT if screen else 0)
+        kept, counting, ways = _core.KEPT if screen else 0, None, None
+        if self.options.estimator == "counting":
+            counting = self.options.counting.plan(stacks, job.camera, scales)
+            ways = counting.ways
+        telemetry = self.telemetry.start, self.telemetry.stop
+        jobs = jobs_of(stacks, scales, job.mask, area, kept, ways, telemetry)
         screenings = [_screening(stack, job.camera) for stack in stacks] if screen else None
-        return _Plan(stacks, jobs, screenings, model)
+        return _Plan(stacks, jobs, screenings, model, counting)
 
     def accumulate(self, planned: _Plan, executor: Executor) -> Streamed[_Found]:
         """Stream the stacks, and look at their sums before they are screened."""
@@ -322,7 +355,11 @@ def _fitted(
     if options.estimator == "reference":
         return FittedMaps(fit_reference(*data), None, store, stacks, model, frame, job)
     fit, noise = fit_pooled(*data, options.gain_error, model)
-    return FittedMaps(fit, noise, store, stacks, model, frame, job)
+    counted = None
+    if planned.counting is not None:
+        frames = CountedFrames(store, stacks, planned.counting, frame)
+        counted = fit_counts(frames, fit, job.executor, options.counting.gain)
+    return FittedMaps(fit, noise, store, stacks, model, frame, job, counted)
 
 
 def _product(options: _Options, fitted: FittedMaps) -> DetectorNoiseMaps:

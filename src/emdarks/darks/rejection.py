@@ -186,8 +186,9 @@ def _stream(
             job.executor, job.inputs, job.skipping, planned.jobs, run.count, run.known
         )
         sums = accumulate(planned, careful)
-        # Screening changes sums in place, so they serve only once.
-        screened = any(each.kept for each in planned.jobs)
+        # Screening changes sums in place, and counts are kept of one stack at a time: these
+        # serve only once.
+        screened = any(each.kept or each.thresholds is not None for each in planned.jobs)
         run.known = Known() if screened else careful.found
         if not careful.bad:
             break

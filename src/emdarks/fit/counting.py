@@ -21,6 +21,7 @@ from emdarks import _core
 from emdarks._core import HOT, UNFITTED
 from emdarks.accumulate import Executor
 from emdarks.errors import CalDarksLSQException
+from emdarks.fit.counting_errors import errors_of_the_pool, information
 from emdarks.fit.counting_terms import SCALE, Pools, RayTerms, SlopeEquations
 from emdarks.fit.least_squares import bands
 
@@ -340,7 +341,7 @@ def _start_region(work: _Work, region: int, members: Array, start: Start) -> Non
     """F from samples below T of the lowest gain; C, D and hot pixels from the pooled fit."""
     fit, k = work.fit, 1 + region
     x, e2 = start.values[k], start.errors[k] ** 2
-    hot, _ = _hot_and_weak(x, e2, members)
+    hot, _ = _hot_and_weak(x, np.ones_like(x), members)
     cold = members & ~hot
     level = np.array(
         [_level_below(work.stacks, cold), *(start.values[k, cold].mean() for k in (1, 2))]
@@ -407,7 +408,10 @@ def _regroup(work: _Work, region: int, before: Array) -> None:
     fit.group[lost] = UNFITTED
     members = where & ~lost
     was_hot = fit.group >= HOT
-    hot, weak = _hot_and_weak(fit.values[k], work.error2[region], members)
+    error2 = work.error2[region].copy()
+    asked = np.flatnonzero(was_hot & members)
+    error2[asked] = _errors_if_ordinary(work.stacks, fit.level[region], region, asked)
+    hot, weak = _hot_and_weak(fit.values[k], error2, members)
     time = work.stacks.time.max() if region else 0.0
     charge = fit.level[region, 1] + time * before if region else before
     hot |= weak & was_hot & (charge > HOT_CHARGE)
@@ -417,6 +421,20 @@ def _regroup(work: _Work, region: int, before: Array) -> None:
     ordinary = fit.members(region)
     if ordinary.any():
         fit.level[region] = fit.values[:, ordinary].mean(axis=1)
+
+
+def _errors_if_ordinary(stacks: CountedStacks, level: Array, region: int, pixels: Array) -> Array:
+    """Squared errors of D (outside the imaging area of C) that pixels would have if not hot."""
+    F, C, D = level
+    low, time = stacks.is_low, stacks.time if region else np.zeros_like(stacks.time)
+    distance = np.where(low, 0.0, stacks.T2 - stacks.T)
+    each = [
+        information(T - F, d, g, t, stacks.read_noise, C + t * D)
+        for T, d, g, t in zip(stacks.T, distance, stacks.gain, time, strict=True)
+    ]
+    kept = stacks.n[:, pixels] * 1.0 - stacks.beyond[:, pixels]
+    kept[low] -= stacks.above[low][:, pixels]
+    return errors_of_the_pool(np.array(each), kept, 1 + region)
 
 
 def _spread(work: _Work, region: int, number: int) -> None:

@@ -23,7 +23,7 @@ SCALE = np.array([1.0, 1e3, 1e4])
 
 
 def statistics(
-    u: Array, charge: Array, gain: float, read_noise: float, distance: float = 0.0
+    u: Array | float, charge: Array | float, gain: float, read_noise: float, distance: float = 0.0
 ) -> dict[str, Array]:
     """The law of a sample, and the statistics that it leads to; see `_core.counting_statistics`."""
     u, charge = np.broadcast_arrays(np.atleast_1d(np.asarray(u, float)), np.asarray(charge, float))

@@ -14,6 +14,7 @@ from emdarks.frames.discover import (
     select_frames,
     select_products,
 )
+from emdarks.frames.flagging import flagging_level
 from emdarks.frames.frame_input import (
     FrameInput,
     Provenance,
@@ -35,6 +36,7 @@ __all__ = [
     "Provenance",
     "camera_named_in",
     "first_file",
+    "flagging_level",
     "frame_inputs",
     "frame_sources",
     "frames_of",

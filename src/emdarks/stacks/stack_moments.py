@@ -12,8 +12,9 @@ import numpy.typing as npt
 from emdarks import _core
 from emdarks.accumulate import Executor, FrameFigures, Sample, StackJob, StackSums
 from emdarks.accumulate.blocks import FigureArea
+from emdarks.counting_sums import CountingSums, HistogramBins, Thresholds
 from emdarks.errors import InputError
-from emdarks.moments import Moments, counts_dtype, merge
+from emdarks.moments import HISTOGRAM_BINS, Moments, counts_dtype, merge
 from emdarks.stacks.group import Stack
 from emdarks.stacks.read_noise import FAR_NOISE, bulk_noise, shows_read_noise, typical_noise
 
@@ -46,6 +47,10 @@ class StackStore:
         Bitwise OR of all flags.
     rejected : ndarray of int, shape (pixels,), or None
         Samples taken out by screening, over all stacks.
+    counting : CountingSums or None
+        Counts and clipped sums, 16 bytes a pixel and stack.
+    histograms : ndarray of int64, shape (stacks, 2, bins), or None
+        Good samples by value, in the imaging area and in the rest of the frame.
     """
 
     def __init__(self, jobs: Sequence[StackJob]):
@@ -60,6 +65,12 @@ class StackStore:
         self.m2 = np.empty(shape)
         self.flags = np.empty(shape, np.result_type(*(job.flags_dtype for job in jobs)))
         self.rejected: Array | None = None
+        self.counting: CountingSums | None = None
+        self.histograms: Array | None = None
+        if jobs[0].thresholds is not None:
+            self.counting = CountingSums.stored(shape)
+        if jobs[0].histogram is not None:
+            self.histograms = np.zeros((stacks, 2, HISTOGRAM_BINS), np.int64)
         self._err2 = np.zeros(shape) if any(job.has_err for job in jobs) else None
         self._has_errors = [False] * stacks
 
@@ -78,23 +89,23 @@ class StackStore:
             err2,
             self.flags[stack],
             has_errors=self._has_errors[stack],
+            histogram=None if self.histograms is None else self.histograms[stack],
         )
 
     def keep(self, stack: int, moments: Moments) -> None:
-        """Take note of what was written to the moments of a stack."""
+        """Take note of what was written to the moments of a stack; of its counts, a copy."""
         self._has_errors[stack] = moments.has_errors
+        if self.counting is not None and moments.counting is not None:
+            self.counting.stack(stack).take(moments.counting)
 
     def drop(self, lost: Collection[int]) -> None:
         """Forget some stacks; the others move up in the same memory."""
         kept = [index for index in range(len(self.n)) if index not in lost]
-        for name in ("n", "mean", "m2", "flags", "_err2"):
-            planes = getattr(self, name)
-            if planes is None:
-                continue
-            for index, old in enumerate(kept):
-                if index != old:
-                    planes[index] = planes[old]
-            setattr(self, name, planes[: len(kept)])
+        for name in ("n", "mean", "m2", "flags", "_err2", "histograms"):
+            if getattr(self, name) is not None:
+                setattr(self, name, _moved_up(getattr(self, name), kept))
+        if self.counting is not None:
+            self.counting = CountingSums(*(_moved_up(x, kept) for x in self.counting.sums()))
         self._has_errors = [self._has_errors[index] for index in kept]
 
     def merge(self, other: StackStore, executor: Executor) -> None:
@@ -103,11 +114,22 @@ class StackStore:
             self._err2 = np.zeros(self.mean.shape)
 
         def join(stack: int) -> None:
-            mine = self.moments(stack)
-            merge(mine, other.moments(stack))
+            mine, theirs = self.moments(stack), other.moments(stack)
+            merge(mine, theirs)
+            mine.add_histogram(theirs)
             self.keep(stack, mine)
+            if self.counting is not None and other.counting is not None:
+                self.counting.stack(stack).add(other.counting.stack(stack))
 
         executor.map(join, range(len(self.n)))
+
+
+def _moved_up(planes: Array, kept: Sequence[int]) -> Array:
+    """Those of some stacks, in the same memory."""
+    for index, old in enumerate(kept):
+        if index != old:
+            planes[index] = planes[old]
+    return planes[: len(kept)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +242,10 @@ def accumulate_stacks(
         store.rejected = np.zeros(store.n.shape[1], np.int32)
     tops = np.empty((store.n.shape[1], jobs[0].kept)) if jobs[0].kept else None
     into = [store.moments(index) for index in range(len(jobs))]
+    # One stack's counts at a time are held with all their digits.
+    counting = CountingSums.empty(store.n.shape[1]) if store.counting is not None else None
     for moments in into:
-        moments.top = tops
+        moments.top, moments.counting = tops, counting
     finished = []
     for index, sums in enumerate(executor.stacks(jobs, into)):
         finished.append(sums)
@@ -250,6 +274,8 @@ def jobs_of(
     mask: int,
     area: FigureArea | None,
     kept: int = 0,
+    counting: Sequence[tuple[Thresholds | None, HistogramBins]] | None = None,
+    telemetry: tuple[int, int] = (0, 0),
 ) -> list[StackJob]:
     """Work of each stack.
 
@@ -265,7 +291,12 @@ def jobs_of(
         Where to take the figures of single frames.
     kept : int
         Largest samples to keep of each pixel, for screening.
+    counting : sequence of (Thresholds or None, HistogramBins), optional
+        Of each stack, where its counts, or its histogram, are wanted.
+    telemetry : tuple of int
+        First and last-plus-one row without signal.
     """
+    ways = [(None, None)] * len(stacks) if counting is None else counting
     return [
         StackJob(
             tuple(
@@ -275,6 +306,8 @@ def jobs_of(
             mask,
             area,
             kept,
+            *way,
+            telemetry,
         )
-        for stack, scales in zip(stacks, factors, strict=True)
+        for stack, scales, way in zip(stacks, factors, ways, strict=True)
     ]
