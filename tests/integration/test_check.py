@@ -36,7 +36,7 @@ def campaign(truth: Any, number: int = FRAMES, **fault: Any) -> Dataset:
         for j in range(number):
             pixels = data[j].astype(float) + fault.get("drift", 0.0) * len(images) / total
             if fault.get("leak") == (gain, time):
-                pixels[truth.imaging_area] += gain * 0.02
+                pixels[truth.imaging_area] += gain * 0.03
             said = gain * (1.1 if fault.get("gain") == (gain, time) else 1.0)
             hdus = frame_hdus(
                 pixels, gain=said, time=time, number=len(images), cards={"CAMERA": "excam-small"}

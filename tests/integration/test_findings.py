@@ -245,7 +245,7 @@ def test_frames_far_noisier_than_others_are_named(paths: list[Path]) -> None:
     summary = look(paths)
     noise = found(summary, "noise")
     assert noise.frames == (str(frame_of(paths, 0, 1)),)
-    assert "up to 3." in noise.text
+    assert "up to 2." in noise.text
     assert warned(summary) == ["noise"]
 
 
@@ -349,7 +349,7 @@ def test_low_gains_only(tmp_path: Path) -> None:
     made = simulate.simulate_campaign(tmp_path, CAMERA, 4, stacks=stacks)
     finding = found(look(made.paths), "design")
     assert "at EM gain 50 an electron stays below the noise" in finding.text
-    assert "far above the read noise of 120 electrons" in finding.remedy
+    assert "far above the read noise of 165 electrons" in finding.remedy
 
 
 def test_a_short_stack_is_named(paths: list[Path]) -> None:
