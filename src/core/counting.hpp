@@ -337,7 +337,7 @@ private:
         Poisson others[count];
         for (int j = 0; j < count; ++j)
             others[j] = Poisson(charges[j]);
-        SquaredTail at[count], end[count];
+        SquaredTail at[count] = {}, end[count] = {};
         const Tail tail = law<count>(u, s.law, own, others, at);
         const auto variance = [&](int j) EMDARKS_INLINED {
             return s.low ? variance_below(u, charges[j], at[j], s.law)
