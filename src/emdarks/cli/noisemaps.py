@@ -32,6 +32,14 @@ class MapsEstimator(StrEnum):
 
     pooled = "pooled"
     reference = "reference"
+    counting = "counting"
+
+
+class GainSource(StrEnum):
+    """EM gains of the counting estimator."""
+
+    header = "header"
+    fitted = "fitted"
 
 
 def planes(nonnegative: str) -> list[str]:
@@ -65,6 +73,19 @@ class MapsFit:
     model: MapsModel = MODEL
     screen: bool = option(False, "Take out unflagged cosmic rays.")
     gain_error: float = option(0.0, "Relative error of each stack's EM gain, added to err.")
+    gain_source: GainSource = option(
+        GainSource.header,
+        "EM gains of the counting estimator: the headers', or those that the frames show.",
+        keyword="gain",
+    )
+    flag_level: float | None = option(
+        None,
+        "Counting estimator: lowest level at which a sample can have been flagged, EM electrons.",
+        min=0.0,
+    )
+    read_noise: float | None = option(
+        None, "Counting estimator: nominal read noise, EM electrons.", min=0.0
+    )
 
 
 def noisemaps(
