@@ -272,8 +272,10 @@ def test_arrays_that_do_not_fit() -> None:
         (np.array([0, 0, 0, 1], np.int32), none[1]),
     ):
         with pytest.raises(ValueError, match="runs of columns"):
-            _core.RowCalibration(np.zeros(3), np.zeros(3), 1.0, (1.0, 0.0), None, first, runs, 8)
-    good = _core.RowCalibration(np.zeros(3), np.zeros(3), 1.0, (1.0, 0.0), None, *none, 8)
+            _core.RowCalibration(
+                np.zeros(3), np.zeros(3), (1.0, False), (1.0, 0.0), None, first, runs, 8
+            )
+    good = _core.RowCalibration(np.zeros(3), np.zeros(3), (1.0, False), (1.0, 0.0), None, *none, 8)
     other = stored_bytes(np.zeros((4, 8), np.uint16))
     planes = np.empty((4, 8)), None, np.empty((4, 8), np.uint16)
     with pytest.raises(ValueError, match="calibration must have the rows"):
