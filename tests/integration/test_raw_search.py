@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -118,12 +119,12 @@ def test_random_frames() -> None:
 @pytest.mark.parametrize("rule", ["walk", "upper", "last_pixel", "strictly"])
 def test_a_changed_rule_would_be_noticed(rule: str) -> None:
     changed = replace(RIGHT, **{rule: False})
-    differ = [
+    differ = (
         seed
-        for seed in range(CASES // 5)
+        for seed in range(CASES)
         if not np.array_equal(expected(draw(seed))[3], expected(draw(seed), changed)[3])
-    ]
-    assert len(differ) >= 5
+    )
+    assert len(list(islice(differ, 5))) == 5
 
 
 @pytest.mark.parametrize("dtype", STORED + REAL)
