@@ -42,8 +42,8 @@ def row_bias(
 ) -> tuple[Array, Array, Array]:
     """Bias of each row, its error, and which rows were repaired."""
     prescan = np.array(raw[:, columns[0] : columns[1]], np.float64)
-    medians = np.array([np.median(line) for line in prescan])
-    errors = np.array([np.std(line) / np.sqrt(line.size) for line in prescan])
+    medians = np.median(prescan, axis=1)
+    errors = np.std(prescan, axis=1) / np.sqrt(prescan.shape[1])
     distance, limit = np.abs(medians - np.median(medians)), num_stds * np.std(medians)
     wrong = distance > limit if rules.strictly else distance >= limit
     medians[wrong] = np.median(medians)
@@ -55,7 +55,8 @@ def filtered(row: Array, pixels: int, rules: Rules = RIGHT) -> Array:
     left = pixels // 2
     padded = np.concatenate([np.repeat(row[:1], left), row, np.repeat(row[-1:], pixels)])
     rank = pixels // 2 if rules.upper else (pixels - 1) // 2
-    return np.array([sorted(padded[i : i + pixels])[rank] for i in range(row.size)])
+    windows = np.array([padded[i : i + row.size] for i in range(pixels)])
+    return np.sort(windows, axis=0)[rank]
 
 
 def start_of(row: Array, pixel: int, plateau: float, rules: Rules = RIGHT) -> int:
@@ -79,17 +80,15 @@ def starts(row: Array, search: Search, rules: Rules = RIGHT) -> list[int]:
 
 def cosmic_rays(x: Array, search: Search, rules: Rules = RIGHT) -> Array:
     """Pixels that are flagged; x above the bias, shape (rows, columns)."""
-    rows, cols = x.shape
-    flags = np.zeros((rows, cols), bool)
+    cols = x.shape[1]
+    flags = np.zeros(x.shape, bool)
     in_reading_order = flags.reshape(-1)
     for r, row in enumerate(x):
         for head in starts(row, search, rules):
             end = head + search.filter + search.tail + 1
             flags[r, head : min(end, cols)] = True
-            for q in range(r - search.box, r + search.box + 1):
-                for c in range(head - search.box, head + search.box + 1):
-                    if 0 <= q < rows and 0 <= c < cols:
-                        flags[q, c] = True
+            top, left = max(r - search.box, 0), max(head - search.box, 0)
+            flags[top : r + search.box + 1, left : head + search.box + 1] = True
             if search.spill and end > cols:
                 first = r * cols + cols - rules.last_pixel
                 in_reading_order[first : first + end - cols] = True

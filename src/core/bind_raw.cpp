@@ -187,7 +187,7 @@ nb::tuple scan_raw(const FrameBytes &frame, const Four &area, const BiasRule &bi
 }
 
 BiasRule bias_rule(const std::string &from, double level, std::tuple<Index, Index> columns,
-                   double num_stds, double offset, double offset_error) {
+                   double num_stds, double below, double offset, double offset_error) {
     BiasRule rule;
     rule.from = from == "level" ? BiasFrom::level
                 : from == "row" ? BiasFrom::rows
@@ -198,7 +198,7 @@ BiasRule bias_rule(const std::string &from, double level, std::tuple<Index, Inde
     if (rule.columns[0] < 0 || rule.columns[1] < rule.columns[0] ||
         (rule.from != BiasFrom::level && rule.columns[1] == rule.columns[0]))
         throw nb::value_error("columns must be a range, not empty where bias comes from them");
-    rule.level = level, rule.num_stds = num_stds;
+    rule.level = level, rule.num_stds = num_stds, rule.below = below;
     rule.offset = offset, rule.offset_error = offset_error;
     return rule;
 }
@@ -256,7 +256,8 @@ LinearityArguments::LinearityArguments(In<double> counts_, In<double> factors_)
     curve.starts = {starts.data(), static_cast<Index>(starts.size())};
 }
 
-CalibrationArguments::CalibrationArguments(In<double> bias_, In<double> error_, double saturation,
+CalibrationArguments::CalibrationArguments(In<double> bias_, In<double> error_,
+                                           std::tuple<double, bool> saturation,
                                            std::tuple<double, double> k_gain,
                                            std::optional<const LinearityArguments *> linearity,
                                            In<std::int32_t> first_, In<std::int32_t> runs_,
@@ -268,7 +269,7 @@ CalibrationArguments::CalibrationArguments(In<double> bias_, In<double> error_, 
     calibration.error = line(error, "error", rows);
     calibration.first = line(first, "first", rows + 1);
     calibration.runs = plane(runs, "runs", -1, 2);
-    calibration.saturation = saturation;
+    std::tie(calibration.saturation, calibration.of_stored) = saturation;
     std::tie(calibration.k_gain, calibration.k_gain_error) = k_gain;
     if (!(calibration.k_gain > 0.0))
         throw nb::value_error("k_gain must be above 0");
@@ -339,17 +340,20 @@ columns : tuple of int
 num_stds : float
     A row whose bias lies further than so many standard deviations of all of them from their
     median gets that median.
+below : float
+    Stored numbers from here on do not count: they are saturated.
 offset, offset_error : float
     Subtracted from the bias, and its error, DN.)")
         .def(
             "__init__",
             [](BiasRule *self, const std::string &source, double level,
-               std::tuple<Index, Index> columns, double num_stds, double offset,
+               std::tuple<Index, Index> columns, double num_stds, double below, double offset,
                double offset_error) {
-                new (self)
-                    BiasRule(bias_rule(source, level, columns, num_stds, offset, offset_error));
+                new (self) BiasRule(
+                    bias_rule(source, level, columns, num_stds, below, offset, offset_error));
             },
-            "source"_a, "level"_a, "columns"_a, "num_stds"_a, "offset"_a, "offset_error"_a);
+            "source"_a, "level"_a, "columns"_a, "num_stds"_a, "below"_a, "offset"_a,
+            "offset_error"_a);
 
     nb::class_<SearchArguments>(m, "CosmicRaySearch", R"(How cosmic rays are searched in rows.
 
@@ -390,8 +394,8 @@ Parameters
 ----------
 bias, error : ndarray of float64, shape (rows,)
     Bias of each row and its error, DN.
-saturation : float
-    From here on a pixel gets the flag 32, DN above the bias.
+saturation : tuple of (float, bool)
+    From here on a pixel gets the flag 32, DN above the bias; or, if true, the stored number.
 k_gain : tuple of float
     Electrons per DN, and its error.
 linearity : LinearityCurve or None
@@ -402,7 +406,7 @@ runs : ndarray of int32, shape (runs, 2)
     First and last-plus-one columns that get the flag 128.
 cols : int
     Columns of the frame.)")
-        .def(nb::init<In<double>, In<double>, double, std::tuple<double, double>,
+        .def(nb::init<In<double>, In<double>, std::tuple<double, bool>, std::tuple<double, double>,
                       std::optional<const LinearityArguments *>, In<std::int32_t>, In<std::int32_t>,
                       Index>(),
              array("bias"), array("error"), "saturation"_a, "k_gain"_a, "linearity"_a.none(),

@@ -19,6 +19,7 @@ struct BiasRule {
     // A row whose bias lies further than so many standard deviations from the median of all rows
     // gets that median.
     double num_stds = 0.0;
+    double below = 0.0;                      // stored numbers from here on do not count
     double offset = 0.0, offset_error = 0.0; // DN
 };
 
@@ -66,6 +67,7 @@ struct LinearityCurve {
 struct RowCalibration {
     Array1<const double> bias, error; // DN, per row
     double saturation = 0.0;          // DN above the bias
+    bool of_stored = false;           // or the stored number itself
     LinearityCurve linearity;         // or none
     double k_gain = 1.0, k_gain_error = 0.0;
     // Columns from lo to hi of a row are hit by cosmic rays: runs(first[row]) to

@@ -20,7 +20,7 @@ struct LinearityArguments {
 };
 
 struct CalibrationArguments {
-    CalibrationArguments(In<double> bias, In<double> error, double saturation,
+    CalibrationArguments(In<double> bias, In<double> error, std::tuple<double, bool> saturation,
                          std::tuple<double, double> k_gain,
                          std::optional<const LinearityArguments *> linearity,
                          In<std::int32_t> first, In<std::int32_t> runs, Index cols);

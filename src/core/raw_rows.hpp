@@ -26,7 +26,10 @@ template <class Take>
 EMDARKS_INLINE Index electrons(const RowCalibration &c, Index row, Take take, double *values,
                                const Array1<std::int32_t> &saturated, Index cols) {
     constexpr Index parts = 4, block = parts * WIDTH;
-    const double bias = c.bias[row], k = c.k_gain, saturation = c.saturation;
+    // A row without bias is no number, but its saturated pixels are known.
+    const bool blind = c.of_stored && c.bias[row] != c.bias[row];
+    const double bias = blind ? 0.0 : c.bias[row], k = blind ? NOT_A_NUMBER : c.k_gain;
+    const double saturation = c.of_stored ? c.saturation - bias : c.saturation;
     const bool linear = !c.linearity;
     // Up to the table's first count the factor is the same: most pixels of dark frames need no
     // more.

@@ -238,8 +238,13 @@ private:
             for (Index p = a_.area.col_lo; p < a_.area.col_hi; ++p)
                 top = keys[p] > top ? keys[p] : top;
             tops_[r] = as_.number(top);
-            for (Index i = 0; i < count; ++i)
+            const bool all = a_.bias.below == __builtin_inf();
+            for (Index i = 0; all && i < bias_cols_; ++i)
                 keys[i] = keys[lo + i];
+            count = all ? bias_cols_ : 0;
+            for (Index i = 0; !all && i < bias_cols_; ++i)
+                if (as_.number(keys[lo + i]) < a_.bias.below)
+                    keys[count++] = keys[lo + i];
         } else {
             load_numbers(stored, a_.frame.stored, row_.data, a_.frame.cols);
             double top = -__builtin_inf();
@@ -248,7 +253,7 @@ private:
             tops_[r] = top;
             count = 0;
             for (Index p = lo; p < lo + bias_cols_; ++p)
-                if (row_[p] - row_[p] == 0.0)
+                if (row_[p] - row_[p] == 0.0 && row_[p] < a_.bias.below)
                     keys[count++] = RealKeys::key(row_[p]);
         }
         if (a_.bias.from == BiasFrom::rows)

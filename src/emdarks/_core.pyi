@@ -272,6 +272,7 @@ class BiasRule:
         level: float,
         columns: tuple[int, int],
         num_stds: float,
+        below: float,
         offset: float,
         offset_error: float,
     ) -> None: ...
@@ -294,7 +295,7 @@ class RowCalibration:
         self,
         bias: Array,
         error: Array,
-        saturation: float,
+        saturation: tuple[float, bool],
         k_gain: tuple[float, float],
         linearity: LinearityCurve | None,
         first: Array,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -118,12 +119,12 @@ def test_random_frames() -> None:
 @pytest.mark.parametrize("rule", ["walk", "upper", "last_pixel", "strictly"])
 def test_a_changed_rule_would_be_noticed(rule: str) -> None:
     changed = replace(RIGHT, **{rule: False})
-    differ = [
+    differ = (
         seed
-        for seed in range(CASES // 5)
+        for seed in range(CASES)
         if not np.array_equal(expected(draw(seed))[3], expected(draw(seed), changed)[3])
-    ]
-    assert len(differ) >= 5
+    )
+    assert len(list(islice(differ, 5))) == 5
 
 
 @pytest.mark.parametrize("dtype", STORED + REAL)
@@ -272,8 +273,10 @@ def test_arrays_that_do_not_fit() -> None:
         (np.array([0, 0, 0, 1], np.int32), none[1]),
     ):
         with pytest.raises(ValueError, match="runs of columns"):
-            _core.RowCalibration(np.zeros(3), np.zeros(3), 1.0, (1.0, 0.0), None, first, runs, 8)
-    good = _core.RowCalibration(np.zeros(3), np.zeros(3), 1.0, (1.0, 0.0), None, *none, 8)
+            _core.RowCalibration(
+                np.zeros(3), np.zeros(3), (1.0, False), (1.0, 0.0), None, first, runs, 8
+            )
+    good = _core.RowCalibration(np.zeros(3), np.zeros(3), (1.0, False), (1.0, 0.0), None, *none, 8)
     other = stored_bytes(np.zeros((4, 8), np.uint16))
     planes = np.empty((4, 8)), None, np.empty((4, 8), np.uint16)
     with pytest.raises(ValueError, match="calibration must have the rows"):

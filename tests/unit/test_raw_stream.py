@@ -403,7 +403,7 @@ def test_frames_and_calibrations_must_fit() -> None:
         kinds = ("<u2", None, None)
         return _core.Frames(minus, place, np.ones(1), kinds, (0, 0, 0), MASK, calibrations)
 
-    one = _core.RowCalibration(rows, rows, 1.0, (1.0, 0.0), None, *none, 200)
+    one = _core.RowCalibration(rows, rows, (1.0, False), (1.0, 0.0), None, *none, 200)
     with pytest.raises(ValueError, match="one a frame"):
         frames([one, one])
     planes = np.empty(16000, np.uint16), np.empty(16000), np.empty(16000)
@@ -418,6 +418,6 @@ def test_frames_and_calibrations_must_fit() -> None:
 
     add(one)
     with pytest.raises(ValueError, match="calibration must have"):
-        add(_core.RowCalibration(rows, rows, 1.0, (1.0, 0.0), None, *none, 100))
+        add(_core.RowCalibration(rows, rows, (1.0, False), (1.0, 0.0), None, *none, 100))
     with pytest.raises(ValueError, match="err2 is needed"):
-        add(_core.RowCalibration(rows, rows, 1.0, (1.0, 0.5), None, *none, 200))
+        add(_core.RowCalibration(rows, rows, (1.0, False), (1.0, 0.5), None, *none, 200))

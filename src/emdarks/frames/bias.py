@@ -1,9 +1,9 @@
 """Frames as a camera stored them, made ready while they are read.
 
 The functions of emdarks take frames whose bias is subtracted and whose saturated samples
-are flagged. Frames of other cameras still hold a bias level and have no flags: a
-`LevelledSource` stands for such a frame and does both when it is opened. Nobody downstream
-knows.
+are flagged. Frames of other cameras still hold a bias level and have no flags: a `RawSource` stands
+for such a frame of integers and does both row by row, while the frame is added; a `LevelledSource`
+for one that also needs a bias frame, a mean or real numbers, and does both when it is opened.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from emdarks.fits.pixels import (
     Scratch,
     read_array,
 )
+from emdarks.frames.raw_source import RawSource
+from emdarks.raw import FramePlan, RawCalibration, RowBias
 
 __all__ = ["LevelledSource", "Levels", "bias_frame", "levelled"]
 
@@ -227,7 +229,9 @@ def _bias_frame(path: str, shape: tuple[int, int], _time: int) -> Array:
     return values
 
 
-def levelled(source: Source, record: FrameRecord, camera: Camera) -> Source | LevelledSource:
+def levelled(
+    source: Source, record: FrameRecord, camera: Camera
+) -> Source | LevelledSource | RawSource:
     """The frame as the functions of emdarks take it.
 
     Parameters
@@ -251,7 +255,50 @@ def levelled(source: Source, record: FrameRecord, camera: Camera) -> Source | Le
         bias_frame(levels.frame, source.shape)
     if levels.columns != (0, 0):
         _check_whole(source.shape, record, camera)
-    return LevelledSource(source, levels) if levels.needed else source
+    if not levels.needed:
+        return source
+    return (
+        _streamed(source, levels) if _can_stream(source, levels) else LevelledSource(source, levels)
+    )
+
+
+def _can_stream(source: Source, levels: Levels) -> bool:
+    """Whether rows can be made ready one by one, with the same bits as whole frames.
+
+    They are integers, of which half numbers are subtracted: that is exact.
+    """
+    by_columns = levels.columns[0] < levels.columns[1]
+    simple = levels.bias == 0.0 and levels.statistic == "median" and source.flags_dtype is None
+    if levels.frame or math.isfinite(levels.least) or (by_columns and not simple):
+        return False
+    if isinstance(source, ArraySource):
+        dtype, scaled = source.data.dtype, False
+    else:
+        plane = source.layout.image
+        dtype = np.dtype(plane.dtype)
+        scaled = plane.bscale != 1.0 or not float(plane.bzero).is_integer()
+    return dtype.kind in "iu" and dtype.itemsize <= 4 and not scaled
+
+
+def _streamed(source: Source, levels: Levels) -> RawSource:
+    """The frame, made ready row by row."""
+    by_columns = levels.columns[0] < levels.columns[1]
+    bias = RowBias(
+        source=levels.per if by_columns else "level",
+        columns=levels.columns,
+        level=levels.bias,
+        num_stds=math.inf if levels.num_stds is None else levels.num_stds,
+        below=levels.saturation,
+        with_errors=False,
+    )
+    calibration = RawCalibration(
+        bias,
+        full_well=math.inf,
+        search=None,
+        stored_saturation=levels.saturation,
+        most_saturated=math.inf,
+    )
+    return RawSource(source, FramePlan(calibration, 1.0))
 
 
 def _least(source: Source, record: FrameRecord, camera: Camera) -> float:

@@ -52,8 +52,10 @@ class RawSource:
         return self.inner.has_err or self.plan.calibration.has_errors
 
     @property
-    def flags_dtype(self) -> np.dtype[Any]:
+    def flags_dtype(self) -> np.dtype[Any] | None:
         """Unsigned type that holds the flags."""
+        if not self.plan.flags:
+            return self.inner.flags_dtype
         return np.result_type(np.uint16, self.inner.flags_dtype or np.uint16)
 
     @property
@@ -137,9 +139,12 @@ class RawReader:
             self._whole(None)
         part = slice(lo - first * cols, hi - first * cols)
         own = None if err is None else err.reshape(-1)[part]
-        return self._with_stored(data.reshape(-1)[part], own, dq.reshape(-1)[part], lo, hi)
+        flags = dq.reshape(-1)[part] if self._source.plan.flags else None
+        return self._with_stored(data.reshape(-1)[part], own, flags, lo, hi)
 
-    def _with_stored(self, data: Array, err: Array | None, dq: Array, lo: int, hi: int) -> Run:
+    def _with_stored(
+        self, data: Array, err: Array | None, dq: Array | None, lo: int, hi: int
+    ) -> Run:
         """The same with stored errors and flags, where the frame has any."""
         _, has_err, has_dq = self._inner.raw.dtypes
         if has_err is None and has_dq is None:
@@ -148,7 +153,9 @@ class RawReader:
         if stored_err is not None:
             in_unit = stored_err * self._source.plan.calibration.k_gain
             err = in_unit if err is None else np.hypot(err, in_unit)
-        return data, err, dq if stored_dq is None else dq | stored_dq
+        if dq is None or stored_dq is None:
+            return data, err, stored_dq if dq is None else dq
+        return data, err, dq | stored_dq
 
     def close(self) -> None:
         """Let go of the file."""

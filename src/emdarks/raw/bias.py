@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,8 +29,12 @@ class RowBias:
         With M and S the median and standard deviation of all m_r of the frame, outliers included,
         m_r becomes M where ``|m_r - M| > num_stds * S``: a bright streak through the bias columns
         spoils a few rows.
+    below : float
+        Stored numbers from here on do not count: they are saturated, where a camera knows that.
     offset, offset_error : float
         B_O and its error, DN, from the noise maps.
+    with_errors : bool
+        Whether the errors of the rows are errors of the frame, too.
 
     Raises
     ------
@@ -41,8 +46,10 @@ class RowBias:
     columns: tuple[int, int] = (0, 0)
     level: float = 0.0
     num_stds: float = 5.0
+    below: float = math.inf
     offset: float = 0.0
     offset_error: float = 0.0
+    with_errors: bool = True
 
     def __post_init__(self) -> None:
         self.rule()
@@ -50,7 +57,7 @@ class RowBias:
     @property
     def has_errors(self) -> bool:
         """Whether the bias of a row has an error."""
-        return self.source != "level" or self.offset_error != 0.0
+        return self.with_errors and (self.source != "level" or self.offset_error != 0.0)
 
     def rule(self) -> _core.BiasRule:
         """The same for the compiled core."""
@@ -60,6 +67,7 @@ class RowBias:
                 self.level,
                 self.columns,
                 self.num_stds,
+                self.below,
                 self.offset,
                 self.offset_error,
             )

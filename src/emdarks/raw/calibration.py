@@ -57,6 +57,9 @@ class RawCalibration:
         end with its rows. None takes the whole frame, where tails run on into the next row.
     most_saturated : float
         Per cent of the area: a frame with more pixels above the saturation is over-saturated.
+    stored_saturation : float or None
+        The stored number, bias included, from which on a pixel gets the flag 32, where a camera
+        knows that; None takes the share of the full well.
     tail_gain : float or None
         EM gain that gives the tail, for all frames (that of the last frame of a call, in
         corgidrp 5.1.1); None takes each frame's own.
@@ -76,6 +79,7 @@ class RawCalibration:
     linearity: Linearity | None = None
     area: Area | None = None
     most_saturated: float = 20.0
+    stored_saturation: float | None = None
     tail_gain: float | None = None
 
     def __post_init__(self) -> None:
@@ -113,6 +117,7 @@ class RawCalibration:
             None if self.linearity is None else self.linearity.identity,
             self.area,
             self.most_saturated,
+            self.stored_saturation,
             self.tail_gain,
         )
 
@@ -154,6 +159,19 @@ class FramePlan:
         """Pixels of the tail of a cosmic ray."""
         search, given = self.calibration.search, self.calibration.tail_gain
         return 0 if search is None else search.tail_at(self.gain if given is None else given)
+
+    @property
+    def flags(self) -> bool:
+        """Whether any pixel can get a flag."""
+        stored = self.calibration.stored_saturation
+        limit = self.saturation if stored is None else stored
+        return math.isfinite(limit) or self.search() is not None
+
+    @property
+    def needs_no_scan(self) -> bool:
+        """Whether rows can be made ready without a look at the whole frame."""
+        known = self.calibration.bias.source == "level" and math.isinf(self.saturation)
+        return known and self.search() is None
 
     def identity(self) -> tuple[Any, ...]:
         """What tells the plan from others, as plain numbers and texts."""

@@ -54,11 +54,11 @@ class FrameScan:
     def calibration(self, plan: FramePlan, cols: int) -> _core.RowCalibration:
         """What makes electrons of the rows, for the compiled core."""
         settings: RawCalibration = plan.calibration
-        linearity = settings.linearity
+        linearity, stored = settings.linearity, settings.stored_saturation
         return _core.RowCalibration(
             self.bias,
             self.error,
-            plan.saturation,
+            (plan.saturation, False) if stored is None else (stored, True),
             (settings.k_gain, settings.k_gain_error),
             None if linearity is None else linearity.curve(plan.gain),
             self.first,
@@ -119,10 +119,11 @@ def scan(frame: _core.FrameBytes, shape: tuple[int, int], plan: FramePlan) -> Fr
     FrameScan or None
         None where the file ended too early.
     """
-    rows = shape[0]
+    rows, settings = shape[0], plan.calibration
+    if plan.needs_no_scan:
+        return _unseen(rows, plan)
     row_lo, row_hi, col_lo, col_hi = area = plan.area(shape)
     bias, error, repaired = np.empty(rows), np.empty(rows), np.empty(rows, np.uint8)
-    settings = plan.calibration
     whole, first, runs, saturated, over, flagged = _core.scan_raw(
         frame,
         area,
@@ -139,7 +140,7 @@ def scan(frame: _core.FrameBytes, shape: tuple[int, int], plan: FramePlan) -> Fr
     pixels = (row_hi - row_lo) * (col_hi - col_lo)
     return FrameScan(
         bias=bias,
-        error=error,
+        error=error if settings.bias.with_errors else np.zeros(rows),
         repaired=int(repaired[row_lo:row_hi].sum()),
         saturated=saturated,
         over=over,
@@ -148,6 +149,24 @@ def scan(frame: _core.FrameBytes, shape: tuple[int, int], plan: FramePlan) -> Fr
         over_saturated=100.0 * over / pixels > settings.most_saturated,
         first=first,
         runs=runs,
+    )
+
+
+def _unseen(rows: int, plan: FramePlan) -> FrameScan:
+    """What is known of a frame without a look at it."""
+    bias = plan.calibration.bias
+    error = bias.offset_error if bias.with_errors else 0.0
+    return FrameScan(
+        bias=np.full(rows, bias.level - bias.offset),
+        error=np.full(rows, error),
+        repaired=0,
+        saturated=0,
+        over=0,
+        flagged=0,
+        pixels=1,
+        over_saturated=False,
+        first=np.zeros(rows + 1, np.int32),
+        runs=np.zeros((0, 2), np.int32),
     )
 
 
