@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.accumulate import Executor, FrameFigures, StackJob, StackSums, Threads
+from emdarks.accumulate import Executor, FrameFigures, StackJob, Threads
 from emdarks.accumulate.blocks import FigureArea
 from emdarks.accumulate.executor import Count, frames_of
 from emdarks.cameras import Camera, NoiseFigures, Unit, load_camera
@@ -101,12 +101,13 @@ def inspect_campaign(
     job = CalibrationInputs(
         campaign.inputs, chosen, chosen.regions, executor or Threads(), mask_of(mask_bits)
     )
-    look = _Look(job, _area(job, campaign, detector_params), kgain)
+    area = _area(job, campaign, detector_params)
+    look = PixelLook(area, chosen.noise, job.mask)
     factors = [
         [_em_electrons(stack, item, kgain) for item in stack.frames] for stack in campaign.stacks
     ]
-    jobs = jobs_of(campaign.stacks, factors, job.mask, look.area)
-    found = look.at_all(campaign, jobs)
+    jobs = jobs_of(campaign.stacks, factors, job.mask, area)
+    found = _look_at_all(campaign, jobs, look, job, kgain)
     pixels = look.counts()
     summaries = compared(found, pixels.imaging)
     return CampaignSummary(
@@ -208,44 +209,33 @@ class PixelLook:
         }
 
 
-class _Look:
-    """Looks at stack after stack and keeps what the summary says of all."""
+def _look_at_all(
+    campaign: SortedFrames,
+    jobs: Sequence[StackJob],
+    pixels: PixelLook,
+    job: CalibrationInputs,
+    kgain: float | None,
+) -> list[StackSummary]:
+    """What is to be said of every stack; files that cannot be read join the unusable ones.
 
-    def __init__(self, job: CalibrationInputs, area: FigureArea, kgain: float | None):
-        self.area = area
-        self._kgain = kgain
-        self._executor = job.executor
-        self._pixels = PixelLook(area, job.camera.noise, job.mask)
-
-    def counts(self) -> PixelCounts:
-        """Pixels over all stacks seen."""
-        return self._pixels.counts()
-
-    def at_all(self, campaign: SortedFrames, jobs: Sequence[StackJob]) -> list[StackSummary]:
-        """What is to be said of every stack; files that cannot be read join the unusable ones.
-
-        All stacks go to the executor at once. Where a file cannot be read, its frames are
-        taken out, and the stacks that were not yet looked at are begun again.
-        """
-        found: list[StackSummary] = []
-        left = list(zip(campaign.stacks, jobs, strict=True))
-        count = Count(None, 0, several=True)
-        while left:
-            count.expect(frames_of(job for _, job in left))
-            try:
-                for sums in self._executor.stacks([job for _, job in left], count=count):
-                    stack, job = left.pop(0)
-                    found.append(self.at(stack, job, sums))
-            except UnreadableFrameError as error:
-                left = _without(left, error, campaign)
-        count.end()
-        return found
-
-    def at(self, stack: Stack, job: StackJob, sums: StackSums) -> StackSummary:
-        """What is to be said of a stack."""
-        counts = self._pixels.at(sums.moments, job.shape, stack.em_gain)
-        self._executor.release(sums.moments)
-        return summary_of(stack, sums.figures, counts, self._kgain)
+    All stacks go to the executor at once. Where a file cannot be read, its frames are
+    taken out, and the stacks that were not yet looked at are begun again.
+    """
+    found: list[StackSummary] = []
+    left = list(zip(campaign.stacks, jobs, strict=True))
+    count = Count(None, 0, several=True)
+    while left:
+        count.expect(frames_of(each for _, each in left))
+        try:
+            for sums in job.executor.stacks([each for _, each in left], count=count):
+                stack, done = left.pop(0)
+                counts = pixels.at(sums.moments, done.shape, stack.em_gain)
+                job.executor.release(sums.moments)
+                found.append(summary_of(stack, sums.figures, counts, kgain))
+        except UnreadableFrameError as error:
+            left = _without(left, error, campaign)
+    count.end()
+    return found
 
 
 def _without(
