@@ -7,7 +7,7 @@ EXTRAS := test,lint,docs
 PYTEST_ARGS ?= -n auto --dist worksteal
 
 .PHONY: demo check test test-oldest sanitize wheel-check lint docs cli-page checks-page screenshots \
-    validate bench metrics fuzz mutants audit clean help
+    validate flight bench metrics fuzz mutants audit clean help
 
 help:
 	@echo "make demo    a first run: simulate, calibrate, compare with the truth, write a page"
@@ -18,6 +18,7 @@ help:
 	@echo "make wheel-check  build a wheel and use it where there is no compiler"
 	@echo "make lint    style, types, safety (ruff, mypy strict, bandit, clang-format)"
 	@echo "make validate  compare the estimators with a known truth, write docs/validation*.md (minutes)"
+	@echo "make flight  480 raw frames to maps, compared with the truth, write docs/validation_flight.md (2.6 GB)"
 	@echo "make bench   measure speed and memory, write docs/benchmarks.md (a quarter of an hour)"
 	@echo "make metrics  lengths, circles and public names of the code, write docs/metrics.md"
 	@echo "make docs    build the documentation; warnings are errors"
@@ -150,6 +151,10 @@ validate: $(VENV)/.installed
 	$(BIN)/python -m validation.level
 	$(BIN)/python -m validation.hostile
 	$(BIN)/python -m validation.validate $(VALIDATE_ARGS)
+
+# The frames are made once and stay in build/flight.
+flight: $(VENV)/.installed
+	$(BIN)/python -m validation.flight $(FLIGHT_ARGS)
 
 $(VENV)/.bench: $(VENV)/.installed
 	$(BIN)/python $(INSTALL) '.[bench]'

@@ -21,11 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import processes
 from frames import INDEX, SMALL, chosen, load, small
 from fresh import Fresh, arguments, package
 from lines import lines_of_kernels
 from machine import description
 from processes import TOGETHER, Finished, at_once, part, script
+from raw_report import raw_rows, raw_section, with_section
 from reached import compared
 from report import beside, markdown, plain, rows
 
@@ -33,6 +35,9 @@ HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs" / "benchmarks.md"
 #: Figures of version 0.1.0, whose kernels Numba compiled when they were first called.
 BEFORE = HERE / "before.json"
+#: The environment of the peer, made once: python benchmarks/peer.py --install build/peer
+PEER = HERE.parent / "build" / "peer"
+SEARCHES = ("dark", "standard")
 ESTIMATORS = ("reference", "pooled")
 #: Bytes that products need, at most.
 ROOM = 1 << 32
@@ -61,18 +66,21 @@ class Size:
     repeats: int = 3
     #: Repeats of what takes a second or less.
     often: int = 7
+    #: Frames of 120 x 220 pixels where raw ones are measured.
+    small_raw: bool = False
 
 
 FULL = Size()
-QUICK = Size(stacks=(6, 16), many=8, few=2, growth=(2, 4, 8), repeats=1, often=2)
+QUICK = Size(stacks=(6, 16), many=8, few=2, growth=(2, 4, 8), repeats=1, often=2, small_raw=True)
 
 
 class Bench:
     """One run; what was found so far is in `found`."""
 
-    def __init__(self, folder: Path, output: Path, size: Size):
+    def __init__(self, folder: Path, output: Path, size: Size, peer: Path):
         self.folder = folder
         self.size = size
+        self.peer = peer
         self.began = time.perf_counter()
         self.output = output
         self.settled = Fresh(folder / "settled", self.output, bytecode=True)
@@ -244,9 +252,45 @@ class Bench:
         done = script("textbook", self.listed(16, self.size.many), self.size.many)
         self.found["textbook"] = {**json.loads(done.output), **_summary([done])}
 
+    def raw(self) -> None:
+        """Raw frames: times, memory, bytes that are read, and the peer on the same frames."""
+        folder = self.folder / ("raw_small" if self.size.small_raw else "raw")
+        if not (folder / "l2a").exists():
+            self.say("making raw frames")
+            script("raw", "make", folder, *(["--small"] if self.size.small_raw else []))
+        self.say("raw frames")
+        found: dict[str, Any] = {"load": os.getloadavg()[0], "small": self.size.small_raw}
+        for name in ("streaming", "bytes"):
+            done = script("raw", name, folder, "--repeats", self.size.often)
+            found[name] = json.loads(done.output)
+        found["memory"] = {
+            listed.stem: _summary([self.settled.noise_maps(listed)])
+            for listed in sorted(folder.glob("*.txt"))
+        }
+        found["peer"] = self._peer(folder / "four")
+        self.found["raw"] = found | {"load after": os.getloadavg()[0]}
+
+    def _peer(self, frames: Path) -> dict[str, Any]:
+        """CPU seconds a frame of the peer, by search; nothing where it cannot be run."""
+        python = self.peer / "bin" / "python"
+        # It needs frames of full size, and writes to its home folder.
+        if self.size.small_raw or not python.exists():
+            return {}
+        home = self.folder / "home_of_peer"
+        home.mkdir(exist_ok=True)
+        environment = {**self.settled.environment, "HOME": str(home)}
+        found = {}
+        for search in SEARCHES:
+            self.say(f"peer, {search}")
+            command = [str(python), str(HERE / "peer.py"), str(frames), search]
+            done = processes.run(command, environment)
+            found[search] = {**json.loads(done.output), **_summary([done])}
+        return found
+
     def measure(self, parts: Sequence[str]) -> dict[str, Any]:
         """Measure these parts."""
-        self.frames()
+        if set(parts) - {"raw"}:
+            self.frames()
         for name in parts:
             getattr(self, name)()
         self.say("done")
@@ -255,7 +299,7 @@ class Bench:
 
 #: Parts of a run; the first are those that are compared with the version before.
 COMPARED = ("first", "start_up", "together", "commands", "streaming", "combine", "textbook")
-PARTS = (*COMPARED, "inside", "growth", "memory")
+PARTS = (*COMPARED, "inside", "growth", "memory", "raw")
 
 
 def _summary(made: Sequence[Finished]) -> dict[str, float]:
@@ -281,30 +325,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer frames; writes nothing")
     parser.add_argument("--folder", type=Path, help="keep the frames here, and use them again")
+    parser.add_argument("--peer", type=Path, default=PEER, help="environment with corgidrp")
     parser.add_argument("--figures", type=Path, help="write all figures here, too (JSON)")
     parser.add_argument(
         "--parts",
         nargs="+",
         choices=PARTS,
         default=PARTS,
-        help="only these; with --figures, the others stay in the file; writes no page",
+        help="only these; with --figures, the others stay in the file; of the page, only the "
+        "section of raw frames is written",
     )
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="emdarks-bench-") as temporary:
         folder = (chosen.folder or Path(temporary)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="emdarks-bench-", dir=_memory(folder)) as output:
-            bench = Bench(folder, Path(output), QUICK if chosen.quick else FULL)
+            bench = Bench(folder, Path(output), QUICK if chosen.quick else FULL, chosen.peer)
             found = bench.measure(chosen.parts)
     if chosen.figures:
         kept = json.loads(chosen.figures.read_text()) if chosen.figures.exists() else {}
         chosen.figures.write_text(json.dumps(kept | found, indent=1) + "\n")
     found, before = json.loads(json.dumps(found)), json.loads(BEFORE.read_text())
     aims, table = compared(before, found), beside(rows(found), before)
-    print(plain([*aims, *table]))
-    if not chosen.quick and set(chosen.parts) == set(PARTS):
-        DOCS.write_text(markdown(aims, table, before, found))
+    print(plain([*aims, *table, *raw_rows(found)]))
+    if chosen.quick:
+        return
+    if set(chosen.parts) == set(PARTS):
+        DOCS.write_text(with_section(markdown(aims, table, before, found), raw_section(found)))
         print(f"written: docs/{DOCS.name}")
+    elif "raw" in chosen.parts:
+        DOCS.write_text(with_section(DOCS.read_text(), raw_section(found)))
+        print(f"written: the section of raw frames of docs/{DOCS.name}")
 
 
 if __name__ == "__main__":

@@ -66,12 +66,13 @@ def _touch() -> None:
     np.empty(10**9, np.uint8)[:: mmap.PAGESIZE] = 1
 
 
-def _jobs(stages: Stages) -> list[Any]:
+def jobs_in(stages: Stages) -> list[Any]:
+    """What is to be streamed of each stack."""
     jobs: list[Any] = stages.calls["accumulate_stacks"][0][0]
     return jobs
 
 
-def _moments(jobs: list[Any], executor: Threads) -> None:
+def moments(jobs: list[Any], executor: Threads) -> None:
     """Sums of all stacks, none kept."""
     for job in jobs:
         executor.release(executor.sums(job).moments)
@@ -79,7 +80,7 @@ def _moments(jobs: list[Any], executor: Threads) -> None:
 
 def streaming(paths: list[str], repeats: int) -> dict[str, Any]:
     """The reading limit, the headers, and pixels to moments."""
-    jobs = _jobs(calibrate(Dataset(paths), "reference"))
+    jobs = jobs_in(calibrate(Dataset(paths), "reference"))
     small, large = bytearray(BUFFER), bytearray(FRAME)
     once, everywhere = Threads(1), Threads()
     return least(
@@ -93,8 +94,8 @@ def streaming(paths: list[str], repeats: int) -> dict[str, Any]:
             "headers": lambda: Dataset(paths),
             "streaming": lambda: accumulate_stacks(jobs, Threads()),
             "streaming, one thread": lambda: accumulate_stacks(jobs, Threads(1)),
-            "moments": lambda: _moments(jobs, everywhere),
-            "moments, one thread": lambda: _moments(jobs, once),
+            "moments": lambda: moments(jobs, everywhere),
+            "moments, one thread": lambda: moments(jobs, once),
         },
     )
 
@@ -104,13 +105,13 @@ def growth(paths: list[str], repeats: int) -> dict[str, Any]:
     from emdarks.darks import noise_maps
 
     stages = calibrate(Dataset(paths), "reference")
-    jobs, (arguments, options) = _jobs(stages), stages.calls["fit_reference"]
+    jobs, (arguments, options) = jobs_in(stages), stages.calls["fit_reference"]
     executor = Threads()
     return least(
         repeats,
         {
             "headers": lambda: Dataset(paths),
-            "moments": lambda: _moments(jobs, executor),
+            "moments": lambda: moments(jobs, executor),
             "fit": lambda: noise_maps.fit_reference(*arguments, **options),
         },
     )
@@ -168,7 +169,7 @@ def _one_run(paths: list[str], estimator: str) -> dict[str, float]:
 
 def bits(paths: list[str], repeats: int) -> dict[str, Any]:
     """Whether moments are the same bits by any number of threads and open files."""
-    jobs = _jobs(calibrate(Dataset(paths), "reference"))
+    jobs = jobs_in(calibrate(Dataset(paths), "reference"))
     ways = [Threads(1), Threads(), Threads(2, batch_files=3), Threads(3, run_pixels=10_000)]
     return {"ways": len(ways), "same": len({_fingerprint(jobs, way) for way in ways}) == 1}
 

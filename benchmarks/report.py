@@ -266,7 +266,8 @@ def plain(table: list[Row]) -> str:
     )
 
 
-def _table(header: list[str], lines: list[list[str]]) -> str:
+def text_table(header: list[str], lines: list[list[str]]) -> str:
+    """A table of Markdown."""
     ruler = ["---"] * len(header)
     return "\n".join("| " + " | ".join(line) + " |" for line in [header, ruler, *lines])
 
@@ -282,7 +283,7 @@ def _frames_table(found: Figures) -> str:
         for n, times in found["frames"].items()
     ]
     header = ["frames", "headers, ms a frame", "streaming, s", "streaming, ms a frame"]
-    return _table(header, lines)
+    return text_table(header, lines)
 
 
 def _stacks_table(found: Figures) -> str:
@@ -291,7 +292,7 @@ def _stacks_table(found: Figures) -> str:
         peaks = [_peaks(found, int(n), name)[found["few"]] for name in ("reference", "pooled")]
         seconds = [times["moments"], times["fit"]]
         lines.append([n, *(f"{value:.2f}" for value in seconds + peaks)])
-    return _table(["stacks", "streaming, s", 'fit "reference", s', *_PEAKS], lines)
+    return text_table(["stacks", "streaming, s", 'fit "reference", s', *_PEAKS], lines)
 
 
 _PEAKS = ('peak, GB, "reference"', 'peak, GB, "pooled"')
@@ -302,14 +303,14 @@ def _steps_table(found: Figures) -> str:
     lines = [[step, f"{plain[step]:.2f}", f"{pooled[step]:.2f}"] for step in plain]
     whole = (found["commands"][f"{name}, all"]["seconds"] for name in ("reference", "pooled"))
     lines.append(["whole command, start-up included", *(f"{value:.2f}" for value in whole)])
-    return _table(["step", '"reference", s', '"pooled", s'], lines)
+    return text_table(["step", '"reference", s', '"pooled", s'], lines)
 
 
 def markdown(aims: list[Row], table: list[Row], before: Figures, found: Figures) -> str:
     """The page."""
     header = ["", "0.1.0, Numba", "now", "goal", ""]
     lines, more = (
-        _table(header, [[r.name, r.before, r.figure, r.target, r.verdict] for r in part])
+        text_table(header, [[r.name, r.before, r.figure, r.target, r.verdict] for r in part])
         for part in (aims, table)
     )
     return PAGE.format(
@@ -335,7 +336,7 @@ def _kernels_table(before: Figures, found: Figures) -> str:
         [f"`{pattern}`", str(before["lines"].get(pattern, 0)), str(count)]
         for pattern, count in found["lines"].items()
     ]
-    return _table(["lines", "0.1.0, Numba", "now"], lines)
+    return text_table(["lines", "0.1.0, Numba", "now"], lines)
 
 
 PAGE = """# Benchmarks
