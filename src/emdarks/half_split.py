@@ -227,71 +227,39 @@ def check_darks(
     )
     telemetry = job.telemetry(detector_params)
     frames = job.frames
-    report = _checked(job, model, kgain, telemetry, skip)
+    report = _checked(job, model, telemetry, skip)
     job.skipping.tell(frames)
     return report
 
 
 def _checked(
-    job: CalibrationInputs, model: str, kgain: float | None, telemetry: slice, skip: Sequence[str]
+    job: CalibrationInputs, model: str, telemetry: slice, skip: Sequence[str]
 ) -> CheckReport:
     """Stream and compare; once more without the frames to skip, where there are any."""
     job, planned, halves = stream(
         job,
-        lambda job: _plan(job, model, kgain, telemetry),
+        lambda job: _plan(job, model, telemetry),
         _accumulate,
         lambda halves: [drop_lost(*half) for half in halves],
     )
     stacks = planned.stacks
     ordered = [_interleaved(*two) for two in zip(*(sums for _, sums in halves), strict=True)]
-    look = ProductLook(job, telemetry, kgain, fit=True)
+    look = ProductLook(job, telemetry, job.kgain, fit=True)
     refuse_problems(look.findings(job, stacks, ordered, checks=REFUSED_LATER))
     frame = FramePixels.of(job, stacks[0].frames[0].record.shape, telemetry)
-    fits, stores, figures = [], [], []
-    for store, sums in halves:
-        fit, _ = _fit(store, planned, frame, job.executor)
-        fits.append(fit)
-        stores.append(store)
-        figures.append([stack.figures for stack in sums])
-    pixels = np.flatnonzero(frame.imaging & frame.signal & fits[0].fitted & fits[1].fitted)
-    _check_pixels(pixels)
-    pulls = _pulls(fits[0], fits[1], pixels, planned.model)
-
-    stores[0].merge(stores[1], job.executor)
+    compared = _compared(halves, planned, frame, job.executor)
+    (store, _), (odd, _) = halves
+    store.merge(odd, job.executor)
     for i, stack in enumerate(stacks):
-        look.at(stack, stores[0].moments(i))
+        look.at(stack, store.moments(i))
     found = (
         named_in(look.findings(job, stacks, ordered), kinds_of(skip), job.inputs) if skip else []
     )
     if found:
         job.skipping.skip([bad for _, bad in found], job.frames)
-        return _checked(job.without(item for item, _ in found), model, kgain, telemetry, ())
+        return _checked(job.without(item for item, _ in found), model, telemetry, ())
     tell(look.findings(job, stacks, ordered, checks=HALF_SPLIT), stacklevel=4)
-    fit, noise = _fit(stores[0], planned, frame, job.executor)
-    pixels = pixels[fit.fitted[pixels]]
-    _check_pixels(pixels)
-    seen = [i for i in range(len(stacks)) if (stores[0].n[i, pixels] > 0).any()]
-    means = _image_means(fit, noise, stores[0], stacks, pixels, seen, planned.model)
-    shown = [stacks[i] for i in seen]
-    verdicts = _verdicts(means, shown)
-    disagreeing = _disagreeing(verdicts)
-    drift = _drift(means, shown, [[part[i] for i in seen] for part in figures])
-    # Two maps rest on few stacks, and so on few electrons.
-    enough = FEW_FRAMES if planned.model.fitted.all() else 3 * FEW_FRAMES
-    few = min(len(stack.frames) for stack in stacks) < enough
-    words = _blind(stacks, seen) + _words(pulls, pixels.size, few, verdicts, disagreeing, drift)
-    return CheckReport(
-        pull_std=pulls,
-        pixels=int(pixels.size),
-        stacks=verdicts,
-        disagreeing=disagreeing,
-        drift=drift.value,
-        drift_sigmas=drift.sigmas,
-        few_frames=few,
-        believable=len(words) == 0,
-        words=words
-        or ("The errors can be believed: nothing in these frames speaks against them.",),
-    )
+    return _report(store, planned, frame, compared, job.executor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +271,72 @@ class _Plan:
     model: Model
 
 
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """Both halves beside each other.
+
+    Attributes
+    ----------
+    pulls : dict of float
+        Scatter of the difference over its error, of each plane.
+    pixels : ndarray of int
+        Pixels that were fitted in both.
+    figures : list of list
+        Figures of single frames, by half and stack.
+    """
+
+    pulls: dict[str, float]
+    pixels: Array
+    figures: list[list[tuple[FrameFigures, ...]]]
+
+
+#: Moments of one half.
+_Half = tuple[StackStore, list[StackSums]]
+
+
+def _compared(
+    halves: Sequence[_Half], planned: _Plan, frame: FramePixels, executor: Executor
+) -> _Compared:
+    """Fit each half by itself, and compare them where both could be fitted."""
+    even, odd = (_fit(store, planned, frame, executor)[0] for store, _ in halves)
+    pixels = np.flatnonzero(frame.imaging & frame.signal & even.fitted & odd.fitted)
+    _check_pixels(pixels)
+    figures = [[stack.figures for stack in sums] for _, sums in halves]
+    return _Compared(_pulls(even, odd, pixels, planned.model), pixels, figures)
+
+
+def _report(
+    store: StackStore, planned: _Plan, frame: FramePixels, halves: _Compared, executor: Executor
+) -> CheckReport:
+    """Fit all frames, and judge."""
+    stacks, model = planned.stacks, planned.model
+    fit, noise = _fit(store, planned, frame, executor)
+    pixels = halves.pixels[fit.fitted[halves.pixels]]
+    _check_pixels(pixels)
+    seen = [i for i in range(len(stacks)) if (store.n[i, pixels] > 0).any()]
+    means = _image_means(fit, noise, store, stacks, pixels, seen, model)
+    shown = [stacks[i] for i in seen]
+    verdicts = _verdicts(means, shown)
+    disagreeing = _disagreeing(verdicts)
+    drift = _drift(means, shown, [[part[i] for i in seen] for part in halves.figures])
+    # Two maps rest on few stacks, and so on few electrons.
+    enough = FEW_FRAMES if model.fitted.all() else 3 * FEW_FRAMES
+    few = min(len(stack.frames) for stack in stacks) < enough
+    against = _words(halves.pulls, pixels.size, few, verdicts, disagreeing, drift)
+    words = _blind(stacks, seen) + against
+    return CheckReport(
+        pull_std=halves.pulls,
+        pixels=int(pixels.size),
+        stacks=verdicts,
+        disagreeing=disagreeing,
+        drift=drift.value,
+        drift_sigmas=drift.sigmas,
+        few_frames=few,
+        believable=len(words) == 0,
+        words=words or (ALL_WELL,),
+    )
+
+
 def _fit(
     store: StackStore, planned: _Plan, frame: FramePixels, executor: Executor
 ) -> tuple[Fit, PooledNoise]:
@@ -311,11 +345,11 @@ def _fit(
     )
 
 
-def _plan(job: CalibrationInputs, model: str, kgain: float | None, telemetry: slice) -> _Plan:
-    """What the headers decide."""
+def _plan(job: CalibrationInputs, model: str, telemetry: slice) -> _Plan:
+    """Decide by the headers."""
     stacks = group_stacks(job.inputs)
     check_frames(stacks)
-    fitted = model_of_stacks(stacks, model, kgain, min_frames=2)
+    fitted = model_of_stacks(stacks, model, job.kgain, min_frames=2)
     check_shape(stacks, job.arrtype, job.regions)
     for stack in stacks:
         if len(stack.frames) < 4:
@@ -324,12 +358,12 @@ def _plan(job: CalibrationInputs, model: str, kgain: float | None, telemetry: sl
                 "stack needs at least 4"
             )
     area = figure_area(job.arrtype, job.regions, telemetry)
-    scales = [to_em_electrons(stack, kgain) for stack in stacks]
+    scales = [to_em_electrons(stack, job.kgain) for stack in stacks]
     jobs = jobs_of(stacks, scales, job.mask, area)
     return _Plan(stacks, [_half(each, parity) for parity in (0, 1) for each in jobs], fitted)
 
 
-def _accumulate(planned: _Plan, executor: Executor) -> list[tuple[StackStore, list[StackSums]]]:
+def _accumulate(planned: _Plan, executor: Executor) -> list[_Half]:
     """Moments of both halves."""
     count = len(planned.stacks)
     return [
