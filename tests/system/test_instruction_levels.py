@@ -23,6 +23,7 @@ import test_small_kernels
 from test_small_stream import KINDS, MASK, planes
 from emdarks.accumulate import Sample, StackJob, Threads
 from emdarks.accumulate.blocks import FigureArea
+from emdarks.counting_sums import HistogramBins, Thresholds
 from emdarks.fits.pixels import ArraySource
 
 made = hashlib.sha256()
@@ -43,12 +44,16 @@ for kinds in KINDS:
     for plane in sums.moments.sums():
         made.update(b"" if plane is None else plane.tobytes())
     made.update(repr(sums.figures).encode())
+    counted = samples, (rows, cols), MASK, area, 0, Thresholds(40, 90, 120), HistogramBins(-9, 1.5)
+    moments = Threads(1).sums(StackJob(*counted, (2, 3))).moments
+    for plane in (*moments.counting.sums(), moments.histogram):
+        made.update(plane.tobytes())
 
 folder = Path(sys.argv[1])
 dataset = Dataset(sorted(str(path) for path in folder.glob("cgi_*.fits")))
 regions = json.loads((folder / "campaign.json").read_text())["geometry"]
 params = DetectorParams(folder / "detector_params.fits")
-for options in ({}, {"estimator": "reference"}, {"screen": True}):
+for options in ({}, {"estimator": "reference"}, {"screen": True}, {"estimator": "counting"}):
     maps = calibrate_darks_lsq(dataset, params, True, regions, executor=Threads(2), **options)
     for plane in (maps.data, maps.err, maps.dq):
         made.update(plane.tobytes())

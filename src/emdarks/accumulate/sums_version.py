@@ -14,6 +14,7 @@ __all__ = ["MADE_BY", "sums_version"]
 
 #: Everything between the bytes of a frame and the sums and figures of a block.
 MADE_BY = (
+    "emdarks.counting_sums",
     "emdarks.frames.bias",
     "emdarks.frames.raw_source",
     "emdarks.raw.bias",
