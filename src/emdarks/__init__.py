@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from emdarks.data import BadPixelMap, Dark, Dataset, DetectorNoiseMaps, DetectorParams, Image
     from emdarks.detector import detector_areas
     from emdarks.errors import EmdarksError, EmdarksWarning
+    from emdarks.frames import prepare_frames
     from emdarks.half_split import check_darks
     from emdarks.subtract import subtract_dark
 
@@ -50,6 +51,7 @@ __all__ = [
     "inspect_campaign",
     "load_camera",
     "mean_combine",
+    "prepare_frames",
     "subtract_dark",
 ]
 
@@ -76,6 +78,7 @@ _HOMES = {
     "emdarks.errors": ("EmdarksError", "EmdarksWarning"),
     "emdarks.accumulate": ("Checkpoint", "Threads"),
     "emdarks.accumulate.dask": ("Dask",),
+    "emdarks.frames": ("prepare_frames",),
     "emdarks.half_split": ("check_darks",),
     "emdarks.checks": ("inspect_campaign",),
     "emdarks.subtract": ("subtract_dark",),

@@ -309,7 +309,8 @@ def _bare(context: Context, places: Sequence[Place]) -> Named:
     bare = []
     for stack, frame in places:
         if (
-            frame.figures.masked == 0
+            stack.search is None
+            and frame.figures.masked == 0
             and _usual(stack, "masked") * context.pixels.imaging > EXPECTED_FLAGS
         ):
             bare.append((stack, frame))

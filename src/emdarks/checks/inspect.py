@@ -21,6 +21,7 @@ from emdarks.checks.frame_statistics import departures, frame_errors
 from emdarks.checks.masks import masks_differ
 from emdarks.checks.registry import find_in_campaign
 from emdarks.checks.saturation import full_well, samples_at_ceiling
+from emdarks.checks.search import ray_share, search_of
 from emdarks.checks.summary import CampaignSummary, FrameSummary, PixelCounts, StackSummary
 from emdarks.detector import frame_shape
 from emdarks.dq import DQ
@@ -117,6 +118,7 @@ def inspect_campaign(
         stacks=summaries,
         pixels=pixels,
         findings=tuple(find_in_campaign(Context(chosen, campaign, summaries, pixels, kgain))),
+        preparation=getattr(dataset, "preparation", ""),
     )
 
 
@@ -196,7 +198,8 @@ class PixelLook:
         good = n > 0
         self._usable += good
         well = full_well(self._noise, em_gain) / scale
-        saturated = (flags & DQ.SATURATED) != 0
+        # What a cosmic ray saturates is no pixel that is too bright.
+        saturated = (flags & (DQ.SATURATED | DQ.COSMIC_RAY)) == DQ.SATURATED
         return {
             "noise": _noise(n, m2) * scale,
             "typical_noise": typical_noise(n, m2) * scale,
@@ -291,6 +294,8 @@ def summary_of(
     """
     k_gain = kgain or stack.k_gain
     records = [item.record for item in stack.frames]
+    search = search_of(stack, k_gain)
+    looked = search is not None or counts["cosmic_rays"] or masks_differ(figures)
     return StackSummary(
         em_gain=stack.em_gain,
         commanded_gain=stack.commanded_gain,
@@ -310,7 +315,10 @@ def summary_of(
             for record, frame in zip(records, figures, strict=True)
         ),
         cut_off_samples=samples_at_ceiling(figures, k_gain),
-        **{**counts, "cosmic_rays": counts["cosmic_rays"] or masks_differ(figures)},
+        search=search,
+        ray_share=ray_share(stack, figures),
+        repaired_rows=sum(frame.repaired_rows for frame in figures),
+        **{**counts, "cosmic_rays": looked},
     )
 
 

@@ -60,7 +60,9 @@ def single_samples(context: Context) -> Findings:
 def unflagged(context: Context) -> Findings:
     """Stacks without any flag of cosmic rays."""
     nowhere = not any(stack.cosmic_rays for stack in context.stacks)
-    bare = [stack for stack in context.stacks if nowhere or stack.masked == 0]
+    bare = [
+        stack for stack in context.stacks if stack.search is None and (nowhere or stack.masked == 0)
+    ]
     if bare:
         what = f"no pixel of any frame is flagged in {several(len(bare), 'stack')}, {named(bare)}"
         if any(stack.masked > 0 for stack in bare):

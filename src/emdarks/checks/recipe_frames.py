@@ -38,6 +38,7 @@ KINDS = (
     "level",
     "noise",
     "masked",
+    "search",
     "temperature",
 )
 

@@ -18,6 +18,7 @@ from emdarks.checks import (
     masks,
     products,
     saturation,
+    search,
     temperature,
 )
 from emdarks.checks.context import Context
@@ -64,12 +65,14 @@ STACKS: tuple[Check[Context], ...] = (
     design.short_stacks,
     design.incomplete_grid,
     masks.unflagged,
+    search.cut_charge,
     masks.masked_stacks,
     masks.unfittable,
     saturation.overfull,
     saturation.partly_saturated,
     saturation.cut_off,
     design.few_frames,
+    search.raw_figures,
 )
 
 #: Of the numbers in noise maps.

@@ -9,6 +9,7 @@ from typing import Any
 
 from emdarks.accumulate import FrameFigures
 from emdarks.checks.finding import Finding, Severity
+from emdarks.raw import CosmicRaySearch
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,22 @@ class FrameSummary:
     figures: FrameFigures
     offset: float = math.nan
     sigmas: float = math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class StackSearch:
+    """How cosmic rays are searched in the raw frames of a stack.
+
+    Attributes
+    ----------
+    threshold_e : float
+        What the filtered row has to reach, EM electrons.
+    parameters : CosmicRaySearch
+        The parameters of the search.
+    """
+
+    threshold_e: float
+    parameters: CosmicRaySearch
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +103,14 @@ class StackSummary:
         As ``noise``, the median over the pixels instead, which few hot pixels and cosmic rays
         do not move; NaN where no pixel is good twice.
     cosmic_rays : bool
-        Whether cosmic rays were looked for: samples have their flag, or masks differ from frame
-        to frame.
+        Whether cosmic rays were looked for: samples have their flag, masks differ from frame to
+        frame, or they are searched while raw frames are read.
+    search : StackSearch or None
+        That search of raw frames; None where there is none.
+    ray_share : float
+        Share of the pixels of raw frames that it flagged (128); NaN for other frames.
+    repaired_rows : int
+        Rows of raw frames whose bias was replaced, in all frames together.
     """
 
     em_gain: float
@@ -113,6 +136,9 @@ class StackSummary:
     frame_summaries: tuple[FrameSummary, ...]
     typical_noise: float = math.nan
     cosmic_rays: bool = True
+    search: StackSearch | None = None
+    ray_share: float = math.nan
+    repaired_rows: int = 0
 
     def __str__(self) -> str:
         return f"gain {self.commanded_gain:g}, {self.exposure_time:g} s"
@@ -152,6 +178,8 @@ class CampaignSummary:
         Counts over all stacks.
     findings : tuple of Finding
         Problems first.
+    preparation : str
+        What raw frames were made ready with, in words; empty for other frames.
     """
 
     camera: str
@@ -160,6 +188,7 @@ class CampaignSummary:
     stacks: tuple[StackSummary, ...]
     pixels: PixelCounts
     findings: tuple[Finding, ...]
+    preparation: str = ""
 
     @property
     def fittable(self) -> bool:

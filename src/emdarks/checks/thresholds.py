@@ -56,6 +56,8 @@ MASKED_STACK = 0.3
 EXPECTED_FLAGS = 30.0
 #: Share of the imaging area up to which spoilt pixels are no reason to wait.
 FEW_PIXELS = 0.01
+#: Share of the mean of clean samples that a search for cosmic rays may take away.
+CUT_CHARGE = 0.01
 #: Equal highest samples of a frame below which they say nothing of a ceiling.
 SAMPLES_AT_CEILING = 10
 #: Scatters above the level that noise alone does not reach.

@@ -210,7 +210,8 @@ class BadSamples:
     skip: list[str] | None = option(
         None,
         "Leave out the frames that emdarks inspect names for this reason, too: saturated, empty, "
-        "flags, light, cosmic, bias, level, noise, masked or temperature; may be given again.",
+        "flags, light, cosmic, bias, level, noise, masked, search or temperature; may be given "
+        "again.",
         metavar="KIND",
         convert=kinds,
     )

@@ -13,6 +13,7 @@ from emdarks.raw.bias import RowBias
 from emdarks.raw.calibration import FramePlan, FullWell, RawCalibration
 from emdarks.raw.linearity import Linearity
 from emdarks.raw.search import DARK, STANDARD, CosmicRaySearch
+from emdarks.raw.search_cost import SearchCost, search_cost
 from emdarks.raw.sweeps import FrameScan, PreparedFrame, over_saturated, prepare, scan, stored_bytes
 
 __all__ = [
@@ -26,8 +27,10 @@ __all__ = [
     "PreparedFrame",
     "RawCalibration",
     "RowBias",
+    "SearchCost",
     "over_saturated",
     "prepare",
     "scan",
+    "search_cost",
     "stored_bytes",
 ]
