@@ -261,7 +261,7 @@ class Bench:
         self.say("raw frames")
         found: dict[str, Any] = {"load": os.getloadavg()[0], "small": self.size.small_raw}
         for name in ("streaming", "bytes"):
-            done = script("raw", name, folder, "--repeats", self.size.often)
+            done = script("raw", name, folder, "--repeats", 3 * self.size.often)
             found[name] = json.loads(done.output)
         found["memory"] = {
             listed.stem: _summary([self.settled.noise_maps(listed)])
