@@ -216,12 +216,18 @@ class CountingResult:
         EM gains as the histograms have them.
     read_noise, nominal_noise : float
         That of the law, and the nominal one.
+    law_gain : ndarray, shape (stacks,)
+        EM gains of the law.
+    source : {"header", "fitted"}
+        Where these are from.
     """
 
     fit: CountingFit
     gains: GainFit
     read_noise: float
     nominal_noise: float
+    law_gain: Array
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,9 +316,10 @@ def fit_counts(
     fit = fit_counting(counted, start, executor)
     gains = fit_gains(counted, fit, frames.histograms, frames.plan.bins)
     if gain == "fitted":
-        fit = fit_counting(replace(counted, gain=gains.gain), start, executor)
+        counted = replace(counted, gain=gains.gain)
+        fit = fit_counting(counted, start, executor)
     _replace(pooled, fit, counted.skip)
-    return CountingResult(fit, gains, noise, nominal)
+    return CountingResult(fit, gains, noise, nominal, counted.gain, gain)
 
 
 def _say(text: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks import _core
-from emdarks.darks.counting import CountingResult
+from emdarks.darks.counting_tables import CountingTables
 from emdarks.darks.frame_pixels import FramePixels
 from emdarks.fit.least_squares import Fit, bands
 from emdarks.fit.pooled import PooledNoise
@@ -56,7 +56,7 @@ class FittedMaps:
         The regions.
     job : CalibrationInputs
         The frames that were used.
-    counting : CountingResult or None
+    counting : CountingTables or None
         What the counting estimator found besides.
     """
 
@@ -67,7 +67,7 @@ class FittedMaps:
     model: Model
     frame: FramePixels
     job: CalibrationInputs
-    counting: CountingResult | None = None
+    counting: CountingTables | None = None
 
     def content(self) -> tuple[dict[str, float], dict[str, Array], Columns]:
         """Numbers, counts and stacks of the product.
@@ -178,6 +178,8 @@ class FittedMaps:
         }
         for name, values in zip(_DERIVATIVES, self.fit.gain_derivatives.T, strict=True):
             table[name] = values.tolist()
+        if self.counting is not None:
+            table |= self.counting.columns()
         return table
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from emdarks import _core
@@ -18,6 +18,7 @@ from emdarks.darks.counting import (
     fit_counts,
     refuse_options,
 )
+from emdarks.darks.counting_tables import CountingTables
 from emdarks.darks.fitted_maps import FittedMaps
 from emdarks.darks.frame_pixels import FramePixels
 from emdarks.darks.rejection import Streamed, check_kinds, judged
@@ -355,11 +356,15 @@ def _fitted(
     if options.estimator == "reference":
         return FittedMaps(fit_reference(*data), None, store, stacks, model, frame, job)
     fit, noise = fit_pooled(*data, options.gain_error, model)
-    counted = None
-    if planned.counting is not None:
-        frames = CountedFrames(store, stacks, planned.counting, frame)
-        counted = fit_counts(frames, fit, job.executor, options.counting.gain)
-    return FittedMaps(fit, noise, store, stacks, model, frame, job, counted)
+    if planned.counting is None:
+        return FittedMaps(fit, noise, store, stacks, model, frame, job)
+    assert store.histograms is not None
+    frames = CountedFrames(store, stacks, planned.counting, frame)
+    counted = fit_counts(frames, fit, job.executor, options.counting.gain)
+    gains = counted.law_gain.tolist()
+    stacks = [replace(stack, em_gain=g) for stack, g in zip(stacks, gains, strict=True)]
+    tables = CountingTables(counted, planned.counting, stacks, store.n, store.histograms)
+    return FittedMaps(fit, noise, store, stacks, model, frame, job, tables)
 
 
 def _product(options: _Options, fitted: FittedMaps) -> DetectorNoiseMaps:
@@ -378,8 +383,11 @@ def _product(options: _Options, fitted: FittedMaps) -> DetectorNoiseMaps:
         {
             "CAMERA": (ascii_text(job.camera.name), "camera by which headers were read"),
             **options.cards(fitted.model),
+            **({} if fitted.counting is None else fitted.counting.cards()),
         },
     )
+    if fitted.counting is not None:
+        maps.record_histogram(fitted.counting.histogram())
     cards = product_cards(stacks[0], job.camera)
     maps.ext_hdr.update({**cards, **k_gain_card(stacks, job.kgain)})
     lines = *bias_history(stacks[0], job.camera), *_offset_history(job, fitted.frame)

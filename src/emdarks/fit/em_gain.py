@@ -47,12 +47,15 @@ class GainFit:
         cannot be measured.
     stack_gain, stack_error : ndarray, shape (stacks,)
         Of each stack alone.
+    rays : ndarray, shape (stacks,)
+        Density of small ray charges, share of the samples per electron; NaN where not fitted.
     """
 
     gain: Array
     error: Array
     stack_gain: Array
     stack_error: Array
+    rays: Array
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,8 @@ class _Stack:
         found: Array = self.total * np.maximum(tail[:-1] - tail[1:] + flat, 1e-15)
         return found
 
-    def fit(self, start: Array, step: Array, most: Array) -> tuple[float, float]:
-        """Gain and its error: Fisher's scoring with numeric derivatives.
+    def fit(self, start: Array, step: Array, most: Array) -> tuple[float, float, float]:
+        """Gain, its error, and ray density: Fisher's scoring with numeric derivatives.
 
         Parameters
         ----------
@@ -102,7 +105,7 @@ class _Stack:
             p[1] = max(p[1], 1e-6)
             if abs(by[0]) < SETTLED * first:
                 break
-        return float(p[0]), float(np.sqrt(np.linalg.inv(information)[0, 0]))
+        return float(p[0]), float(np.sqrt(np.linalg.inv(information)[0, 0])), float(p[4])
 
 
 def fit_gains(
@@ -123,17 +126,18 @@ def fit_gains(
     """
     size = stacks.gain.size
     gain, error = stacks.gain.copy(), np.full(size, np.inf)
+    rays = np.full(size, np.nan)
     for i in np.flatnonzero(stacks.commanded >= LEAST_GAIN * stacks.nominal_noise):
         one = _stack(stacks, fit, histograms[i], bins, int(i))
         if one is not None:
-            gain[i], error[i] = one.fit(*_start(stacks, fit, int(i)))
+            gain[i], error[i], rays[i] = one.fit(*_start(stacks, fit, int(i)))
     joint, joint_error = stacks.gain.copy(), np.zeros(size)
     for g in np.unique(stacks.commanded[np.isfinite(error)]):
         same = (stacks.commanded == g) & np.isfinite(error)
         weight = 1 / error[same] ** 2
         joint[stacks.commanded == g] = (weight * gain[same]).sum() / weight.sum()
         joint_error[stacks.commanded == g] = 1 / math.sqrt(weight.sum())
-    return GainFit(joint, joint_error, gain, np.where(np.isfinite(error), error, 0.0))
+    return GainFit(joint, joint_error, gain, np.where(np.isfinite(error), error, 0.0), rays)
 
 
 def _stack(

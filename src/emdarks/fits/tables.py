@@ -18,7 +18,10 @@ __all__ = ["ascii_text", "copied", "table_hdu"]
 
 
 def table_hdu(name: str, columns: Mapping[str, tuple[npt.ArrayLike, str]]) -> fits.BinTableHDU:
-    """Binary table of columns ``{name: (values, unit)}``; texts become fixed-width strings."""
+    """Binary table of columns ``{name: (values, unit)}``; texts become fixed-width strings.
+
+    Values have one entry a row, or a line of several.
+    """
     made = []
     for label, (values, unit) in columns.items():
         array = np.asarray(values)
@@ -33,7 +36,8 @@ def table_hdu(name: str, columns: Mapping[str, tuple[npt.ArrayLike, str]]) -> fi
 
 def _code(array: npt.NDArray[Any]) -> str:
     codes = {"f8": "D", "f4": "E", "i8": "K", "i4": "J", "i2": "I", "u1": "B", "b1": "L"}
-    return codes[array.dtype.str[1:]]
+    many = str(array[0].size) if array.ndim > 1 else ""
+    return many + codes[array.dtype.str[1:]]
 
 
 def copied(hdu: Any) -> Any:

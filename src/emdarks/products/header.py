@@ -175,11 +175,14 @@ _OF_MAPS = (
     *("FPN_IMM", "CIC_IMM", "DC_IMM", "FPN_IMME", "FPN_VAR", "CIC_VAR", "DC_VAR"),
     *("RN_EST", "NONNEG", "NAXIS3", "FMTVERS", "CHECKSUM", "DATASUM"),
 )
+# Those of the counting estimator; GAINSRC tells of every dark where its gains are from.
+_OF_COUNTING = re.compile(r"FLAGLEV|(GFIT|RSLP)[CE]?\d+|RAYWING|RAYDENS")
 
 
 def drop_map_cards(header: fits.Header) -> None:
     """Remove, in place, cards that speak of noise maps."""
     # MODEL of three maps is what the frames said of their camera.
     of_two = ("MODEL", "MAPGAIN", "MAPTIME") if model_of(header) != "full" else ()
-    for keyword in (*_OF_MAPS, *of_two):
+    of_counting = [key for key in header if _OF_COUNTING.fullmatch(key)]
+    for keyword in (*_OF_MAPS, *of_two, *of_counting):
         header.remove(keyword, ignore_missing=True, remove_all=True)

@@ -25,6 +25,7 @@ from emdarks.products.noise_maps_file import (
     VARIANCES,
     check_format,
     check_hdus,
+    histogram_hdu,
     image_hdus,
     is_complete,
     stacks_hdu,
@@ -158,6 +159,10 @@ class DetectorNoiseMaps(Product):
         maps.ext_hdr["HISTORY"] = _stacks_history(stacks)
         maps.named_after(inputs[-1].provenance.name)
         return maps
+
+    def record_histogram(self, columns: Mapping[str, npt.ArrayLike]) -> None:
+        """Keep histograms of the samples of each stack: table ``HISTOGRAM``."""
+        self.hdu_list.append(histogram_hdu(columns))
 
     def _check_shapes(self) -> None:
         if self.data.ndim != 3 or len(self.data) != 3:

@@ -52,6 +52,24 @@ _COLUMNS: dict[str, tuple[str, float | None]] = {
     "DDC_DG": ("electron/s", None),
 }
 
+#: Further columns, of maps of the counting estimator: units.
+_COUNTING_COLUMNS = {
+    "GAIN_FIT": "",
+    "GAIN_FIT_ERR": "",
+    "T": "electron",
+    "T2": "electron",
+    "T3": "electron",
+    "RN_NOM": "electron",
+    "RN_LAW": "electron",
+    "RAY_LOW": "electron",
+    "RAY_WING": "",
+    "RAY_MEAN": "electron",
+    "RAY_VAR": "electron2",
+    "RAY_DENS": "electron-1",
+}
+#: Columns of HISTOGRAM: units; the last three have an entry a stack.
+_HISTOGRAM = {"LOWER": "electron", "UPPER": "electron", "COUNTS": "", "OUTSIDE": "", "LAW": ""}
+
 #: Image means and variances of the planes, in their order.
 MEANS = ("FPN_IMM", "CIC_IMM", "DC_IMM")
 VARIANCES = ("FPN_VAR", "CIC_VAR", "DC_VAR")
@@ -95,7 +113,15 @@ def image_hdus(images: Mapping[str, Array]) -> list[Any]:
 def stacks_hdu(columns: Mapping[str, npt.ArrayLike]) -> fits.BinTableHDU:
     """Table ``STACKS`` of its columns."""
     units = {name: unit for name, (unit, _) in _COLUMNS.items()}
+    units |= {name: unit for name, unit in _COUNTING_COLUMNS.items() if name in columns}
     return table_hdu("STACKS", {name: (columns[name], unit) for name, unit in units.items()})
+
+
+def histogram_hdu(columns: Mapping[str, npt.ArrayLike]) -> fits.BinTableHDU:
+    """Table ``HISTOGRAM`` of its columns."""
+    return table_hdu(
+        "HISTOGRAM", {name: (columns[name], unit) for name, unit in _HISTOGRAM.items()}
+    )
 
 
 def is_complete(names: list[str]) -> bool:
@@ -141,3 +167,19 @@ def check_hdus(maps: Any) -> None:
     check_extras(maps, shapes)
     least = {name: value for name, (_, value) in _COLUMNS.items() if value is not None}
     check_table(maps, "STACKS", least)
+    if "HISTOGRAM" in maps.hdu_names:
+        _check_histogram(maps)
+
+
+def _check_histogram(maps: Any) -> None:
+    data = maps.hdu_list["HISTOGRAM"].data
+    columns = set(getattr(data, "names", None) or ())
+    stacks = len(maps.hdu_list["STACKS"].data) if "STACKS" in maps.hdu_names else 0
+    shapes = [(len(data),) if i < 2 else (len(data), stacks) for i in range(len(_HISTOGRAM))]
+    if not set(_HISTOGRAM) <= columns or any(
+        np.shape(data[name]) != shape for name, shape in zip(_HISTOGRAM, shapes, strict=True)
+    ):
+        raise InputError(
+            f"{maps.filepath}: the table HISTOGRAM has not the columns of its format for "
+            f"{stacks} stacks; remove it, or make the product anew"
+        )

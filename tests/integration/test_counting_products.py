@@ -1,0 +1,134 @@
+"""What products of the counting estimator hold beside their maps."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from campaigns import COLS, REGIONS, ROWS, params
+from emdarks import Dataset, calibrate_darks_lsq
+from emdarks.data import DetectorNoiseMaps, Image
+from emdarks.errors import EmdarksWarning, InputError
+from test_counting_maps import NOISE, SATURATED, C, D, F, header, planes
+
+GAINS, TIMES, FRAMES = (2.0, 600.0, 4000.0), (2.0, 100.0), 30
+
+
+def frames(wrong: float = 1.0) -> list[Image]:
+    """A campaign whose gains are too small by the factor ``wrong`` in the headers."""
+    rng, made = np.random.default_rng(8), []
+    for gain in GAINS:
+        for time in TIMES:
+            for _ in range(FRAMES):
+                true = gain * wrong if gain > 100 else gain
+                data, err, dq = planes(true, time, rng)
+                own = header(gain, time)
+                made.append(Image(data, fits.Header(), own, err, dq))
+    return made
+
+
+def maps(wrong: float = 1.0, **options: Any) -> DetectorNoiseMaps:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EmdarksWarning)
+        return calibrate_darks_lsq(
+            Dataset(frames(wrong)), params(), True, REGIONS, estimator="counting", **options
+        )
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory: pytest.TempPathFactory) -> DetectorNoiseMaps:
+    folder = tmp_path_factory.mktemp("maps")
+    maps().save(folder, "maps.fits")
+    return DetectorNoiseMaps(str(folder / "maps.fits"))
+
+
+def inside(product: Any) -> Any:
+    area = REGIONS["SCI"]["image"]
+    row, col = area["r0c0"]
+    return slice(row, row + area["rows"]), slice(col, col + area["cols"])
+
+
+def test_columns_and_cards(product: DetectorNoiseMaps) -> None:
+    table, ext = product.hdu_list["STACKS"].data, product.ext_hdr
+    assert (table["T"] == 4 * NOISE).all()
+    assert (table["RN_NOM"] == NOISE).all()
+    assert table["T2"] == pytest.approx(5 * NOISE + 9 * table["EMGAIN_C"])
+    assert (table["T3"] > table["T2"]).all()
+    assert table["RN_LAW"] == pytest.approx(NOISE, rel=0.03)
+    high = table["EMGAIN_C"] > 100
+    assert np.isnan(table["GAIN_FIT"][~high]).all()
+    assert np.isnan(table["RAY_DENS"][~high]).all()
+    error = table["GAIN_FIT_ERR"][high]
+    assert (np.abs(table["GAIN_FIT"] - table["EMGAIN_C"])[high] < 4 * error).all()
+    assert (table["RAY_WING"][~high] == 0).all()
+    assert (table["RAY_LOW"][high] == 0).all()
+    assert ext["GAINSRC"] == "header"
+    assert ext["FLAGLEV"] == pytest.approx(SATURATED * 8.7)
+    assert [ext["GFITC1"], ext["GFITC2"], ext["RSLPC1"]] == [600.0, 4000.0, 2.0]
+    assert ext["GFIT2"] == table["GAIN_FIT"][table["EMGAIN_C"] == 4000.0][0]
+    assert "GFITC3" not in ext
+    assert "RSLPC2" not in ext
+    slope = ext["RSLP1"] * table["EXPTIME"][~high]
+    assert table["RAY_LOW"][~high] == pytest.approx(slope)
+
+
+def test_histogram_and_law(product: DetectorNoiseMaps) -> None:
+    table, bins = product.hdu_list["STACKS"].data, product.hdu_list["HISTOGRAM"].data
+    counts, law, lower = bins["COUNTS"], bins["LAW"], bins["LOWER"]
+    assert counts.shape == law.shape == (bins["LOWER"].size, 6)
+    assert (bins["UPPER"][:-1] == lower[1:]).all()
+    pixels = int((product.err[0, 2] > 0).sum())
+    assert counts.sum(axis=0) == pytest.approx(pixels * FRAMES, rel=0.02)
+    assert law.sum(axis=0) == pytest.approx(counts.sum(axis=0), rel=1e-5)
+    for i in range(6):
+        core = (lower >= -2 * NOISE) & (bins["UPPER"] <= 3 * NOISE)
+        excess = (counts[:, i] - law[:, i]) / np.sqrt(np.maximum(law[:, i], 1))
+        assert np.abs(excess[core]).max() < 5, i
+        # One sample in a thousand has 30 electrons more: none of them is in the law.
+        rays = counts[:, i].sum() * 1e-3
+        beyond = lower > table["T2"][i]
+        if 100 < table["EMGAIN"][i] < 2000:  # not flagged
+            more = counts[beyond, i].sum() - law[beyond, i].sum()
+            assert abs(more - rays) < 5 * np.sqrt(rays), i
+
+
+def test_synthesised_darks_have_the_covariance(product: DetectorNoiseMaps) -> None:
+    dark = product.synthesize(600.0, 50.0)
+    part = inside(product)
+    truth = F / 600.0 + C + 50.0 * D
+    pulls = (dark.data - truth)[part] / dark.err[0][part]
+    assert abs(pulls.mean()) < 5 / np.sqrt(pulls.size)
+    assert 0.85 < pulls.std() < 1.15
+    corr = product.extra("CORR")[(slice(None), *part)]
+    assert (np.abs(corr) <= 1).all()
+    assert (corr[0] < 0).mean() > 0.9
+    assert "GFIT1" not in dark.ext_hdr
+    assert dark.ext_hdr["GAINSRC"] == "header"
+
+
+def test_gains_of_the_law_are_those_of_the_table() -> None:
+    fitted = maps(1.2, gain="fitted")
+    table = fitted.hdu_list["STACKS"].data
+    assert fitted.ext_hdr["GAINSRC"] == "fitted"
+    high = table["EMGAIN_C"] > 100
+    assert (table["EMGAIN"][high] == table["GAIN_FIT"][high]).all()
+    assert table["EMGAIN"][high] == pytest.approx(1.2 * table["EMGAIN_C"][high], rel=0.1)
+    assert (table["EMGAIN"][~high] == 2.0).all()
+
+
+def test_a_histogram_of_other_stacks_is_refused(product: DetectorNoiseMaps, tmp_path: Path) -> None:
+    path = tmp_path / "cut.fits"
+    with fits.open(product.filepath) as hdus:
+        hdus["STACKS"].data = hdus["STACKS"].data[:5]
+        hdus.writeto(path, checksum=True)
+    with pytest.raises(InputError, match="HISTOGRAM has not the columns of its format for 5"):
+        DetectorNoiseMaps(str(path))
+
+
+def test_frames_have_every_dimension_different() -> None:
+    assert len({ROWS, COLS, FRAMES, len(GAINS), len(TIMES)}) == 5
