@@ -56,6 +56,37 @@ class Campaign:
         return Campaign(kept)
 
 
+@dataclass
+class RawCampaign(Campaign):
+    """Raw frames, which are prepared while they are read."""
+
+    folder: Path
+
+    @classmethod
+    def small(cls, folder: Path, stacks: Any = STACKS) -> RawCampaign:
+        """Simulated frames of 120 x 220 pixels with cosmic rays, and their calibrations."""
+        from emdarks import simulate
+
+        made = simulate.simulate_campaign(
+            folder, "excam-small", level="1", seed=29, stacks=[*stacks], overwrite=True
+        )
+        return cls([str(path) for path in made.paths], folder)
+
+    def prepared(self, frames: Dataset) -> Dataset:
+        """Frames of this campaign, from wherever they are read."""
+        from emdarks.frames import prepare_frames
+
+        return prepare_frames(
+            frames,
+            nonlinearity=self.folder / "nonlinearity.fits",
+            kgain=self.folder / "kgain.fits",
+            detector_params=self.folder / "params.fits",
+        )
+
+    def files(self) -> Dataset:
+        return self.prepared(Dataset(self.paths))
+
+
 class SimpleDataset:
     """A dataset that is none of ours: only the documented behaviour."""
 

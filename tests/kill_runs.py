@@ -1,10 +1,11 @@
 """Kills checkpointed runs at random moments, in a process without other threads.
 
     python tests/kill_runs.py FOLDER 20
+    python tests/kill_runs.py FOLDER 20 raw
     python tests/kill_runs.py FOLDER together
 
-makes a small campaign, runs it undisturbed, then kills 20 runs (SIGKILL), one after the
-other, each going on from the one before; or lets three runs share a checkpoint at once.
+makes a small campaign (of raw frames, where that is asked for), runs it undisturbed, then kills
+20 runs (SIGKILL), one after the other, each going on from the one before; or lets three runs share a checkpoint at once.
 Prints what it found as JSON. Children are forked, so that every run starts at once.
 """
 
@@ -22,7 +23,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from campaigns import REGIONS, Campaign, params, quirky_campaign
+from campaigns import REGIONS, Campaign, RawCampaign, params, quirky_campaign
 from emdarks.accumulate import Checkpoint, Executor, Threads, blocks
 from emdarks.darks import calibrate_darks_lsq
 from emdarks.fits.pixels import FileSource
@@ -32,7 +33,8 @@ STACKS = ((1.0, 2.0, 25), (1.0, 90.0, 24), (40.0, 11.0, 26), (300.0, 50.0, 25), 
 
 def maps(campaign: Campaign, executor: Executor) -> list[bytes]:
     """Planes of the product."""
-    made: Any = calibrate_darks_lsq(campaign.files(), params(), True, REGIONS, executor=executor)
+    regions = None if isinstance(campaign, RawCampaign) else REGIONS
+    made: Any = calibrate_darks_lsq(campaign.files(), params(), True, regions, executor=executor)
     return [plane.tobytes() for plane in (made.data, made.err, made.dq)]
 
 
@@ -134,7 +136,11 @@ def main() -> None:
     blocks.BLOCK_FRAMES = 3
     folder = Path(sys.argv[1])
     (folder / "frames").mkdir()
-    campaign = quirky_campaign(folder / "frames", STACKS)
+    campaign: Campaign
+    if "raw" in sys.argv[2:]:
+        campaign = RawCampaign.small(folder / "frames", STACKS)
+    else:
+        campaign = quirky_campaign(folder / "frames", STACKS)
     expected = b"".join(maps(campaign, Threads(1)))
     if sys.argv[2] == "together":
         told = together(folder, campaign, expected)

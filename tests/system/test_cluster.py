@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from campaigns import REGIONS, Campaign, params, quirky_campaign
+from campaigns import REGIONS, Campaign, RawCampaign, params, quirky_campaign
 from emdarks.accumulate import Checkpoint, Sample, StackJob, StackSums, Threads, blocks
 from emdarks.accumulate.blocks import Adder, Block, Blocks
 from emdarks.checks import inspect_campaign
 from emdarks.darks import build_trad_dark, calibrate_darks_lsq, mean_combine
 from emdarks.data import Dataset
-from emdarks.errors import ClusterError, InputError
+from emdarks.errors import ClusterError, EmdarksWarning, InputError
 from emdarks.fits import scan_file
 from emdarks.fits.pixels import FileSource
 from emdarks.moments import Moments
@@ -58,6 +59,15 @@ def client() -> Iterator[Any]:
 
 def maps(dataset: Any, executor: Any, **options: Any) -> Any:
     return calibrate_darks_lsq(dataset, params(), True, REGIONS, executor=executor, **options)
+
+
+def test_raw_frames_in_the_cluster(client: Any, tmp_path: Path) -> None:
+    raw = RawCampaign.small(tmp_path, STACKS[:5])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EmdarksWarning)
+        found = calibrate_darks_lsq(raw.files(), None, executor=Dask(client))
+        wanted = calibrate_darks_lsq(raw.files(), None)
+    assert_same_product(found, wanted)
 
 
 @pytest.mark.parametrize("screen", [False, True])

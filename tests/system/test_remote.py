@@ -11,6 +11,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,11 +22,11 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from campaigns import REGIONS, Campaign, params, quirky_campaign
+from campaigns import REGIONS, Campaign, RawCampaign, params, quirky_campaign
 from emdarks.accumulate import Checkpoint, Sample, StackJob, Threads, prefetch, threads
 from emdarks.darks import calibrate_darks_lsq, mean_combine
 from emdarks.data import Dataset, DetectorNoiseMaps
-from emdarks.errors import InputError
+from emdarks.errors import EmdarksWarning, InputError
 from emdarks.fits import remote, scan_file
 from emdarks.fits.pixels import FileSource
 from emdarks.frames import select_frames
@@ -121,6 +122,16 @@ def test_frames_in_a_bucket_give_the_same_bits(bucket: Any, campaign: Campaign, 
     inputs, local = found.hdu_list["INPUTS"].data, maps(campaign.files()).hdu_list["INPUTS"].data
     assert list(inputs["SIZE"]) == list(local["SIZE"])
     assert all(str(when).startswith("20") for when in inputs["MTIME"])
+
+
+def test_raw_frames_in_a_bucket(bucket: Any, tmp_path: Path) -> None:
+    raw = RawCampaign.small(tmp_path)
+    urls = upload(bucket, raw.paths)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EmdarksWarning)
+        found = calibrate_darks_lsq(raw.prepared(Dataset(urls)), None)
+        wanted = calibrate_darks_lsq(raw.files(), None)
+    assert_same_product(found, wanted)
 
 
 def test_what_a_user_may_name(bucket: Any, campaign: Campaign, tmp_path: Path) -> None:
