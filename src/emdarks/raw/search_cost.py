@@ -68,7 +68,7 @@ def search_cost(
 
     Notes
     -----
-    Samples are independent: n Poisson electrons become Erlang(n, g), with normal read noise. The
+    Method page, eq. 18 (searchcost). Samples are independent: n Poisson electrons become Erlang(n, g), with normal read noise. The
     samples of a row that reach the threshold are a sequence of independent bits. That no window
     of ``filter + 1`` samples has as many as its rank asks for, over all windows whose start would
     flag a pixel, is a product of transfer matrices over the last ``filter`` bits: once for the
