@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from emdarks import _core
 from emdarks.accumulate import Executor, StackJob, StackSums
 from emdarks.arguments import check_flag, check_names, is_number
 from emdarks.cameras import Camera
 from emdarks.checks.recipe_frames import ProductLook
+from emdarks.checks.search import ray_share
 from emdarks.darks.counting import (
     CountedFrames,
     CountingOptions,
@@ -19,7 +22,7 @@ from emdarks.darks.counting import (
     refuse_options,
 )
 from emdarks.darks.counting_tables import CountingTables
-from emdarks.darks.fitted_maps import FittedMaps
+from emdarks.darks.fitted_maps import Columns, FittedMaps
 from emdarks.darks.frame_pixels import FramePixels
 from emdarks.darks.rejection import Streamed, check_kinds, judged
 from emdarks.detector import Regions
@@ -196,9 +199,10 @@ def calibrate_darks_lsq(
         skip_share,
     )
     recipe = _Recipe(options, job, job.telemetry(detector_params))
-    job, planned, (store, _) = judged(job, recipe.plan, recipe.accumulate, skip, _without_lost)
+    job, planned, (store, sums) = judged(job, recipe.plan, recipe.accumulate, skip, _without_lost)
     job.skipping.tell(job.frames)
-    return _product(options, _fitted(options, job, planned, store, recipe.telemetry))
+    fitted = _fitted(options, job, planned, store, recipe.telemetry)
+    return _product(options, fitted, _raw_columns(planned.stacks, sums))
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,7 +371,20 @@ def _fitted(
     return FittedMaps(fit, noise, store, stacks, model, frame, job, tables)
 
 
-def _product(options: _Options, fitted: FittedMaps) -> DetectorNoiseMaps:
+def _raw_columns(stacks: Sequence[Stack], sums: Sequence[StackSums]) -> Columns:
+    """Columns of STACKS on raw frames; none where no frame was raw."""
+    rays = [ray_share(stack, each.figures) for stack, each in zip(stacks, sums, strict=True)]
+    if np.isnan(rays).all():
+        return {}
+    figures = [each.figures for each in sums]
+    return {
+        "SATURATD": [float(np.mean([one.saturated for one in some])) for some in figures],
+        "RAYSHARE": rays,
+        "REPAIRED": [sum(one.repaired_rows for one in some) for some in figures],
+    }
+
+
+def _product(options: _Options, fitted: FittedMaps, raw_columns: Columns) -> DetectorNoiseMaps:
     """The product of a fit, with its cards and history."""
     job, stacks = fitted.job, fitted.stacks
     stack_of = {id(item): i for i, stack in enumerate(stacks) for item in stack.frames}
@@ -376,7 +393,7 @@ def _product(options: _Options, fitted: FittedMaps) -> DetectorNoiseMaps:
         fitted.fit,
         numbers,
         counts,
-        table,
+        {**table, **raw_columns},
         job.inputs,
         [stack_of[id(item)] for item in job.inputs],
         job.camera.header_rules,

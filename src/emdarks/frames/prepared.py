@@ -22,7 +22,7 @@ from emdarks.arguments import is_number
 from emdarks.cameras import Camera, FrameRecord, Unit, load_camera, read_record
 from emdarks.detector import region_slices
 from emdarks.errors import EmdarksWarning, InputError
-from emdarks.fits import Cards, image_hdu
+from emdarks.fits import Cards, ascii_text, image_hdu
 from emdarks.fits import astropy_fits as fits
 from emdarks.fits.pixels import ArraySource, FileSource, Scratch
 from emdarks.frames.bad_frames import BadFrame
@@ -228,6 +228,11 @@ def _level_2a(own: Cards, image: PreparedImage) -> Cards:
         (keywords.k_gain or ("KGAINPAR",))[0]: (image.k_gain, "electrons per DN"),
         "KGAIN_ER": (0.0 if k_gain is None else k_gain.error, "error of the electrons per DN"),
         "IS_BAD": (False, "whether the frame is of no use"),
+        # Without comments: the name of a file may fill a card.
+        "NONLIN": (ascii_text(settings.linearity_name), ""),
+        "KGAINSRC": ("headers" if k_gain is None else ascii_text(k_gain.source), ""),
+        "BIASOFF": (ascii_text(settings.offset_name or NONE), ""),
+        "CRSEARCH": (settings.search_name, "parameters of the search for cosmic rays"),
     }
     if np.isfinite(plan.well):
         values["FWC_PP_E"] = (well.pixel, "full well of a pixel, e-")

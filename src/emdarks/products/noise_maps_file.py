@@ -69,6 +69,9 @@ _COUNTING_COLUMNS = {
 }
 #: Columns of HISTOGRAM: units; the last three have an entry a stack.
 _HISTOGRAM = {"LOWER": "electron", "UPPER": "electron", "COUNTS": "", "OUTSIDE": "", "LAW": ""}
+#: Those of raw frames, where there are any: shares of the imaging area that is saturated, and of
+#: the pixels that the search for cosmic rays flagged; rows whose bias was replaced.
+_RAW_COLUMNS = {"SATURATD": "", "RAYSHARE": "", "REPAIRED": ""}
 
 #: Image means and variances of the planes, in their order.
 MEANS = ("FPN_IMM", "CIC_IMM", "DC_IMM")
@@ -113,7 +116,8 @@ def image_hdus(images: Mapping[str, Array]) -> list[Any]:
 def stacks_hdu(columns: Mapping[str, npt.ArrayLike]) -> fits.BinTableHDU:
     """Table ``STACKS`` of its columns."""
     units = {name: unit for name, (unit, _) in _COLUMNS.items()}
-    units |= {name: unit for name, unit in _COUNTING_COLUMNS.items() if name in columns}
+    further = {**_COUNTING_COLUMNS, **_RAW_COLUMNS}
+    units |= {name: unit for name, unit in further.items() if name in columns}
     return table_hdu("STACKS", {name: (columns[name], unit) for name, unit in units.items()})
 
 

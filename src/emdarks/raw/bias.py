@@ -16,6 +16,8 @@ __all__ = ["RowBias"]
 class RowBias:
     """Bias of the rows of a frame, b_r = m_r - B_O (corgidrp 5.1.1, ``prescan_biassub``).
 
+    Method page, eq. 16 (rowbias).
+
     Attributes
     ----------
     source : {"row", "frame", "level"}

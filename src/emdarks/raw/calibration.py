@@ -90,7 +90,7 @@ class RawCalibration:
 
     @property
     def has_errors(self) -> bool:
-        """Whether electrons have errors."""
+        """Whether electrons have errors; method page, eq. 17 (rawerr)."""
         return self.bias.has_errors or self.k_gain_error != 0.0
 
     @property

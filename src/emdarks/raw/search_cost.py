@@ -68,13 +68,13 @@ def search_cost(
 
     Notes
     -----
-    Samples are independent: n Poisson electrons become Erlang(n, g), with normal read noise. The
-    samples of a row that reach the threshold are a sequence of independent bits. That no window
-    of ``filter + 1`` samples has as many as its rank asks for, over all windows whose start would
-    flag a pixel, is a product of transfer matrices over the last ``filter`` bits: once for the
-    pixel's own row, with the pixel itself above and below the threshold, and once for each of
-    the ``2 box`` rows beside it. Plateaus of three samples and more count as pairs do; the
-    plateau's own threshold is taken as the search's.
+    Method page, eq. 18 (searchcost). Samples are independent: n Poisson electrons become Erlang(n,
+    g), with normal read noise. The samples of a row that reach the threshold are a sequence of
+    independent bits. That no window of ``filter + 1`` samples has as many as its rank asks for,
+    over all windows whose start would flag a pixel, is a product of transfer matrices over the
+    last ``filter`` bits: once for the pixel's own row, with the pixel itself above and below the
+    threshold, and once for each of the ``2 box`` rows beside it. Plateaus of three samples and
+    more count as pairs do; the plateau's own threshold is taken as the search's.
     """
     if not charge > 0.0 or not gain >= 1.0:
         return SearchCost(0.0, 1.0)
