@@ -24,7 +24,14 @@ from emdarks.plots.pixels import (
     recovered_against_truth,
     value_histogram,
 )
-from emdarks.plots.stacks import around, frame_levels, noise_against_signal, sequence, significance
+from emdarks.plots.stacks import (
+    around,
+    frame_levels,
+    noise_against_signal,
+    sample_histogram,
+    sequence,
+    significance,
+)
 from emdarks.plots.style import (
     as_png,
     fewer_colours,
@@ -50,6 +57,7 @@ __all__ = [
     "recovered_against_truth",
     "robust_limits",
     "robust_scatter",
+    "sample_histogram",
     "sequence",
     "show_counts",
     "show_map",

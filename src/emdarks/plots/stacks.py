@@ -158,6 +158,55 @@ def noise_against_signal(
     return ax
 
 
+def sample_histogram(
+    edges: npt.ArrayLike,
+    counts: npt.ArrayLike,
+    law: npt.ArrayLike | None = None,
+    title: str = "",
+    *,
+    thresholds: Sequence[float] = (),
+    ax: Axes | None = None,
+) -> Axes:
+    """Samples of a stack by their size, and what a law gives for them.
+
+    Parameters
+    ----------
+    edges : array_like, shape (bins + 1,)
+        Edges of the bins, EM electrons.
+    counts, law : array_like, shape (bins,)
+        Samples in each bin, measured and expected.
+    title : str
+        Above the plot.
+    thresholds : sequence of float
+        Marked by lines, EM electrons.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = axes_of(ax, 4.2, 3.2)
+    x, n = np.asarray(edges, dtype=np.float64), np.asarray(counts, dtype=np.float64)
+    filled, width = np.flatnonzero(n > 0), np.diff(x)
+    ax.stairs(n / width, x, color=BLUE, fill=True, alpha=0.35, label="samples")
+    if law is not None:
+        expected = np.nan_to_num(np.asarray(law, dtype=np.float64))
+        ax.stairs(expected / width, x, color=VERMILION, lw=1.2, label="law without rays")
+    for threshold in thresholds:
+        ax.axvline(threshold, color=GREY, ls=":", lw=1.0)
+    # Even bins below, octaves above: linear about 0, logarithmic beyond.
+    ax.set_xscale("symlog", linthresh=max(abs(x[0]), 1e-30))
+    ax.set_yscale("log")
+    if filled.size:
+        density = (n / width)[filled]
+        ax.set_ylim(0.5 * density.min(), 3 * density.max())
+        ax.set_xlim(x[0], x[filled[-1] + 1] * 1.1)
+    ax.legend(fontsize=SMALL, frameon=False, loc="upper right")
+    label(ax, title, "sample, EM e⁻", "samples per e⁻")
+    return ax
+
+
 def sequence(
     stacks: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]],
     x: str,
