@@ -174,24 +174,24 @@ EMDARKS_INLINE Mask bins_of(Lanes z) {
 }
 
 // Counts of a row are spread over so many tables: equal samples in a row do not wait for each
-// other.
-inline constexpr Index TABLES = 4;
+// other. Bins are found for so many samples before they are counted.
+inline constexpr Index TABLES = 4, BINNED = 256;
 
 template <class Value>
 void add_to_histogram(const Value *values, Index size, double scale, const Histogram &histogram,
                       Index region) {
     std::uint32_t tables[TABLES][ALL_BINS + 1] = {};
+    std::int32_t bins[BINNED];
     const double per_width = 1.0 / histogram.width;
-    for (Index i = 0; i < size; i += WIDTH) {
-        const Index count = size - i < WIDTH ? size - i : WIDTH;
-        const Lanes x = to_lanes(load(values + i, count)) * scale;
-        const Mask bins = bins_of((x - histogram.start) * per_width);
-        if (count == WIDTH)
-            for (Index k = 0; k < WIDTH; ++k)
-                ++tables[k % TABLES][bins[k]];
-        else
-            for (Index k = 0; k < count; ++k)
-                ++tables[k % TABLES][bins[k]];
+    for (Index i = 0; i < size; i += BINNED) {
+        const Index some = size - i < BINNED ? size - i : BINNED;
+        for (Index k = 0; k < some; k += WIDTH) {
+            const Index count = some - k < WIDTH ? some - k : WIDTH;
+            const Lanes x = to_lanes(load(values + i + k, count)) * scale;
+            store(bins + k, convert<std::int32_t>(bins_of((x - histogram.start) * per_width)));
+        }
+        for (Index k = 0; k < some; ++k)
+            ++tables[k % TABLES][bins[k]];
     }
     std::int64_t *counts = histogram.counts.row(region).at(0, ALL_BINS);
     for (Index k = 0; k < ALL_BINS; ++k)

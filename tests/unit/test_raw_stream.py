@@ -23,6 +23,7 @@ from emdarks.accumulate import Sample, StackJob, StackSums, Threads
 from emdarks.accumulate.bad_frames import Careful
 from emdarks.accumulate.blocks import FigureArea
 from emdarks.accumulate.executor import Count
+from emdarks.counting_sums import HistogramBins, Thresholds
 from emdarks.errors import EmdarksWarning, UnreadableFrameError
 from emdarks.fits import pixels
 from emdarks.fits.layout import scan_file
@@ -135,6 +136,25 @@ def test_the_stream_adds_what_is_made_ready(frames: Any) -> None:
     slow = oracles.moments(*planes, MASK, 0.125)
     np.testing.assert_array_equal(first.moments.n, slow["n"])
     np.testing.assert_allclose(first.moments.mean, slow["mean"], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("options", EXECUTORS, ids=str)
+def test_counts_of_raw_frames(options: Any) -> None:
+    """Cores beside a run of rows are made ready, too."""
+    raw = golden()["raw"]
+    made = [ready(raw[i], plan) for i, plan in zip(TWO_GAINS, plans(TWO_GAINS), strict=True)]
+    before = [ArraySource(each.data, each.err, each.dq) for each in made]
+    at, bins = Thresholds(40.0, 90.0, 120.0), HistogramBins(-200.0, 7.5)
+    found = []
+    for sources, executor in ((in_memory(TWO_GAINS), options), (before, EXECUTORS[0])):
+        samples = tuple(Sample(source, 0.125) for source in sources)
+        job = StackJob(samples, sources[0].shape, MASK, AREA, 0, at, bins, (0, 3))
+        moments = Threads(**executor).sums(job).moments
+        assert moments.counting is not None
+        found.append((*moments.counting.sums(), moments.histogram))
+    for mine, theirs in zip(*found, strict=True):
+        assert mine.tobytes() == theirs.tobytes()
+    assert all(plane.any() for plane in found[0])
 
 
 @pytest.mark.parametrize("options", EXECUTORS, ids=str)
