@@ -5,8 +5,8 @@
     python tests/kill_runs.py FOLDER together
 
 makes a small campaign (of raw frames, where that is asked for), runs it undisturbed, then kills
-20 runs (SIGKILL), one after the other, each going on from the one before; or lets three runs share a
-checkpoint at once.
+20 runs (SIGKILL), one after the other, each going on from the one before; or lets three runs share
+a checkpoint at once.
 Prints what it found as JSON. Children are forked, so that every run starts at once.
 """
 

@@ -63,7 +63,7 @@ class Thresholds:
 
     @classmethod
     def of(cls, gain: float, read_noise: float, flag_level: float, level: float = 0.0) -> Self:
-        """Thresholds of a stack: method page, eq. 16 (thresholds).
+        """Thresholds of a stack: method page, eq. 19 (thresholds).
 
         Parameters
         ----------

@@ -138,7 +138,7 @@ class CountingTables:
         }
 
     def _law(self, i: int, edges: Array) -> Array:
-        """Share of the samples of a stack in each bin, without rays: eq. 17 (law)."""
+        """Share of the samples of a stack in each bin, without rays: eq. 20 (law)."""
         charges, shares = self._charges(i)
         F, spread = self._levels()
         gain, noise = float(self.result.law_gain[i]), math.hypot(self.result.read_noise, spread)
