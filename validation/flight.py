@@ -254,7 +254,7 @@ def main() -> None:
                 frames=facts["frames"],
                 gigabytes=facts["bytes"] / 1e9,
                 minutes=facts["seconds"] / 60,
-                cpu=facts["cpu"] / 60,
+                cpu=facts["cpu"],
                 made_load=facts["load"],
                 load=load,
                 cores=len(os.sched_getaffinity(0)),

@@ -211,6 +211,8 @@ with each pixel's true variances, and errors from them. “Reference” is
 `estimator="reference"`: weights from each pixel's own scatter, errors from unweighted
 residuals; on m4 these have a single degree of freedom, and their pulls no finite variance.
 
+A campaign of full-size raw frames with cosmic rays, from files to maps: [](validation_flight.md).
+
 ## To be reached
 
 {summary}
