@@ -207,7 +207,7 @@ def draw_campaign(
         x = _frames(rng, camera, truth, true_gain[i], time[i], frames)
         if library is not None:
             _add_rays(rng, x, true_gain[i], effects.rate * RATE * time[i], library)
-        dq = _flags(x, np.float32(flagged[i]), effects.grow)
+        dq = near_flags(x, np.float32(flagged[i]), effects.grow)
         samples = tuple(Sample(ArraySource(a, None, b)) for a, b in zip(x, dq, strict=True))
         area = FigureArea((0, SHAPE[0]), (0, SHAPE[1]), (0, 0))
         job = StackJob(samples, SHAPE, FLAG, area, 0, at, bins)
@@ -287,7 +287,7 @@ def _add_rays(rng: np.random.Generator, x: Array, gain: float, rate: float, libr
     np.add.at(x.reshape(-1), place[inside], amplified)
 
 
-def _flags(x: Array, limit: np.float32, grow: int) -> Array:
+def near_flags(x: Array, limit: np.float32, grow: int) -> Array:
     """Flags of samples above the limit, of their neighbours and of a tail of 10 pixels."""
     dq = np.zeros(x.shape, np.uint16)
     frame, row, col = np.nonzero(x >= limit)

@@ -338,14 +338,16 @@ def test_footprints_cover_one_to_nine_pixels_and_wings() -> None:
     total = charge.sum(axis=(1, 2))
     core = charge[:, 2:5, 2:5].sum(axis=(1, 2)) / total
     # Half a pixel off the centre and 0.6 wide: 96 % of each axis at the worst; a part of the wings.
-    assert core.mean() == pytest.approx(0.975, abs=0.01)
+    assert core.mean() == pytest.approx(0.985, abs=0.01)
     assert np.quantile(core, 0.01) > 0.85
     pixels = (charge > 0.1 * total[:, None, None]).sum(axis=(1, 2))
     assert pixels.min() == 1
     assert pixels.max() <= 9
     assert {1, 2, 3, 4} <= set(pixels)
-    wings = charge.sum() - charge[:, 2:5, 2:5].sum()
-    assert wings / charge.sum() == pytest.approx(0.022, abs=0.01)
+    # As many pixels as in frames of emccd-detect 2.6.2: 1.3 % in 100 s, at 8.45e-4 hits a pixel.
+    assert (charge > 0).sum(axis=(1, 2)).mean() * 5 * 100 * 13e-4**2 == pytest.approx(
+        0.013, rel=0.1
+    )
     # Symmetric on the average.
     mean = charge.mean(axis=0)
     np.testing.assert_allclose(mean, mean[::-1, ::-1], rtol=0.15, atol=3.0)
