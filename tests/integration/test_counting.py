@@ -138,6 +138,19 @@ def test_gains_are_measured() -> None:
     assert right < off
 
 
+def test_a_gain_that_nothing_tells_is_not_measured() -> None:
+    drawn, _ = campaign()
+    fit = fit_counting(drawn.stacks, pooled(drawn)[0], Threads(1))
+    few = np.zeros_like(drawn.histograms)
+    few[:, 40] = 3
+    for histograms in (0 * few, few):
+        gains = fit_gains(drawn.stacks, fit, histograms, drawn.bins)
+        assert np.isfinite(gains.gain).all()
+        assert (gains.gain > 0).all()
+        unknown = gains.error == 0
+        assert (gains.gain[unknown] == drawn.stacks.gain[unknown]).all()
+
+
 def refused(stacks: CountedStacks, text: str) -> None:
     start, _ = pooled(campaign()[0])
     with pytest.raises(CalDarksLSQException, match=text):

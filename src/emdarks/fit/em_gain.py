@@ -11,6 +11,7 @@ with the charges of their fit. Bins are Poisson numbers; steps are those of Fish
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,17 +96,19 @@ class _Stack:
             Parameters to start from; steps of differences; largest changes.
         """
         p, first = start.copy(), start[0]
+        # Gain, charge and width stay positive.
+        least = np.array([0.2 * first, 1e-6, -np.inf, 0.2 * start[3], -np.inf])
         for _ in range(STEPS):
             m = self.expected(p)
             D = np.stack([(self.expected(p + s) - m) / s.sum() for s in np.diag(step)], axis=1)
             information = D.T @ (D / m[:, None])
             scaled = information + 1e-12 * np.diag(np.diag(information))
             by = np.clip(np.linalg.solve(scaled, D.T @ (self.counts / m - 1)), -most, most)
-            p = p + by
-            p[1] = max(p[1], 1e-6)
+            p = np.maximum(p + by, least)
             if abs(by[0]) < SETTLED * first:
                 break
-        return float(p[0]), float(np.sqrt(np.linalg.inv(information)[0, 0])), float(p[4])
+        variance = float(np.linalg.inv(information)[0, 0])
+        return float(p[0]), math.sqrt(variance) if variance > 0 else math.inf, float(p[4])
 
 
 def fit_gains(
@@ -130,7 +133,10 @@ def fit_gains(
     for i in np.flatnonzero(stacks.commanded >= LEAST_GAIN * stacks.nominal_noise):
         one = _stack(stacks, fit, histograms[i], bins, int(i))
         if one is not None:
-            gain[i], error[i], rays[i] = one.fit(*_start(stacks, fit, int(i)))
+            # Too few samples tell nothing: the equations are singular.
+            with suppress(np.linalg.LinAlgError):
+                gain[i], error[i], rays[i] = one.fit(*_start(stacks, fit, int(i)))
+    gain = np.where(np.isfinite(error), gain, stacks.gain)
     joint, joint_error = stacks.gain.copy(), np.zeros(size)
     for g in np.unique(stacks.commanded[np.isfinite(error)]):
         same = (stacks.commanded == g) & np.isfinite(error)
@@ -155,7 +161,7 @@ def _stack(
         return None
     mixture, hot = _mixture(stacks, fit, i)
     _, C, D = fit.level[1]
-    charge = C + stacks.time[i] * D
+    charge = max(C + stacks.time[i] * D, 1e-4)
     spread = min(stacks.time[i] * math.sqrt(fit.spread[1, 1]) / charge, 0.9)
     ends = edges[at[0] : at[-1] + 2]
     return _Stack(ends, histogram[at] * 1.0, float(histogram.sum()), mixture, 1 - hot, spread)
