@@ -11,8 +11,8 @@ import pytest
 
 from emdarks import simulate
 from emdarks.checks import CampaignSummary, inspect_campaign
-from emdarks.darks import calibrate_darks_lsq
-from emdarks.data import Dataset
+from emdarks.darks import build_trad_dark, calibrate_darks_lsq
+from emdarks.data import Dataset, DetectorNoiseMaps
 from emdarks.errors import EmdarksWarning
 from emdarks.frames import prepare_frames
 from emdarks.raw import (
@@ -27,6 +27,7 @@ from emdarks.raw import (
     search_cost,
     stored_bytes,
 )
+from emdarks.report.inspection import campaign_page
 from emdarks.simulate.register import multiply
 
 STACKS = [(1, 2), (1, 100), (20, 50), (50, 10), (100, 40), (5000, 2)]
@@ -103,6 +104,58 @@ def test_the_figures_of_raw_frames_are_a_note(paths: tuple[Path, ...]) -> None:
     plain = summary.as_dict()
     assert plain["stacks"][0]["search"]["parameters"]["filter"] == 2
     assert plain["stacks"][0]["repaired_rows"] == 0
+
+
+# What products tell
+
+
+def quiet_maps(dataset: Dataset) -> DetectorNoiseMaps:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EmdarksWarning)
+        return calibrate_darks_lsq(dataset, None)
+
+
+def test_products_state_what_raw_frames_were_made_ready_with(
+    paths: tuple[Path, ...], tmp_path: Path
+) -> None:
+    maps = quiet_maps(dataset(paths, "standard"))
+    cards = ("NONLIN", "KGAINSRC", "BIASOFF", "CRSEARCH")
+    told = [maps.ext_hdr[card] for card in cards]
+    assert told == ["nonlinearity.fits", "kgain.fits", "none", "standard"]
+    maps.save(tmp_path, "maps.fits")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EmdarksWarning)
+        dark = build_trad_dark(
+            dataset(paths[-FRAMES:], "dark", offset=tmp_path / "maps.fits"), None
+        )
+    told = [dark.ext_hdr[card] for card in cards]
+    assert told == ["nonlinearity.fits", "kgain.fits", "maps.fits", "dark"]
+
+
+def test_stacks_tell_flags_and_repaired_rows(paths: tuple[Path, ...]) -> None:
+    table = quiet_maps(dataset(paths, "standard")).extra("STACKS")
+    summary = look(paths, "standard")
+    by_setting = {(row["EMGAIN_C"], row["EXPTIME"]): row for row in table}
+    for stack in summary.stacks:
+        row = by_setting[stack.commanded_gain, stack.exposure_time]
+        assert row["SATURATD"] == pytest.approx(stack.saturated)
+        assert row["RAYSHARE"] == pytest.approx(stack.ray_share)
+        assert row["REPAIRED"] == stack.repaired_rows
+    assert table["RAYSHARE"].max() > 0
+
+
+def test_maps_of_other_frames_have_no_such_columns(tmp_path: Path) -> None:
+    made = simulate.simulate_campaign(tmp_path, "excam-sample", 4, seed=3)
+    maps = quiet_maps(Dataset([str(path) for path in made.paths]))
+    assert "RAYSHARE" not in maps.extra("STACKS").dtype.names
+    assert "CRSEARCH" not in maps.ext_hdr
+
+
+def test_the_page_of_a_campaign_tells_them(paths: tuple[Path, ...]) -> None:
+    summary = look(paths, "standard")
+    html = campaign_page(summary, "raw").html()
+    assert "Raw frames" in html
+    assert summary.preparation.split(";")[0] in html
 
 
 # What it costs

@@ -1,7 +1,7 @@
-"""What is wrong with frames and products, and what to do: one list of checks (`registry`).
+"""What is wrong with frames and products, and what to do: one list of checks (``registry``).
 
-`inspect` looks at every frame once and fills a summary (`summary`); a check is a function
-from it to findings (`finding`). From which numbers on they speak stands in `thresholds`.
+``inspect`` looks at every frame once and fills a summary (``summary``); a check is a function
+from it to findings (``finding``). From which numbers on they speak stands in ``thresholds``.
 """
 
 from emdarks.checks.finding import Finding

@@ -54,7 +54,7 @@ def save_prepared(
     Parameters
     ----------
     dataset : Dataset
-        Of `prepare_frames`.
+        Of `emdarks.frames.prepare_frames`.
     folder : str or path-like
         Where to; made if it is missing.
     overwrite : bool

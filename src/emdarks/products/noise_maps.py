@@ -109,7 +109,7 @@ class DetectorNoiseMaps(Product):
 
         Parameters
         ----------
-        fit : Fit of `emdarks.fit`
+        fit : Fit of ``emdarks.fit``
             Its planes, flat in pixels, D already 0 outside the imaging area.
         numbers : mapping of str to float
             Cards ``NUMBERS`` of the file format; NaN is -999 in the header.
