@@ -121,6 +121,36 @@ def test_gains_of_the_law_are_those_of_the_table() -> None:
     assert (table["EMGAIN"][~high] == 2.0).all()
 
 
+def gain_findings(product: DetectorNoiseMaps) -> list[Any]:
+    from emdarks.checks.product_summary import MapsView
+    from emdarks.checks.registry import NOISE_MAPS, find
+
+    return [finding for finding in find(NOISE_MAPS, MapsView(product)) if finding.topic == "gains"]
+
+
+def test_gains_that_disagree_are_found(product: DetectorNoiseMaps) -> None:
+    (good,) = gain_findings(product)
+    assert good.severity == "fine"
+    (wrong,) = gain_findings(maps(1.4))
+    assert wrong.severity == "warning"
+    assert "--gain-source fitted" in wrong.remedy
+    (used,) = gain_findings(maps(1.4, gain="fitted"))
+    assert used.severity == "note"
+
+
+def test_the_report_shows_gains_rays_and_histograms(
+    product: DetectorNoiseMaps, tmp_path: Path
+) -> None:
+    from emdarks.report import write_report
+
+    write_report(product, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert 'id="counting"' in page
+    assert "Histograms of the samples of each stack" in page
+    assert "rays above T₂" in page
+    assert "disagrees with the others" not in page
+
+
 def test_a_histogram_of_other_stacks_is_refused(product: DetectorNoiseMaps, tmp_path: Path) -> None:
     path = tmp_path / "cut.fits"
     with fits.open(product.filepath) as hdus:
