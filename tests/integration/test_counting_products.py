@@ -11,7 +11,7 @@ import pytest
 from astropy.io import fits
 
 from campaigns import COLS, REGIONS, ROWS, params
-from emdarks import Dataset, calibrate_darks_lsq
+from emdarks import Dataset, calibrate_darks_lsq, check_darks
 from emdarks.data import DetectorNoiseMaps, Image
 from emdarks.errors import EmdarksWarning, InputError
 from test_counting_maps import NOISE, SATURATED, C, D, F, header, planes
@@ -149,6 +149,64 @@ def test_the_report_shows_gains_rays_and_histograms(
     assert "Histograms of the samples of each stack" in page
     assert "rays above T₂" in page
     assert "disagrees with the others" not in page
+
+
+def check(wrong: float = 1.0, **options: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EmdarksWarning)
+        return check_darks(Dataset(frames(wrong)), params(), REGIONS, **options)
+
+
+def test_halves_are_compared_by_counting() -> None:
+    report = check(estimator="counting")
+    assert report.believable, report.words
+    assert report.stacks == report.disagreeing == ()
+    assert all(0.85 < std < 1.15 for std in report.pull_std.values())
+    assert report.pull_std != check().pull_std
+    assert type(report).from_dict(report.as_dict()) == report
+
+
+def test_the_check_says_gains_that_disagree() -> None:
+    wrong = check(1.4, estimator="counting")
+    text = " ".join(wrong.words)
+    assert "where 600 was commanded and 600 used" in text
+    assert text.count("The frames show an EM gain") == 2
+    fitted = " ".join(check(1.4, estimator="counting", gain="fitted").words)
+    assert "The frames show an EM gain" not in fitted
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"estimator": "reference"},
+            "estimator is 'reference'; it must be one of pooled, counting",
+        ),
+        ({"read_noise": 100.0}, "for the counting estimator only"),
+        ({"estimator": "counting", "model": "level"}, "the model 'level' is not for the counting"),
+    ],
+)
+def test_options_of_the_check(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check(**options)
+
+
+def test_the_report_checks_frames_by_the_estimator_of_the_maps(
+    product: DetectorNoiseMaps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from emdarks.report import write, write_report
+
+    asked: dict[str, Any] = {}
+
+    def made(frames: Any, **options: Any) -> Any:
+        asked.update(options)
+        return check(estimator="counting")
+
+    monkeypatch.setattr(write, "check_darks", made)
+    write_report(product, tmp_path / "report.html", frames=Dataset(frames()))
+    assert asked["estimator"] == "counting"
+    assert (asked["gain"], asked["read_noise"], asked["model"]) == ("header", NOISE, "full")
+    assert "Stacks were not compared with each other" in (tmp_path / "report.html").read_text()
 
 
 def test_a_histogram_of_other_stacks_is_refused(product: DetectorNoiseMaps, tmp_path: Path) -> None:
