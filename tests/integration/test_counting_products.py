@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import pytest
 from astropy.io import fits
 
 from campaigns import COLS, REGIONS, ROWS, params
-from emdarks import Dataset, calibrate_darks_lsq, check_darks
+from emdarks import Dataset, calibrate_darks_lsq, check_darks, load_camera
 from emdarks.data import DetectorNoiseMaps, Image
 from emdarks.errors import EmdarksWarning, InputError
+from emdarks.planning import Readout, predict
 from test_counting_maps import NOISE, SATURATED, C, D, F, header, planes
 
 GAINS, TIMES, FRAMES = (2.0, 600.0, 4000.0), (2.0, 100.0), 30
@@ -207,6 +209,31 @@ def test_the_report_checks_frames_by_the_estimator_of_the_maps(
     assert asked["estimator"] == "counting"
     assert (asked["gain"], asked["read_noise"], asked["model"]) == ("header", NOISE, "full")
     assert "Stacks were not compared with each other" in (tmp_path / "report.html").read_text()
+
+
+def planned(**options: Any) -> Any:
+    figures = {"read_noise": NOISE, "clock_induced_charge": C, "dark_current": D}
+    noise = replace(load_camera("excam").noise, **figures)
+    stacks = [(gain, time, FRAMES) for gain in GAINS for time in TIMES]
+    return predict(stacks, noise, **options)
+
+
+def test_errors_are_those_that_were_predicted(product: DetectorNoiseMaps) -> None:
+    lit = (slice(None), *inside(product))
+    errors = np.nanmedian(product.err[0][lit], axis=(1, 2))
+    prediction = planned(estimator="counting")
+    assert errors == pytest.approx(prediction.errors, rel=0.1)
+    usual = planned()
+    assert all(a < b for a, b in zip(prediction.errors, usual.errors, strict=True))
+    lossy = planned(estimator="counting", readout=Readout(lost_per_frame=0.19))
+    assert lossy.errors == pytest.approx([error / 0.9 for error in prediction.errors])
+
+
+def test_what_cannot_be_predicted() -> None:
+    with pytest.raises(InputError, match="estimator is 'reference'"):
+        planned(estimator="reference")
+    with pytest.raises(InputError, match="the law of an ideal register"):
+        planned(estimator="counting", readout=Readout(kappa=1.9))
 
 
 def test_a_histogram_of_other_stacks_is_refused(product: DetectorNoiseMaps, tmp_path: Path) -> None:
