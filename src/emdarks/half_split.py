@@ -8,6 +8,7 @@ sequence show drift.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import zip_longest
@@ -20,11 +21,19 @@ from emdarks.accumulate import Executor, FrameFigures, StackJob, StackSums
 from emdarks.cameras import Camera
 from emdarks.checks.recipe_frames import ProductLook, named_in, refuse_problems, tell
 from emdarks.checks.registry import HALF_SPLIT, REFUSED_LATER
-from emdarks.checks.thresholds import FEW_FRAMES, SIGNIFICANT
+from emdarks.checks.thresholds import FEW_FRAMES, GAIN_DISAGREES, SIGNIFICANT
+from emdarks.darks.counting import (
+    CountedFrames,
+    CountingOptions,
+    CountingPlan,
+    CountingResult,
+    fit_counts,
+    refuse_options,
+)
 from emdarks.darks.frame_pixels import FramePixels
 from emdarks.darks.rejection import check_kinds, kinds_of, stream
 from emdarks.detector import Regions
-from emdarks.errors import InputError, TooFewFramesError
+from emdarks.errors import EmdarksWarning, InputError, TooFewFramesError
 from emdarks.fit.least_squares import Fit
 from emdarks.fit.pooled import PooledNoise, fit_pooled
 from emdarks.frames.bad_frames import SKIP_SHARE
@@ -174,7 +183,11 @@ def check_darks(
     detector_params: Any = None,
     detector_regions: Regions | None = None,
     *,
+    estimator: str = "pooled",
     model: str = "full",
+    flag_level: float | None = None,
+    read_noise: float | None = None,
+    gain: str = "header",
     camera: str | Camera | None = None,
     kgain: float | None = None,
     mask_bits: int | None = None,
@@ -187,9 +200,13 @@ def check_darks(
 
     Parameters
     ----------
-    dataset, detector_params, detector_regions, model, camera, kgain, mask_bits, skip_bad_frames, \
-    skip, skip_share, executor
+    dataset, detector_params, detector_regions, model, flag_level, read_noise, gain, camera, \
+    kgain, mask_bits, skip_bad_frames, skip, skip_share, executor
         As in `emdarks.darks.calibrate_darks_lsq`. Every stack needs four frames at least.
+    estimator : {"pooled", "counting"}
+        Whose errors are asked for. With "counting" stacks are not compared with each other, since
+        their means hold cosmic rays that the maps do not, but EM gains of the headers are compared
+        with those that the frames show.
 
     Returns
     -------
@@ -215,6 +232,11 @@ def check_darks(
     """
     check_kinds(skip)
     choose("model", model, MODELS)
+    choose("estimator", estimator, ("pooled", "counting"))
+    counting = CountingOptions(flag_level, read_noise, gain)
+    counting.check(estimator == "counting")
+    if estimator == "counting":
+        refuse_options(True, False, model, 0.0)
     job = calibration_inputs(
         dataset,
         camera,
@@ -225,28 +247,36 @@ def check_darks(
         skip_bad_frames=skip_bad_frames,
         skip_share=skip_share,
     )
-    telemetry = job.telemetry(detector_params)
+    options = counting if estimator == "counting" else None
+    asked = _Asked(model, options, job.telemetry(detector_params))
     frames = job.frames
-    report = _checked(job, model, telemetry, skip)
+    report = _checked(job, asked, skip)
     job.skipping.tell(frames)
     return report
 
 
-def _checked(
-    job: CalibrationInputs, model: str, telemetry: slice, skip: Sequence[str]
-) -> CheckReport:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """How frames are fitted; `counting` is None for the pooled estimator."""
+
+    model: str
+    counting: CountingOptions | None
+    telemetry: slice
+
+
+def _checked(job: CalibrationInputs, asked: _Asked, skip: Sequence[str]) -> CheckReport:
     """Stream and compare; once more without the frames to skip, where there are any."""
     job, planned, halves = stream(
         job,
-        lambda job: _plan(job, model, telemetry),
+        lambda job: _plan(job, asked),
         _accumulate,
         lambda halves: [drop_lost(*half) for half in halves],
     )
     stacks = planned.stacks
     ordered = [_interleaved(*two) for two in zip(*(sums for _, sums in halves), strict=True)]
-    look = ProductLook(job, telemetry, job.kgain, fit=True)
+    look = ProductLook(job, asked.telemetry, job.kgain, fit=True)
     refuse_problems(look.findings(job, stacks, ordered, checks=REFUSED_LATER))
-    frame = FramePixels.of(job, stacks[0].frames[0].record.shape, telemetry)
+    frame = FramePixels.of(job, stacks[0].frames[0].record.shape, asked.telemetry)
     compared = _compared(halves, planned, frame, job.executor)
     (store, _), (odd, _) = halves
     store.merge(odd, job.executor)
@@ -257,7 +287,7 @@ def _checked(
     )
     if found:
         job.skipping.skip([bad for _, bad in found], job.frames)
-        return _checked(job.without(item for item, _ in found), model, telemetry, ())
+        return _checked(job.without(item for item, _ in found), asked, ())
     tell(look.findings(job, stacks, ordered, checks=HALF_SPLIT), stacklevel=4)
     return _report(store, planned, frame, compared, job.executor)
 
@@ -269,6 +299,8 @@ class _Plan:
     stacks: list[Stack]
     jobs: list[StackJob]
     model: Model
+    counting: CountingPlan | None = None
+    gain: str = "header"
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +330,10 @@ def _compared(
     halves: Sequence[_Half], planned: _Plan, frame: FramePixels, executor: Executor
 ) -> _Compared:
     """Fit each half by itself, and compare them where both could be fitted."""
-    even, odd = (_fit(store, planned, frame, executor)[0] for store, _ in halves)
+    with warnings.catch_warnings():
+        # What is said of the fit is said of that of all frames.
+        warnings.simplefilter("ignore", EmdarksWarning)
+        even, odd = (_fit(store, planned, frame, executor)[0] for store, _ in halves)
     pixels = np.flatnonzero(frame.imaging & frame.signal & even.fitted & odd.fitted)
     _check_pixels(pixels)
     figures = [[stack.figures for stack in sums] for _, sums in halves]
@@ -310,20 +345,26 @@ def _report(
 ) -> CheckReport:
     """Fit all frames, and judge."""
     stacks, model = planned.stacks, planned.model
-    fit, noise = _fit(store, planned, frame, executor)
+    fit, noise, counted = _fit(store, planned, frame, executor)
     pixels = halves.pixels[fit.fitted[halves.pixels]]
     _check_pixels(pixels)
     seen = [i for i in range(len(stacks)) if (store.n[i, pixels] > 0).any()]
-    means = _image_means(fit, noise, store, stacks, pixels, seen, model)
     shown = [stacks[i] for i in seen]
-    verdicts = _verdicts(means, shown)
+    figures = [[part[i] for i in seen] for part in halves.figures]
+    verdicts: tuple[StackVerdict, ...] = ()
+    if counted is None:
+        means = _image_means(fit, noise, store, stacks, pixels, seen, model)
+        verdicts = _verdicts(means, shown)
+        drift = _drift(means, shown, figures)
+    else:
+        drift = _within(_times(shown), figures)
     disagreeing = _disagreeing(verdicts)
-    drift = _drift(means, shown, [[part[i] for i in seen] for part in halves.figures])
     # Two maps rest on few stacks, and so on few electrons.
     enough = FEW_FRAMES if model.fitted.all() else 3 * FEW_FRAMES
     few = min(len(stack.frames) for stack in stacks) < enough
     against = _words(halves.pulls, pixels.size, few, verdicts, disagreeing, drift)
     words = _blind(stacks, seen) + against
+    words += () if counted is None else _of_gains(stacks, counted)
     return CheckReport(
         pull_std=halves.pulls,
         pixels=int(pixels.size),
@@ -339,17 +380,22 @@ def _report(
 
 def _fit(
     store: StackStore, planned: _Plan, frame: FramePixels, executor: Executor
-) -> tuple[Fit, PooledNoise]:
-    return fit_pooled(
+) -> tuple[Fit, PooledNoise, CountingResult | None]:
+    """Maps of some frames; by the counting estimator what it found besides, too."""
+    fit, noise = fit_pooled(
         store, planned.stacks, True, frame.imaging, frame.skip, executor, model=planned.model
     )
+    if planned.counting is None:
+        return fit, noise, None
+    frames = CountedFrames(store, planned.stacks, planned.counting, frame)
+    return fit, noise, fit_counts(frames, fit, executor, planned.gain)
 
 
-def _plan(job: CalibrationInputs, model: str, telemetry: slice) -> _Plan:
+def _plan(job: CalibrationInputs, asked: _Asked) -> _Plan:
     """Decide by the headers."""
     stacks = group_stacks(job.inputs)
     check_frames(stacks)
-    fitted = model_of_stacks(stacks, model, job.kgain, min_frames=2)
+    fitted = model_of_stacks(stacks, asked.model, job.kgain, min_frames=2)
     check_shape(stacks, job.arrtype, job.regions)
     for stack in stacks:
         if len(stack.frames) < 4:
@@ -357,10 +403,16 @@ def _plan(job: CalibrationInputs, model: str, telemetry: slice) -> _Plan:
                 f"{stack} has {len(stack.frames)} frames; to compare odd with even ones every "
                 "stack needs at least 4"
             )
-    area = figure_area(job.arrtype, job.regions, telemetry)
+    area = figure_area(job.arrtype, job.regions, asked.telemetry)
     scales = [to_em_electrons(stack, job.kgain) for stack in stacks]
-    jobs = jobs_of(stacks, scales, job.mask, area)
-    return _Plan(stacks, [_half(each, parity) for parity in (0, 1) for each in jobs], fitted)
+    counting, ways, options = None, None, asked.counting
+    if options is not None:
+        counting = options.plan(stacks, job.camera, scales)
+        ways = counting.ways
+    telemetry = asked.telemetry.start, asked.telemetry.stop
+    jobs = jobs_of(stacks, scales, job.mask, area, 0, ways, telemetry)
+    halves = [_half(each, parity) for parity in (0, 1) for each in jobs]
+    return _Plan(stacks, halves, fitted, counting, "header" if options is None else options.gain)
 
 
 def _accumulate(planned: _Plan, executor: Executor) -> list[_Half]:
@@ -497,7 +549,7 @@ def _predict(means: _Means, i: int) -> tuple[float, float, float]:
 
 def _disagreeing(verdicts: Sequence[StackVerdict]) -> tuple[int, ...]:
     """Stacks without which the others agree best, the best first; none where all agree."""
-    if max(abs(v.sigmas) for v in verdicts) < SIGNIFICANT:
+    if max((abs(v.sigmas) for v in verdicts), default=0.0) < SIGNIFICANT:
         return ()
     chi2 = np.array([v.chi2_without for v in verdicts])
     order = np.argsort(chi2)
@@ -514,8 +566,7 @@ def _drift(
     Within stacks frames show it directly; between stacks it is a fourth column of the fit of
     image means. A wrong stack may look like the second, so the first must agree.
     """
-    starts = [np.array([item.record.start for item in stack.frames]) for stack in stacks]
-    times = sequence_times(starts)
+    times = _times(stacks)
     within = _within(times, figures)
     between = _between(means, np.array([t.mean() for t in times]))
     if abs(within.sigmas) < HINT or within.value * between.value <= 0:
@@ -523,6 +574,12 @@ def _drift(
     weights = np.array([within.error, between.error]) ** -2.0
     joint = (weights * [within.value, between.value]).sum() / weights.sum()
     return Slope(float(joint), float(weights.sum() ** -0.5))
+
+
+def _times(stacks: Sequence[Stack]) -> list[Array]:
+    """Of every frame along the sequence, from 0 to 1."""
+    starts = [np.array([item.record.start for item in stack.frames]) for stack in stacks]
+    return sequence_times(starts)
 
 
 def _within(times: Sequence[Array], figures: Sequence[Any]) -> Slope:
@@ -551,6 +608,20 @@ def _blind(stacks: Sequence[Stack], seen: Sequence[int]) -> tuple[str, ...]:
         for i, stack in enumerate(stacks)
         if i not in seen
     )
+
+
+def _of_gains(stacks: Sequence[Stack], counted: CountingResult) -> tuple[str, ...]:
+    """Commanded gains whose gain in use the frames contradict."""
+    words, gains = {}, counted.gains
+    for i in np.flatnonzero(gains.error > 0).tolist():
+        off = counted.law_gain[i] / gains.gain[i] - 1
+        if abs(off) > max(GAIN_DISAGREES, SIGNIFICANT * gains.error[i] / gains.gain[i]):
+            words[stacks[i].commanded_gain] = (
+                f"The frames show an EM gain of {gains.gain[i]:.4g} +- {gains.error[i]:.2g} where "
+                f"{stacks[i].commanded_gain:g} was commanded and {counted.law_gain[i]:.4g} used; "
+                "fit with those of the frames (--gain-source fitted)."
+            )
+    return tuple(words.values())
 
 
 def _words(

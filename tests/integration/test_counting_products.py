@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import pytest
 from astropy.io import fits
 
 from campaigns import COLS, REGIONS, ROWS, params
-from emdarks import Dataset, calibrate_darks_lsq
+from emdarks import Dataset, calibrate_darks_lsq, check_darks, load_camera
 from emdarks.data import DetectorNoiseMaps, Image
 from emdarks.errors import EmdarksWarning, InputError
+from emdarks.planning import Readout, predict
 from test_counting_maps import NOISE, SATURATED, C, D, F, header, planes
 
 GAINS, TIMES, FRAMES = (2.0, 600.0, 4000.0), (2.0, 100.0), 30
@@ -119,6 +121,119 @@ def test_gains_of_the_law_are_those_of_the_table() -> None:
     assert (table["EMGAIN"][high] == table["GAIN_FIT"][high]).all()
     assert table["EMGAIN"][high] == pytest.approx(1.2 * table["EMGAIN_C"][high], rel=0.1)
     assert (table["EMGAIN"][~high] == 2.0).all()
+
+
+def gain_findings(product: DetectorNoiseMaps) -> list[Any]:
+    from emdarks.checks.product_summary import MapsView
+    from emdarks.checks.registry import NOISE_MAPS, find
+
+    return [finding for finding in find(NOISE_MAPS, MapsView(product)) if finding.topic == "gains"]
+
+
+def test_gains_that_disagree_are_found(product: DetectorNoiseMaps) -> None:
+    (good,) = gain_findings(product)
+    assert good.severity == "fine"
+    (wrong,) = gain_findings(maps(1.4))
+    assert wrong.severity == "warning"
+    assert "--gain-source fitted" in wrong.remedy
+    (used,) = gain_findings(maps(1.4, gain="fitted"))
+    assert used.severity == "note"
+
+
+def test_the_report_shows_gains_rays_and_histograms(
+    product: DetectorNoiseMaps, tmp_path: Path
+) -> None:
+    from emdarks.report import write_report
+
+    write_report(product, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert 'id="counting"' in page
+    assert "Histograms of the samples of each stack" in page
+    assert "rays above T₂" in page
+    assert "disagrees with the others" not in page
+
+
+def check(wrong: float = 1.0, **options: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EmdarksWarning)
+        return check_darks(Dataset(frames(wrong)), params(), REGIONS, **options)
+
+
+def test_halves_are_compared_by_counting() -> None:
+    report = check(estimator="counting")
+    assert report.believable, report.words
+    assert report.stacks == report.disagreeing == ()
+    assert all(0.85 < std < 1.15 for std in report.pull_std.values())
+    assert report.pull_std != check().pull_std
+    assert type(report).from_dict(report.as_dict()) == report
+
+
+def test_the_check_says_gains_that_disagree() -> None:
+    wrong = check(1.4, estimator="counting")
+    text = " ".join(wrong.words)
+    assert "where 600 was commanded and 600 used" in text
+    assert text.count("The frames show an EM gain") == 2
+    fitted = " ".join(check(1.4, estimator="counting", gain="fitted").words)
+    assert "The frames show an EM gain" not in fitted
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"estimator": "reference"},
+            "estimator is 'reference'; it must be one of pooled, counting",
+        ),
+        ({"read_noise": 100.0}, "for the counting estimator only"),
+        ({"estimator": "counting", "model": "level"}, "the model 'level' is not for the counting"),
+    ],
+)
+def test_options_of_the_check(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check(**options)
+
+
+def test_the_report_checks_frames_by_the_estimator_of_the_maps(
+    product: DetectorNoiseMaps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from emdarks.report import write, write_report
+
+    asked: dict[str, Any] = {}
+
+    def made(frames: Any, **options: Any) -> Any:
+        asked.update(options)
+        return check(estimator="counting")
+
+    monkeypatch.setattr(write, "check_darks", made)
+    write_report(product, tmp_path / "report.html", frames=Dataset(frames()))
+    assert asked["estimator"] == "counting"
+    assert (asked["gain"], asked["read_noise"], asked["model"]) == ("header", NOISE, "full")
+    assert "Stacks were not compared with each other" in (tmp_path / "report.html").read_text()
+
+
+def planned(**options: Any) -> Any:
+    figures = {"read_noise": NOISE, "clock_induced_charge": C, "dark_current": D}
+    noise = replace(load_camera("excam").noise, **figures)
+    stacks = [(gain, time, FRAMES) for gain in GAINS for time in TIMES]
+    return predict(stacks, noise, **options)
+
+
+def test_errors_are_those_that_were_predicted(product: DetectorNoiseMaps) -> None:
+    lit = (slice(None), *inside(product))
+    errors = np.nanmedian(product.err[0][lit], axis=(1, 2))
+    prediction = planned(estimator="counting")
+    assert errors == pytest.approx(prediction.errors, rel=0.1)
+    usual = planned()
+    assert all(a < b for a, b in zip(prediction.errors, usual.errors, strict=True))
+    lossy = planned(estimator="counting", readout=Readout(lost_per_frame=0.19))
+    assert lossy.errors == pytest.approx([error / 0.9 for error in prediction.errors])
+
+
+def test_what_cannot_be_predicted() -> None:
+    with pytest.raises(InputError, match="estimator is 'reference'"):
+        planned(estimator="reference")
+    with pytest.raises(InputError, match="the law of an ideal register"):
+        planned(estimator="counting", readout=Readout(kappa=1.9))
 
 
 def test_a_histogram_of_other_stacks_is_refused(product: DetectorNoiseMaps, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from emdarks.checks.counting_summary import CountingSummary, FittedGain
 from emdarks.checks.finding import Finding, Findings, Severity
 from emdarks.checks.formatting import count, number, percent, signed
 from emdarks.checks.product_summary import (
@@ -23,6 +24,7 @@ from emdarks.checks.thresholds import (
     EXCESS_NOISE_TOLERANCE,
     FEW_FRAMES,
     FEW_STACKS,
+    GAIN_DISAGREES,
     LARGE_OFFSET,
     MANY_BAD,
     MANY_HOT,
@@ -152,6 +154,45 @@ def estimator(view: MapsView) -> Findings:
         )
 
 
+def fitted_gains(view: MapsView) -> Findings:
+    """EM gains that the frames show against those that the maps were computed with."""
+    counted = CountingSummary.of(view.product)
+    if counted is None or not counted.gains:
+        return
+    worst = max(counted.gains, key=lambda each: abs(each.off))
+    if counted.source == "fitted":
+        yield Finding(
+            "note",
+            "gains",
+            "The maps were computed with the EM gains that the frames show: "
+            + ", ".join(_of_gain(each) for each in counted.gains)
+            + ".",
+        )
+    elif abs(worst.off) > GAIN_DISAGREES and abs(worst.sigmas) > SIGNIFICANT:
+        yield Finding(
+            "warning",
+            "gains",
+            f"The frames show an EM gain of {_of_gain(worst)}; the maps were computed with "
+            f"{number(worst.used, 4)}, {signed(100 * worst.off, 2)} % off, and C and D with it.",
+            remedy="Correct the gains in the headers, or make the maps with those of the frames: "
+            "`emdarks noisemaps FRAMES --estimator counting --gain-source fitted`.",
+        )
+    else:
+        yield Finding(
+            "fine",
+            "gains",
+            "The frames show the EM gains that the maps were computed with, within "
+            f"{number(100 * abs(worst.off), 2)} %.",
+        )
+
+
+def _of_gain(gain: FittedGain) -> str:
+    return (
+        f"{number(gain.gain, 4)} ± {number(gain.error, 2)} where {number(gain.commanded, 4)} was "
+        "commanded"
+    )
+
+
 def chi_square(view: MapsView) -> Findings:
     """Whether the stacks lie about the fit as far as their noise says."""
     values = chi2_values(view)
@@ -251,9 +292,14 @@ def stack_misfits(view: MapsView) -> Misfits:
     return view.stacks.misfits(int(view.good.sum()), (float(above[0]), float(above[1])))
 
 
+def _holds_rays(view: MapsView) -> bool:
+    """Whether means and scatters of the stacks hold rays that the maps do not."""
+    return bool(view.card("ESTIMATR") == "counting")
+
+
 def misfits(view: MapsView) -> Findings:
     """Stacks whose image mean the others do not predict."""
-    if view.stacks is None or not view.good.any():
+    if view.stacks is None or not view.good.any() or _holds_rays(view):
         return
     if view.stacks.frames.min() < FEW_FRAMES:
         return  # a lucky electron weighs a pixel's fit, and moves the image mean of residuals
@@ -279,7 +325,7 @@ def misfits(view: MapsView) -> Findings:
 def noise_of_stacks(view: MapsView) -> Findings:
     """Stacks noisier, or less noisy, than the others."""
     stacks = view.stacks
-    if stacks is None:
+    if stacks is None or _holds_rays(view):
         return
     for values, tells, tolerance, name in (
         (stacks.read_noise, stacks.tells_read_noise, READ_NOISE_TOLERANCE, "read noise"),

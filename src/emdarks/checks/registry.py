@@ -81,6 +81,7 @@ NOISE_MAPS: tuple[Check[MapsView], ...] = (
     products.valueless_pixels,
     products.negative_means,
     products.estimator,
+    products.fitted_gains,
     products.chi_square,
     products.misfits,
     products.noise_of_stacks,

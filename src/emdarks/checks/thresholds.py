@@ -88,6 +88,8 @@ MANY_BAD, TOO_MANY_BAD = 0.05, 0.5
 MANY_HOT = 0.05
 #: Relative deviation of a stack's read noise and excess noise from those of the others.
 READ_NOISE_TOLERANCE, EXCESS_NOISE_TOLERANCE = 0.1, 0.2
+#: Relative distance from which on an EM gain of the headers and that of the frames differ.
+GAIN_DISAGREES = 0.03
 #: Bias offset worth a word, DN.
 LARGE_OFFSET = 1.0
 #: Share of samples that screening may take out of clean frames.

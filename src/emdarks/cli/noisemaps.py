@@ -11,10 +11,14 @@ import typer
 from emdarks.cli import console
 from emdarks.cli.command import arguments, group, option
 from emdarks.cli.options import (
+    FLAG_LEVEL,
+    GAIN_SOURCE,
     MODEL,
+    READ_NOISE,
     BadSamples,
     Execution,
     Frames,
+    GainSource,
     MapsModel,
     ProductOutput,
     RawFrames,
@@ -33,13 +37,6 @@ class MapsEstimator(StrEnum):
     pooled = "pooled"
     reference = "reference"
     counting = "counting"
-
-
-class GainSource(StrEnum):
-    """EM gains of the counting estimator."""
-
-    header = "header"
-    fitted = "fitted"
 
 
 def planes(nonnegative: str) -> list[str]:
@@ -73,19 +70,9 @@ class MapsFit:
     model: MapsModel = MODEL
     screen: bool = option(False, "Take out unflagged cosmic rays.")
     gain_error: float = option(0.0, "Relative error of each stack's EM gain, added to err.")
-    gain_source: GainSource = option(
-        GainSource.header,
-        "EM gains of the counting estimator: the headers', or those that the frames show.",
-        keyword="gain",
-    )
-    flag_level: float | None = option(
-        None,
-        "Counting estimator: lowest level at which a sample can have been flagged, EM electrons.",
-        min=0.0,
-    )
-    read_noise: float | None = option(
-        None, "Counting estimator: nominal read noise, EM electrons.", min=0.0
-    )
+    gain_source: GainSource = GAIN_SOURCE
+    flag_level: float | None = FLAG_LEVEL
+    read_noise: float | None = READ_NOISE
 
 
 def noisemaps(

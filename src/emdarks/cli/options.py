@@ -104,6 +104,13 @@ class MapsModel(StrEnum):
     level = "level"
 
 
+class GainSource(StrEnum):
+    """EM gains of the counting estimator."""
+
+    header = "header"
+    fitted = "fitted"
+
+
 # Options of several groups
 
 CAMERA = option(
@@ -115,6 +122,17 @@ MODE = option(None, "Readout mode of the camera (emdarks cameras CAMERA --show).
 MODEL = option(
     MapsModel.full, "level: two maps, from stacks of one EM gain or of one exposure time."
 )
+GAIN_SOURCE = option(
+    GainSource.header,
+    "EM gains of the counting estimator: the headers', or those that the frames show.",
+    keyword="gain",
+)
+FLAG_LEVEL = option(
+    None,
+    "Counting estimator: lowest level at which a sample can have been flagged, EM electrons.",
+    min=0.0,
+)
+READ_NOISE = option(None, "Counting estimator: nominal read noise, EM electrons.", min=0.0)
 KGAIN = option(None, "Electrons per DN, instead of the headers'.")
 MASK_BITS = option(None, "DQ bits that exclude a sample; default: all.", min=0)
 FULL_FRAME = option(False, "Whole frame instead of the image region.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -56,10 +57,20 @@ class Stacks:
         return stacks or [(gain, time) for gain in gains for time in times]
 
 
+class PlannedEstimator(StrEnum):
+    """Estimators whose errors are predicted."""
+
+    pooled = "pooled"
+    counting = "counting"
+
+
 @group
 class Goal:
     """The errors that matter."""
 
+    estimator: PlannedEstimator = option(
+        PlannedEstimator.pooled, "Whose errors; a budget is shared for pooled only."
+    )
     goal: str = option("D", "Whose error a shared budget makes small: F, C, D, dark:G,T.")
     at_least: int = option(0, "Frames that a shared budget gives every stack.")
     dark: list[str] | None = option(
@@ -127,6 +138,9 @@ def plan(
     Example: emdarks plan --budget 36000 --overhead 5 --goal dark:1000,60
     """
     settings, darks = stacks.settings(), goal.darks()
+    counting = goal.estimator is PlannedEstimator.counting
+    if counting and stacks.budget is not None:
+        raise typer.BadParameter("--budget shares time for the pooled estimator; give --frames")
     lost = _numbers(register.lost, "--lost", (2,))
     from emdarks.planning import Readout, predict, share_budget
 
@@ -135,7 +149,8 @@ def plan(
     if stacks.budget is None:
         frames = stacks.frames or _FRAMES
         planned = [(*one, frames) if len(one) == 2 else one for one in settings]
-        prediction = predict(planned, noise, darks, readout=readout, overhead=stacks.overhead)
+        how: Any = {"readout": readout, "overhead": stacks.overhead}
+        prediction = predict(planned, noise, darks, estimator=goal.estimator.value, **how)
         _tell(prediction.as_dict(), as_json)
     else:
         pairs: Any = settings

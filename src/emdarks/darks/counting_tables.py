@@ -146,9 +146,7 @@ class CountingTables:
         for charge, share in zip(charges, shares, strict=True):
             tail += share * _tail(edges - F, float(charge), gain, noise)
         below = tail[:-1] - tail[1:]
-        # The first and the last bin have what lies beyond them, too.
-        below[0] += shares.sum() - tail[0]
-        below[-1] += tail[-1]
+        below[-1] += tail[-1]  # the last bin has what lies beyond it, too
         return np.maximum(below, 0.0)
 
     def _levels(self) -> tuple[float, float]:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from emdarks.arguments import is_number
 from emdarks.cameras import NoiseFigures
 from emdarks.errors import InputError
+from emdarks.planning.counting import counted_information
 from emdarks.planning.design import (
     MOST,
     PlannedStack,
@@ -29,6 +30,8 @@ Array = npt.NDArray[np.float64]
 #: F, C or D; "dark:G,T", or the pair (gain, exposure time in s) of a synthesised dark.
 Goal = str | tuple[float, float]
 
+#: Estimators whose errors are predicted.
+ESTIMATORS = ("pooled", "counting")
 _PARAMETERS = ("F", "C", "D")
 
 
@@ -209,6 +212,7 @@ def predict(
     *,
     readout: Readout | None = None,
     overhead: float = 0.0,
+    estimator: str = "pooled",
 ) -> Prediction:
     """Predict the errors of noise maps from a campaign that is yet to be taken.
 
@@ -229,6 +233,11 @@ def predict(
         Excess noise and samples lost to cosmic rays; kappa = 2 and none by default.
     overhead : float
         Seconds per frame on top of the exposure; goes into the duration only.
+    estimator : {"pooled", "counting"}
+        "counting": the covariance is the inverse of Fisher's information of the counts and
+        clipped sums that this estimator takes. Cosmic rays that are not flagged do not enter
+        then; what they take of the samples is that of ``readout``. With "pooled" they would be
+        signal, which no error tells.
 
     Returns
     -------
@@ -264,8 +273,11 @@ def predict(
     gain, time, frames = (
         np.array(column, dtype=np.float64) for column in zip(*planned, strict=True)
     )
-    rows, weight = information(gain, time, noise, readout)
-    covariance = _inverse(np.einsum("i,ij,ik->jk", frames * weight, rows, rows))
+    if _known(estimator) == "counting":
+        covariance = _inverse(counted_information(planned, noise, readout))
+    else:
+        rows, weight = information(gain, time, noise, readout)
+        covariance = _inverse(np.einsum("i,ij,ik->jk", frames * weight, rows, rows))
     errors = np.sqrt(np.diagonal(covariance))
     correlation = covariance / np.outer(errors, errors)
     return Prediction(
@@ -278,6 +290,19 @@ def predict(
         _unfittable(planned, readout),
         tuple(_dark(dark, covariance, noise) for dark in darks),
     )
+
+
+def _known(estimator: str) -> str:
+    """Refuse estimators whose errors are not predicted.
+
+    Raises
+    ------
+    InputError
+        It is none of them.
+    """
+    if estimator not in ESTIMATORS:
+        raise InputError(f"estimator is {estimator!r}; it must be one of {', '.join(ESTIMATORS)}")
+    return estimator
 
 
 def _inverse(normal: Array) -> Array:

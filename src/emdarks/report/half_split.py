@@ -60,6 +60,8 @@ def check_figures(check: CheckReport | None) -> dict[str, plots.Figure]:
     names = [stack_name(s.gain, s.exposure_time) for s in check.stacks]
     figure = plots.new_figure(WIDTH, max(2.6, 1.2 + 0.24 * len(names)))
     left, right = figure.subplots(1, 2)
+    if not names:
+        left.set_axis_off()
     plots.significance(names, [s.sigmas for s in check.stacks], "misfit of each stack", ax=left)
     plots.around(
         list(check.pull_std), list(check.pull_std.values()), 1.0, PULL_TOLERANCE,

@@ -10,6 +10,7 @@ import numpy as np
 
 from emdarks import plots
 from emdarks.checks import Finding
+from emdarks.checks.counting_summary import CountingSummary
 from emdarks.checks.product_summary import Array, MapsView
 from emdarks.checks.products import chi2_values, stack_misfits
 from emdarks.checks.registry import NOISE_MAPS, find
@@ -35,6 +36,8 @@ from emdarks.report.sections import (
 
 #: Settings in the table of darks: more would not be read.
 SETTINGS = 12
+#: Histograms of stacks on a page.
+PANELS = 24
 
 
 def maps_page(
@@ -61,9 +64,13 @@ def maps_page(
     """
     counts = _counts(view)
     own = {} if view.stacks is None else _stacks(view, view.stacks)
+    counted = CountingSummary.of(view.product)
+    figures = _figures(view, counts["varied"], own.get("misfits")) | check_figures(check)
+    if counted is not None and view.stacks is not None:
+        figures["samples"] = _samples(view.stacks, counted)
     words = render(
         "maps.html.j2",
-        {**_figures(view, counts["varied"], own.get("misfits")), **check_figures(check)},
+        figures,
         view=view,
         quoted=shlex.quote(view.name),
         model=(model_words(view.header) or ("",))[0],
@@ -76,6 +83,7 @@ def maps_page(
         clipped=str(view.card("NONNEG", "CIC,DC")).replace(",", ", "),
         **counts,
         flags=flag_counts(view),
+        counted=counted,
         check=check,
         unchecked=unchecked,
         **own,
@@ -204,6 +212,23 @@ def _stack_figure(view: MapsView, stacks: Stacks, misfits: Misfits) -> plots.Fig
         signal, np.sqrt(stacks.variance), read_noise, stacks.kappa,
         "noise of each stack", ax=right,
     )  # fmt: skip
+    return figure
+
+
+def _samples(stacks: Stacks, counted: CountingSummary) -> plots.Figure:
+    """Samples of each stack, and the law on them; three panels in a row."""
+    order = np.lexsort((stacks.time, stacks.gain))[:PANELS]
+    rows = -(-len(order) // 3)
+    figure = plots.new_figure(WIDTH, 2.7 * rows)
+    axes = list(figure.subplots(rows, 3, squeeze=False).flat)
+    for i, ax in zip(order, axes, strict=False):
+        columns = counted.columns
+        plots.sample_histogram(
+            counted.edges, counted.counts[:, i], counted.law[:, i], stacks.names[i],
+            thresholds=(columns["T"][i], columns["T2"][i]), ax=ax,
+        )  # fmt: skip
+    for ax in axes[len(order) :]:
+        ax.set_axis_off()
     return figure
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from emdarks.accumulate import Executor
 from emdarks.cameras import Camera
 from emdarks.checks import CampaignSummary, Finding, inspect_campaign
+from emdarks.checks.counting_summary import CountingSummary
 from emdarks.checks.product_summary import BadPixelView, MapsView, ProductView, view_of
 from emdarks.data import BadPixelMap, Dark, Dataset, DetectorNoiseMaps
 from emdarks.errors import InputError, TooFewFramesError
@@ -77,10 +78,15 @@ class Reading:
         names = ("camera", "kgain", "mask_bits", "detector_params", "executor")
         return inspect_campaign(frames, **{name: getattr(self, name) for name in names})
 
-    def checked(self, frames: Dataset, model: str) -> CheckReport:
-        """Check frames against each other."""
+    def checked(self, frames: Dataset, view: MapsView) -> CheckReport:
+        """Check frames against each other, by the estimator of maps made of them."""
         options = {each.name: getattr(self, each.name) for each in fields(self)}
-        return check_darks(frames, model=model, **options)
+        options["model"] = "level" if view.absent.any() else "full"
+        counted = CountingSummary.of(view.product)
+        if counted is not None:
+            options |= {"estimator": "counting", "gain": counted.source}
+            options["read_noise"] = counted.nominal_noise
+        return check_darks(frames, **options)
 
 
 def report_on(
@@ -157,7 +163,7 @@ def _maps_page(
     unchecked = ""
     if frames is not None:
         try:
-            check = how.checked(frames, "level" if view.absent.any() else "full")
+            check = how.checked(frames, view)
         except TooFewFramesError as error:
             unchecked = str(error)
             findings = [not_checked(unchecked), *findings]

@@ -1,0 +1,72 @@
+"""What frames tell by counts and clipped sums, for predictions of the counting estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from emdarks.cameras import NoiseFigures
+from emdarks.counting_sums import Thresholds
+from emdarks.errors import InputError
+from emdarks.fit.counting import LOW_GAIN
+from emdarks.fit.counting_errors import information
+from emdarks.fit.counting_terms import statistics
+from emdarks.planning.design import PlannedStack, Readout
+
+Array = npt.NDArray[np.float64]
+
+#: Samples are flagged from this share of a full well on.
+FLAGGED = 0.9
+#: Excess noise of the register whose law the estimator has.
+IDEAL = 2.0
+
+
+def counted_information(
+    stacks: Sequence[PlannedStack], noise: NoiseFigures, readout: Readout
+) -> Array:
+    """Fisher's information on F, C and D of a campaign: method page, eq. 17 (law).
+
+    Parameters
+    ----------
+    stacks : sequence of PlannedStack
+        The campaign.
+    noise : NoiseFigures
+        Read noise, C and D, full wells.
+    readout : Readout
+        Lost samples; cosmic rays above T2 are lost ones, too.
+
+    Returns
+    -------
+    ndarray, shape (3, 3)
+        From the mean of the samples below T of gains below 2 read noises, else from K and LO.
+        HI, which pixels of more than half an electron use, would add to it.
+
+    Raises
+    ------
+    InputError
+        The register is not ideal, or samples below T2 would be flagged.
+    """
+    if readout.stages is not None or readout.kappa != IDEAL:
+        raise InputError(
+            "the counting estimator has the law of an ideal register (excess noise 2): leave out "
+            "kappa and stages (--kappa, --stages), or predict for the pooled estimator"
+        )
+    total = np.zeros((3, 3))
+    for stack in stacks:
+        total += _of_stack(stack, noise, readout)
+    return total
+
+
+def _of_stack(stack: PlannedStack, noise: NoiseFigures, readout: Readout) -> Array:
+    gain, time, frames = stack
+    charge = noise.clock_induced_charge + time * noise.dark_current
+    full = min(noise.full_well_register, gain * noise.full_well_image)
+    at = Thresholds.of(gain, noise.read_noise, FLAGGED * full)
+    low = gain < LOW_GAIN * noise.read_noise
+    used = statistics(at.T if low else at.T2, charge, gain, noise.read_noise)["P"][0]
+    good = frames * readout.good_share(time) * (1 - used)
+    distance = 0.0 if low else at.T2 - at.T
+    found: Array = good * information(at.T, distance, gain, time, noise.read_noise, charge)
+    return found
