@@ -62,9 +62,8 @@ An independent simulation: every electron goes through all 604 stages of the reg
 emccd-detect, {hits:g} per cm² and second, with its footprints and its tails. Stacks of EM gains
 {gains} and times {times} s, frames of {rows} x {cols} pixels, read noise {noise:g} e⁻, C
 {charge:g} e⁻ in every pixel, mean D {dark:g} e⁻/s (20 %; no hot pixels, whose charge its
-register spreads over their neighbours). Samples from 0.9
-full wells on are flagged, with their neighbours and a tail of 10 pixels; nothing else masks rays. Both
-estimators have the same frames. Errors are those of the image means over ordinary pixels, in
+register spreads over their neighbours). Samples from 0.9 full wells on are flagged, with their
+neighbours and a tail of 10 pixels; nothing else masks rays. Both estimators have the same frames. Errors are those of the image means over ordinary pixels, in
 brackets their standard errors (scatter over pixels); pulls are errors of pixels in their reported
 errors.
 
