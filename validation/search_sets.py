@@ -158,8 +158,23 @@ def main() -> int:
         for table, lines in zip((cost, left), rows_of(gain, time, found), strict=True):
             table.extend(lines)
             sys.stdout.write("\n".join(lines) + "\n")
-    PAGE.write_text(page(_by_set(cost), _by_set(left)))
+    hot = with_hot_pixels()
+    sys.stdout.write("\n".join(hot) + "\n")
+    PAGE.write_text(page(_by_set(cost), _by_set(left), hot))
     return 0
+
+
+def with_hot_pixels() -> list[str]:
+    """Lines of the third table: what `dark` costs where the detector has hot pixels."""
+    truth = make_truth(CAMERA, SEED, level="1")
+    lines = []
+    for number, (gain, time) in enumerate(STACKS):
+        if gain >= 1000:
+            sums = measure(truth, number, gain, time)["dark"]
+            kept = sums.kept / sums.good / (sums.total / sums.samples)
+            flagged = 1 - sums.good / sums.samples
+            lines.append(f"| {gain:g} | {time:g} | {flagged:.2%} | {kept:.3f} |")
+    return lines
 
 
 def _by_set(lines: list[str]) -> list[str]:
@@ -167,7 +182,7 @@ def _by_set(lines: list[str]) -> list[str]:
     return sorted(lines, key=lambda line: list(SETS).index(line.split()[1]))
 
 
-def page(cost: list[str], left: list[str]) -> str:
+def page(cost: list[str], left: list[str], hot: list[str]) -> str:
     """The page of the documentation."""
     rows, cols = (len(range(*part.indices(size))) for part, size in zip(IMAGE, SHAPE, strict=True))
     newline = "\n"
@@ -191,6 +206,14 @@ charge to tell.
 | set | EM gain | time, s | flagged | by the law | mean left | by the law |
 | --- | --- | --- | --- | --- | --- | --- |
 {newline.join(cost)}
+
+Hot pixels add to this: where one is above the threshold in most frames, a single electron beside it
+makes a pair. The same with the hot pixels that `emdarks simulate` makes (1 % of the pixels), by
+the set `dark`; of the mean of all pixels much is lost with the hot ones themselves:
+
+| EM gain | time, s | flagged | mean left |
+| --- | --- | --- | --- |
+{newline.join(hot)}
 
 ## Frames with rays
 
