@@ -26,7 +26,7 @@ IDEAL = 2.0
 def counted_information(
     stacks: Sequence[PlannedStack], noise: NoiseFigures, readout: Readout
 ) -> Array:
-    """Fisher's information on F, C and D of a campaign: method page, eq. 17 (law).
+    """Fisher's information on F, C and D of a campaign: method page, eq. 20 (law).
 
     Parameters
     ----------
