@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.io import fits
+from typer.testing import CliRunner
 
 from campaigns import COLS, REGIONS, ROWS, params
 from emdarks import Dataset, calibrate_darks_lsq, check_darks, load_camera
+from emdarks.cli.app import app
 from emdarks.data import DetectorNoiseMaps, Image
 from emdarks.errors import EmdarksWarning, InputError
 from emdarks.planning import Readout, predict
@@ -234,6 +237,16 @@ def test_what_cannot_be_predicted() -> None:
         planned(estimator="reference")
     with pytest.raises(InputError, match="the law of an ideal register"):
         planned(estimator="counting", readout=Readout(kappa=1.9))
+
+
+def test_plans_on_the_command_line() -> None:
+    def run(*options: str) -> Any:
+        return CliRunner().invoke(app, ["plan", "--estimator", "counting", *options])
+
+    counted = json.loads(run("--frames", "60", "--json").stdout)
+    usual = json.loads(run("--frames", "60", "--json", "--estimator", "pooled").stdout)
+    assert counted["error_dc_e_per_s"] < usual["error_dc_e_per_s"]
+    assert run("--budget", "36000").exit_code == 2
 
 
 def test_a_histogram_of_other_stacks_is_refused(product: DetectorNoiseMaps, tmp_path: Path) -> None:

@@ -32,6 +32,9 @@ def test_odd_values_can_be_drawn(values: list[float], tmp_path: Path) -> None:
         plots.dots(values, values, np.abs(values), (slice(0, 5), slice(0, 7))).figure,
         plots.noise_against_signal(values, values, np.nan, 2.0).figure,
         plots.sequence({"a": (values, values), "b": (values, values)}, "x", "y", limit=1).figure,
+        plots.sample_histogram(
+            np.arange(-1.0, len(values) + 1), [0] + [np.isfinite(v) for v in values]
+        ).figure,
         plots.show_counts(np.reshape(values or [np.nan], (1, -1))).figure,
     ]
     for number, figure in enumerate(figures):

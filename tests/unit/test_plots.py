@@ -79,3 +79,14 @@ def test_what_lies_beyond_is_shown_by_shape_too() -> None:
     assert (beyond.get_marker(), list(beyond.get_ydata())) == ("s", [1])
     low, high = ax.get_xlim()
     assert -low == high > 7
+
+
+def test_samples_are_shown_by_electron() -> None:
+    edges, counts, law = [-2.0, 0.0, 1.0, 5.0], [4, 6, 0], [4.0, np.nan, 8.0]
+    ax = plots.sample_histogram(edges, counts, law, "t", thresholds=(1.0, 3.0))
+    measured, expected = (patch.get_data() for patch in ax.patches)
+    np.testing.assert_array_equal(measured.values, [2.0, 6.0, 0.0])
+    np.testing.assert_array_equal(expected.values, [2.0, 0.0, 2.0])
+    assert [float(np.asarray(line.get_xdata())[0]) for line in ax.lines] == [1.0, 3.0]
+    assert ax.get_ylim() == (1.0, 18.0)
+    assert ax.get_xlim() == pytest.approx((-2.0, 1.1))

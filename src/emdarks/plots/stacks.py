@@ -197,8 +197,8 @@ def sample_histogram(
         ax.axvline(threshold, color=GREY, ls=":", lw=1.0)
     # Even bins below, octaves above: linear about 0, logarithmic beyond.
     ax.set_xscale("symlog", linthresh=max(abs(x[0]), 1e-30))
-    ax.set_yscale("log")
     if filled.size:
+        ax.set_yscale("log")
         density = (n / width)[filled]
         ax.set_ylim(0.5 * density.min(), 3 * density.max())
         ax.set_xlim(x[0], x[filled[-1] + 1] * 1.1)
