@@ -63,9 +63,9 @@ emccd-detect, {hits:g} per cm² and second, with its footprints and its tails. S
 {gains} and times {times} s, frames of {rows} x {cols} pixels, read noise {noise:g} e⁻, C
 {charge:g} e⁻ in every pixel, mean D {dark:g} e⁻/s (20 %; no hot pixels, whose charge its
 register spreads over their neighbours). Samples from 0.9 full wells on are flagged, with their
-neighbours and a tail of 10 pixels; nothing else masks rays. Both estimators have the same frames. Errors are those of the image means over ordinary pixels, in
-brackets their standard errors (scatter over pixels); pulls are errors of pixels in their reported
-errors.
+neighbours and a tail of 10 pixels; nothing else masks rays. Both estimators have the same frames.
+Errors are those of the image means, in brackets their standard errors (scatter over pixels); pulls
+are errors of pixels in their reported errors.
 
 {table}
 *Reached*: means within 3 standard errors or 1 % of the truth (F: 0.3 e⁻), standard deviations of

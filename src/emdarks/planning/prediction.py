@@ -260,7 +260,7 @@ def predict(
     >>> prediction.frames, prediction.duration
     (400, 20400.0)
     >>> print(f"{prediction.errors[2]:.1e}")  # e-/s, of D
-    5.1e-04
+    5.0e-04
     """
     planned = as_stacks(stacks)
     check_noise(noise)
