@@ -17,15 +17,13 @@ from emdarks.accumulate.blocks import (
     Sample,
     StackJob,
     StackSums,
-    over_saturated,
 )
 from emdarks.accumulate.executor import Count, Executor, frames_of
 from emdarks.errors import InputError, UnreadableFrameError
 from emdarks.frames import FrameInput
 from emdarks.frames.bad_frames import BadFrame, Skipping
 from emdarks.moments import Moments
-
-__all__ = ["Careful", "Known", "key_of"]
+from emdarks.raw import over_saturated
 
 A = TypeVar("A")
 B = TypeVar("B")

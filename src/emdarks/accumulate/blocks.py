@@ -25,26 +25,7 @@ from emdarks.counting_sums import MOST_FRAMES, HistogramBins, Thresholds
 from emdarks.errors import EmdarksWarning, InputError
 from emdarks.fits.pixels import FrameSource
 from emdarks.moments import Moments
-from emdarks.raw import FrameScan, over_saturated
-
-__all__ = [
-    "BLOCK_FRAMES",
-    "Adder",
-    "Block",
-    "Blocks",
-    "FigureArea",
-    "FrameFigures",
-    "Kind",
-    "MergeTree",
-    "Sample",
-    "StackJob",
-    "StackSums",
-    "finish",
-    "in_blocks",
-    "join",
-    "merge_tree",
-    "over_saturated",
-]
+from emdarks.raw import FrameScan
 
 Array = npt.NDArray[Any]
 T = TypeVar("T")

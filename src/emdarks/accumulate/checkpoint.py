@@ -46,8 +46,6 @@ from emdarks.errors import EmdarksWarning, InputError
 from emdarks.fits import PART, whole_file
 from emdarks.moments import SUMS, Moments
 
-__all__ = ["Checkpoint", "KeptBlocks"]
-
 Array = npt.NDArray[Any]
 A = TypeVar("A")
 B = TypeVar("B")

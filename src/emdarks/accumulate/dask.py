@@ -38,8 +38,6 @@ try:
 except ImportError:  # pragma: no cover
     raise InputError("Dask is not installed; pip install 'emdarks[dask]'") from None
 
-__all__ = ["Dask"]
-
 A = TypeVar("A")
 B = TypeVar("B")
 

@@ -9,8 +9,6 @@ from typing import TypeVar
 from emdarks.accumulate.blocks import Block, Blocks, StackJob, StackSums
 from emdarks.moments import Moments
 
-__all__ = ["Count", "Executor", "Progress", "frames_of"]
-
 A = TypeVar("A")
 B = TypeVar("B")
 #: Told the numbers of frames done and of all.

@@ -10,8 +10,6 @@ from threading import Condition, Lock
 
 from emdarks.accumulate.blocks import BLOCK_FRAMES, Sample
 
-__all__ = ["OPEN_FILES", "OpenFiles", "files_allowed", "files_open"]
-
 
 def files_allowed() -> int:
     """Half of the files that this process may have open."""

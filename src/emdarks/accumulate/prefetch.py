@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from emdarks.accumulate.blocks import Sample
 from emdarks.fits.pixels import Reader
 
-__all__ = ["ReadAhead"]
-
 # Frames that are fetched side by side.
 FETCHES = 8
 

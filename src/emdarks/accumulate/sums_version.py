@@ -10,8 +10,6 @@ from importlib import import_module
 from emdarks import _core
 from emdarks._version import __version__
 
-__all__ = ["MADE_BY", "sums_version"]
-
 #: Everything between the bytes of a frame and the sums and figures of a block.
 MADE_BY = (
     "emdarks.counting_sums",

@@ -31,7 +31,6 @@ from emdarks.accumulate.blocks import (
     finish,
     join,
     merge_tree,
-    over_saturated,
 )
 from emdarks.accumulate.executor import Count, Executor, Progress
 from emdarks.accumulate.open_files import OPEN_FILES, files_allowed, files_open
@@ -41,9 +40,7 @@ from emdarks.counting_sums import HISTOGRAM_EVERY, MANY_PIXELS
 from emdarks.errors import UnreadableFrameError
 from emdarks.fits.pixels import RawFrame, Reader, let_go_of_cubes
 from emdarks.moments import Moments, counts_dtype, merge
-from emdarks.raw import FrameScan
-
-__all__ = ["Threads", "available_cores"]
+from emdarks.raw import FrameScan, over_saturated
 
 Array = npt.NDArray[Any]
 A = TypeVar("A")

@@ -29,8 +29,6 @@ from emdarks.cameras.units import Value
 from emdarks.detector import Regions, frame_shape
 from emdarks.errors import InputError
 
-__all__ = ["Camera"]
-
 
 def _start_and_stop(rows: Any) -> Any:
     """TOML has no null: an empty list means no rows, a missing stop "to the end"."""

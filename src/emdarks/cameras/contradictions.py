@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 from emdarks.cameras.units import Value, text_of
 from emdarks.errors import InputError
 
-__all__ = ["refuse_contradictions"]
-
 #: Relative difference up to which two numbers are one: headers round them.
 _ROUNDING = 1e-6
 _PLACES = ("the header of the image", "the primary header")

@@ -6,8 +6,6 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
-__all__ = ["FrameRecord", "Unit"]
-
 
 class Unit(Enum):
     """What a frame's numbers count."""

@@ -18,16 +18,6 @@ from emdarks.cameras.schema import CONVENTIONAL, Mode, Rule
 from emdarks.cameras.units import Value, text_of
 from emdarks.errors import EmdarksError, InputError, MissingKeywordError
 
-__all__ = [
-    "Explained",
-    "Headers",
-    "explain",
-    "read_record",
-    "read_settings",
-    "read_temperature",
-    "why_no_dark",
-]
-
 Headers = tuple[Mapping[str, Any], ...]
 
 #: How the products and frames that emdarks writes spell units, whatever the camera's headers do.

@@ -14,8 +14,6 @@ from emdarks.cameras.schema_checks import check_camera
 from emdarks.cameras.schema_errors import first_problem
 from emdarks.errors import InputError
 
-__all__ = ["BUILTIN", "camera_of_product", "camera_text", "load_camera"]
-
 #: Cameras that come with the package.
 BUILTIN = (
     "excam",

@@ -9,8 +9,6 @@ from emdarks.cameras.camera import Camera
 from emdarks.cameras.load import BUILTIN, load_camera
 from emdarks.detector import frame_shape
 
-__all__ = ["Fit", "cameras_that_fit"]
-
 #: Share of a camera's keywords that a header must have for the camera to be suggested.
 LEAST_SHARE = 0.5
 

@@ -13,26 +13,6 @@ from typing import Annotated, Any, Literal
 
 from emdarks.cameras.units import Scalar, same
 
-__all__ = [
-    "CONVENTIONAL",
-    "Before",
-    "Bias",
-    "ConventionalRule",
-    "CosmicRays",
-    "FileBeside",
-    "FrameFiles",
-    "HeaderRules",
-    "Keywords",
-    "Linearity",
-    "Mode",
-    "Names",
-    "NoiseFigures",
-    "RawFrames",
-    "Rule",
-    "Simulation",
-    "listed",
-]
-
 #: Setting that every camera with a rule for conventional readout has.
 CONVENTIONAL = "conventional"
 

@@ -13,8 +13,6 @@ from emdarks.cameras.schema_errors import MEANINGS
 from emdarks.detector import frame_shape, imaging_area_geom
 from emdarks.errors import GeometryError, InputError
 
-__all__ = ["check_camera"]
-
 #: What the keywords of `emdarks.cameras.Keywords` measure, where that has units.
 _QUANTITIES = {
     "exposure_time": "time",

@@ -7,8 +7,6 @@ from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any, get_args, get_type_hints
 
-__all__ = ["MEANINGS", "UNKNOWN_KEY", "first_problem"]
-
 #: What the keys are that a camera file must have, or a table of it where there is one.
 MEANINGS = {
     "name": "what the camera is called in messages and products",

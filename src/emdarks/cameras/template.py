@@ -10,8 +10,6 @@ from typing import Any, NamedTuple
 
 from emdarks.cameras.units import Value
 
-__all__ = ["MARK", "NewFrame", "new_camera_text"]
-
 #: What stands where only a person can know.
 MARK = "FILL IN"
 #: Keyword where the header has none that is known; no frame has it, so that frames are refused

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-__all__ = ["UNITS", "Scalar", "Value", "number_with_unit", "same", "text_of"]
-
 #: What a card may hold.
 Scalar = bool | int | float | str
 

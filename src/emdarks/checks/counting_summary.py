@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CountingSummary", "FittedGain", "RaySlope"]
-
 Array = npt.NDArray[Any]
 
 

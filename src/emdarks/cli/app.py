@@ -26,8 +26,6 @@ from emdarks.cli import (
 from emdarks.cli.command import command
 from emdarks.cli.settings import WithDefaults
 
-__all__ = ["app", "main"]
-
 
 class _Commands(TyperGroup):
     """Commands whose faults of use are told like all other errors: one line, and where help is."""

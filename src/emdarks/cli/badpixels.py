@@ -15,8 +15,6 @@ from emdarks.cli.output_files import Target, check_not_read, output_file
 if TYPE_CHECKING:
     from emdarks.data import BadPixelMap
 
-__all__ = ["badpixels"]
-
 #: Endings of tables, and Astropy's names of their formats.
 _TABLES = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv"}
 

@@ -16,8 +16,6 @@ from emdarks.cli.output_files import output_file
 if TYPE_CHECKING:
     from emdarks.cameras import Camera, Explained
 
-__all__ = ["cameras"]
-
 #: Lines of a new camera file that explain it.
 _HEAD = 3
 

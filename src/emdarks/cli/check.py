@@ -25,8 +25,6 @@ from emdarks.cli.prologue import open_frames, streaming
 if TYPE_CHECKING:
     from emdarks.half_split import CheckReport
 
-__all__ = ["check"]
-
 
 class CheckedEstimator(StrEnum):
     """Estimators whose errors can be checked."""

@@ -26,8 +26,6 @@ import typer
 
 from emdarks.cli import console
 
-__all__ = ["REQUIRED", "Option", "argument", "arguments", "command", "group", "option"]
-
 #: Default of an option that must be given.
 REQUIRED: Any = inspect.Parameter.empty
 

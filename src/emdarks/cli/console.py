@@ -33,28 +33,6 @@ from rich.text import Text
 
 from emdarks.errors import EmdarksError, EmdarksWarning, InputError, without_secrets
 
-__all__ = [
-    "Loudness",
-    "cli_errors",
-    "duration",
-    "finding",
-    "interrupted",
-    "is_quiet",
-    "json_out",
-    "left_out",
-    "one_line",
-    "progress",
-    "result",
-    "say",
-    "say_error",
-    "say_more",
-    "set_loudness",
-    "show",
-    "stderr",
-    "verdict",
-    "wrong_use",
-]
-
 #: Seconds between two lines about progress, where there is no terminal.
 PAUSE = 5.0
 

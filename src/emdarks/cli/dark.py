@@ -24,8 +24,6 @@ from emdarks.cli.stack_choice import one_stack_of_several
 if TYPE_CHECKING:
     from emdarks.data import Dark, Dataset
 
-__all__ = ["dark", "dark_values"]
-
 
 class DarkEstimator(StrEnum):
     """Estimators of the error of a traditional dark."""

@@ -16,8 +16,6 @@ from emdarks.cli.prologue import open_frames, streaming
 if TYPE_CHECKING:
     from emdarks.checks import CampaignSummary
 
-__all__ = ["inspect"]
-
 _PICTURES = (".png", ".pdf", ".svg")
 
 

@@ -28,8 +28,6 @@ from emdarks.cli.prologue import open_frames, product_target, streaming
 if TYPE_CHECKING:
     from emdarks.data import DetectorNoiseMaps
 
-__all__ = ["noisemaps"]
-
 
 class MapsEstimator(StrEnum):
     """Estimators of noise maps."""

@@ -10,8 +10,6 @@ from typing import Any
 
 from emdarks.errors import InputError
 
-__all__ = ["Target", "check_not_a_frame", "check_not_read", "output_file"]
-
 
 @dataclass(frozen=True, slots=True)
 class Target:

@@ -16,8 +16,6 @@ from emdarks.cli.options import AS_JSON, MODE
 if TYPE_CHECKING:
     from emdarks.cameras import Camera, NoiseFigures
 
-__all__ = ["plan"]
-
 #: What is planned where nothing is said: the recommended least number of frames.
 _FRAMES = 1176
 

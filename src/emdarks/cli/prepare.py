@@ -10,8 +10,6 @@ from emdarks.cli.command import REQUIRED, group, option
 from emdarks.cli.options import THREADS, Frames, Output, RawFrames
 from emdarks.cli.prologue import named_frames, output_folder, preparation
 
-__all__ = ["prepare"]
-
 
 class Unit(StrEnum):
     """Units of prepared frames."""

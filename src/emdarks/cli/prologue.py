@@ -16,16 +16,6 @@ if TYPE_CHECKING:
     from emdarks.accumulate import Executor
     from emdarks.frames import Dataset
 
-__all__ = [
-    "named_frames",
-    "open_frames",
-    "output_folder",
-    "preparation",
-    "prepared",
-    "product_target",
-    "streaming",
-]
-
 
 def open_frames(frames: Frames, raw: RawFrames, skip_bad_frames: bool) -> Dataset:
     """Open the frames that a command line names; reads headers only.

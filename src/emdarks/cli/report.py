@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from emdarks.data import Dataset
     from emdarks.report import Page
 
-__all__ = ["report"]
-
 
 @group
 class PageOutput(Output):

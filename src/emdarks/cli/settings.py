@@ -23,8 +23,6 @@ from emdarks.cli import console
 from emdarks.cli.command import Option
 from emdarks.errors import InputError
 
-__all__ = ["FILE", "VARIABLE", "WithDefaults", "allowed_keys"]
-
 FILE = "emdarks.toml"
 VARIABLE = "EMDARKS_CAMERA"
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from emdarks.cameras import Camera
     from emdarks.simulate import Effects
 
-__all__ = ["simulate"]
-
 
 class Units(StrEnum):
     """Units of simulated frames."""

@@ -12,8 +12,6 @@ from rich.table import Table
 from emdarks.cli import console
 from emdarks.errors import SeveralStacksError
 
-__all__ = ["choice_table", "one_stack_of_several"]
-
 
 @contextmanager
 def one_stack_of_several() -> Iterator[None]:

@@ -13,8 +13,6 @@ from emdarks.cli.prologue import named_frames, output_folder, prepared
 if TYPE_CHECKING:
     pass
 
-__all__ = ["subtract"]
-
 
 @group
 class Subtraction(Output):

@@ -15,8 +15,6 @@ from emdarks.cli.output_files import check_not_read, output_file
 if TYPE_CHECKING:
     from emdarks.data import Dark, DetectorNoiseMaps
 
-__all__ = ["synthesize"]
-
 
 @group
 class WantedDark:

@@ -14,8 +14,6 @@ from emdarks.checks import CampaignSummary, StackSummary
 from emdarks.cli.console import one_line
 from emdarks.half_split import CheckReport
 
-__all__ = ["cameras_table", "campaign_table", "check_table", "explained_table"]
-
 _CAPTION = (
     "odd: frames that a warning names. masked: share of the samples in the imaging area. level, "
     "scatter: mean and standard deviation within a frame; noise: that of a pixel from frame to "

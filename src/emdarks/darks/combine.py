@@ -16,8 +16,6 @@ from emdarks.frames import frame_sources
 from emdarks.frames.array_checks import flags_plane, number_plane
 from emdarks.stacks.calibration_inputs import check_executor, mask_of
 
-__all__ = ["mean_combine"]
-
 Array = npt.NDArray[Any]
 
 

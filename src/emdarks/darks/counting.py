@@ -31,16 +31,6 @@ from emdarks.frames import flagging_level
 from emdarks.stacks import Stack, StackStore
 from emdarks.stacks.calibration_inputs import choose
 
-__all__ = [
-    "GAIN_SOURCES",
-    "CountedFrames",
-    "CountingOptions",
-    "CountingPlan",
-    "CountingResult",
-    "fit_counts",
-    "refuse_options",
-]
-
 Array = npt.NDArray[Any]
 
 GAIN_SOURCES = ("header", "fitted")

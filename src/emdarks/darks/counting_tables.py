@@ -20,8 +20,6 @@ from emdarks.fit.counting_terms import statistics
 from emdarks.products.header import NOT_SUPPLIED
 from emdarks.stacks import Stack
 
-__all__ = ["CountingTables"]
-
 Array = npt.NDArray[Any]
 Cards = dict[str, tuple[Any, str]]
 

@@ -39,8 +39,6 @@ from emdarks.stacks import (
 )
 from emdarks.stacks.calibration_inputs import CalibrationInputs, calibration_inputs, choose
 
-__all__ = ["build_trad_dark"]
-
 Array = npt.NDArray[Any]
 
 

@@ -53,8 +53,6 @@ from emdarks.stacks import (
 from emdarks.stacks.calibration_inputs import CalibrationInputs, calibration_inputs, choose
 from emdarks.stacks.model import FULL, MODELS, Model, model_of_stacks
 
-__all__ = ["calibrate_darks_lsq"]
-
 ESTIMATORS = ("pooled", "reference", "counting")
 
 

@@ -18,21 +18,19 @@ from emdarks.errors import EmdarksWarning
 from emdarks.stacks import Stack
 from emdarks.stacks.calibration_inputs import CalibrationInputs
 
-__all__ = ["Streamed", "check_kinds", "judged", "kinds_of", "stream"]
-
 
 class Plan(Protocol):
     """What a recipe decides by the headers."""
 
     @property
-    def jobs(self) -> Sequence[StackJob]: ...
+    def jobs(self) -> Sequence[StackJob]: ...  # noqa: D102
 
 
 class StacksPlan(Plan, Protocol):
     """One that knows its stacks."""
 
     @property
-    def stacks(self) -> Sequence[Stack]: ...
+    def stacks(self) -> Sequence[Stack]: ...  # noqa: D102
 
 
 P = TypeVar("P", bound=Plan)

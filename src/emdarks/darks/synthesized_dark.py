@@ -18,8 +18,6 @@ from emdarks.products.synthesis import DarkSetting, Maps, check_signs, dark_from
 from emdarks.stacks import Stack, check_product, check_stack, group_stacks
 from emdarks.stacks.calibration_inputs import calibration_inputs
 
-__all__ = ["build_synthesized_dark", "dark_setting", "planes_of"]
-
 Array = npt.NDArray[Any]
 
 

@@ -25,8 +25,6 @@ from emdarks.fit.counting_errors import errors_of_the_pool, information
 from emdarks.fit.counting_terms import SCALE, Pools, RayTerms, SlopeEquations
 from emdarks.fit.least_squares import bands
 
-__all__ = ["CountedStacks", "CountingFit", "Start", "fit_counting"]
-
 Array = npt.NDArray[Any]
 
 #: Below so many nominal read noises a gain is low: the mean below T is used.

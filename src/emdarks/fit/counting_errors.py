@@ -13,8 +13,6 @@ import numpy.typing as npt
 
 from emdarks.fit.counting_terms import SCALE, statistics
 
-__all__ = ["errors_of_the_pool", "information"]
-
 Array = npt.NDArray[Any]
 _THREE = ("K", "LO", "HI")
 

@@ -15,8 +15,6 @@ import numpy.typing as npt
 
 from emdarks import _core
 
-__all__ = ["Pools", "RayTerms", "statistics"]
-
 Array = npt.NDArray[Any]
 #: C, D as they enter equations of the slope: scaled to columns of one size.
 SCALE = np.array([1.0, 1e3, 1e4])

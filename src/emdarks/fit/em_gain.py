@@ -22,8 +22,6 @@ from emdarks.counting_sums import HistogramBins
 from emdarks.fit.counting import CountedStacks, CountingFit
 from emdarks.fit.counting_terms import statistics
 
-__all__ = ["GainFit", "fit_gains"]
-
 Array = npt.NDArray[Any]
 
 #: Gains from so many read noises on can be fitted.

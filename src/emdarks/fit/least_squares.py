@@ -16,8 +16,6 @@ from emdarks.stacks import Stack, StackStore
 from emdarks.stacks.design import design
 from emdarks.stacks.model import FULL, Model
 
-__all__ = ["Fit", "fit_reference"]
-
 Array = npt.NDArray[Any]
 
 BAND_PIXELS = 1 << 16

@@ -18,8 +18,6 @@ from emdarks.fit.noise_model import (
 )
 from emdarks.moments import Moments
 
-__all__ = ["ESTIMATORS", "mean_errors"]
-
 Array = npt.NDArray[Any]
 
 ESTIMATORS = ("sample", "pooled", "reference")

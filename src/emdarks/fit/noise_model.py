@@ -15,15 +15,6 @@ import numpy.typing as npt
 
 from emdarks import _core
 
-__all__ = [
-    "IDEAL_KAPPA",
-    "ONSET",
-    "NoiseModel",
-    "fit_noise",
-    "intrinsic_variance",
-    "kurtosis_ratio",
-]
-
 Array = npt.NDArray[Any]
 
 #: Excess noise of a gamma register, where none can be measured, and its credible range.

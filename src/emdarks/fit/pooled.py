@@ -24,8 +24,6 @@ from emdarks.stacks import Stack, StackStore
 from emdarks.stacks.design import design
 from emdarks.stacks.model import FULL, Model
 
-__all__ = ["PooledNoise", "fit_pooled"]
-
 Array = npt.NDArray[Any]
 
 HOT_MAD = 5.0

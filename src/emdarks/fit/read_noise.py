@@ -11,8 +11,6 @@ import numpy.typing as npt
 
 from emdarks.counting_sums import HistogramBins
 
-__all__ = ["read_noise_of"]
-
 Array = npt.NDArray[Any]
 #: Quantiles of the lower half that tell the width: no charge and no ray moves them.
 LOWEST, HIGHEST = 0.005, 0.5

@@ -13,8 +13,6 @@ import numpy.typing as npt
 from emdarks import _core
 from emdarks.accumulate import Executor
 
-__all__ = ["Group", "Population", "intrinsic_variance", "population"]
-
 Array = npt.NDArray[Any]
 
 #: An intrinsic variance must exceed its own error by this many standard errors.

@@ -18,14 +18,6 @@ from emdarks.fit.robust_statistics import Group
 from emdarks.stacks import Stack, StackStore
 from emdarks.stacks.design import design
 
-__all__ = [
-    "BiasOffset",
-    "ImageStatistics",
-    "bias_offset",
-    "image_statistics",
-    "pooled_bias_offset",
-]
-
 JACKKNIFE_GROUPS = 6
 
 Array = npt.NDArray[Any]

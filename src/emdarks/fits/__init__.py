@@ -9,11 +9,10 @@ from emdarks.fits import astropy_fits as fits
 from emdarks.fits.hdu_roles import UnreadImage
 from emdarks.fits.header import Cards
 from emdarks.fits.layout import FileLayout, PlaneLayout, read_plane, scan_file
-from emdarks.fits.remote import RemoteFile, is_url, join, list_files, local_path, shown
+from emdarks.fits.remote import PART, RemoteFile, is_url, join, list_files, local_path, shown
 from emdarks.fits.scan import Scanner
 from emdarks.fits.tables import ascii_text, copied, table_hdu
 from emdarks.fits.write import (
-    PART,
     from_bytes,
     image_hdu,
     to_bytes,

@@ -13,8 +13,6 @@ from typing import NamedTuple
 
 from emdarks.errors import InputError, NoImageError
 
-__all__ = ["Found", "Roles", "UnreadImage", "frames_and_planes", "roles_of"]
-
 #: Names of flags and of errors, the first that a file has counts.
 _FLAGS, _ERRORS = ("DQ", "MASK"), ("ERR", "UNCERT")
 _PLANES = (*_FLAGS, *_ERRORS)

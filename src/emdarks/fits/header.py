@@ -19,8 +19,6 @@ import numpy as np
 
 from emdarks.fits import astropy_fits as fits
 
-__all__ = ["Cards"]
-
 _WIDTH = 80
 _COMMENTARY = frozenset({"", "COMMENT", "HISTORY"})
 

@@ -40,16 +40,6 @@ from emdarks.fits.remote import (
 )
 from emdarks.fits.tables import copied
 
-__all__ = [
-    "FileLayout",
-    "PlaneLayout",
-    "SmallFile",
-    "read_plane",
-    "read_small",
-    "scan_extensions",
-    "scan_file",
-]
-
 _DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _GZIP = b"\x1f\x8b"
 

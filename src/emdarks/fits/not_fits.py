@@ -6,8 +6,6 @@ from typing import Any
 
 from emdarks.errors import InputError
 
-__all__ = ["refuse_other_formats"]
-
 _HEAD = 560
 _CONVERT = "export the frames as FITS, or leave it out"
 _UNPACK = "unpack it and give the files inside"

@@ -32,18 +32,6 @@ from emdarks.fits.layout import FileLayout, PlaneLayout, open_whole, read_plane
 from emdarks.fits.remote import read_ranges
 from emdarks.raw import FrameScan
 
-__all__ = [
-    "ArraySource",
-    "FileSource",
-    "FrameSource",
-    "RawFrame",
-    "Reader",
-    "Run",
-    "Scratch",
-    "let_go_of_cubes",
-    "read_array",
-]
-
 Array = npt.NDArray[Any]
 #: The machine has too little of something; the file may be as good as any.
 _NOT_ITS_FAULT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})

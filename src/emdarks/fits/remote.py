@@ -25,22 +25,6 @@ from urllib.parse import urlsplit
 
 from emdarks.errors import InputError, without_secrets
 
-__all__ = [
-    "PART",
-    "RangeFile",
-    "RemoteFile",
-    "exists",
-    "is_url",
-    "join",
-    "list_files",
-    "local_path",
-    "look_up",
-    "put",
-    "read_ranges",
-    "read_whole",
-    "shown",
-]
-
 T = TypeVar("T")
 
 #: End of the name of a file that is being written, here or there.

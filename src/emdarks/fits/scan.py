@@ -23,8 +23,6 @@ from emdarks.fits.header import Cards
 from emdarks.fits.layout import FileLayout, PlaneLayout, found, scan_extensions, scan_file
 from emdarks.fits.remote import RemoteFile, is_url, read_ranges
 
-__all__ = ["Scanner"]
-
 _STRUCTURE = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|GROUPS|EXTEND|EXTNAME|EXTVER|UTYPE|BSCALE|BZERO|BLANK|"
     r"THEAP|TFIELDS|Z[A-Z]+\d*"

@@ -14,8 +14,6 @@ import numpy.typing as npt
 
 from emdarks.fits import astropy_fits as fits
 
-__all__ = ["ascii_text", "copied", "table_hdu"]
-
 
 def table_hdu(name: str, columns: Mapping[str, tuple[npt.ArrayLike, str]]) -> fits.BinTableHDU:
     """Binary table of columns ``{name: (values, unit)}``; texts become fixed-width strings.

@@ -27,16 +27,6 @@ from emdarks.fits import astropy_fits as fits
 from emdarks.fits.remote import PART, is_url, local_path, put
 from emdarks.fits.tables import copied
 
-__all__ = [
-    "PART",
-    "from_bytes",
-    "image_hdu",
-    "to_bytes",
-    "whole_file",
-    "write_whole",
-]
-
-
 #: Seconds in which a part may not be locked yet.
 _YOUNG = 60.0
 

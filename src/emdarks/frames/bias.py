@@ -33,8 +33,6 @@ from emdarks.fits.pixels import (
 from emdarks.frames.raw_source import RawSource
 from emdarks.raw import FramePlan, RawCalibration, RowBias
 
-__all__ = ["LevelledSource", "Levels", "bias_frame", "levelled"]
-
 Array = npt.NDArray[Any]
 Source = ArraySource | FileSource
 

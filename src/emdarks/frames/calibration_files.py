@@ -15,8 +15,6 @@ from emdarks.fits import scan_file
 from emdarks.fits.layout import read_small
 from emdarks.raw import FullWell, Linearity
 
-__all__ = ["KGain", "read_full_well", "read_k_gain", "read_nonlinearity", "read_offset"]
-
 PathLike = str | os.PathLike[str]
 
 

@@ -10,8 +10,6 @@ from emdarks.arguments import is_number
 from emdarks.frames.frame_input import FrameInput
 from emdarks.frames.raw_source import RawSource
 
-__all__ = ["flagging_level"]
-
 #: What corgidrp and emdarks say of the search for cosmic rays, DN above the bias.
 _SEARCHED = re.compile(r"Cosmic ray threshold of ([0-9.eE+-]+) used")
 

@@ -26,20 +26,6 @@ from emdarks.frames.raw_settings import CameraPlans
 from emdarks.frames.raw_source import RawSource
 from emdarks.frames.unknown_camera import foreign_frames, has_keywords_of
 
-__all__ = [
-    "FrameInput",
-    "Provenance",
-    "camera_named_in",
-    "frame_inputs",
-    "frame_name",
-    "frame_settings",
-    "frame_sources",
-    "frames_of",
-    "headers_of",
-    "is_raw",
-    "level_of",
-]
-
 Source = ArraySource | FileSource
 HEADERS = ("pri", "ext", "err", "dq")
 #: Card with the processing level, and the levels at which frames are raw.

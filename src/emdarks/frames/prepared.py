@@ -34,18 +34,6 @@ from emdarks.frames.raw_source import RawReader, RawSource
 from emdarks.raw import FramePlan, FrameScan, RawCalibration
 from emdarks.raw.exemption import coronagraph_discs
 
-__all__ = [
-    "PreparedDataset",
-    "PreparedImage",
-    "check_offset",
-    "is_raw_frame",
-    "level_2a_name",
-    "made_ready",
-    "prepare_frames",
-    "raw_frames_in",
-    "tell_left_out",
-]
-
 Array = npt.NDArray[Any]
 
 #: Cards that end with level 1, and those that no longer hold for other pixels.

@@ -33,8 +33,6 @@ from emdarks.raw import (
     RowBias,
 )
 
-__all__ = ["NONE", "SEARCHES", "CameraPlans", "RawSettings", "k_gain_of", "raw_settings"]
-
 #: Said in the place of a file: there is none.
 NONE = "none"
 #: Parameters of the search by the names of the sets.

@@ -21,8 +21,6 @@ from emdarks.errors import UnreadableFrameError
 from emdarks.fits.pixels import ArraySource, FileSource, RawFrame, Reader, Run, Scratch
 from emdarks.raw import FramePlan, FrameScan, scan
 
-__all__ = ["RawSource"]
-
 Array = npt.NDArray[Any]
 
 

@@ -7,8 +7,6 @@ import warnings
 from emdarks.errors import EmdarksWarning
 from emdarks.fits import FileLayout, UnreadImage
 
-__all__ = ["NO_FRAMES", "UnreadImages", "kind_of_product"]
-
 #: What DATATYPE says in files that are no frames.
 NO_FRAMES = frozenset(
     {

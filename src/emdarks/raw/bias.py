@@ -9,8 +9,6 @@ from typing import Literal
 from emdarks import _core
 from emdarks.errors import InputError
 
-__all__ = ["RowBias"]
-
 
 @dataclass(frozen=True, slots=True)
 class RowBias:

@@ -14,8 +14,6 @@ from emdarks.raw.bias import RowBias
 from emdarks.raw.linearity import Linearity
 from emdarks.raw.search import STANDARD, CosmicRaySearch
 
-__all__ = ["FramePlan", "FullWell", "RawCalibration"]
-
 Area = tuple[int, int, int, int]
 Disc = tuple[float, float, float]
 

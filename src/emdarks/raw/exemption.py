@@ -11,8 +11,6 @@ from typing import Any
 
 from emdarks.errors import InputError
 
-__all__ = ["coronagraph_discs"]
-
 #: Central wavelengths of the Roman Coronagraph's filters, nm: as designed (phase C), or as measured
 #: in thermal vacuum where that was done.
 WAVELENGTHS = {

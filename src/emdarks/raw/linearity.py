@@ -12,8 +12,6 @@ import numpy.typing as npt
 from emdarks import _core
 from emdarks.errors import InputError
 
-__all__ = ["Linearity"]
-
 Array = npt.NDArray[Any]
 
 

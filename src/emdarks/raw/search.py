@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from emdarks.errors import InputError
 
-__all__ = ["DARK", "STANDARD", "CosmicRaySearch"]
-
 
 @dataclass(frozen=True, slots=True)
 class CosmicRaySearch:

@@ -16,8 +16,6 @@ import numpy.typing as npt
 
 from emdarks.raw.search import CosmicRaySearch
 
-__all__ = ["SearchCost", "search_cost"]
-
 Array = npt.NDArray[np.float64]
 
 #: Charge per sample beyond which all samples count as this bright, electrons.

@@ -11,8 +11,6 @@ import numpy.typing as npt
 from emdarks import _core
 from emdarks.raw.calibration import FramePlan, RawCalibration
 
-__all__ = ["FrameScan", "PreparedFrame", "over_saturated", "prepare", "scan", "stored_bytes"]
-
 Array = npt.NDArray[Any]
 
 

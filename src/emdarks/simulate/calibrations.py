@@ -18,8 +18,6 @@ from emdarks.products import DetectorParams
 from emdarks.raw import Linearity
 from emdarks.simulate.truth import Truth
 
-__all__ = ["CALIBRATION_FILES", "write_calibrations"]
-
 NONLINEARITY_FILE = "nonlinearity.fits"
 K_GAIN_FILE = "kgain.fits"
 PARAMS_FILE = "params.fits"

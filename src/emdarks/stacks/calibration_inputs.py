@@ -17,15 +17,6 @@ from emdarks.frames.bad_frames import SKIP_SHARE, BadFrame, Skipping
 from emdarks.stacks.outlier_frames import misfits, unlike
 from emdarks.stacks.regions import telemetry_slice
 
-__all__ = [
-    "CalibrationInputs",
-    "calibration_inputs",
-    "check_executor",
-    "check_k_gain",
-    "choose",
-    "mask_of",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class CalibrationInputs:

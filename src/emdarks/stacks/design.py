@@ -11,8 +11,6 @@ from emdarks._core import design_rank
 from emdarks.errors import CalDarksLSQException, InputError
 from emdarks.stacks.group import Stack, check_stack
 
-__all__ = ["MIN_LEVEL_STACKS", "MIN_STACKS", "check_campaign", "check_each", "design", "fits_level"]
-
 #: One more than there are parameters.
 MIN_STACKS = 4
 #: The same for a fit of two maps, for stacks of one gain or of one time.

@@ -11,8 +11,6 @@ import numpy as np
 from emdarks.errors import InputError
 from emdarks.frames import FrameInput
 
-__all__ = ["Stack", "check_stack", "group_stacks"]
-
 _Key = tuple[float, float, float, tuple[tuple[str, str], ...]]
 
 TIME_TOLERANCE = 1e-6

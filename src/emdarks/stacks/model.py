@@ -15,8 +15,6 @@ from emdarks.errors import CalDarksLSQException
 from emdarks.stacks.design import MIN_LEVEL_STACKS, check_campaign, check_each, design, fits_level
 from emdarks.stacks.group import Stack
 
-__all__ = ["FULL", "MODELS", "Model", "check_level_campaign", "model_of_stacks"]
-
 #: Values of the keyword ``model``.
 MODELS = ("full", "level")
 

@@ -9,8 +9,6 @@ from emdarks.detector import Regions, frame_shape, imaging_area_geom, unpack_geo
 from emdarks.errors import GeometryError, InputError
 from emdarks.stacks.group import Stack
 
-__all__ = ["check_shape", "figure_area", "telemetry_slice"]
-
 
 def telemetry_slice(
     telemetry_rows: tuple[int | None, int | None], arrtype: str, regions: Regions | None

@@ -18,15 +18,6 @@ from emdarks.moments import HISTOGRAM_BINS, Moments, counts_dtype, merge
 from emdarks.stacks.group import Stack
 from emdarks.stacks.read_noise import FAR_NOISE, bulk_noise, shows_read_noise, typical_noise
 
-__all__ = [
-    "Screening",
-    "StackStore",
-    "accumulate_stacks",
-    "drop_lost",
-    "jobs_of",
-    "screen_stack",
-]
-
 Array = npt.NDArray[Any]
 
 RUN_PIXELS = 1 << 16

@@ -7,8 +7,6 @@ from emdarks.errors import InputError
 from emdarks.frames import FrameInput
 from emdarks.stacks.group import Stack
 
-__all__ = ["to_detected_electrons", "to_em_electrons"]
-
 
 def to_em_electrons(stack: Stack, k_gain: float | None) -> list[float]:
     """Factor of each frame to EM electrons (not divided by gain), for noise maps.

@@ -28,8 +28,6 @@ from emdarks.stacks.calibration_inputs import CalibrationInputs, calibration_inp
 from emdarks.subtract.dark_source import DarkSource, dark_source, find_sections
 from emdarks.subtract.subtracted_frame import LastPlanes, StackStep, SubtractedFrame
 
-__all__ = ["save_subtracted", "subtract_dark"]
-
 
 def subtract_dark(
     dataset: Any,
