@@ -147,6 +147,7 @@ screenshots: $(VENV)/.installed
 validate: $(VENV)/.installed
 	$(BIN)/python -m validation.screening
 	$(BIN)/python -m validation.counting
+	$(BIN)/python -m validation.emccd_detect_rays
 	$(BIN)/python -m validation.search_sets
 	$(BIN)/python -m validation.subtract
 	$(BIN)/python -m validation.badpixels

@@ -73,6 +73,7 @@ class Metrics:
 
     functions: list[Length]
     lines: dict[str, int]
+    code: int
     kernels: dict[str, int]
     module_circles: list[list[str]]
     folder_circles: list[list[str]]
@@ -83,6 +84,18 @@ class Metrics:
     public_of_package: int
     begin_with_what: list[str]
     slowest: list[tuple[float, str]] = field(default_factory=list)
+
+
+def lines_of_code(module: Module) -> int:
+    """Lines of a file that are neither docstring nor comment nor blank."""
+    lines = [line.strip() for line in module.text.splitlines()]
+    kept = {number for number, line in enumerate(lines, 1) if line and not line.startswith("#")}
+    for node in ast.walk(module.tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                kept -= set(range(first.lineno, (first.end_lineno or first.lineno) + 1))
+    return len(kept)
 
 
 def room_of(name: str) -> str:
@@ -345,6 +358,7 @@ def measure(
     return Metrics(
         functions=sorted(lengths(modules), key=lambda each: (-each.lines, each.name)),
         lines=lines_by_folder(modules),
+        code=sum(map(lines_of_code, modules)),
         kernels=kernel_lines(root, source),
         module_circles=circles(graph(found, lambda name: name)),
         folder_circles=circles(graph(found, lambda name: folders[name])),
@@ -378,6 +392,7 @@ def rows(found: Metrics) -> list[tuple[str, str]]:
         ("lines of their statements: longest", f"{longest.lines} (`{short(longest.name)}`)"),
         (f"functions of {MANY_ARGUMENTS} arguments and more", f"{len(many)}"),
         ("lines of Python", f"{of_all:,}"),
+        ("of them neither docstring nor comment nor blank", f"{found.code:,}"),
         *((f"lines of kernels: {where}", f"{count:,}") for where, count in found.kernels.items()),
         ("lines of kernels: all", f"{kernels:,}"),
         ("circles of modules", circle_words(found.module_circles)),
@@ -408,6 +423,12 @@ function are those of its statements, without signature, docstring, blank lines 
 functions inside of it are counted with it and on their own. Imports count wherever they stand,
 in functions and for type checking, too. A circle is a set of modules (or folders) each of which
 leads to each. Layers are those of `tests/unit/test_architecture.py`.
+
+To be reached were a median of 5 lines, nine tenths of at most 15, 50 for the longest function, five
+functions of ten arguments and more (those left are public signatures), nothing that points up, no
+circle, and 22,000 lines of Python. The lines are not reached: every file, function and class has a
+docstring, with shapes, units and errors raised where it is public, and checks of input with their
+words make up much of the rest.
 """
 
 

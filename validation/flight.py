@@ -129,13 +129,13 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def simulated(folder: Path, frames: int, camera: str) -> dict[str, Any]:
+def simulated(folder: Path, frames: int, camera: str, kind: str = "usual") -> dict[str, Any]:
     """Make the frames where they are not there; what the simulation wrote about itself."""
     facts = folder / FACTS
     if not facts.exists():
         say(f"making frames in {folder}")
         folder.mkdir(parents=True, exist_ok=True)
-        made = run(["-m", "validation.flight_frames", folder / "raw", frames, camera])
+        made = run(["-m", "validation.flight_frames", folder / "raw", frames, camera, kind])
         facts.write_text(made[3])
     found: dict[str, Any] = json.loads(facts.read_text())
     return found
@@ -172,6 +172,20 @@ def maps(case: Case, folder: Path) -> Made:
     compared = run(["-m", "validation.flight_compare", target, folder / "raw" / "truth.fits"])
     target.unlink()
     return Made(case, taken, busy, peak, json.loads(told), json.loads(compared[3]))
+
+
+def other_rays(folder: Path, size: tuple[int, str]) -> str:
+    """Maps of campaigns with other rays; their frames are not kept."""
+    lines = []
+    for kind in ("none", "long tails", "wide wings"):
+        with tempfile.TemporaryDirectory(dir=folder) as place:
+            simulated(Path(place), *size, kind)
+            for estimator in ("counting", "pooled"):
+                case = Case(f"{kind}, {estimator}", "standard", estimator=estimator)
+                biases = maps(case, Path(place)).biases
+                cells = [f"{bias:+.2f} ({error:.2f})" for bias, error in biases]
+                lines.append([kind, estimator, *cells])
+    return table(("rays", "estimator", "bias of F, e-", "C, %", "D, %"), lines)
 
 
 def shares(folder: Path, search: str) -> dict[str, tuple[float, float]]:
@@ -245,8 +259,12 @@ def main() -> None:
         if "counting" in known or "counting" not in case.options
     ]
     by_search = {search: shares(folder, search) for search in ("standard", "dark")}
-    tables = {"maps": maps_table(made), "flags": flags_table(by_search)}
-    print(tables["maps"], tables["flags"], sep="\n\n")
+    tables = {
+        "maps": maps_table(made),
+        "flags": flags_table(by_search),
+        "others": other_rays(folder, size),
+    }
+    print(*tables.values(), sep="\n\n")
     if not given.quick:
         PAGE.write_text(
             TEXT.read_text().format(

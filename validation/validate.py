@@ -212,6 +212,7 @@ with each pixel's true variances, and errors from them. “Reference” is
 residuals; on m4 these have a single degree of freedom, and their pulls no finite variance.
 
 A campaign of full-size raw frames with cosmic rays, from files to maps: [](validation_flight.md).
+Frames of another simulator with its own cosmic rays: [](validation_emccd_detect.md).
 
 ## To be reached
 
