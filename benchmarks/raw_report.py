@@ -192,6 +192,9 @@ others were at work: CPU times and ratios suffer less from that than times.
 
 {table}
 
+- *Not reached*: of two threads and of CPU, most is adding to sums, not making raw frames ready: the
+  same frames of level 2a, which need none of that, take nearly as long (raw / level 2a, above). The
+  ratio to the peer's standard search follows from the same CPU.
 - *The same frames as level 2a* were written by `emdarks prepare`: 26.4 MB each.
 - *Bytes from storage*: `read_bytes` of the process (`/proc/self/io`), with the files taken out of
   the page cache before (`posix_fadvise`). The first sweep reads the files of a block (up to 128
