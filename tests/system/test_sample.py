@@ -83,7 +83,7 @@ def test_python_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_commands_in_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     lines = re.findall(r"^    emdarks (.*)$", readme(), re.MULTILINE)
-    assert len(lines) == 10
+    assert len(lines) == 13
     for line in lines:
         # Fewer frames: the same commands, sooner done.
         arguments = line.replace("--frames 20", "--frames 4").split()
@@ -99,6 +99,9 @@ def test_commands_in_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "hot.csv",
         "hot.reg",
         "traditional.fits",
+        "raw",
+        "raw_maps.fits",
+        "raw_dark.fits",
     }
 
 
