@@ -16,13 +16,13 @@ from astropy.io import fits
 
 from emdarks import simulate
 from emdarks.accumulate import Checkpoint, Threads
-from emdarks.cameras import Camera, load_camera
+from emdarks.cameras import Camera, explain, load_camera
 from emdarks.cameras.schema import CosmicRays
 from emdarks.checks import inspect_campaign
 from emdarks.darks import build_trad_dark, calibrate_darks_lsq
 from emdarks.data import Dataset, DetectorParams, Image
 from emdarks.dq import DQ
-from emdarks.errors import EmdarksWarning, InputError
+from emdarks.errors import EmdarksWarning, InputError, MissingKeywordError
 from emdarks.fits.pixels import Scratch
 from emdarks.frames import PreparedImage, frame_inputs, prepare_frames, raw_frames_in
 from emdarks.frames.prepared import level_2a_name
@@ -293,6 +293,27 @@ def test_setup_frames_and_bad_ones_are_left_out(raw: Path, tmp_path: Path) -> No
         found = prepare_frames(Dataset(files(tmp_path)), nonlinearity="none", kgain=8.7)
     assert [frame.filename for frame in found] == [path.name for path in rest]
     assert [left.name for left in found.left_out] == [setup.name, bad.name]
+
+
+def test_a_header_that_says_too_little(raw: Path, tmp_path: Path) -> None:
+    for path in files(raw)[:3]:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    bare = files(tmp_path)[1]
+    with fits.open(bare, mode="update") as file:
+        del file[1].header["EMGAIN_C"]
+    given: dict[str, Any] = {"nonlinearity": "none", "kgain": 8.7}
+    with pytest.raises(MissingKeywordError, match=f"{bare.name}: the header has no EMGAIN_C"):
+        prepare_frames(Dataset(files(tmp_path)), **given)
+    found = prepare_frames(Dataset(files(tmp_path)), **given, skip_bad_frames=True)
+    assert len(found) == 2
+    assert [bad.name for bad in found.skipped] == [bare.name]
+
+
+def test_what_is_understood_of_a_raw_header(raw: Path) -> None:
+    frame = Image(files(raw)[0])
+    told = explain(load_camera("excam"), "frame", (frame.cards("ext"), frame.cards("pri")))
+    bias = next(line for line in told if line.quantity == "bias")
+    assert (bias.value, bias.source) == ("median of each row", "region prescan_reliable")
 
 
 def test_over_saturated_frames_are_left_out_and_named(raw: Path, tmp_path: Path) -> None:

@@ -397,7 +397,9 @@ class _Reading:
 
     def bias(self) -> _Found:
         """Level to be subtracted, DN; 0 where there is none, or a file or region gives it."""
-        bias = self._camera.bias
+        bias, raw = self._camera.bias, self._camera.raw
+        if raw is not None and raw.bias is not None and raw.answer(self.find(raw.keyword)):
+            bias = raw.bias if raw.bias.region is not None else bias
         if bias is not None and bias.region is not None:
             rows = "each row" if bias.per == "row" else "the frame"
             return _Found(0.0, f"region {bias.region}", f"{bias.statistic} of {rows}")

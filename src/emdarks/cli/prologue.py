@@ -30,10 +30,10 @@ def open_frames(frames: Frames, raw: RawFrames, skip_bad_frames: bool) -> Datase
     from emdarks.frames import select_frames
 
     dataset = select_frames(**arguments(frames), camera=raw.camera, skip_bad_frames=skip_bad_frames)
-    return prepared(dataset, raw)
+    return prepared(dataset, raw, skip_bad_frames)
 
 
-def prepared(dataset: Dataset, raw: RawFrames) -> Dataset:
+def prepared(dataset: Dataset, raw: RawFrames, skip_bad_frames: bool = False) -> Dataset:
     """The frames, made ready by the options for raw frames where they are raw (level 1).
 
     Raises
@@ -45,7 +45,9 @@ def prepared(dataset: Dataset, raw: RawFrames) -> Dataset:
 
     if not raw_frames_in(dataset, raw.camera):
         return dataset
-    found = prepare_frames(dataset, camera=raw.camera, **preparation(raw))
+    found = prepare_frames(
+        dataset, camera=raw.camera, skip_bad_frames=skip_bad_frames, **preparation(raw)
+    )
     console.say(f"raw frames: {found.preparation}")
     return found
 

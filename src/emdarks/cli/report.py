@@ -132,7 +132,7 @@ def _opened(
         return None
     chosen = arguments(selection)
     opened = select_frames(names, raw.camera, **chosen, skip_bad_frames=skip_bad_frames)
-    return prepared(opened, raw)
+    return prepared(opened, raw, skip_bad_frames)
 
 
 def _left_out(*datasets: Dataset | None) -> list[dict[str, Any]]:

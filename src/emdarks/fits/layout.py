@@ -552,6 +552,8 @@ def read_small(path: str | os.PathLike[str]) -> SmallFile:
                 return SmallFile(name, cards, np.array(first.data), err)
     except InputError:
         raise
+    except OSError as error:
+        raise InputError(f"{name}: cannot be read ({_reason(error)})") from None
     except Exception as error:  # a damaged header can fail anywhere inside astropy
         raise InputError(
             f"{name}: cannot be read as FITS ({type(error).__name__}: {_reason(error)}); {_AGAIN}"

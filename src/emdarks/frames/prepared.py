@@ -21,7 +21,7 @@ import numpy.typing as npt
 from emdarks.arguments import is_number
 from emdarks.cameras import Camera, FrameRecord, Unit, load_camera, read_record
 from emdarks.detector import region_slices
-from emdarks.errors import EmdarksWarning, InputError
+from emdarks.errors import EmdarksError, EmdarksWarning, InputError
 from emdarks.fits import Cards, ascii_text, image_hdu
 from emdarks.fits import astropy_fits as fits
 from emdarks.fits.pixels import ArraySource, FileSource, Scratch
@@ -301,6 +301,7 @@ def prepare_frames(
     camera: str | Camera | None = None,
     image_only: bool = False,
     in_dn: bool = False,
+    skip_bad_frames: bool = False,
 ) -> PreparedDataset:
     """Make frames of level 2a of raw frames, lazily: all functions take them.
 
@@ -331,6 +332,8 @@ def prepare_frames(
         repaired.
     in_dn : bool
         Linear DN in the place of electrons.
+    skip_bad_frames : bool
+        Leave out frames whose headers do not tell what is needed; ``skipped`` has them.
 
     Returns
     -------
@@ -364,12 +367,22 @@ def prepare_frames(
         cosmic_rays=cosmic_rays,
     )
     made = _Maker(settings, image_only, in_dn)
-    prepared = [image for frame in frames if (image := made.prepared(frame)) is not None]
+    prepared, skipped = [], list(getattr(dataset, "skipped", ()))
+    for frame in frames:
+        try:
+            image = made.prepared(frame)
+        except EmdarksError as error:
+            if not skip_bad_frames:
+                raise
+            skipped.append(BadFrame.of(frame_name(frame), error))
+        else:
+            prepared += [] if image is None else [image]
     if not prepared:
-        raise InputError(f"no frame is left: {made.left_out[0].path}: {made.left_out[0].reason}")
+        first = (*made.left_out, *skipped)[0]
+        raise InputError(f"no frame is left: {first.path}: {first.reason}")
     found = PreparedDataset(prepared)
     found.preparation = _in_words(settings, prepared)
-    found.skipped = tuple(getattr(dataset, "skipped", ()))
+    found.skipped = tuple(skipped)
     found.left_out = (*getattr(dataset, "left_out", ()), *made.left_out)
     found.chosen_from = getattr(dataset, "chosen_from", 0)
     tell_left_out(made.left_out, len(frames))
