@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.io import fits
+from scipy.integrate import trapezoid
 
 from emdarks import simulate
 from emdarks.cameras import load_camera
@@ -284,7 +285,7 @@ def landau_cumulative(points: np.ndarray) -> np.ndarray:
     t = np.linspace(1e-9, 40.0, 8001)
     density = np.array(
         [
-            np.trapezoid(np.exp(-t * np.log(t) - x * t) * np.sin(math.pi * t), t) / math.pi
+            trapezoid(np.exp(-t * np.log(t) - x * t) * np.sin(math.pi * t), t) / math.pi
             if x > -4
             else 0.0
             for x in grid[::10]
