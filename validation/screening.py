@@ -20,6 +20,7 @@ from astropy.io import fits
 from emdarks.cameras import load_camera
 from emdarks.darks import calibrate_darks_lsq
 from emdarks.data import Dataset, Image
+from emdarks.detector import imaging_area_geom
 
 PAGE = Path(__file__).parent.parent / "docs" / "validation_screening.md"
 SEED = 2026
@@ -34,10 +35,15 @@ def truth(rng: np.random.Generator, shape: tuple[int, int]) -> dict[str, Any]:
     """F, C, D of a small frame, and its hot pixels."""
     hot = rng.random(shape) < 0.03
     ordinary = np.maximum(rng.normal(8.33e-4, 1.7e-4, shape), 0)
+    dark = np.where(hot, 10 ** rng.uniform(-2, 0, shape), ordinary)
+    # No dark current where there is no pixel: the prescan.
+    rows, cols, (row0, col0) = imaging_area_geom("SCI", REGIONS)
+    inside = np.zeros(shape, bool)
+    inside[row0 : row0 + rows, col0 : col0 + cols] = True
     return {
         "F": rng.normal(0, 12, shape),
         "C": np.maximum(rng.normal(0.02, 0.002, shape), 0),
-        "D": np.where(hot, 10 ** rng.uniform(-2, 0, shape), ordinary),
+        "D": np.where(inside, dark, 0.0),
         "hot": hot,
     }
 
