@@ -86,6 +86,20 @@ def test_right_under_rays(files: list[str]) -> None:
     assert (errors[0][:2] < 0.9 * errors[1][:2]).all()
 
 
+def test_beside_the_imaging_area_means_are_fitted(files: list[str]) -> None:
+    """No charge is there to be counted: the maps, and the bias offset, are the pooled ones."""
+    counted, usual = maps(Dataset(files), estimator="counting"), maps(Dataset(files))
+    for keyword in ("B_O", "B_O_ERR"):
+        assert counted.ext_hdr[keyword] == usual.ext_hdr[keyword]
+    prescan = np.s_[:, :, :16]
+    for found, expected in (
+        (counted.extra("SIGNED"), usual.extra("SIGNED")),
+        (counted.err[0], usual.err[0]),
+    ):
+        np.testing.assert_array_equal(found[prescan], expected[prescan])
+    assert (means(counted) != means(usual)).all()
+
+
 def test_who_computes_changes_no_bit(files: list[str], tmp_path: Path) -> None:
     first = maps(Dataset(files), estimator="counting", executor=Threads(1))
     others = [

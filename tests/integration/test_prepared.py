@@ -84,7 +84,7 @@ def test_a_frame_of_the_reference(golden: Path, golden_camera: Camera) -> None:
         )
         assert frame.ext_hdr["SAT_DN"] == stored["sat_dn"][24]
     header = frame.ext_hdr
-    assert header["DATALVL"], header["BUNIT"] == ("L2a", "detected EM electron")
+    assert (header["DATALVL"], header["BUNIT"]) == ("L2a", "detected EM electron")
     assert header["KGAINPAR"] == 8.75
     assert header["RN"] > 0
     assert not {"LOCAMT", "CYCLES", "LASTEXP"} & set(header)
@@ -196,6 +196,16 @@ def test_prepared_files_give_the_same_maps(raw: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(first.dq, dataset[0].dq)
     assert first.hdu_names == ["BIAS"]
     assert first.ext_hdr["DATALVL"] == "L2a"
+
+
+def test_prepared_files_are_known_to_have_been_searched(raw: Path, tmp_path: Path) -> None:
+    """Low gains have no flag, since no ray fills the register there."""
+    for search, asked in (("standard", False), ("off", True)):
+        dataset = ready(raw, offset="none", cosmic_rays=search)
+        made = save_prepared(dataset, tmp_path / search)
+        for found in (inspect_campaign(dataset), inspect_campaign(Dataset(made.files))):
+            texts = [finding.text for finding in found.findings]
+            assert any("were cosmic rays looked for" in text for text in texts) == asked
 
 
 def test_every_function_takes_them(raw: Path) -> None:

@@ -309,7 +309,7 @@ def _bare(context: Context, places: Sequence[Place]) -> Named:
     bare = []
     for stack, frame in places:
         if (
-            stack.search is None
+            not stack.searched
             and frame.figures.masked == 0
             and _usual(stack, "masked") * context.pixels.imaging > EXPECTED_FLAGS
         ):

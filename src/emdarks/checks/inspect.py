@@ -27,6 +27,7 @@ from emdarks.detector import frame_shape
 from emdarks.dq import DQ
 from emdarks.errors import UnreadableFrameError
 from emdarks.frames import FrameInput, camera_named_in
+from emdarks.frames.flagging import is_searched
 from emdarks.moments import Moments
 from emdarks.stacks import Stack, figure_area, jobs_of
 from emdarks.stacks.calibration_inputs import (
@@ -315,6 +316,7 @@ def summary_of(
             for record, frame in zip(records, figures, strict=True)
         ),
         cut_off_samples=samples_at_ceiling(figures, k_gain),
+        searched=is_searched(stack.frames[0]),
         search=search,
         ray_share=ray_share(stack, figures),
         repaired_rows=sum(frame.repaired_rows for frame in figures),

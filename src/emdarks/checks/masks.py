@@ -61,7 +61,7 @@ def unflagged(context: Context) -> Findings:
     """Stacks without any flag of cosmic rays."""
     nowhere = not any(stack.cosmic_rays for stack in context.stacks)
     bare = [
-        stack for stack in context.stacks if stack.search is None and (nowhere or stack.masked == 0)
+        stack for stack in context.stacks if not stack.searched and (nowhere or stack.masked == 0)
     ]
     if bare:
         what = f"no pixel of any frame is flagged in {several(len(bare), 'stack')}, {named(bare)}"

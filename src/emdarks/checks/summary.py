@@ -105,6 +105,8 @@ class StackSummary:
     cosmic_rays : bool
         Whether cosmic rays were looked for: samples have their flag, masks differ from frame to
         frame, or they are searched while raw frames are read.
+    searched : bool
+        Whether cosmic rays were searched in its frames, as they or their headers tell.
     search : StackSearch or None
         That search of raw frames; None where there is none.
     ray_share : float
@@ -136,6 +138,7 @@ class StackSummary:
     frame_summaries: tuple[FrameSummary, ...]
     typical_noise: float = math.nan
     cosmic_rays: bool = True
+    searched: bool = False
     search: StackSearch | None = None
     ray_share: float = math.nan
     repaired_rows: int = 0

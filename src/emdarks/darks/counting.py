@@ -302,13 +302,15 @@ def fit_counts(
         )
     counted = frames.counted(noise)
     _say_what_is_missing(counted)
-    start = Start(pooled.values.copy(), pooled.errors.copy())
+    # Where no pixel is, no charge is: counts of nothing tell no C, and F would go with it. The
+    # pooled fit stays there, and with it the bias offset.
+    start = Start(pooled.values.copy(), np.where(counted.imaging, pooled.errors, np.nan))
     fit = fit_counting(counted, start, executor)
     gains = fit_gains(counted, fit, frames.histograms, frames.plan.bins)
     if gain == "fitted":
         counted = replace(counted, gain=gains.gain)
         fit = fit_counting(counted, start, executor)
-    _replace(pooled, fit, counted.skip)
+    _replace(pooled, fit, counted)
     return CountingResult(fit, gains, noise, nominal, counted.gain, gain)
 
 
@@ -330,11 +332,18 @@ def _say_what_is_missing(counted: CountedStacks) -> None:
     _say(f"{text}; its error may be some tenths of an electron")
 
 
-def _replace(pooled: Fit, fit: CountingFit, skip: tuple[int, int]) -> None:
-    """Put the maps in the place of those of the pooled fit."""
-    none = fit.group == UNFITTED
+def _replace(pooled: Fit, fit: CountingFit, counted: CountedStacks) -> None:
+    """Put the maps in the place of those of the pooled fit, which stays beside the imaging area."""
+    inside = counted.imaging
+    none = inside & (fit.group == UNFITTED)
     pooled.dq[none & pooled.fitted] |= 1
-    pooled.values[:], pooled.errors[:] = fit.values, fit.errors
-    pooled.correlations[:], pooled.chi2[:] = fit.correlations, fit.chi2
+    pooled.values[:, inside], pooled.errors[:, inside] = (
+        fit.values[:, inside],
+        fit.errors[:, inside],
+    )
+    pooled.correlations[:, inside], pooled.chi2[inside] = (
+        fit.correlations[:, inside],
+        fit.chi2[inside],
+    )
     pooled.correlations[:, none], pooled.r_squared[none] = 0.0, np.nan
-    pooled.blank(*skip)
+    pooled.blank(*counted.skip)

@@ -179,10 +179,15 @@ class Cards(Mapping[str, Any]):
         """Keyword of every card, in order."""
         return tuple(_keyword(text) for text in self.texts)
 
-    def edited(self, values: Mapping[str, tuple[Any, str]], without: Collection[str] = ()) -> Cards:
+    def edited(
+        self,
+        values: Mapping[str, tuple[Any, str]],
+        without: Collection[str] = (),
+        history: Collection[str] = (),
+    ) -> Cards:
         """The header with other values, each with its comment, and without some keywords.
 
-        Cards that are there keep their place; new ones come last.
+        Cards that are there keep their place; new ones come last, and behind them lines of history.
         """
         texts = {k: _card_text(k, *given) for k, given in values.items()}
         kept = [
@@ -190,13 +195,10 @@ class Cards(Mapping[str, Any]):
             for keyword, text in zip(self.keywords, self.texts, strict=True)
             if keyword not in without
         ]
-        return Cards((*kept, *texts.values()))
-
-    def with_history(self, lines: Collection[str]) -> Cards:
-        """The header with further lines of history at its end."""
         width = _WIDTH - len("HISTORY ")
-        parts = [line[i : i + width] for line in lines for i in range(0, len(line), width)]
-        return Cards((*self.texts, *(f"HISTORY {part}".ljust(_WIDTH) for part in parts)))
+        parts = (line[i : i + width] for line in history for i in range(0, len(line), width))
+        told = (f"HISTORY {part}".ljust(_WIDTH) for part in parts)
+        return Cards((*kept, *texts.values(), *told))
 
     def same_keywords(self, other: Cards) -> bool:
         """Whether another header has the same keywords in the same order."""

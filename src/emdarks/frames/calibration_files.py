@@ -57,7 +57,10 @@ def read_nonlinearity(path: PathLike) -> Linearity:
     try:
         found = Linearity.from_table(file.image)
     except InputError as error:
-        raise InputError(f"{file.name}: is no nonlinearity table ({error})") from None
+        raise InputError(
+            f"{file.name}: is no nonlinearity table ({error}); give one with EM gains in its first "
+            "row, DN in its first column and factors in the rest"
+        ) from None
     low, high = found.factors.min(axis=0), found.factors.max(axis=0)
     odd = np.flatnonzero(~((low <= 1.0) & (high >= 1.0)))
     if odd.size:
@@ -87,7 +90,10 @@ def read_k_gain(path: PathLike) -> KGain:
     values = file.image
     errors = np.zeros(1) if file.err is None else file.err
     if values.size != 1 or errors.size != 1:
-        raise InputError(f"{file.name}: is no k-gain file: it holds {values.size} numbers, not 1")
+        raise InputError(
+            f"{file.name}: is no k-gain file: it holds {values.size} numbers, not "
+            "1; give such a file, or the electrons per DN"
+        )
     value, error = float(values.flat[0]), float(errors.flat[0])
     if not (np.isfinite(value) and value > 0 and np.isfinite(error) and error >= 0):
         raise InputError(f"{file.name}: its k-gain is {value:g} +- {error:g}; it must be above 0")

@@ -1,4 +1,4 @@
-"""From which level on a sample of a frame can have been flagged."""
+"""Whether cosmic rays were searched in a frame, and from which level on a sample can be flagged."""
 
 from __future__ import annotations
 
@@ -35,9 +35,20 @@ def flagging_level(item: FrameInput) -> float:
         search = plan.calibration.search
         found = math.inf if search is None else search.threshold * plan.well
         return min(found, plan.saturation)
-    header = item.headers["ext"]
-    given: Any = header.get("SAT_DN")
+    given: Any = item.headers["ext"].get("SAT_DN")
     level = float(given) if is_number(given) and given > 0 else math.inf
-    history = "".join(text[8:80] for text in header.texts if text.startswith("HISTORY "))
-    searched = _SEARCHED.search(history)
-    return min(level, float(searched[1])) if searched else level
+    told = _told_search(item)
+    return min(level, float(told[1])) if told else level
+
+
+def is_searched(item: FrameInput) -> bool:
+    """Whether cosmic rays are searched in a frame, or its HISTORY says that they were."""
+    if isinstance(item.source, RawSource):
+        return item.source.plan.search() is not None
+    return _told_search(item) is not None
+
+
+def _told_search(item: FrameInput) -> re.Match[str] | None:
+    """What HISTORY says of the search for cosmic rays."""
+    texts = item.headers["ext"].texts
+    return _SEARCHED.search("".join(text[8:80] for text in texts if text.startswith("HISTORY ")))

@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
@@ -229,7 +230,7 @@ def _level_2a(own: Cards, image: PreparedImage) -> Cards:
     if k_gain is not None and k_gain.read_noise is not None:
         values["RN"] = (k_gain.read_noise, "read noise, EM electrons")
         values["RN_ERR"] = (k_gain.read_noise_error or 0.0, "its error")
-    return own.edited(values, _DROPPED).with_history(_history(image))
+    return own.edited(values, _DROPPED, _history(image))
 
 
 def _history(image: PreparedImage) -> list[str]:
@@ -395,7 +396,7 @@ def _in_words(settings: RawSettings, frames: Sequence[PreparedImage]) -> str:
     values = sorted({frame.k_gain for frame in frames})
     k_gain = f"{values[0]:g}" if len(values) == 1 else f"{values[0]:g} to {values[-1]:g}"
     source = "from the headers" if own is None else own.source
-    offset = settings.offset_name or NONE
+    offset = settings.offset_name or "not given"
     return (
         f"nonlinearity {settings.linearity_name}; k-gain {k_gain} e-/DN, {source}; full wells "
         f"{settings.full_well.pixel:g} and {settings.full_well.register:g} e-; bias offset "
@@ -467,11 +468,11 @@ class _Maker:
             raise InputError(f"{name}: {error}") from None
 
     def _record(self, name: str, raw: Image, ext: Cards, pri: Cards) -> FrameRecord:
-        camera, k_gain = self.settings.camera, self.settings.k_gain
-        if k_gain is not None:
-            key = (camera.keywords.k_gain or ("KGAINPAR",))[0]
-            ext = ext.edited({key: (k_gain.value, "")})
-        record = read_record(camera, name, _shape_of(raw), (ext, pri))
+        camera, given = self.settings.camera, self.settings.k_gain
+        known = None if given is None else given.value
+        record = read_record(camera, name, _shape_of(raw), (ext, pri), k_gain=known)
+        if known is not None:
+            return replace(record, k_gain=known)
         if not record.k_gain > 0:
             raise InputError(
                 f"{name}: its header has a k-gain of {record.k_gain:g}; give the electrons per DN "
