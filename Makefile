@@ -6,8 +6,8 @@ EXTRAS := test,lint,docs
 # Neighbouring tests share what they were given: each process takes a whole part of the files.
 PYTEST_ARGS ?= -n auto --dist worksteal
 
-.PHONY: demo check test test-oldest sanitize wheel-check lint docs cli-page checks-page screenshots \
-    validate flight bench metrics fuzz mutants audit clean help
+.PHONY: demo check test test-oldest sanitize wheel-check release-check lint docs cli-page checks-page \
+    screenshots validate flight bench metrics fuzz mutants audit clean help
 
 help:
 	@echo "make demo    a first run: simulate, calibrate, compare with the truth, write a page"
@@ -16,6 +16,7 @@ help:
 	@echo "make test-oldest  the tests with the oldest dependencies that are supported"
 	@echo "make sanitize  the tests of the compiled core, with checks of every access to memory"
 	@echo "make wheel-check  build a wheel and use it where there is no compiler"
+	@echo "make release-check  all of a release that can be made without publishing it"
 	@echo "make lint    style, types, safety (ruff, mypy strict, bandit, clang-format)"
 	@echo "make validate  compare the estimators with a known truth, write docs/validation*.md (minutes)"
 	@echo "make flight  480 raw frames to maps, compared with the truth, write docs/validation_flight.md (2.6 GB)"
@@ -113,6 +114,10 @@ sanitize: $(SANITIZE)/.installed
 
 wheel-check: $(VENV)/.installed
 	$(BIN)/python tools/wheel_check.py
+
+release-check: $(VENV)/.installed
+	$(BIN)/python $(INSTALL) '.[release]'
+	$(BIN)/python -m tools.release_check
 
 audit: $(VENV)/.installed
 	$(BIN)/python $(INSTALL) '.[audit]'

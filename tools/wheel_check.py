@@ -28,11 +28,7 @@ def main() -> None:
         source, wheel = build(folder)
         look_into(source, wheel)
         print(f"{source.name}: {size(source)}, {wheel.name}: {size(wheel)}", flush=True)
-        python = install(wheel, folder / "environment")
-        program = folder / "use_wheel.py"
-        program.write_bytes((TOOLS / "use_wheel.py").read_bytes())
-        nowhere = {"PATH": str(python.parent), "HOME": name}
-        subprocess.run([python, program], check=True, cwd=folder, env=nowhere)
+        use(wheel, folder)
 
 
 def build(folder: Path) -> tuple[Path, Path]:
@@ -56,15 +52,27 @@ def look_into(source: Path, wheel: Path) -> None:
     """Both have what they need; the wheel has nothing else."""
     with tarfile.open(source) as archive:
         there = {path.partition("/")[2] for path in archive.getnames()}
-    needed = {"CMakeLists.txt", "pyproject.toml", "LICENSE", "README.md", "src/core/level.cpp"}
+    needed = {"CMakeLists.txt", "pyproject.toml", "src/core/level.cpp", "recipe/recipe.yaml"}
+    needed |= {"LICENSE", "README.md", "CHANGES.md", "CITATION.cff", "CONTRIBUTING.md"}
+    needed |= {"CODE_OF_CONDUCT.md", "SECURITY.md", "paper.md", "paper.bib", "Dockerfile"}
     assert needed <= there, needed - there
     with zipfile.ZipFile(wheel) as files:
         names = files.namelist()
     assert {"emdarks/__init__.py", "emdarks/_core.pyi", "emdarks/py.typed"} <= set(names)
     assert {path.split("/")[0].partition("-")[0] for path in names} == {"emdarks"}
+    assert any(path.endswith(".dist-info/licenses/LICENSE") for path in names)
     assert [path for path in names if path.endswith((".so", ".cpp", ".hpp"))] == [
         path for path in names if path.startswith("emdarks/_core.") and path.endswith(".so")
     ]
+
+
+def use(wheel: Path, folder: Path) -> None:
+    """Run use_wheel.py in a new environment, with no compiler on its PATH."""
+    python = install(wheel, folder / "environment")
+    program = folder / "use_wheel.py"
+    program.write_bytes((TOOLS / "use_wheel.py").read_bytes())
+    nowhere = {"PATH": str(python.parent), "HOME": str(folder)}
+    subprocess.run([python, program], check=True, cwd=folder, env=nowhere)
 
 
 def install(wheel: Path, where: Path) -> Path:
