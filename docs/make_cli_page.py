@@ -17,15 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import typer
 from astropy.io import fits
 
-from emdarks.cli.app import app
+from emdarks.cli.app import every_command
 
 PAGE = Path(__file__).parent / "command_line.md"
 PICTURE = PAGE.parent / "_static" / "levels.png"
 WIDTH = 94
-GROUP: Any = typer.main.get_command(app)
+COMMANDS = every_command()
 
 HEAD = """\
 # Command line
@@ -83,14 +82,14 @@ class Shell:
 
 def examples(name: str) -> list[str]:
     """Examples in the help of a command."""
-    text = " ".join((GROUP.commands[name].help or "").split())
+    text = " ".join((COMMANDS[name].help or "").split())
     return re.findall(r"Example: (emdarks .*?)(?= Example:|$)", text)
 
 
 def sections(shell: Shell) -> Iterator[str]:
     yield HEAD
     yield shell.shown("emdarks --help")
-    for name in GROUP.commands:
+    for name in COMMANDS:
         yield f"## emdarks {name}"
         yield shell.shown(f"emdarks {name} --help", most=200)
         for line in examples(name):

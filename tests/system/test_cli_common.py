@@ -17,14 +17,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import typer
 from astropy.io import fits
 from rich.console import Console
 from typer.testing import CliRunner
 
 from emdarks.accumulate import Threads
 from emdarks.cli import console
-from emdarks.cli.app import app
+from emdarks.cli.app import app, every_command
 from emdarks.cli.options import Execution
 from emdarks.cli.prologue import streaming
 from emdarks.darks import build_trad_dark, calibrate_darks_lsq
@@ -32,7 +31,7 @@ from emdarks.data import Dataset, sample
 
 pytestmark = pytest.mark.usefixtures("coarse_pictures")
 
-COMMANDS = sorted(typer.main.get_command(app).commands)
+COMMANDS = every_command()
 
 
 def run(*arguments: Any, **options: Any) -> Any:
@@ -51,28 +50,30 @@ def darks() -> str:
 
 
 def examples(name: str) -> list[str]:
-    text = " ".join((typer.main.get_command(app).commands[name].help or "").split())
+    text = " ".join((COMMANDS[name].help or "").split())
     return re.findall(r"Example: (emdarks .*?)(?= Example:|$)", text)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_help_has_examples_that_can_be_typed(name: str) -> None:
     assert examples(name)
     for example in examples(name):
-        program, command, *arguments = shlex.split(example)
-        assert (program, command) == ("emdarks", name)
+        words = ["emdarks", *name.split()]
+        typed = shlex.split(example)
+        assert typed[: len(words)] == words
         # Whole on one line of a terminal of 80 columns.
         assert len(example) <= 70
         # Unknown options, and values of the wrong kind, are refused here.
-        typer.main.get_command(app).commands[name].make_context(name, arguments)
+        COMMANDS[name].make_context(name, typed[len(words) :])
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_has_the_common_options(name: str) -> None:
-    command = typer.main.get_command(app).commands[name]
-    options = {option for parameter in command.params for option in parameter.opts}
+    options = {option for parameter in COMMANDS[name].params for option in parameter.opts}
     assert {"--verbose", "-v", "--quiet", "-q", "--json"} <= options
-    both = run(name, "--verbose", "--quiet", *shlex.split(examples(name)[0])[2:])
+    words = name.split()
+    typed = shlex.split(examples(name)[0])[1 + len(words) :]
+    both = run(*words, "--verbose", "--quiet", *typed)
     assert both.exit_code == 2
 
 
@@ -308,7 +309,7 @@ def complete(words: str) -> list[str]:
 
 def test_the_shell_completes_commands_and_options() -> None:
     assert complete("emdarks ins") == ["inspect"]
-    assert set(COMMANDS) == set(complete("emdarks "))
+    assert {name.split()[0] for name in COMMANDS} == set(complete("emdarks "))
     assert "--mask-bits" in complete("emdarks inspect --ma")
     assert complete("emdarks simulate d --size s") == ["small"]
 

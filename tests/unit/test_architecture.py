@@ -15,6 +15,7 @@ ROOT = Path(emdarks.__file__).parent
 LAYERS = [
     {"cli"},
     {"report"},
+    {"library"},
     {"simulate", "half_split", "planning", "subtract", "bad_pixels"},
     {"darks", "data"},
     {"checks"},

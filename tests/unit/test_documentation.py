@@ -95,13 +95,10 @@ def test_thresholds_of_the_inspection_are_those_of_its_page() -> None:
 
 
 def test_the_command_line_page_knows_every_command_and_option() -> None:
-    import typer
-
-    from emdarks.cli.app import app
+    from emdarks.cli.app import every_command
 
     page = (DOCS / "command_line.md").read_text()
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    for name, command in commands.items():
+    for name, command in every_command().items():
         assert f"$ emdarks {name} --help" in page, f"run make cli-page: {name} is not there"
         section = page.split(f"## emdarks {name}\n")[1].split("\n## ")[0]
         options = [option for parameter in command.params for option in parameter.opts]
@@ -124,6 +121,7 @@ PUBLIC = (
     "dq",
     "errors",
     "half_split",
+    "library",
     "planning",
     "plots",
     "simulate",

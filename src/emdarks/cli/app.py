@@ -15,6 +15,7 @@ from emdarks.cli import (
     console,
     dark,
     inspect,
+    library,
     noisemaps,
     plan,
     prepare,
@@ -29,6 +30,10 @@ from emdarks.cli.settings import WithDefaults
 
 class _Commands(TyperGroup):
     """Commands whose faults of use are told like all other errors: one line, and where help is."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names of the commands; groups of commands come last."""
+        return sorted(self.commands, key=lambda name: hasattr(self.commands[name], "commands"))
 
     def main(self, *arguments: Any, standalone_mode: bool = True, **options: Any) -> Any:
         """Run a command; errors about its options end in one line and exit code 2."""
@@ -84,6 +89,17 @@ for function in (
     cameras.cameras,
 ):
     app.command(cls=WithDefaults)(command(function))
+app.add_typer(library.app)
+
+
+def every_command() -> dict[str, Any]:
+    """All commands by name; those of a group with its name in front, such as "library add"."""
+    found: dict[str, Any] = {}
+    top: Any = typer.main.get_command(app)
+    for name, each in top.commands.items():
+        inner = getattr(each, "commands", None)
+        found |= {name: each} if inner is None else {f"{name} {n}": c for n, c in inner.items()}
+    return found
 
 
 def _version(wanted: bool) -> None:

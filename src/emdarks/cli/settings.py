@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import Enum
@@ -181,8 +181,14 @@ class _Option:
 
 
 def _commands(ctx: Any) -> list[Any]:
-    group = ctx.parent.command if ctx.parent is not None else ctx.command
-    return list(getattr(group, "commands", {ctx.command.name: ctx.command}).values())
+    """All commands, those of groups of commands among them."""
+    top = ctx.find_root().command
+    return list(_within(top)) if hasattr(top, "commands") else [ctx.command]
+
+
+def _within(group: Any) -> Iterator[Any]:
+    for each in group.commands.values():
+        yield from _within(each) if hasattr(each, "commands") else [each]
 
 
 def _takes_frames(command: Any) -> bool:

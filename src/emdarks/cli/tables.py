@@ -13,6 +13,8 @@ from emdarks.cameras import Camera, Explained
 from emdarks.checks import CampaignSummary, StackSummary
 from emdarks.cli.console import one_line
 from emdarks.half_split import CheckReport
+from emdarks.library import Entry
+from emdarks.products.provenance import iso_date
 
 _CAPTION = (
     "odd: frames that a warning names. masked: share of the samples in the imaging area. level, "
@@ -118,3 +120,59 @@ def explained_table(lines: Sequence[Explained]) -> Table:
             )
         )
     return table
+
+
+_PRODUCTS_CAPTION = (
+    "of: readout settings, EM gain, exposure time; those of the stacks of noise maps. error: that "
+    "of a typical pixel of a dark, of noise maps at the largest gain and time; electrons"
+)
+
+
+def products_table(entries: Sequence[Entry]) -> Table:
+    """Products of a library, one a row."""
+    table = Table(box=box.SIMPLE_HEAD, caption=_PRODUCTS_CAPTION, caption_justify="left")
+    for title in ("id", "kind", "camera", "of", "observed", "error", "use", "file"):
+        table.add_column(title, justify="right" if title in ("id", "error") else "left")
+    for entry in entries:
+        words = (
+            str(entry.id),
+            entry.kind.words,
+            entry.camera,
+            _made_for(entry),
+            iso_date(entry.begin)[:10] or "-",
+            _typical_error(entry),
+            _use(entry),
+            entry.path,
+        )
+        style = "dim" if entry.rejected else ""
+        table.add_row(*(Text(one_line(text), style=style) for text in words))
+    return table
+
+
+def _made_for(entry: Entry) -> str:
+    known = (entry.gain, "gain {:g}"), (entry.exposure_time, "{:g} s"), (entry.k_gain, "{:g} e-/DN")
+    words = ["unknown settings" if entry.settings is None else entry.settings]
+    words += [text.format(value) for value, text in known if math.isfinite(value)]
+    if math.isfinite(entry.highest_gain):
+        words += [
+            f"gains {entry.lowest_gain:g} to {entry.highest_gain:g}, to {entry.longest_time:g} s"
+        ]
+    return ", ".join(filter(None, words)) or "-"
+
+
+def _typical_error(entry: Entry) -> str:
+    at = (
+        entry.highest_gain if math.isfinite(entry.highest_gain) else entry.gain,
+        entry.longest_time if math.isfinite(entry.longest_time) else entry.exposure_time,
+    )
+    error = entry.predicted_error(*at)
+    return f"{error:.3g}" if math.isfinite(error) else "-"
+
+
+def _use(entry: Entry) -> str:
+    if entry.rejected:
+        return f"rejected: {entry.rejected}"
+    if not entry.certified:
+        return "nearest in time"
+    first, last = (iso_date(mjd)[:10] or "..." for mjd in (entry.valid_from, entry.valid_to))
+    return f"{first} to {last}"

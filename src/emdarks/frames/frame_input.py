@@ -200,7 +200,7 @@ def camera_named_in(dataset: Any) -> str:
         first = frames[0]
         path = getattr(first, "filepath", None) or getattr(first, "filename", None) or ""
         raise foreign_frames(
-            default, len(frames), os.fspath(path), headers_of(first), _shape_of(first)
+            default, len(frames), os.fspath(path), headers_of(first), shape_of(first)
         )
     return default
 
@@ -215,7 +215,8 @@ def _both(frame: Any, keyword: str) -> Iterator[Any]:
     return (cards.get(keyword) for cards in headers_of(frame))
 
 
-def _shape_of(frame: Any) -> tuple[int, int] | None:
+def shape_of(frame: Any) -> tuple[int, int] | None:
+    """Rows and columns of a frame, ours or another, without reading it; None if it has none."""
     shape = frame.shape if isinstance(frame, Image) else np.shape(getattr(frame, "data", ()))
     return (int(shape[0]), int(shape[1])) if len(shape) == 2 else None
 

@@ -163,10 +163,27 @@ def beyond_measured(noisemaps: Any, gain: float, exposure_time: float) -> str:
         return ""
     gains = np.asarray(table.data["EMGAIN"], dtype=float)
     longest = float(np.max(table.data["EXPTIME"]))
+    return beyond_stacks(gain, exposure_time, float(gains.min()), float(gains.max()), longest)
+
+
+def beyond_stacks(
+    gain: float, exposure_time: float, lowest: float, highest: float, longest: float
+) -> str:
+    """What of a gain and time is far outside those of stacks, in words; else empty.
+
+    Parameters
+    ----------
+    gain, exposure_time : float
+        Of a dark; s.
+    lowest, highest : float
+        EM gains of the stacks; NaN where they are not known.
+    longest : float
+        Their longest time, s.
+    """
     found = []
-    if not gains.min() / _GAIN_BEYOND <= gain <= gains.max() * _GAIN_BEYOND:
+    if gain < lowest / _GAIN_BEYOND or gain > highest * _GAIN_BEYOND:
         found.append(
-            f"EM gain {gain:g} is outside the gains of the maps, {gains.min():g} to {gains.max():g}"
+            f"EM gain {gain:g} is outside the gains of the maps, {lowest:g} to {highest:g}"
         )
     if exposure_time > _TIME_BEYOND * longest:
         found.append(

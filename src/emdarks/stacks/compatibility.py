@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from emdarks.cameras import Camera
+from emdarks.cameras import Camera, FrameRecord
 from emdarks.cameras.units import same
 from emdarks.errors import EmdarksWarning, InputError
 from emdarks.fits import ascii_text
@@ -31,7 +31,8 @@ _READOUT, _BIAS, _K_GAIN = "READOUT", "BIASSUB", "KGAINUSE"
 _LEVEL = "FRAMELVL"
 #: What the latter holds where there were several.
 _SEVERAL = -999.0
-_SAME_K_GAIN = 1e-6
+#: Relative difference up to which k-gains count as the same.
+SAME_K_GAIN = 1e-6
 
 
 def check_frames(stacks: Sequence[Stack]) -> None:
@@ -102,12 +103,17 @@ def readout_text(setting: Setting) -> str:
 
 
 def bias_text(stack: Stack, camera: Camera) -> str | None:
-    """What reading subtracted from frames: "nothing", a level, a frame, a region.
+    """What reading subtracted from the frames of a stack; see `bias_of`."""
+    return bias_of(stack.frames[0].record, camera)
+
+
+def bias_of(record: FrameRecord, camera: Camera) -> str | None:
+    """What reading subtracted from a frame: "nothing", a level, a frame, a region.
 
     None for frames that come with their bias subtracted, as those in electrons do: nobody
     knows what was subtracted from them.
     """
-    record, bias = stack.frames[0].record, camera.bias
+    bias = camera.bias
     if not record.in_dn:
         return None
     if bias is not None and bias.region is not None:
@@ -235,7 +241,7 @@ def _compare_k_gains(product: Any, name: str, stack: Stack, k_gain: float | None
     theirs, mine = k_gains_used(product), k_gain or stack.k_gain
     if not theirs or not _counts_dn(stack):
         return
-    if not any(math.isclose(value, mine, rel_tol=_SAME_K_GAIN) for value in theirs):
+    if not any(math.isclose(value, mine, rel_tol=SAME_K_GAIN) for value in theirs):
         known = " and ".join(f"{value:g}" for value in sorted(theirs))
         advice = (
             "give --kgain (kgain=)" if k_gain is None else "leave --kgain (kgain=) out, or give"
@@ -254,10 +260,9 @@ def _compare_settings(theirs: Any, mine: str, frame: str, product: str) -> None:
             stacklevel=4,
         )
         return
-    known, here = _settings_in(theirs), _settings_in(mine)
-    differing = [word for word in mine.split("; ") if _differs(word, known)]
-    gone = [name for name in known if name not in here]
-    if differing or gone:
+    known = _settings_in(theirs)
+    differing = differing_settings(str(theirs), mine)
+    if differing is not None:
         raise InputError(
             f"{frame}: has {', '.join(differing) or mine}, but {product} is made of frames with "
             f"{theirs}; use a product of the same readout setting"
@@ -270,6 +275,26 @@ def _compare_settings(theirs: Any, mine: str, frame: str, product: str) -> None:
             EmdarksWarning,
             stacklevel=4,
         )
+
+
+def differing_settings(theirs: str, mine: str) -> list[str] | None:
+    """Readout settings of a frame that a product's are other than.
+
+    Parameters
+    ----------
+    theirs, mine : str
+        Those of the product and of the frame, as `readout_text` writes them.
+
+    Returns
+    -------
+    list of str or None
+        ``name=value`` of the frame, of each that differs: none where the product alone has one.
+        None, no list, where they go together.
+    """
+    known, here = _settings_in(theirs), _settings_in(mine)
+    differing = [word for word in mine.split("; ") if _differs(word, known)]
+    gone = [name for name in known if name and name not in here]
+    return differing if differing or gone else None
 
 
 def _settings_in(text: Any) -> dict[str, str]:

@@ -1,0 +1,301 @@
+"""Commands about a library of calibrations: what it holds, and which product is for a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from emdarks.cli import console
+from emdarks.cli.command import REQUIRED, argument, arguments, command, group, option
+from emdarks.cli.options import AS_JSON, CAMERA, KGAIN, Frames
+from emdarks.cli.prologue import named_frames
+from emdarks.cli.settings import WithDefaults
+
+if TYPE_CHECKING:
+    from emdarks.library import Entry, Match
+
+DIR = argument(REQUIRED, "Folder of the library.", metavar="DIR")
+ID = argument(REQUIRED, "Number of a product (emdarks library list DIR).", metavar="ID")
+WHY = option("", "Why; kept with the time and the user.", metavar="WORDS", in_file=False)
+
+
+class Kinds(StrEnum):
+    """Kinds of products; those of `emdarks.library.Kind`, which is slow to import."""
+
+    noise_maps = "noise-maps"
+    dark = "dark"
+    counted_dark = "counted-dark"
+    bad_pixel_map = "bad-pixel-map"
+    nonlinearity = "nonlinearity"
+    k_gain = "k-gain"
+    detector_params = "detector-params"
+
+
+def init(*, folder: Path = DIR, as_json: bool = AS_JSON) -> None:
+    """Make a new, empty library.
+
+    Example: emdarks library init library
+    """
+    from emdarks.library import Library
+
+    Library.init(folder)
+    console.result({"library": str(folder)}, as_json)
+
+
+@group
+class Adding:
+    """How products are added."""
+
+    link: bool = option(
+        False, "Record where the files lie, instead of copying them into DIR.", in_file=False
+    )
+    accept: str = option(
+        "",
+        "Add a product though its checks find a problem, and keep why.",
+        metavar="WHY",
+        in_file=False,
+    )
+
+
+FILES = argument(REQUIRED, "Products (FITS).", metavar="FILE")
+
+
+def add(
+    *,
+    folder: Path = DIR,
+    products: list[Path] = FILES,
+    camera: str | None = CAMERA,
+    adding: Adding,
+    as_json: bool = AS_JSON,
+) -> None:
+    """Add products: noise maps, darks, bad-pixel maps, nonlinearity tables, k-gains, parameters.
+
+    Each is opened with all its checks, and copied into the library.
+    Example: emdarks library add library maps.fits bad.fits
+    """
+    from emdarks.library import Library
+
+    library = Library(folder)
+    added = [
+        library.add(path, camera=camera, copy=not adding.link, accept=adding.accept)
+        for path in products
+    ]
+    _tell_entries(added, as_json)
+
+
+@group
+class Only:
+    """Which products are listed."""
+
+    kind: Kinds | None = option(None, "Only products of this kind.", in_file=False)
+    camera: str | None = option(None, "Only products of this camera.", in_file=False)
+
+
+def list_(
+    *,
+    folder: Path = DIR,
+    only: Only,
+    as_json: bool = AS_JSON,
+) -> None:
+    """List the products of a library.
+
+    Example: emdarks library list library
+    """
+    from emdarks.library import Kind, Library
+
+    kind = None if only.kind is None else Kind(only.kind.value)
+    _tell_entries(Library(folder).list(kind, only.camera), as_json)
+
+
+def show(*, folder: Path = DIR, product: int = ID, as_json: bool = AS_JSON) -> None:
+    """Show what a library keeps of a product, and what was done with it.
+
+    Example: emdarks library show library 1
+    """
+    from emdarks.library import Library
+
+    library = Library(folder)
+    entry = library.show(product)
+    history = [event._asdict() for event in library.history(product)]
+    if as_json:
+        console.json_out(_values(entry) | {"history": history})
+        return
+    console.result(_spelled(entry), False)
+    for event in history:
+        why = f": {event['why']}" if event["why"] else ""
+        console.say(f"{event['when']}  {event['who']}  {event['what']}{why}")
+
+
+def _spelled(entry: Entry) -> dict[str, Any]:
+    """The same for people: what is known, moments as dates."""
+    from emdarks.products.provenance import iso_date
+
+    values = _values(entry)
+    for name in ("begin", "end", "valid_from", "valid_to"):
+        values[name] = iso_date(values[name]) if values[name] == values[name] else ""
+    del values["numbers"], values["covariance"]
+    known = {key: x for key, x in values.items() if x not in ("", None, ()) and x == x}
+    numbers = {key: f"{x.value:.4g} +- {x.error:.2g} {x.unit}" for key, x in entry.numbers.items()}
+    return known | {"k_gains_used": " ".join(map(str, entry.k_gains_used))} | numbers
+
+
+@group
+class Choice:
+    """What is wanted of the library."""
+
+    kind: Kinds = option(Kinds.dark, "What is wanted; dark: a dark or noise maps.", in_file=False)
+    kgain: float | None = KGAIN
+    days: float = option(
+        30.0,
+        "How far from the frame a product may be that is not certified.",
+        metavar="DAYS",
+        min=0.0,
+        in_file=False,
+    )
+
+
+def find(
+    *,
+    folder: Path = DIR,
+    frames: Frames,
+    camera: str | None = CAMERA,
+    choice: Choice,
+    as_json: bool = AS_JSON,
+) -> None:
+    """Find the product for each frame, and say rule by rule why it and not the others.
+
+    Same camera and settings; not rejected; certified for the frame's time, else the nearest in
+    time; of those the one whose dark has the smallest predicted error. Exit 1 where a frame has
+    none.
+
+    Example: emdarks library find library darks/cgi_*0000000_l2a.fits
+    """
+    from emdarks.library import Kind, Library
+
+    options = arguments(choice) | {"kind": Kind(choice.kind.value)}
+    dataset = named_frames(frames, camera)
+    found = Library(folder).find(dataset, camera=camera, **options)
+    if as_json:
+        console.json_out({"frames": [match.as_dict() for match in found]})
+    else:
+        for match in found:
+            _tell_match(match)
+    missing = [match for match in found if match.entry is None]
+    if missing:
+        raise typer.Exit(1)
+
+
+def _tell_match(match: Match) -> None:
+    entry = match.entry
+    if entry is None:
+        console.say_error(match.missing)
+        return
+    error = match.predicted_error
+    predicted = f", predicted error {error:.4g} e-" if error == error else ""
+    console.say(f"{match.request.name}: product {entry.id}, {entry.path}{predicted}")
+    for step in match.steps:
+        console.say(f"  {step.rule}: {step.words}; {step.left} left")
+    if match.beyond:
+        console.say(f"  beyond what was measured: {match.beyond}")
+
+
+def remove(
+    *, folder: Path = DIR, product: int = ID, why: str = WHY, as_json: bool = AS_JSON
+) -> None:
+    """Take a product out of a library; its file is deleted where it lies within DIR.
+
+    Example: emdarks library remove library 2 --why "a trial"
+    """
+    from emdarks.library import Library
+
+    entry = Library(folder).remove(product, why)
+    console.result({"removed": entry.id, "file": entry.path}, as_json)
+
+
+@group
+class Certificate:
+    """Validity of a product, or why it has none."""
+
+    first: str | None = option(
+        None,
+        "Valid from this date (ISO 8601, UTC) or MJD; default: no limit.",
+        *("--from",),
+        metavar="DATE",
+        in_file=False,
+    )
+    last: str | None = option(
+        None, "Valid to this one; default: no limit.", "--to", metavar="DATE", in_file=False
+    )
+    reject: str = option(
+        "",
+        "Take the product out of use without deleting it, and keep why.",
+        metavar="WHY",
+        in_file=False,
+    )
+    why: str = WHY
+
+    def __post_init__(self) -> None:
+        """Refuse a validity of what is rejected."""
+        if self.reject and (self.first or self.last):
+            raise typer.BadParameter("give either --reject or a validity (--from, --to)")
+
+
+def certify(
+    *, folder: Path = DIR, product: int = ID, certificate: Certificate, as_json: bool = AS_JSON
+) -> None:
+    """Say from when to when a product is valid, or take it out of use.
+
+    Within its validity a product comes before those that are not certified; it is never used
+    outside. One that was rejected is in use again.
+
+    Example: emdarks library certify library 1 --from 2026-01-01 --to 2026-02-01
+    """
+    from emdarks.library import Library
+
+    library = Library(folder)
+    if certificate.reject:
+        entry = library.reject(product, certificate.reject)
+    else:
+        entry = library.certify(product, certificate.first, certificate.last, why=certificate.why)
+    _tell_entries([entry], as_json)
+
+
+def _tell_entries(entries: list[Entry], as_json: bool) -> None:
+    if as_json:
+        console.json_out({"products": [_values(entry) for entry in entries]})
+        return
+    from emdarks.cli.tables import products_table
+
+    console.show(products_table(entries))
+
+
+def _values(entry: Entry) -> dict[str, Any]:
+    """What a library keeps of a product, for machines."""
+    from dataclasses import asdict
+
+    values = asdict(entry)
+    values["numbers"] = {name: number._asdict() for name, number in entry.numbers.items()}
+    return values
+
+
+app = typer.Typer(
+    name="library",
+    help="A library of calibrations: which product is for this frame, and why.",
+    no_args_is_help=True,
+)
+# In the order of the help, which is that of work.
+COMMANDS: dict[str, Callable[..., None]] = {
+    "init": init,
+    "add": add,
+    "list": list_,
+    "show": show,
+    "find": find,
+    "certify": certify,
+    "remove": remove,
+}
+for name, function in COMMANDS.items():
+    app.command(name, cls=WithDefaults)(command(function))

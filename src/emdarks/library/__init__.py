@@ -1,0 +1,25 @@
+"""Calibration products of many nights: which of them is for a frame, and why.
+
+`folder` has the library itself, `index` its SQLite file, `entry` what is kept of a product,
+`request` what a frame asks for, `match` the rules that bring both together, `check` what is wrong
+with a library.
+"""
+
+from emdarks.library.entry import Covariance, Entry, Kind, Number
+from emdarks.library.folder import Library
+from emdarks.library.index import Event
+from emdarks.library.match import Match, Step
+from emdarks.library.request import Request, requests_of
+
+__all__ = [
+    "Covariance",
+    "Entry",
+    "Event",
+    "Kind",
+    "Library",
+    "Match",
+    "Number",
+    "Request",
+    "Step",
+    "requests_of",
+]

@@ -1,0 +1,476 @@
+"""The rules by which a library chooses a product for a frame, one after the other.
+
+A rule is written once, as a function from a request and a product to the reason why the product
+is not for the frame; it is asked once for all products that agree in what the rule looks at. Time
+and predicted error are compared between products, and computed for all of them at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from emdarks.frames.frame_input import is_raw
+from emdarks.library.entry import Entry, Kind
+from emdarks.library.request import Request, same_number
+from emdarks.products.model import SAME_GAIN, SAME_TIME
+from emdarks.products.provenance import iso_date
+from emdarks.products.synthesis import beyond_stacks
+from emdarks.stacks.compatibility import SAME_K_GAIN, differing_settings
+from emdarks.stacks.group import TIME_TOLERANCE
+
+Array = npt.NDArray[Any]
+
+#: Days within which the nearest product in time is taken, where none is certified for the time.
+DAYS = 30.0
+#: Relative difference of gains of headers, and of predicted errors, that is none.
+_SAME = 1e-9
+#: What answers a request.
+_ANSWERS = {Kind.DARK: (Kind.DARK, Kind.NOISE_MAPS)}
+#: Kinds that must have been read as the frame was.
+_OF_FRAMES = frozenset({Kind.NOISE_MAPS, Kind.DARK, Kind.COUNTED_DARK})
+
+
+class Rule(NamedTuple):
+    """A rule that looks at one product.
+
+    Attributes
+    ----------
+    name : str
+        In one word, for programs.
+    entry, request : tuple of str
+        What it looks at: attributes of `Entry` and of `Request`.
+    why_not : callable
+        From a request and an entry to the reason why the product is not for the frame; empty
+        where it may be.
+    """
+
+    name: str
+    entry: tuple[str, ...]
+    request: tuple[str, ...]
+    why_not: Callable[[Request, Entry], str]
+
+
+def _kind(request: Request, entry: Entry) -> str:
+    fits = entry.kind in _ANSWERS.get(request.kind, (request.kind,))
+    return "" if fits else entry.kind.words
+
+
+def _rejected(request: Request, entry: Entry) -> str:
+    return f"rejected: {entry.rejected}" if entry.rejected else ""
+
+
+def _camera(request: Request, entry: Entry) -> str:
+    return "" if entry.camera == request.camera else f"of camera {entry.camera}"
+
+
+def _settings(request: Request, entry: Entry) -> str:
+    if entry.settings is None:
+        strict = request.settings and entry.kind in _OF_FRAMES
+        return "does not say its readout settings" if strict else ""
+    if differing_settings(entry.settings, request.settings) is None:
+        return ""
+    return f"read with {entry.settings or 'no settings'}"
+
+
+def _level(request: Request, entry: Entry) -> str:
+    told = entry.kind in _OF_FRAMES and request.kind in _OF_FRAMES and entry.level and request.level
+    # Its bias offset is all that is wanted of noise maps that are asked for by name.
+    if not told or request.kind is Kind.NOISE_MAPS or is_raw(entry.level) == request.raw:
+        return ""
+    return f"made of frames of level {entry.level}"
+
+
+def _bias(request: Request, entry: Entry) -> str:
+    told = entry.bias and request.bias and request.kind is not Kind.NOISE_MAPS
+    same = not told or entry.bias == request.bias
+    return "" if same else f"bias subtracted: {entry.bias}"
+
+
+def _shape(request: Request, entry: Entry) -> str:
+    free = request.kind is Kind.NOISE_MAPS or not entry.rows
+    fits = free or (entry.rows, entry.columns) in request.shapes
+    return "" if fits else f"{entry.rows} x {entry.columns} pixels"
+
+
+def _k_gain(request: Request, entry: Entry) -> str:
+    used = entry.k_gains_used
+    if not (used and request.in_dn) or request.kind is Kind.NOISE_MAPS:
+        return ""
+    same = any(same_number(value, request.k_gain, SAME_K_GAIN) for value in used)
+    return "" if same else f"made with k-gain {' and '.join(f'{value:g}' for value in used)}"
+
+
+def _gain_and_time(request: Request, entry: Entry) -> str:
+    if request.kind not in (Kind.DARK, Kind.COUNTED_DARK):
+        return ""
+    if entry.kind is Kind.NOISE_MAPS:
+        return _of_two_maps(request, entry)
+    pairs = (
+        ("EM gain", entry.gain, request.commanded_gain, _SAME),
+        ("exposure time", entry.exposure_time, request.exposure_time, TIME_TOLERANCE),
+        ("k-gain", entry.k_gain, request.k_gain, _SAME),
+    )
+    differing = (
+        f"{words} {own:g}" if own == own else f"no {words}"
+        for words, own, asked, tolerance in pairs
+        if not same_number(own, asked, tolerance)
+        and not (words == "k-gain" and entry.k_gains_used == (request.k_gain,))
+    )
+    return ", ".join(differing)
+
+
+def _of_two_maps(request: Request, entry: Entry) -> str:
+    """Two maps make darks of one gain, or of one time."""
+    own = entry.gain, entry.exposure_time
+    if entry.model == "one-gain" and abs(request.gain - own[0]) > SAME_GAIN * own[0]:
+        return f"maps of EM gain {own[0]:g} alone"
+    if entry.model == "one-time" and abs(request.exposure_time - own[1]) > SAME_TIME * own[1]:
+        return f"maps of {own[1]:g} s alone"
+    return ""
+
+
+#: In the order in which they are applied.
+RULES = (
+    Rule("kind", ("kind",), ("kind",), _kind),
+    Rule("rejected", ("rejected",), (), _rejected),
+    Rule("camera", ("camera",), ("camera",), _camera),
+    Rule("settings", ("settings", "kind"), ("settings",), _settings),
+    Rule("level", ("level", "kind"), ("kind", "level"), _level),
+    Rule("bias", ("bias",), ("kind", "bias"), _bias),
+    Rule("shape", ("rows", "columns"), ("kind", "shapes"), _shape),
+    Rule("k-gain", ("k_gains_used",), ("kind", "k_gain", "in_dn"), _k_gain),
+    Rule(
+        "gain and time",
+        ("kind", "model", "gain", "exposure_time", "k_gain", "k_gains_used"),
+        ("kind", "gain", "commanded_gain", "exposure_time", "k_gain"),
+        _gain_and_time,
+    ),
+)
+
+
+class Step(NamedTuple):
+    """What a rule did.
+
+    Attributes
+    ----------
+    rule : str
+        Its name.
+    words : str
+        In words: what was left out and why, or by what was chosen.
+    left : int
+        Products that remain after it.
+    out : tuple of int
+        Numbers of the products that it left out.
+    """
+
+    rule: str
+    words: str
+    left: int
+    out: tuple[int, ...]
+
+
+class Match:
+    """The product for a frame, and why.
+
+    Attributes
+    ----------
+    request : Request
+        What the frame asks for.
+    entry : Entry or None
+        The product; None where there is none.
+    steps : list of Step
+        Rule by rule, why it and not the others.
+    """
+
+    def __init__(self, catalogue: Catalogue, request: Request, verdict: _Verdict):
+        self._catalogue, self.request, self._verdict = catalogue, request, verdict
+        chosen = verdict.chosen
+        self.entry = None if chosen is None else catalogue.entries[chosen]
+
+    @cached_property
+    def steps(self) -> list[Step]:
+        """Rule by rule, why this product and not the others."""
+        steps, left = [], len(self._catalogue.entries)
+        for at, rule in enumerate(_ORDER):
+            out = np.flatnonzero(self._verdict.out == at)
+            left -= out.size
+            words = self._words(at, out)
+            if words:
+                numbers = tuple(self._catalogue.entries[i].id for i in out)
+                steps.append(Step(rule, words, left, numbers))
+        return steps
+
+    def _words(self, at: int, out: Array) -> str:
+        entries = [self._catalogue.entries[i] for i in out]
+        if at < len(RULES):
+            return _counted(RULES[at].why_not(self.request, entry) for entry in entries)
+        named = _ORDER[at]
+        return self._verdict.words.get(named, "") if named == _TIME or entries else ""
+
+    @property
+    def predicted_error(self) -> float:
+        """Error of the dark of a typical pixel, electrons; NaN where it is not known."""
+        asked = self.request
+        if self.entry is None or asked.kind is not Kind.DARK:
+            return math.nan
+        return self.entry.predicted_error(asked.gain, asked.exposure_time)
+
+    @property
+    def beyond(self) -> str:
+        """What the frame asks for that no stack of the chosen maps comes near to; or empty."""
+        entry, asked = self.entry, self.request
+        if entry is None or asked.kind is not Kind.DARK or entry.kind is not Kind.NOISE_MAPS:
+            return ""
+        return beyond_stacks(
+            asked.gain,
+            asked.exposure_time,
+            entry.lowest_gain,
+            entry.highest_gain,
+            entry.longest_time,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """For machines."""
+        entry = self.entry
+        return {
+            "frame": self.request.name,
+            "product": None if entry is None else entry.id,
+            "file": None if entry is None else entry.path,
+            "predicted_error_e": self.predicted_error,
+            "beyond": self.beyond,
+            "rules": [step._asdict() for step in self.steps],
+            "missing": self.missing,
+        }
+
+    @property
+    def missing(self) -> str:
+        """What is missing where there is no product, and which command would make it."""
+        return "" if self.entry is not None else _missing(self)
+
+
+def _counted(reasons: Iterable[str]) -> str:
+    """Reasons, the most frequent first, each with how many products it is about."""
+    return "; ".join(f"{n} {why}" for why, n in Counter(reasons).most_common())
+
+
+_TIME, _ERROR, _NEWEST = "time", "predicted error", "newest"
+_ORDER = (*(rule.name for rule in RULES), _TIME, _ERROR, _NEWEST)
+
+
+class _Verdict(NamedTuple):
+    """Index of the rule that leaves each product out (-1: none did); words; the one chosen."""
+
+    out: Array
+    words: dict[str, str]
+    chosen: int | None
+
+
+class Catalogue:
+    """The products of a library, laid out for choosing.
+
+    Parameters
+    ----------
+    entries : sequence of Entry
+        All of them.
+    days : float
+        How far from a frame a product that is not certified may be, in days.
+    """
+
+    def __init__(self, entries: Sequence[Entry], days: float = DAYS):
+        self.entries, self.days = list(entries), days
+        self._groups = {rule.name: _Groups(self.entries, rule) for rule in RULES}
+        self._times = _Times(self.entries)
+        self._errors = _Errors(self.entries)
+        newest = sorted(range(len(self.entries)), key=lambda i: _age(self.entries[i]))
+        self._rank = np.empty(len(self.entries), dtype=np.int64)
+        self._rank[newest] = np.arange(len(newest))
+        self._left: dict[tuple[Any, ...], Array] = {}
+
+    def find(self, request: Request) -> Match:
+        """Choose the product for a frame."""
+        out = self._by_rules(request).copy()
+        words: dict[str, str] = {}
+        for name in (_TIME, _ERROR, _NEWEST):
+            left = np.flatnonzero(out < 0)
+            kept, words[name] = self._compare(name, request, left)
+            out[np.setdiff1d(left, kept, assume_unique=True)] = _ORDER.index(name)
+        chosen = np.flatnonzero(out < 0)
+        return Match(self, request, _Verdict(out, words, int(chosen[0]) if chosen.size else None))
+
+    def _by_rules(self, request: Request) -> Array:
+        """Which rule leaves each product out; frames that ask for the same share it."""
+        key = tuple(getattr(request, name) for rule in RULES for name in rule.request)
+        if key not in self._left:
+            out = np.full(len(self.entries), -1, dtype=np.int8)
+            for at, rule in enumerate(RULES):
+                bad = self._groups[rule.name].left_out(request, out < 0)
+                out[(out < 0) & bad] = at
+            self._left[key] = out
+        return self._left[key]
+
+    def _compare(self, name: str, request: Request, left: Array) -> tuple[Array, str]:
+        if not left.size:
+            return left, ""
+        if name == _TIME:
+            return self._times.nearest(request.time, left, self.days)
+        if name == _ERROR:
+            return self._errors.smallest(request, left)
+        best = left[[int(np.argmax(self._rank[left]))]]
+        return best, f"the newest is {_numbered(self.entries[best[0]])}"
+
+
+def _age(entry: Entry) -> tuple[float, str, int]:
+    """By what products are sorted, the newest last."""
+    return (-math.inf if math.isnan(entry.end) else entry.end), entry.made, entry.id
+
+
+class _Groups:
+    """Products that agree in what a rule looks at."""
+
+    def __init__(self, entries: Sequence[Entry], rule: Rule):
+        self._rule = rule
+        numbers: dict[Any, int] = {}
+        self._of: list[Entry] = []
+        codes = []
+        for entry in entries:
+            # As texts, NaN is equal to itself.
+            key = tuple(str(getattr(entry, name)) for name in rule.entry)
+            if key not in numbers:
+                numbers[key] = len(numbers)
+                self._of.append(entry)
+            codes.append(numbers[key])
+        self._codes = np.array(codes, dtype=np.int64)
+
+    def left_out(self, request: Request, wanted: Array) -> Array:
+        """Which products the rule leaves out, of those that are wanted."""
+        bad = np.zeros(len(self._of), dtype=bool)
+        for code in np.unique(self._codes[wanted]):
+            bad[code] = bool(self._rule.why_not(request, self._of[code]))
+        return np.asarray(bad[self._codes]) if self._of else np.zeros(0, dtype=bool)
+
+
+class _Times:
+    """Validity and observation time of all products."""
+
+    def __init__(self, entries: Sequence[Entry]):
+        self._entries = entries
+        self._certified = np.array([entry.certified for entry in entries], dtype=bool)
+        self._begin, self._end, self._from, self._to = (
+            np.array([getattr(entry, name) for entry in entries], dtype=np.float64)
+            for name in ("begin", "end", "valid_from", "valid_to")
+        )
+
+    def nearest(self, time: float, left: Array, days: float) -> tuple[Array, str]:
+        """Those that are certified for a time; else the nearest in time, in whole days."""
+        covering = left[self._covers(time, left)]
+        if covering.size:
+            return covering, f"{covering.size} certified for {_moment(time)}"
+        free = left[~self._certified[left]]
+        away = np.floor(self._distance(time, free) + 0.5)
+        away[np.isnan(away)] = np.inf
+        kept = free[(away == away.min(initial=np.inf)) & (away <= days)]
+        return kept, self._words(time, left, kept, away, days)
+
+    def _covers(self, time: float, which: Array) -> Array:
+        first, last = self._from[which], self._to[which]
+        if math.isnan(time):
+            return self._certified[which] & np.isnan(first) & np.isnan(last)
+        early, late = time < first, time > last  # False where a side is open
+        return np.asarray(self._certified[which] & ~early & ~late)
+
+    def _distance(self, time: float, which: Array) -> Array:
+        """Days between a time and the observations of products; 0 within them."""
+        before, after = self._begin[which] - time, time - self._end[which]
+        return np.maximum(np.maximum(before, after), 0.0)
+
+    def _words(self, time: float, left: Array, kept: Array, away: Array, days: float) -> str:
+        if math.isnan(time):
+            return (
+                "the frame does not say when it was taken, and no product is certified for any time"
+            )
+        certified = int(self._certified[left].sum())
+        others = f"; {certified} certified for other times" if certified else ""
+        none = f"none is certified for {_moment(time)}"
+        if kept.size:
+            near = f"the nearest in time, {away.min():g} days off"
+            return f"{none}: {kept.size} of {left.size} {near}{others}"
+        known = away[np.isfinite(away)]
+        nearest = f"the nearest is {known.min():g} days off" if known.size else "none says its time"
+        return f"{none}, and none was taken within {days:g} days ({nearest}{others})"
+
+
+class _Errors:
+    """Covariances of all products."""
+
+    def __init__(self, entries: Sequence[Entry]):
+        self._entries = entries
+        names = ("ff", "cc", "dd", "fc", "fd", "cd")
+        self._medians = np.array(
+            [
+                [math.nan if e.covariance is None else getattr(e.covariance, n) for n in names]
+                for e in entries
+            ],
+            dtype=np.float64,
+        ).reshape(-1, len(names))
+
+    def smallest(self, request: Request, left: Array) -> tuple[Array, str]:
+        """Those whose dark has the smallest predicted error at the gain and time of the frame."""
+        if request.kind is not Kind.DARK:
+            return left, ""
+        errors = self._predicted(request, left)
+        best = errors.min()
+        kept = left[errors <= best * (1 + _SAME)] if best < math.inf else left
+        first = self._entries[kept[0]]
+        words = f"{_numbered(first)} predicts the smallest error of the dark, {best:.4g} e-"
+        others = errors[errors > best * (1 + _SAME)]
+        next_best = f" (the next {others.min():.4g} e-)" if others.size else ""
+        return kept, words + next_best
+
+    def _predicted(self, request: Request, which: Array) -> Array:
+        g, t = request.gain, request.exposure_time
+        weights = np.array([1 / g**2, 1.0, t * t, 2 / g, 2 * t / g, 2 * t])
+        variances = self._medians[which] @ weights
+        variances[np.isnan(variances)] = np.inf
+        return np.asarray(np.sqrt(np.maximum(variances, 0.0)))
+
+
+def _numbered(entry: Entry) -> str:
+    return f"{entry.id} ({entry.name})"
+
+
+def _moment(time: float) -> str:
+    return iso_date(time) or f"MJD {time:g}"
+
+
+def _missing(match: Match) -> str:
+    asked = match.request
+    told = [step.words for step in match.steps if step.rule != "kind" and step.words]
+    why = f" (of those that it has: {'; '.join(told)})" if told else ""
+    what = "dark, and no noise maps" if asked.kind is Kind.DARK else asked.kind.words
+    return (
+        f"{asked.name}: the library has no {what} for it: camera {asked.camera}, {asked.setting}"
+        f"{f', {_moment(asked.time)}' if asked.time == asked.time else ''}{why}; {_advice(asked)}"
+    )
+
+
+def _advice(asked: Request) -> str:
+    """The command that would make what is missing."""
+    if asked.kind is Kind.DARK:
+        return (
+            "make maps of darks of these settings (emdarks noisemaps DARKS --add DIR) or a dark "
+            f"(emdarks dark DARKS --gain {asked.commanded_gain:g} --exptime "
+            f"{asked.exposure_time:g} --add DIR), or certify one for this time "
+            "(emdarks library certify DIR ID)"
+        )
+    made = {
+        Kind.NOISE_MAPS: "emdarks noisemaps DARKS --add DIR",
+        Kind.BAD_PIXEL_MAP: "emdarks badpixels MAPS --add DIR",
+    }.get(asked.kind)
+    return f"make one: {made}" if made else "add its file: emdarks library add DIR FILE"
