@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from emdarks.accumulate import Executor, StackJob, StackSums
 from emdarks.arguments import check_flag, is_number, is_whole
 from emdarks.cameras import Camera
 from emdarks.checks.recipe_frames import ProductLook
-from emdarks.counting_sums import Thresholds
+from emdarks.counting_sums import CountsAbove, CountThreshold
 from emdarks.darks.counting import noise_of
 from emdarks.darks.master_dark import dark_headers
 from emdarks.darks.rejection import Streamed, check_kinds, judged
@@ -27,6 +26,7 @@ from emdarks.frames.prepared import check_offset
 from emdarks.photon_counts import (
     CountLaw,
     binomial_error,
+    softened,
     third_order_rate,
     third_order_variance,
 )
@@ -273,8 +273,8 @@ class _Plan:
         law = choice.law(stack, job.camera)
         area = figure_area(job.arrtype, job.regions, telemetry)
         scales = to_em_electrons(stack, kgain)
-        thresholds = Thresholds(law.threshold, math.inf, math.inf)
-        jobs = jobs_of([stack], [scales], job.mask, area, counting=[(thresholds, None)])
+        at = CountThreshold(law.threshold, errors=choice.estimator == "reference")
+        jobs = jobs_of([stack], [scales], job.mask, area, counting=[(at, None)])
         return cls(stack, law, jobs)
 
 
@@ -343,48 +343,49 @@ def _check_rate(
 
 def _planes(sums: StackSums, planned: _Plan, telemetry: slice, choice: _Choice) -> dict[str, Array]:
     """Rate, error, flags and counts of the whole frame."""
-    moments = sums.moments
-    assert moments.counting is not None
-    n, above = moments.n.astype(np.float64), moments.counting.above.astype(np.float64)
-    rates = _reference_rates if choice.estimator == "reference" else _law_rates
-    data, err, extra = rates(n, above, planned.law, choice)
+    moments, counts = sums.moments, sums.moments.counting
+    assert isinstance(counts, CountsAbove)
+    n, above, plus, minus = (np.asarray(x, np.float64) for x in (moments.n, *counts.sums()))
+    if choice.estimator == "reference":
+        data, err, extra = _reference_rates(n, (above, plus, minus), planned.law, choice.iterations)
+    else:
+        data, err, extra = _law_rates(n, above, planned.law)
     dq = np.where(moments.n > 0, extra, moments.flags).astype(moments.flags.dtype)
-    counts = {"NGOOD": moments.n.astype(np.uint32), "NABOVE": above.astype(np.uint32)}
     shape = planned.stack.frames[0].record.shape
-    found = {"data": data, "err": err, "dq": dq, **counts}
+    found = {"data": data, "err": err, "dq": dq}
+    found |= {"NGOOD": moments.n.astype(np.uint16), "NABOVE": counts.above}
     planes = {name: plane.reshape(shape) for name, plane in found.items()}
     planes["data"][telemetry], planes["err"][telemetry] = np.nan, np.nan
     planes["dq"][telemetry] = DQ.BAD_UNSPECIFIED
     return planes
 
 
-def _law_rates(
-    n: Array, above: Array, law: CountLaw, choice: _Choice
-) -> tuple[Array, Array, Array]:
+def _law_rates(n: Array, above: Array, law: CountLaw) -> tuple[Array, Array, Array]:
     """Rates, errors and flags of pixels; pixels of the same counts have the same."""
     pairs, where = np.unique(np.stack([n, above]), axis=1, return_inverse=True)
     size, counts = pairs
     seen = size > 0
     rate = np.where(seen, law.rate(counts / np.maximum(size, 1)), 0.0)
-    # The slope goes with the share of the error: at no counts it is that of half a count.
-    softened = law.rate((counts + 0.5) / (size + 1.0))
-    slope = law.statistics(np.nan_to_num(softened))[1]
+    # The slope belongs to the share of the error.
+    near = law.rate(softened(counts, size))
+    slope = law.statistics(np.nan_to_num(near))[1]
     err = np.where(seen, binomial_error(counts, size) / slope, np.nan)
-    err[np.isnan(rate) | np.isnan(softened)] = np.nan
+    err[np.isnan(rate) | np.isnan(near)] = np.nan
     flags = np.where(np.isnan(rate), DQ.BAD_UNSPECIFIED, 0)
     places = where.reshape(-1)
     return rate[places], err[places], flags[places]
 
 
 def _reference_rates(
-    n: Array, above: Array, law: CountLaw, choice: _Choice
+    n: Array, counts: tuple[Array, Array, Array], law: CountLaw, iterations: int
 ) -> tuple[Array, Array, Array]:
-    """Those of the reference implementation."""
+    """Those of the reference implementation, from counts of samples, and with errors added."""
     T, g = law.threshold, law.gain
-    rate = third_order_rate(above, n, T, g, choice.iterations)
-    err = np.sqrt(third_order_variance(rate, n, T, g))
+    rate, high, low = (third_order_rate(above, n, T, g, iterations) for above in counts)
     negative = rate < 0
-    err[negative | (n == 0)] = np.nan
+    known = ~negative & (n > 0)
+    err = np.sqrt(third_order_variance(rate, n, T, g), where=known, out=np.full(n.shape, np.nan))
+    err += np.maximum(high - rate, rate - low)
     return np.maximum(rate, 0.0), err, np.where(negative, DQ.TBD, 0)
 
 
