@@ -222,6 +222,8 @@ def _level_2a(own: Cards, image: PreparedImage) -> Cards:
         "KGAINSRC": ("headers" if k_gain is None else ascii_text(k_gain.source), ""),
         "BIASOFF": (ascii_text(settings.offset_name or NONE), ""),
         "CRSEARCH": (settings.search_name, "parameters of the search for cosmic rays"),
+        "NAXIS1": (image.shape[1], "columns"),
+        "NAXIS2": (image.shape[0], "rows"),
     }
     if np.isfinite(plan.well):
         values["FWC_PP_E"] = (well.pixel, "full well of a pixel, e-")

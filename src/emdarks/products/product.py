@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy.typing as npt
 
 from emdarks.errors import InputError
-from emdarks.fits import FileLayout, ascii_text, table_hdu
+from emdarks.fits import FileLayout, ascii_text, packed, state_shape, table_hdu
 from emdarks.fits import astropy_fits as fits
 from emdarks.frames import BadFrame, Image
 from emdarks.products.header import product_name
@@ -61,6 +61,12 @@ class Product(Image):
             data_or_filepath, pri_hdr, ext_hdr, err, dq, err_hdr, dq_hdr, input_hdulist
         )
         self._check_shapes()
+        for header, plane in (
+            (self.ext_hdr, self.data),
+            (self.err_hdr, self.err),
+            (self.dq_hdr, self.dq),
+        ):
+            state_shape(header, plane.shape)
         if self.layout is None:
             self._introduce(input_dataset)
         if self.ext_hdr.get("DATATYPE") != self._DATATYPE:
@@ -104,6 +110,10 @@ class Product(Image):
         self.ext_hdr["HISTORY"] = (
             f"{len(bad)} bad frames were left out; the table SKIPPED names them and says why"
         )
+
+    def hdus(self) -> list[Any]:
+        """The product as HDUs of its file, where tables are images of bytes."""
+        return [packed(hdu) for hdu in super().hdus()]
 
     def _table(self, name: str) -> Any:
         """Rows of a further HDU, such as STACKS; None where there is no such HDU."""

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from emdarks.darks.synthesized_dark import dark_setting
 from emdarks.dq import DQ, unsigned
 from emdarks.errors import InputError
-from emdarks.fits import Cards, copied
+from emdarks.fits import Cards, copied, state_shape
 from emdarks.fits import astropy_fits as fits
 from emdarks.fits.layout import read_others
 from emdarks.fits.pixels import Scratch
@@ -200,13 +200,15 @@ class SubtractedFrame(Image):
             header[self._step.unit_keyword] = SUBTRACTED_UNIT
         elif name == "err":
             self._describe_errors(header)
+        if name != "pri":
+            state_shape(header, self.shape if name != "err" else (1, *self.shape))
         return header
 
     def _describe(self, header: fits.Header) -> None:
         facts, step = self._step.darks.facts(self._step.stack), self._step
         was = self._input.record.unit_text or "no unit"
         header[step.unit_keyword] = header["BUNIT"] = SUBTRACTED_UNIT
-        header["DARKFILE"] = (facts.name, "dark or noise maps subtracted")
+        header["DARKFILE"] = facts.name  # a comment may not fit beside the name of a file
         header["DARKSYNT"] = (facts.synthesised, "the dark was made from noise maps")
         header["DARKGAIN"] = (facts.gain, "EM gain that the dark is for")
         header["DARKTIME"] = (facts.exposure_time, "s, exposure time that the dark is for")
