@@ -171,7 +171,7 @@ def _flagged(stack: Stack, scales: Sequence[float]) -> float:
 
 def _nominal_noise(stacks: Sequence[Stack], camera: Camera) -> float:
     """RN of the headers, else the camera's in the mode of the frames; one for all stacks."""
-    found = {_noise_of(stack, camera) for stack in stacks}
+    found = {noise_of(stack, camera) for stack in stacks}
     if not all(x > 0 and math.isfinite(x) for x in found):
         raise InputError(
             f"camera {camera.name} has no read noise for these frames, nor do their headers (RN), "
@@ -186,7 +186,8 @@ def _nominal_noise(stacks: Sequence[Stack], camera: Camera) -> float:
     return float(np.mean(list(found)))
 
 
-def _noise_of(stack: Stack, camera: Camera) -> float:
+def noise_of(stack: Stack, camera: Camera) -> float:
+    """RN of the first header of a stack, else the camera's; NaN where neither has one."""
     first = stack.frames[0]
     given: Any = first.headers["ext"].get("RN")
     if is_number(given) and given > 0:
