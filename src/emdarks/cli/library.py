@@ -11,7 +11,7 @@ import typer
 
 from emdarks.cli import console
 from emdarks.cli.command import REQUIRED, argument, arguments, command, group, option
-from emdarks.cli.options import AS_JSON, CAMERA, KGAIN, Frames
+from emdarks.cli.options import AS_JSON, CAMERA, DAYS, KGAIN, Frames
 from emdarks.cli.prologue import named_frames
 from emdarks.cli.settings import WithDefaults
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 DIR = argument(REQUIRED, "Folder of the library.", metavar="DIR")
 ID = argument(REQUIRED, "Number of a product (emdarks library list DIR).", metavar="ID")
 WHY = option("", "Why; kept with the time and the user.", metavar="WORDS", in_file=False)
+MEND = option(False, "Mend what can be mended; nothing is deleted.", in_file=False)
 
 
 class Kinds(StrEnum):
@@ -149,13 +150,7 @@ class Choice:
 
     kind: Kinds = option(Kinds.dark, "What is wanted; dark: a dark or noise maps.", in_file=False)
     kgain: float | None = KGAIN
-    days: float = option(
-        30.0,
-        "How far from the frame a product may be that is not certified.",
-        metavar="DAYS",
-        min=0.0,
-        in_file=False,
-    )
+    days: float | None = DAYS
 
 
 def find(
@@ -264,6 +259,35 @@ def certify(
     _tell_entries([entry], as_json)
 
 
+def check(
+    *,
+    folder: Path = DIR,
+    mend: bool = MEND,
+    as_json: bool = AS_JSON,
+) -> None:
+    """Look at every byte of a library, and say what is wrong; mend what can be mended.
+
+    --mend finds files that were moved within DIR, takes products out of use whose file is gone or
+    has changed, adds files that are not in the index, and makes a damaged index anew. It deletes
+    nothing. Exit 1 where a problem is left.
+
+    Example: emdarks library check library
+    """
+    from dataclasses import asdict
+
+    from emdarks.library import check_library
+
+    found = check_library(folder, mend)
+    if as_json:
+        console.json_out({"findings": [asdict(finding) for finding in found]})
+    else:
+        for finding in found:
+            console.finding(finding.severity, finding.text, finding.remedy)
+        console.say(f"{folder}: {len(found) or 'nothing'} found")
+    if any(finding.severity == "problem" for finding in found):
+        raise typer.Exit(1)
+
+
 def _tell_entries(entries: list[Entry], as_json: bool) -> None:
     if as_json:
         console.json_out({"products": [_values(entry) for entry in entries]})
@@ -296,6 +320,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "find": find,
     "certify": certify,
     "remove": remove,
+    "check": check,
 }
 for name, function in COMMANDS.items():
     app.command(name, cls=WithDefaults)(command(function))

@@ -142,6 +142,20 @@ CLIPPED = option(
     keyword="use_signed",
     convert=lambda clipped: not clipped,
 )
+LIBRARY = option(
+    None,
+    "Library of calibrations (emdarks library), out of which each frame gets its own.",
+    metavar="DIR",
+    in_file=False,
+)
+DAYS = option(
+    None,
+    "How far from a frame a product of the library may be that is not certified; default: 30 days "
+    "for darks and maps.",
+    metavar="DAYS",
+    min=0.0,
+    in_file=False,
+)
 THREADS = option(None, "Threads; default: all cores.", min=1)
 AS_JSON = option(False, "Machine-readable result on stdout.", "--json", in_file=False)
 

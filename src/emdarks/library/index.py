@@ -254,9 +254,9 @@ def insert(connection: sqlite3.Connection, entry: Entry) -> int:
     connection : Connection
         Within a transaction.
     entry : Entry
-        Of a file that is not in the index.
+        Of a file that is not in the index; it keeps its number where it has one.
     """
-    row = _row(entry)
+    row = _row(entry) | ({"id": entry.id} if entry.id else {})
     names = ", ".join(f'"{name}"' for name in row)
     values = list(row.values())
     marks = ", ".join("?" * len(values))
@@ -304,9 +304,14 @@ def note(
     connection: sqlite3.Connection, product: int, file: str, what: str, why: str, who: str
 ) -> None:
     """Keep that something was done."""
+    keep(connection, Event(product, file, now(), who, what, why))
+
+
+def keep(connection: sqlite3.Connection, event: Event) -> None:
+    """Put an event in."""
     connection.execute(
         'INSERT INTO events (product, file, "when", who, what, why) VALUES (?, ?, ?, ?, ?, ?)',
-        (product, file, now(), who, what, why),
+        event,
     )
 
 
