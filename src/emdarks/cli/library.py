@@ -93,7 +93,7 @@ class Only:
     """Which products are listed."""
 
     kind: Kinds | None = option(None, "Only products of this kind.", in_file=False)
-    camera: str | None = option(None, "Only products of this camera.", in_file=False)
+    camera: str | None = option(None, "Only products of this camera.")
 
 
 def list_(

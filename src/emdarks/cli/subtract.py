@@ -62,10 +62,7 @@ def subtract(
             told = _one(prepared(dataset, raw), folder, result, settings, advance)
         else:
             told = _of_library(dataset, raw, folder, result, settings, advance)
-    console.result(
-        {"folder": str(folder), **told, **(console.left_out(dataset) if result.as_json else {})},
-        result.as_json,
-    )
+    console.result({"folder": str(folder), **told}, result.as_json)
 
 
 Advance = Callable[[int, int], None]
@@ -87,6 +84,7 @@ def _one(
         "rows": shape[0],
         "columns": shape[1],
         "unit": less[0].ext_hdr["BUNIT"],
+        **(console.left_out(dataset) if result.as_json else {}),
     }
 
 
@@ -108,5 +106,6 @@ def _of_library(
     files = found.save(folder, overwrite=result.overwrite, progress=advance)
     darks = {share.dark.id: share.dark for share in found.shares}
     shown = {f"product_{number}": entry.path for number, entry in darks.items()}
-    products = {"products": list(darks)} if result.as_json else shown
-    return {"frames": len(files), "library": str(result.library), **products}
+    listed = {"products": list(darks), **console.left_out(dataset)}
+    told = listed if result.as_json else shown
+    return {"frames": len(files), "library": str(result.library), **told}

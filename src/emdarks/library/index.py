@@ -154,15 +154,9 @@ class Index:
                 connection.close()
 
     def _reader(self, spare: Path) -> sqlite3.Connection:
-        connection = _connected(self.path, "mode=ro")
-        try:
-            connection.execute("SELECT 1 FROM sqlite_master").fetchone()
-            return connection
-        except sqlite3.OperationalError:
-            connection.close()
-            if os.access(self.folder, os.W_OK) and not _is_read_only(self.folder):
-                raise
-        # A write-ahead log needs a file beside it, even to read.
+        if os.access(self.folder, os.W_OK) and not _is_read_only(self.folder):
+            return _connected(self.path, "mode=rw")
+        # A write-ahead log needs a file beside it that changes, even to read.
         log = self.path.with_name(f"{FILE}-wal")
         if log.is_file() and log.stat().st_size:
             for file in (self.path, log):
