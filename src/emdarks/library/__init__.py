@@ -5,6 +5,7 @@
 with a library.
 """
 
+from emdarks.library.caldb import export_caldb, import_caldb
 from emdarks.library.check import check_library
 from emdarks.library.entry import Covariance, Entry, Kind, Number
 from emdarks.library.folder import Library
@@ -25,6 +26,8 @@ __all__ = [
     "Request",
     "Step",
     "check_library",
+    "export_caldb",
+    "import_caldb",
     "requests_of",
     "subtract_by_library",
 ]
