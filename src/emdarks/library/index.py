@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import sqlite3
@@ -339,7 +340,7 @@ def _numbers(connection: sqlite3.Connection) -> dict[int, dict[str, Number]]:
 
 
 def _float(value: Any) -> float:
-    return float("nan") if value is None else float(value)
+    return math.nan if value is None else float(value)
 
 
 _REALS = frozenset(_COLUMNS) - {*_TEXTS, *_INTEGERS, *_COVARIANCES}

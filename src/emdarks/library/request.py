@@ -18,6 +18,9 @@ from emdarks.stacks.compatibility import bias_of, readout_text
 
 Shape = tuple[int, int]
 
+#: Processing level of raw frames when they have been prepared.
+_PREPARED = "L2a"
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -30,7 +33,7 @@ class Request:
     name : str
         The frame.
     camera, settings, level, bias : str
-        As in `Entry`.
+        As in `Entry`; of raw frames those that they have when they have been prepared.
     shapes : frozenset of tuple of int
         Rows and columns of products that fit: the frame's; of a whole frame the image region's
         and of an image region the whole frame's, too.
@@ -111,7 +114,7 @@ def _request(
         name=name,
         camera=ascii_text(camera.name),
         settings=ascii_text(readout_text(record.setting)),
-        level=level_of({"ext": headers[0], "pri": headers[1]}),
+        level=_PREPARED if raw else level_of({"ext": headers[0], "pri": headers[1]}),
         # What is taken off raw frames is said when they are prepared.
         bias="" if raw else ascii_text(bias_of(record, camera) or ""),
         shapes=geometry.shapes(camera, shape),

@@ -217,7 +217,8 @@ class SubtractedFrame(Image):
         facts, step = self._step.darks.facts(self._step.stack), self._step
         was = self._input.record.unit_text or "no unit"
         header[step.unit_keyword] = header["BUNIT"] = SUBTRACTED_UNIT
-        header["DARKFILE"] = (facts.name, "dark or noise maps subtracted")
+        # Without a comment: names are long, and astropy warns of comments that are cut off.
+        header["DARKFILE"] = facts.name
         header["DARKSYNT"] = (facts.synthesised, "the dark was made from noise maps")
         header["DARKGAIN"] = (facts.gain, "EM gain that the dark is for")
         header["DARKTIME"] = (facts.exposure_time, "s, exposure time that the dark is for")
