@@ -40,8 +40,10 @@ MOST_FRAMES = (1 << 16) - 1
 T_NOISE, T2_NOISE, T2_GAIN, T3_GAIN = 4.0, 5.0, 9.0, 20.0
 #: The histogram starts so many read noises below the level; width of its even bins.
 HISTOGRAM_BELOW, HISTOGRAM_WIDTH = 10.0, 0.25
-#: Frames of so many pixels are counted one in `HISTOGRAM_EVERY`.
+#: Beside counts, frames of so many pixels enter the histogram one in `HISTOGRAM_EVERY`.
 MANY_PIXELS, HISTOGRAM_EVERY = 1_000_000, 8
+#: Without counts, one row in so many of every frame enters it, another one in the next frame.
+HISTOGRAM_ROWS = 16
 
 
 @dataclass(frozen=True, slots=True)
