@@ -115,6 +115,20 @@ class HistogramBins:
         return cls(level - HISTOGRAM_BELOW * read_noise, HISTOGRAM_WIDTH * read_noise)
 
     @property
+    def read_noise(self) -> float:
+        """Read noise that they were made for."""
+        return self.width / HISTOGRAM_WIDTH
+
+    @property
+    def even(self) -> int:
+        """How many are even."""
+        return _core.LINEAR_BINS
+
+    def middle(self, index: int) -> float:
+        """Middle of an even bin."""
+        return self.start + self.width * (index + 0.5)
+
+    @property
     def edges(self) -> Array:
         """Edges of all bins; the last is closed."""
         even = np.arange(_core.LINEAR_BINS)

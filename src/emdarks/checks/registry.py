@@ -14,6 +14,7 @@ from emdarks.checks import (
     design,
     drift,
     frames,
+    gains,
     headers,
     masks,
     products,
@@ -61,6 +62,7 @@ FRAMES: tuple[Check[Context], ...] = (
 STACKS: tuple[Check[Context], ...] = (
     masks.single_samples,
     against_camera.noise_of_another,
+    gains.shown_gains,
     design.ill_conditioned,
     design.short_stacks,
     design.incomplete_grid,
