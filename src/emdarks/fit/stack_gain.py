@@ -63,7 +63,7 @@ def gain_of_stack(
         return none
     level = bins.middle(int(np.argmax(histogram[: bins.even])))
     above = histogram[bins.edges[:-1] >= level + T_NOISE * bins.read_noise].sum()
-    charge = float(above / histogram.sum()) * math.exp(T_NOISE * bins.read_noise / gain)
+    charge = float(above / max(histogram.sum(), 1)) * math.exp(T_NOISE * bins.read_noise / gain)
     far = abs(level) > FAR_LEVEL * bins.read_noise
     if far or above < LEAST_CHARGED or not charge < MOST_CHARGE:
         return none
