@@ -150,6 +150,11 @@ class StackSummary:
     def __str__(self) -> str:
         return f"gain {self.commanded_gain:g}, {self.exposure_time:g} s"
 
+    @property
+    def raw(self) -> bool:
+        """Whether its frames are raw: cosmic rays and saturation are flagged as they are read."""
+        return math.isfinite(self.ray_share)
+
 
 @dataclass(frozen=True, slots=True)
 class PixelCounts:

@@ -414,7 +414,7 @@ def _product(options: _Options, fitted: FittedMaps, raw_columns: Columns) -> Det
     lines = *bias_history(stacks[0], job.camera), *_offset_history(job, fitted.frame)
     for line in (*lines, *model_words(maps.ext_hdr)):
         maps.ext_hdr["HISTORY"] = line
-    maps.record_skipped(job.skipping.bad)
+    maps.record_skipped(job.skipping.all)
     return maps
 
 
