@@ -16,7 +16,6 @@ from emdarks.arguments import check_flag, is_number, is_whole
 from emdarks.cameras import Camera
 from emdarks.checks.recipe_frames import ProductLook
 from emdarks.counting_sums import Thresholds
-from emdarks.darks.counting import noise_of
 from emdarks.darks.master_dark import dark_headers
 from emdarks.darks.rejection import Streamed, check_kinds, judged
 from emdarks.detector import Regions, imaging_area_geom, region_slices
@@ -45,6 +44,7 @@ from emdarks.stacks import (
     to_em_electrons,
 )
 from emdarks.stacks.calibration_inputs import CalibrationInputs, calibration_inputs, choose
+from emdarks.stacks.nominal_noise import nominal_noise
 
 Array = npt.NDArray[Any]
 
@@ -221,7 +221,7 @@ class _Choice:
         InputError
             No read noise is known, or the threshold is one that electrons do not pass.
         """
-        noise = noise_of(stack, camera) if self.read_noise is None else self.read_noise
+        noise = nominal_noise(stack, camera) if self.read_noise is None else self.read_noise
         if not noise > 0:
             raise InputError(
                 f"camera {camera.name} has no read noise for {stack.frames[0].record.name}, nor "
