@@ -111,6 +111,7 @@ UNFITTED: int
 EQUAL: int
 COUNTS: int
 POOLED: int
+SQUARES: int
 
 class FitData:
     def __init__(
@@ -125,6 +126,7 @@ class FitData:
         imaging: Array,
         has_c: bool = True,
         has_d: bool = True,
+        d_everywhere: bool = False,
     ) -> None: ...
 
 class NoiseTables:
