@@ -302,16 +302,17 @@ class _Options:
             "NONNEG": (",".join(self.nonnegative), "negative values became 0"),
             "SCREEN": (self.screen, "unflagged cosmic rays screened"),
             "GAINERR": (self.gain_error, "relative gain error added to the errors"),
-            "CRCHECK": (self.threshold.word, "stacks that flags cut into"),
-            **self._power_card(),
+            **self._more_cards(),
             **model_cards(model.name, model.gain, model.time),
         }
 
-    def _power_card(self) -> dict[str, tuple[Any, str]]:
-        if self.estimator != "frames":
-            return {}
-        power = self.weight_power if self.weighting else 0
-        return {"WGTPOWER": (power, "power of the good samples that is a weight")}
+    def _more_cards(self) -> dict[str, tuple[Any, str]]:
+        """Those of the estimator "frames", and of a check that is not made as usual."""
+        check = {"CRCHECK": (self.threshold.word, "stacks that flags cut into")}
+        if self.estimator == "frames":
+            power = self.weight_power if self.weighting else 0
+            return {"WGTPOWER": (power, "power of the good samples that is a weight"), **check}
+        return {} if self.threshold.mode == "warn" else check
 
 
 @dataclass(frozen=True, slots=True)
