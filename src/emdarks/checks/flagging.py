@@ -102,19 +102,23 @@ def _level_of(stack: StackSummary, charge: float, read_noise: float) -> tuple[fl
     """From which level on samples are flagged, EM electrons, and what tells it."""
     if math.isfinite(stack.flagged_from):
         return stack.flagged_from, "search" if stack.searched else "saturation"
-    # The highest sample of clean frames is a level, too, if many should lie above it.
+    highest = _highest(stack, charge, read_noise)
+    return highest, "highest"
+
+
+def _highest(stack: StackSummary, charge: float, read_noise: float) -> float:
+    """The highest unflagged sample, if many should lie above it; else infinite."""
     figures = [frame.figures for frame in stack.frame_summaries]
     highest = max((f.highest for f in figures if math.isfinite(f.highest)), default=math.inf)
+    if not (stack.masked > 0 and stack.em_gain > 2 * read_noise and 0 < highest < math.inf):
+        return math.inf
+    # What is left of an electron is less than the gain makes of it: half of the level, at most.
+    left = stack.level / min(stack.em_gain, highest / 2)
+    if not left > 0 or stack.typical_noise**2 < 0.5 * stack.level**2 / math.expm1(min(left, 100.0)):
+        return math.inf  # such samples scatter less than any number of electrons does
+    above, _ = above_threshold(highest, stack.em_gain, min(charge, left), read_noise)
     samples = sum(f.pixels for f in figures)
-    if (
-        stack.masked > 0
-        and stack.em_gain > 2 * read_noise
-        and math.isfinite(highest)
-        and samples * above_threshold(highest, stack.em_gain, charge, read_noise)[0]
-        > EXPECTED_FLAGS
-    ):
-        return highest, "highest"
-    return math.inf, ""
+    return highest if samples * above > EXPECTED_FLAGS else math.inf
 
 
 def _lost(level: float, gain: float, charge: float, read_noise: float) -> float:
