@@ -112,6 +112,7 @@ UNFITTED: int
 EQUAL: int
 COUNTS: int
 POOLED: int
+SQUARES: int
 
 class FitData:
     def __init__(
@@ -126,6 +127,7 @@ class FitData:
         imaging: Array,
         has_c: bool = True,
         has_d: bool = True,
+        d_everywhere: bool = False,
     ) -> None: ...
 
 class NoiseTables:

@@ -29,7 +29,7 @@ from emdarks.dq import DQ
 from emdarks.errors import UnreadableFrameError
 from emdarks.fit.stack_gain import gain_of_stack
 from emdarks.frames import FrameInput, camera_named_in
-from emdarks.frames.flagging import is_searched
+from emdarks.frames.flagging import flagging_level, is_searched
 from emdarks.moments import Moments
 from emdarks.stacks import Stack, figure_area, jobs_of
 from emdarks.stacks.calibration_inputs import (
@@ -340,6 +340,7 @@ def summary_of(
         search=search,
         ray_share=ray_share(stack, figures),
         repaired_rows=sum(frame.repaired_rows for frame in figures),
+        flagged_from=min(map(flagging_level, stack.frames)) * k_gain,
         **{**counts, "cosmic_rays": looked},
     )
 

@@ -145,6 +145,15 @@ def estimator(view: MapsView) -> Findings:
         yield Finding(
             "warning", "estimator", text, remedy="Fit with `--estimator pooled`, the default."
         )
+    elif estimator == "frames" and weighted:
+        power = "squared " if view.card("WGTPOWER") == 2 else ""
+        yield Finding(
+            "note",
+            "estimator",
+            f"Stacks counted by the {power}number of their good samples, whatever their noise: "
+            "right on average, with errors that say so, but noisier than maps weighted by noise. "
+            "Reduced chi-square is then no measure of the fit.",
+        )
     elif not weighted:
         yield Finding(
             "note",

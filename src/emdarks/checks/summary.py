@@ -115,6 +115,9 @@ class StackSummary:
         Rows of raw frames whose bias was replaced, in all frames together.
     fitted_gain, fitted_gain_error : float
         EM gain that the samples show, and its 1-sigma error; NaN where they cannot tell.
+    flagged_from : float
+        Lowest level at which a sample can have been flagged, EM electrons: that of the search for
+        cosmic rays, where `searched`, else that of saturation; infinite where nothing tells.
     """
 
     em_gain: float
@@ -146,6 +149,7 @@ class StackSummary:
     repaired_rows: int = 0
     fitted_gain: float = math.nan
     fitted_gain_error: float = math.nan
+    flagged_from: float = math.inf
 
     def __str__(self) -> str:
         return f"gain {self.commanded_gain:g}, {self.exposure_time:g} s"
@@ -261,6 +265,7 @@ _UNITS = {
     "typical_noise": "typical_noise_e",
     "offset": "offset_e",
     "prescan_level": "prescan_level_e",
+    "flagged_from": "flagged_from_e",
     "k_gain": "k_gain_e_per_dn",
     "start": "start_mjd",
     "temperature": "temperature_c",

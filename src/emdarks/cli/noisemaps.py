@@ -35,6 +35,23 @@ class MapsEstimator(StrEnum):
     pooled = "pooled"
     reference = "reference"
     counting = "counting"
+    frames = "frames"
+
+
+class ThresholdCheck(StrEnum):
+    """What is done with stacks that flags cut into."""
+
+    warn = "warn"
+    leave_out = "leave-out"
+    off = "off"
+
+
+#: As `emdarks.calibrate_darks_lsq` takes them.
+_CHECKS: dict[ThresholdCheck, str | bool] = {
+    ThresholdCheck.warn: "warn",
+    ThresholdCheck.leave_out: True,
+    ThresholdCheck.off: False,
+}
 
 
 def planes(nonnegative: str) -> list[str]:
@@ -62,6 +79,18 @@ class MapsFit:
         convert=lambda unweighted: not unweighted,
     )
     estimator: MapsEstimator = option(MapsEstimator.pooled, "How values and errors are estimated.")
+    weight_power: int = option(
+        2,
+        "Estimator frames: power of the number of good samples that is a stack's weight.",
+        min=1,
+        max=2,
+    )
+    threshold_check: ThresholdCheck = option(
+        ThresholdCheck.warn,
+        "What is done with stacks whose own charge is flagged.",
+        keyword="CR_threshold_check",
+        convert=_CHECKS.__getitem__,
+    )
     nonnegative: str = option(
         "CIC,DC", "Published planes in which negative values become 0.", convert=planes
     )

@@ -77,6 +77,8 @@ class Skipping:
         self.wanted = wanted
         self.share = share
         self.bad = list(known)
+        #: How many of them were left out on purpose: no share limits these.
+        self.apart = 0
         self._known = len(self.bad) if elsewhere else 0
         self._elsewhere = elsewhere
         self._unused = list(unused)
@@ -120,6 +122,12 @@ class Skipping:
         self.bad += found
         self.check(frames)
 
+    def set_aside(self, found: Iterable[BadFrame]) -> None:
+        """Remember frames that are left out on purpose, however many."""
+        before = len(self.bad)
+        self.bad += found
+        self.apart += len(self.bad) - before
+
     def check(self, frames: int) -> None:
         """Refuse a campaign of which too much is bad.
 
@@ -130,7 +138,8 @@ class Skipping:
         """
         if self._known:
             self._check(self._known, frames + self._elsewhere)
-        self._check(len(self.bad) - self._known, frames - self._known)
+        told = self._known + self.apart
+        self._check(len(self.bad) - told, frames - told)
 
     def _check(self, count: int, frames: int) -> None:
         if count > self.share * frames or (count and count >= frames):
