@@ -71,6 +71,7 @@ class Histogram:
         width: float,
         every: int,
         first: int,
+        by_rows: bool,
         area: tuple[int, int],
         telemetry: tuple[int, int],
     ) -> None: ...
@@ -117,6 +118,7 @@ UNFITTED: int
 EQUAL: int
 COUNTS: int
 POOLED: int
+SQUARES: int
 
 class FitData:
     def __init__(
@@ -131,6 +133,7 @@ class FitData:
         imaging: Array,
         has_c: bool = True,
         has_d: bool = True,
+        d_everywhere: bool = False,
     ) -> None: ...
 
 class NoiseTables:

@@ -23,10 +23,9 @@ __all__ = [
     "MOST_RATE",
     "CountLaw",
     "beta_quantile",
-    "binomial_error",
     "binomial_interval",
+    "expected_shares",
     "rate_interval",
-    "softened",
     "third_order_rate",
     "third_order_variance",
 ]
@@ -37,6 +36,8 @@ Array = npt.NDArray[Any]
 LEAST_RATE, MOST_RATE = -0.5, 12.0
 #: Steps of Newton's rule; in the logarithm of the share below it needs three or four.
 _STEPS = 8
+#: Beyond so many standard deviations a pixel is not like the others; how often these are sought.
+FAR, _ROUNDS = 5.0, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,27 +132,39 @@ class CountLaw:
         return float(1.0 - with_none - by_rate)
 
 
-def softened(above: Array, n: Array) -> Array:
-    """Share of counts by Laplace's rule of succession, never 0 or 1: (above + 1) / (n + 2)."""
-    share: Array = (above + 1.0) / (n + 2.0)
-    return share
+def expected_shares(above: Array, n: Array, pixels: Array) -> Array:
+    """Shares of counts that errors go by: those of alike pixels, followed as far as they differ.
 
-
-def binomial_error(above: Array, n: Array) -> Array:
-    """Error of the share above / n; positive where nothing, or everything, is above.
-
-    The variance is that of the share (above + 1) / (n + 2), Laplace's rule of succession: that of
-    the share itself is 0 where no sample is above, and too small where few are. With it, pulls
-    scatter by 1.00 to 1.05 from 5 counts on.
+    A pixel's own share makes a poor error: 0 where nothing was counted, and small wherever few
+    counts happened to fall, so that means weighted by it are too low. The variance of true
+    shares is what the observed ones scatter more than the binomial; with it, a share is moved
+    towards the mean of all (empirical Bayes). Pixels far from all others keep their own, by
+    Laplace's rule of succession: (above + 1) / (n + 2).
 
     Parameters
     ----------
-    above, n : ndarray
+    above, n : ndarray, shape (kinds,)
         Samples above the threshold, and all good ones.
+    pixels : ndarray, shape (kinds,)
+        How many pixels have these.
+
+    Returns
+    -------
+    ndarray, shape (kinds,)
+        Shares, neither 0 nor 1.
     """
-    share = softened(above, n)
-    error: Array = np.sqrt(share * (1.0 - share) / np.maximum(n, 1))
-    return error
+    own, good = above / np.maximum(n, 1), np.maximum(n, 1)
+    weight = np.where(n > 0, pixels, 0)
+    alike = n > 0
+    for _ in range(_ROUNDS):
+        chosen = np.where(alike, weight, 0)
+        mean = ((chosen * above).sum() + 1.0) / ((chosen * n).sum() + 2.0)
+        noise = mean * (1.0 - mean) / good
+        excess = (own - mean) ** 2 - noise
+        spread = max(float((chosen * excess).sum()) / max(int(chosen.sum()), 1), 0.0)
+        alike = (n > 0) & (excess <= (FAR**2 - 1.0) * noise + FAR**2 * spread)
+    shrunk = mean + spread / (spread + noise) * (own - mean)
+    return np.where(alike, shrunk, (above + 1.0) / (n + 2.0))
 
 
 def binomial_interval(

@@ -94,6 +94,21 @@ def test_what_it_names_is_left_out_on_request(paths: tuple[Path, ...]) -> None:
     assert maps.extra("STACKS")["EMGAIN_C"].max() == 100
 
 
+def test_the_threshold_check_leaves_it_out_however_many_frames_it_is(
+    paths: tuple[Path, ...],
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EmdarksWarning)
+        maps = calibrate_darks_lsq(dataset(paths, "dark"), None, CR_threshold_check=True)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always", EmdarksWarning)
+        silent = calibrate_darks_lsq(dataset(paths, "dark"), None, CR_threshold_check=False)
+    assert not any("cuts into" in str(w.message) for w in heard)
+    assert maps.ext_hdr["NSKIPPED"] == FRAMES
+    assert maps.extra("STACKS")["EMGAIN_C"].max() == 100
+    assert silent.extra("STACKS")["EMGAIN_C"].max() == 5000
+
+
 def test_the_figures_of_raw_frames_are_a_note(paths: tuple[Path, ...]) -> None:
     summary = look(paths, "standard")
     (note,) = [f for f in summary.worst("note") if f.topic == "raw"]

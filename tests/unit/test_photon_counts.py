@@ -14,8 +14,8 @@ from scipy import stats
 from emdarks.photon_counts import (
     CountLaw,
     beta_quantile,
-    binomial_error,
     binomial_interval,
+    expected_shares,
     rate_interval,
     third_order_rate,
     third_order_variance,
@@ -114,11 +114,28 @@ def test_intervals_of_nothing_and_of_everything() -> None:
     assert math.isinf(high[2])
 
 
-def test_errors_of_shares_are_positive_and_fade_into_the_binomial() -> None:
-    above, n = np.array([0.0, 300.0, 1000.0]), np.full(3, 1000.0)
-    error = binomial_error(above, n)
-    assert (error > 0).all()
-    assert error[1] == pytest.approx(math.sqrt(0.3 * 0.7 / 1000), rel=1e-3)
+def test_shares_of_alike_pixels_are_one() -> None:
+    rng = np.random.default_rng(4)
+    above, pixels = np.unique(rng.binomial(300, 0.01, 20_000), return_counts=True)
+    found = expected_shares(above.astype(float), np.full(above.size, 300.0), pixels)
+    np.testing.assert_allclose(found, 0.01, rtol=0.1)
+
+
+def test_shares_follow_pixels_that_differ_and_leave_hot_ones() -> None:
+    rng = np.random.default_rng(4)
+    true = 0.2 * (1 + 0.5 * rng.uniform(-1, 1, 20_000))
+    counts = np.concatenate([rng.binomial(2000, true), np.full(40, 1500)])
+    above, pixels = np.unique(counts, return_counts=True)
+    found = expected_shares(above.astype(float), np.full(above.size, 2000.0), pixels)
+    np.testing.assert_allclose(found, above / 2000, rtol=0.03)
+    assert found[-1] == pytest.approx(1501 / 2002)
+
+
+def test_shares_are_neither_0_nor_1() -> None:
+    zeros, ones = np.zeros(2), np.array([4.0, 0.0])
+    found = expected_shares(zeros, ones, np.array([5, 3]))
+    assert (found > 0).all()
+    assert (expected_shares(ones, ones, np.array([5, 3])) < 1).all()
 
 
 def series(rate: float, T: float, g: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -14,14 +15,14 @@ from emdarks.cli.command import arguments, group, option
 from emdarks.cli.options import (
     FULL_FRAME,
     BadSamples,
+    CalibrationOutput,
     Execution,
     Frames,
-    ProductOutput,
     RawFrames,
     k_gain,
 )
 from emdarks.cli.output_files import Target
-from emdarks.cli.prologue import open_frames, product_target, streaming
+from emdarks.cli.prologue import open_frames, product_target, save_calibration, streaming
 from emdarks.cli.stack_choice import one_stack_of_several
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def dark(
     raw: RawFrames,
     bad: BadSamples,
     execution: Execution,
-    output: ProductOutput,
+    output: CalibrationOutput,
 ) -> None:
     """Average frames of one EM gain and exposure time into a traditional master dark.
 
@@ -116,8 +117,8 @@ def dark(
         streaming(execution, "reading", len(dataset), "combining") as executor,
     ):
         product = build(dataset, executor=executor, **settings)
-    product.save(path.parent, path.name)
-    values = dark_values(product, path)
+    file, kept = save_calibration(product, output, path, raw.camera)
+    values = dark_values(product, file) | kept
     values["skipped_frames"] = int(product.ext_hdr.get("NSKIPPED", 0))
     unused = console.left_out(dataset) if output.as_json else {}
     console.result(values | unused, output.as_json)
@@ -163,7 +164,7 @@ def _close(value: float, wanted: float | None, tolerance: float) -> bool:
     return wanted is None or math.isclose(value, wanted, rel_tol=tolerance)
 
 
-def dark_values(dark: Dark, path: Target) -> dict[str, Any]:
+def dark_values(dark: Dark, path: Path | Target) -> dict[str, Any]:
     """Numbers about a master dark and its file; NaN for a median where no pixel is finite."""
     header = dark.ext_hdr
     counted = {"threshold_e": dark.threshold} if dark.photon_counted else {}

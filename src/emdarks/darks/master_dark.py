@@ -168,7 +168,7 @@ def build_trad_dark(
         data, err_plane, dq = (np.ascontiguousarray(plane[section]) for plane in planes)
         planes = data, err_plane, dq
     dark = _product(planes, job, stack, kgain)
-    dark.record_skipped(job.skipping.bad)
+    dark.record_skipped(job.skipping.all)
     return dark
 
 
