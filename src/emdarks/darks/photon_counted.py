@@ -17,7 +17,7 @@ from emdarks.checks.recipe_frames import ProductLook
 from emdarks.counting_sums import MOST_FRAMES, CountsAbove, CountThreshold
 from emdarks.darks.master_dark import dark_headers
 from emdarks.darks.rejection import Streamed, check_kinds, judged
-from emdarks.detector import Regions, region_slices
+from emdarks.detector import Regions, frame_shape, imaging_area_geom, region_slices
 from emdarks.dq import DQ
 from emdarks.errors import EmdarksWarning, InputError, SeveralStacksError
 from emdarks.frames.bad_frames import SKIP_SHARE
