@@ -1,6 +1,6 @@
 """Photon counting: electrons a frame from the share of frames above a threshold.
 
-Method page, eq. 30 (counts) to eq. 34 (thirdorder). Of n good samples of a pixel, a lie above
+Method page, eq. 24 (counts). Of n good samples of a pixel, a lie above
 the threshold T, and a is a binomial number with the probability P(x > T; lambda) of the law of a
 sample: electrons below the threshold, pixels with two electrons that count once, and read noise
 that counts as an electron are all in it. `CountLaw` solves for lambda. `third_order_rate` is the
@@ -96,7 +96,7 @@ class CountLaw:
     def rate(self, share: npt.ArrayLike, level: npt.ArrayLike = 0.0) -> Array:
         """The rate at which this share of samples is expected above the threshold.
 
-        Newton's rule for log(1 - P), which is nearly straight in the rate.
+        Method page, eq. 25 (rate). Newton's rule for log(1 - P), which is nearly straight in the rate.
 
         Parameters
         ----------
@@ -139,7 +139,7 @@ def expected_shares(above: Array, n: Array, pixels: Array) -> Array:
     counts happened to fall, so that means weighted by it are too low. The variance of true
     shares is what the observed ones scatter more than the binomial; with it, a share is moved
     towards the mean of all (empirical Bayes). Pixels far from all others keep their own, by
-    Laplace's rule of succession: (above + 1) / (n + 2).
+    Laplace's rule of succession: (above + 1) / (n + 2). Method page, eq. 26 (counterr).
 
     Parameters
     ----------
@@ -271,7 +271,7 @@ def _beta_fraction(x: Array, a: Array, b: Array) -> Array:
 def third_order_rate(
     above: Array, n: Array, threshold: float, gain: float, iterations: int
 ) -> Array:
-    """Rate from counts by the published series of third order and Newton's rule.
+    """Rate from counts by the published series: method page, eq. 27 (thirdorder).
 
     Parameters
     ----------

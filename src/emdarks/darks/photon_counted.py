@@ -77,7 +77,7 @@ def build_photon_counted_dark(
     """Count electrons in one stack of dark frames of high EM gain.
 
     A sample above the threshold is one electron. The share of a pixel's good samples that lie
-    above it becomes a mean number of electrons: method page, eq. 31 (rate).
+    above it becomes a mean number of electrons: method page, eq. 25 (rate).
 
     Parameters
     ----------
