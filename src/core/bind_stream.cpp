@@ -393,9 +393,12 @@ start, width : float
     Lower edge of the first bin and width of the even ones, in the unit of the sums; bins of an
     eighth of an octave follow. What lies outside is counted in the first or the last bin.
 every : int
-    One frame of so many is used.
+    One frame, or one row, of so many is used.
 first : int
     Number of the first frame of the batch; those with multiples of ``every`` are used.
+by_rows : bool
+    Of every frame those rows are used whose number, and that of the frame, add up to a multiple
+    of ``every``.
 area, telemetry : tuple of int
     First and last-plus-one row of the imaging area, and of the rows without signal.
 
@@ -406,7 +409,7 @@ ValueError
         .def(
             "__init__",
             [](BoundHistogram *self, Out<std::int64_t> counts, double start, double width,
-               Index every, Index first, std::tuple<Index, Index> area,
+               Index every, Index first, bool by_rows, std::tuple<Index, Index> area,
                std::tuple<Index, Index> telemetry) {
                 Histogram histogram;
                 histogram.counts = plane(counts, "counts", 2, LINEAR_BINS + OCTAVE_BINS);
@@ -415,12 +418,13 @@ ValueError
                 if (every < 1 || first < 0)
                     throw nb::value_error("every must be at least 1, first at least 0");
                 histogram.start = start, histogram.width = width;
-                histogram.every = every, histogram.first = first;
+                histogram.every = every, histogram.first = first, histogram.by_rows = by_rows;
                 std::tie(histogram.area[0], histogram.area[1]) = area;
                 std::tie(histogram.telemetry[0], histogram.telemetry[1]) = telemetry;
                 new (self) BoundHistogram{std::move(counts), histogram};
             },
-            array("counts"), "start"_a, "width"_a, "every"_a, "first"_a, "area"_a, "telemetry"_a);
+            array("counts"), "start"_a, "width"_a, "every"_a, "first"_a, "by_rows"_a, "area"_a,
+            "telemetry"_a);
 
     m.def(
         "add_band", add_band, "frames"_a, "room"_a, "sums"_a.none(), "lo"_a, "hi"_a, "fresh"_a,

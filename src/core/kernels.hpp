@@ -63,7 +63,14 @@ struct Histogram {
     Array2<std::int64_t> counts; // (2, bins): imaging area, rest
     double start = 0.0, width = 1.0;
     Index every = 1, first = 0; // of how many frames one is used; number of the first of the batch
+    bool by_rows = false;       // one row of so many of each frame instead, in turn
     Index area[2] = {0, 0}, telemetry[2] = {0, 0}; // rows
+
+    EMDARKS_INLINE bool uses_any_of(Index frame) const { return by_rows || frame % every == 0; }
+    EMDARKS_INLINE bool uses(Index frame, Index row) const {
+        return (row < telemetry[0] || row >= telemetry[1]) &&
+               (!by_rows || (frame + row) % every == 0);
+    }
 };
 
 // Figures of one row of one frame, taken while its pixels are in the cache. Rows are added up in

@@ -117,6 +117,8 @@ public:
             if (run.failed >= 0)
                 return run;
             result.errors |= run.errors;
+            if (a_.histogram.counts)
+                counted_.flush_into(a_.histogram);
             if (a_.closed)
                 close(lo, hi, base, run.errors);
         }
@@ -129,6 +131,7 @@ private:
     const OpenSums &sums_;
     Flag *flags_;
     Cores<Value> cores_;
+    RunHistogram counted_;
     // The image as stored, where the rows of the run begin.
     const void *stored_ = nullptr;
 
@@ -203,20 +206,20 @@ private:
                 find_beside(f, lo, at, values + at);
             cores_.count_near(values, lo / a_.cols, hi / a_.cols);
         }
-        if (a_.histogram.counts && (a_.histogram.first + f) % a_.histogram.every == 0)
+        if (a_.histogram.counts && a_.histogram.uses_any_of(a_.histogram.first + f))
             for (Index at = 0; at < hi - lo; at += a_.cols)
                 add_row_to_histogram(f, (lo + at) / a_.cols, values + at);
     }
 
     void add_row_to_histogram(Index f, Index row, const Value *values) {
         const Histogram &h = a_.histogram;
-        if (row >= h.telemetry[0] && row < h.telemetry[1])
+        if (!h.uses(h.first + f, row))
             return;
         const bool inside = row >= h.area[0] && row < h.area[1];
         const Index lo = inside ? a_.imaging[0] : 0, hi = inside ? a_.imaging[1] : 0;
-        add_to_histogram(values, lo, a_.scales[f], h, 1);
-        add_to_histogram(values + lo, hi - lo, a_.scales[f], h, 0);
-        add_to_histogram(values + hi, a_.cols - hi, a_.scales[f], h, 1);
+        counted_.add(values, lo, a_.scales[f], h, 1);
+        counted_.add(values + lo, hi - lo, a_.scales[f], h, 0);
+        counted_.add(values + hi, a_.cols - hi, a_.scales[f], h, 1);
     }
 
     static const void *after(const void *from, Index bytes) {

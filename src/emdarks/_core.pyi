@@ -66,6 +66,7 @@ class Histogram:
         width: float,
         every: int,
         first: int,
+        by_rows: bool,
         area: tuple[int, int],
         telemetry: tuple[int, int],
     ) -> None: ...

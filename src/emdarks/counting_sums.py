@@ -40,8 +40,10 @@ MOST_FRAMES = (1 << 16) - 1
 T_NOISE, T2_NOISE, T2_GAIN, T3_GAIN = 4.0, 5.0, 9.0, 20.0
 #: The histogram starts so many read noises below the level; width of its even bins.
 HISTOGRAM_BELOW, HISTOGRAM_WIDTH = 10.0, 0.25
-#: Frames of so many pixels are counted one in `HISTOGRAM_EVERY`.
+#: Beside counts, frames of so many pixels enter the histogram one in `HISTOGRAM_EVERY`.
 MANY_PIXELS, HISTOGRAM_EVERY = 1_000_000, 8
+#: Without counts, one row in so many of every frame enters it, another one in the next frame.
+HISTOGRAM_ROWS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,20 @@ class HistogramBins:
     def of(cls, level: float, read_noise: float) -> Self:
         """Bins for samples without charge at ``level``, with this read noise."""
         return cls(level - HISTOGRAM_BELOW * read_noise, HISTOGRAM_WIDTH * read_noise)
+
+    @property
+    def read_noise(self) -> float:
+        """Read noise that they were made for."""
+        return self.width / HISTOGRAM_WIDTH
+
+    @property
+    def even(self) -> int:
+        """How many are even."""
+        return _core.LINEAR_BINS
+
+    def middle(self, index: int) -> float:
+        """Middle of an even bin."""
+        return self.start + self.width * (index + 0.5)
 
     @property
     def edges(self) -> Array:

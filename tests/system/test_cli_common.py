@@ -335,7 +335,7 @@ def test_words_of_errors_are_not_broken_on_a_terminal(monkeypatch: pytest.Monkey
     said = StringIO()
     narrow = Console(file=said, force_terminal=True, width=31, soft_wrap=True, color_system=None)
     monkeypatch.setattr(console, "stderr", narrow)
-    reason = "a traditional dark is made of one stack, and these frames are of several"
+    reason = "a dark is made of one stack, and these frames are of several"
     console.say_error(reason)
     lines = said.getvalue().splitlines()
     assert len(lines) == 3

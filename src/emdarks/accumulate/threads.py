@@ -36,7 +36,7 @@ from emdarks.accumulate.executor import Count, Executor, Progress
 from emdarks.accumulate.open_files import OPEN_FILES, files_allowed, files_open
 from emdarks.accumulate.prefetch import ReadAhead
 from emdarks.arguments import whole_number
-from emdarks.counting_sums import HISTOGRAM_EVERY, MANY_PIXELS
+from emdarks.counting_sums import HISTOGRAM_EVERY, HISTOGRAM_ROWS, MANY_PIXELS
 from emdarks.errors import UnreadableFrameError
 from emdarks.fits.pixels import RawFrame, Reader, let_go_of_cubes
 from emdarks.moments import Moments, counts_dtype, merge
@@ -431,10 +431,16 @@ def _histograms(
     bins = block.histogram
     if bins is None or moments.histogram is None:
         return []
-    rows = (0, 0) if block.area is None else block.area.rows
-    every = HISTOGRAM_EVERY if moments.n.size >= MANY_PIXELS else 1
+    place, rows = (bins.start, bins.width), (0, 0) if block.area is None else block.area.rows
+    by_rows = block.thresholds is None
+    every = HISTOGRAM_ROWS if by_rows else _frames_every(moments.n.size)
     counts = np.zeros((bands, *moments.histogram.shape), np.int64)
     return [
-        (_core.Histogram(own, bins.start, bins.width, every, first, rows, block.telemetry), own)
+        (_core.Histogram(own, *place, every, first, by_rows, rows, block.telemetry), own)
         for own in counts
     ]
+
+
+def _frames_every(pixels: int) -> int:
+    """Of how many frames one is counted, where their gains enter maps."""
+    return HISTOGRAM_EVERY if pixels >= MANY_PIXELS else 1

@@ -20,6 +20,7 @@ from emdarks.checks.finding import Finding
 from emdarks.checks.formatting import in_words
 from emdarks.checks.inspect import NO_COUNTS, PixelLook, compared, in_mode_of, summary_of
 from emdarks.checks.registry import AVERAGE, FIT, Checks, find, find_in_recipe
+from emdarks.counting_sums import HistogramBins
 from emdarks.errors import EmdarksWarning, InputError
 from emdarks.frames import FrameInput
 from emdarks.frames.bad_frames import BadFrame
@@ -84,7 +85,13 @@ class ProductLook:
         self._pixels = PixelLook(area, self._camera.noise, job.mask)
         self._counts: list[dict[str, Any]] = []
 
-    def at(self, stack: Stack, moments: Moments, scale: float = 1.0) -> None:
+    def at(
+        self,
+        stack: Stack,
+        moments: Moments,
+        scale: float = 1.0,
+        bins: HistogramBins | None = None,
+    ) -> None:
         """Look at the sums of the next stack, before they are changed.
 
         Parameters
@@ -95,9 +102,11 @@ class ProductLook:
             Its sums.
         scale : float
             Factor to EM electrons.
+        bins : HistogramBins, optional
+            Those of its histogram, where its EM gain is to be measured.
         """
         shape = stack.frames[0].record.shape
-        self._counts.append(self._pixels.at(moments, shape, stack.em_gain, scale))
+        self._counts.append(self._pixels.at(moments, shape, stack.em_gain, scale, bins))
 
     def findings(
         self,

@@ -16,14 +16,14 @@ from emdarks.cli.options import (
     MODEL,
     READ_NOISE,
     BadSamples,
+    CalibrationOutput,
     Execution,
     Frames,
     GainSource,
     MapsModel,
-    ProductOutput,
     RawFrames,
 )
-from emdarks.cli.prologue import open_frames, product_target, streaming
+from emdarks.cli.prologue import open_frames, product_target, save_calibration, streaming
 
 if TYPE_CHECKING:
     from emdarks.data import DetectorNoiseMaps
@@ -109,7 +109,7 @@ def noisemaps(
     raw: RawFrames,
     bad: BadSamples,
     execution: Execution,
-    output: ProductOutput,
+    output: CalibrationOutput,
 ) -> None:
     """Fit fixed-pattern noise, clock-induced charge and dark current, pixel by pixel.
 
@@ -128,8 +128,10 @@ def noisemaps(
     path = product_target(output, dataset, "_dnm_cal", raw)
     with streaming(execution, "reading", len(dataset), "fitting") as executor:
         maps = calibrate_darks_lsq(dataset, executor=executor, **settings)
-    maps.save(path.parent, path.name)
-    values = {"noise_maps": str(path)} | _values(maps, raw.camera or camera_named_in(dataset))
+    file, kept = save_calibration(maps, output, path, raw.camera)
+    values = (
+        {"noise_maps": str(file)} | _values(maps, raw.camera or camera_named_in(dataset)) | kept
+    )
     if output.as_json:
         values |= console.left_out(dataset)
     console.result(values, output.as_json)

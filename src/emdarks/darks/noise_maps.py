@@ -15,6 +15,7 @@ from emdarks.cameras import Camera
 from emdarks.checks.context import FlaggingRule
 from emdarks.checks.recipe_frames import ProductLook
 from emdarks.checks.search import ray_share
+from emdarks.counting_sums import HistogramBins
 from emdarks.darks.counting import (
     CountedFrames,
     CountingOptions,
@@ -54,6 +55,7 @@ from emdarks.stacks import (
 )
 from emdarks.stacks.calibration_inputs import CalibrationInputs, calibration_inputs, choose
 from emdarks.stacks.model import FULL, MODELS, Model, model_of_stacks
+from emdarks.stacks.nominal_noise import histograms_of
 
 ESTIMATORS = ("pooled", "reference", "counting", "frames")
 #: Powers of the number of good samples that are weights of "frames"; the first is the default.
@@ -325,6 +327,10 @@ class _Plan:
     model: Model
     counting: CountingPlan | None = None
 
+    def unused_bins(self, stack: int) -> HistogramBins | None:
+        """Bins of a histogram that no fit of the maps takes the EM gain from."""
+        return None if self.counting else self.jobs[stack].histogram
+
 
 #: Sums of all stacks, together and one by one.
 _Found = tuple[StackStore, list[StackSums]]
@@ -348,10 +354,10 @@ class _Recipe:
         area = figure_area(job.arrtype, job.regions, self.telemetry)
         scales = [to_em_electrons(stack, job.kgain) for stack in stacks]
         screen = self.options.screen
-        kept, counting, ways = _core.KEPT if screen else 0, None, None
+        kept, counting = _core.KEPT if screen else 0, None
         if self.options.estimator == "counting":
             counting = self.options.counting.plan(stacks, job.camera, scales)
-            ways = counting.ways
+        ways = counting.ways if counting else histograms_of(stacks, job.camera)
         telemetry = self.telemetry.start, self.telemetry.stop
         jobs = jobs_of(stacks, scales, job.mask, area, kept, ways, telemetry)
         screenings = [_screening(stack, job.camera) for stack in stacks] if screen else None
@@ -372,7 +378,7 @@ class _Recipe:
             planned.jobs,
             executor,
             planned.screenings,
-            lambda i, moments: look.at(planned.stacks[i], moments),
+            lambda i, moments: look.at(planned.stacks[i], moments, bins=planned.unused_bins(i)),
         )
         return _streamed(found, look)
 
@@ -476,7 +482,7 @@ def _product(options: _Options, fitted: FittedMaps, raw_columns: Columns) -> Det
     lines = *bias_history(stacks[0], job.camera), *_offset_history(job, fitted.frame)
     for line in (*lines, *model_words(maps.ext_hdr)):
         maps.ext_hdr["HISTORY"] = line
-    maps.record_skipped(job.skipping.bad)
+    maps.record_skipped(job.skipping.all)
     return maps
 
 

@@ -60,6 +60,8 @@ class Skipping:
     elsewhere : int
         Frames that were opened with these and are not among them: what was left out then may
         have belonged to those as well.
+    unused : iterable of BadFrame
+        Frames that were never to be used, such as those of setup: no share limits them.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Skipping:
         share: float = SKIP_SHARE,
         known: Iterable[BadFrame] = (),
         elsewhere: int = 0,
+        unused: Iterable[BadFrame] = (),
     ):
         if not is_number(share) or not 0 <= share < 1:
             raise InputError(f"skip_share is {share!r}; it is a share, from 0 up to 1")
@@ -78,6 +81,12 @@ class Skipping:
         self.apart = 0
         self._known = len(self.bad) if elsewhere else 0
         self._elsewhere = elsewhere
+        self._unused = list(unused)
+
+    @property
+    def all(self) -> list[BadFrame]:
+        """Frames that a product was made without: bad ones, and those never to be used."""
+        return self.bad + self._unused
 
     def leave_out(self, found: Iterable[BadFrame], frames: int) -> None:
         """Remember bad frames.

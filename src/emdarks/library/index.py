@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import sqlite3
@@ -154,15 +155,9 @@ class Index:
                 connection.close()
 
     def _reader(self, spare: Path) -> sqlite3.Connection:
-        connection = _connected(self.path, "mode=ro")
-        try:
-            connection.execute("SELECT 1 FROM sqlite_master").fetchone()
-            return connection
-        except sqlite3.OperationalError:
-            connection.close()
-            if os.access(self.folder, os.W_OK) and not _is_read_only(self.folder):
-                raise
-        # A write-ahead log needs a file beside it, even to read.
+        if os.access(self.folder, os.W_OK) and not _is_read_only(self.folder):
+            return _connected(self.path, "mode=rw")
+        # A write-ahead log needs a file beside it that changes, even to read.
         log = self.path.with_name(f"{FILE}-wal")
         if log.is_file() and log.stat().st_size:
             for file in (self.path, log):
@@ -254,9 +249,9 @@ def insert(connection: sqlite3.Connection, entry: Entry) -> int:
     connection : Connection
         Within a transaction.
     entry : Entry
-        Of a file that is not in the index.
+        Of a file that is not in the index; it keeps its number where it has one.
     """
-    row = _row(entry)
+    row = _row(entry) | ({"id": entry.id} if entry.id else {})
     names = ", ".join(f'"{name}"' for name in row)
     values = list(row.values())
     marks = ", ".join("?" * len(values))
@@ -304,9 +299,14 @@ def note(
     connection: sqlite3.Connection, product: int, file: str, what: str, why: str, who: str
 ) -> None:
     """Keep that something was done."""
+    keep(connection, Event(product, file, now(), who, what, why))
+
+
+def keep(connection: sqlite3.Connection, event: Event) -> None:
+    """Put an event in."""
     connection.execute(
         'INSERT INTO events (product, file, "when", who, what, why) VALUES (?, ?, ?, ?, ?, ?)',
-        (product, file, now(), who, what, why),
+        event,
     )
 
 
@@ -340,7 +340,7 @@ def _numbers(connection: sqlite3.Connection) -> dict[int, dict[str, Number]]:
 
 
 def _float(value: Any) -> float:
-    return float("nan") if value is None else float(value)
+    return math.nan if value is None else float(value)
 
 
 _REALS = frozenset(_COLUMNS) - {*_TEXTS, *_INTEGERS, *_COVARIANCES}

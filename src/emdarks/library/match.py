@@ -22,13 +22,14 @@ from emdarks.library.request import Request, same_number
 from emdarks.products.model import SAME_GAIN, SAME_TIME
 from emdarks.products.provenance import iso_date
 from emdarks.products.synthesis import beyond_stacks
-from emdarks.stacks.compatibility import SAME_K_GAIN, differing_settings
+from emdarks.stacks.compatibility import SAME_K_GAIN, differing_settings, untold_settings
 from emdarks.stacks.group import TIME_TOLERANCE
 
 Array = npt.NDArray[Any]
 
-#: Days within which the nearest product in time is taken, where none is certified for the time.
-DAYS = 30.0
+#: Days within which the nearest product in time is taken, where none is certified for the time: of
+#: noise maps, darks and bad pixels, and of calibrations that are taken once in years.
+DAYS, DAYS_OF_OTHERS = 30.0, 1000.0
 #: Relative difference of gains of headers, and of predicted errors, that is none.
 _SAME = 1e-9
 #: What answers a request.
@@ -71,18 +72,19 @@ def _camera(request: Request, entry: Entry) -> str:
 
 
 def _settings(request: Request, entry: Entry) -> str:
-    if entry.settings is None:
-        strict = request.settings and entry.kind in _OF_FRAMES
-        return "does not say its readout settings" if strict else ""
-    if differing_settings(entry.settings, request.settings) is None:
+    known = entry.settings or ""
+    if entry.settings is not None and differing_settings(known, request.settings) is not None:
+        return f"read with {known or 'no settings'}"
+    untold = untold_settings(known, request.settings)
+    if not untold or entry.kind not in _OF_FRAMES:
         return ""
-    return f"read with {entry.settings or 'no settings'}"
+    return f"does not say {', '.join(untold)}"
 
 
 def _level(request: Request, entry: Entry) -> str:
     told = entry.kind in _OF_FRAMES and request.kind in _OF_FRAMES and entry.level and request.level
     # Its bias offset is all that is wanted of noise maps that are asked for by name.
-    if not told or request.kind is Kind.NOISE_MAPS or is_raw(entry.level) == request.raw:
+    if not told or request.kind is Kind.NOISE_MAPS or is_raw(entry.level) == is_raw(request.level):
         return ""
     return f"made of frames of level {entry.level}"
 
@@ -134,6 +136,11 @@ def _of_two_maps(request: Request, entry: Entry) -> str:
     if entry.model == "one-time" and abs(request.exposure_time - own[1]) > SAME_TIME * own[1]:
         return f"maps of {own[1]:g} s alone"
     return ""
+
+
+def default_days(kind: Kind) -> float:
+    """Days within which the nearest product of a kind is taken."""
+    return DAYS if kind in _OF_FRAMES or kind is Kind.BAD_PIXEL_MAP else DAYS_OF_OTHERS
 
 
 #: In the order in which they are applied.
@@ -250,6 +257,12 @@ class Match:
         }
 
     @property
+    def reason(self) -> str:
+        """Why this product, in one line."""
+        told = (step.words for step in self.steps if step.rule in (_TIME, _ERROR, _NEWEST))
+        return "; ".join(told)
+
+    @property
     def missing(self) -> str:
         """What is missing where there is no product, and which command would make it."""
         return "" if self.entry is not None else _missing(self)
@@ -279,12 +292,10 @@ class Catalogue:
     ----------
     entries : sequence of Entry
         All of them.
-    days : float
-        How far from a frame a product that is not certified may be, in days.
     """
 
-    def __init__(self, entries: Sequence[Entry], days: float = DAYS):
-        self.entries, self.days = list(entries), days
+    def __init__(self, entries: Sequence[Entry]):
+        self.entries = list(entries)
         self._groups = {rule.name: _Groups(self.entries, rule) for rule in RULES}
         self._times = _Times(self.entries)
         self._errors = _Errors(self.entries)
@@ -293,13 +304,23 @@ class Catalogue:
         self._rank[newest] = np.arange(len(newest))
         self._left: dict[tuple[Any, ...], Array] = {}
 
-    def find(self, request: Request) -> Match:
-        """Choose the product for a frame."""
+    def find(self, request: Request, days: float | None = None) -> Match:
+        """Choose the product for a frame.
+
+        Parameters
+        ----------
+        request : Request
+            What the frame asks for.
+        days : float, optional
+            How far from the frame a product that is not certified may be, in days; by default
+            `default_days` of the kind.
+        """
+        most = default_days(request.kind) if days is None else days
         out = self._by_rules(request).copy()
         words: dict[str, str] = {}
         for name in (_TIME, _ERROR, _NEWEST):
             left = np.flatnonzero(out < 0)
-            kept, words[name] = self._compare(name, request, left)
+            kept, words[name] = self._compare(name, request, left, most)
             out[np.setdiff1d(left, kept, assume_unique=True)] = _ORDER.index(name)
         chosen = np.flatnonzero(out < 0)
         return Match(self, request, _Verdict(out, words, int(chosen[0]) if chosen.size else None))
@@ -315,11 +336,11 @@ class Catalogue:
             self._left[key] = out
         return self._left[key]
 
-    def _compare(self, name: str, request: Request, left: Array) -> tuple[Array, str]:
+    def _compare(self, name: str, request: Request, left: Array, days: float) -> tuple[Array, str]:
         if not left.size:
             return left, ""
         if name == _TIME:
-            return self._times.nearest(request.time, left, self.days)
+            return self._times.nearest(request.time, left, days)
         if name == _ERROR:
             return self._errors.smallest(request, left)
         best = left[[int(np.argmax(self._rank[left]))]]

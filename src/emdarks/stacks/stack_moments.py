@@ -265,7 +265,7 @@ def jobs_of(
     mask: int,
     area: FigureArea | None,
     kept: int = 0,
-    counting: Sequence[tuple[Thresholds | None, HistogramBins]] | None = None,
+    counting: Sequence[tuple[Thresholds | None, HistogramBins | None]] | None = None,
     telemetry: tuple[int, int] = (0, 0),
 ) -> list[StackJob]:
     """Work of each stack.
@@ -282,7 +282,7 @@ def jobs_of(
         Where to take the figures of single frames.
     kept : int
         Largest samples to keep of each pixel, for screening.
-    counting : sequence of (Thresholds or None, HistogramBins), optional
+    counting : sequence of (Thresholds or None, HistogramBins or None), optional
         Of each stack, where its counts, or its histogram, are wanted.
     telemetry : tuple of int
         First and last-plus-one row without signal.
