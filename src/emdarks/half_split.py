@@ -642,6 +642,13 @@ def _of_gains(stacks: Sequence[Stack], counted: CountingResult) -> tuple[str, ..
     return tuple(words.values())
 
 
+#: What else stacks may disagree for, where an estimator helps.
+_RAYS = (
+    " Cosmic rays too faint to be flagged do this, too: --estimator counting (estimator) is right "
+    "under them."
+)
+
+
 def _words(
     pulls: dict[str, float],
     pixels: int,
@@ -668,7 +675,8 @@ def _words(
             f"({abs(drift.sigmas):.0f} standard errors); look at bias and temperature."
         )
     if disagreeing:
-        words.append(_of_stacks(verdicts, disagreeing, drifting))
+        rays = _RAYS if set(pulls) == {"F", "C", "D"} and not drifting else ""
+        words.append(_of_stacks(verdicts, disagreeing, drifting) + rays)
     return tuple(words)
 
 
