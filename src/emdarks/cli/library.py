@@ -387,8 +387,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "certify": certify,
     "remove": remove,
     "check": check,
-    "import": import_,
     "export": export,
+    "import": import_,
 }
 for name, function in COMMANDS.items():
     app.command(name, cls=WithDefaults)(command(function))
