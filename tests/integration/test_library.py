@@ -31,6 +31,7 @@ from emdarks.library import (
     import_caldb,
     subtract_by_library,
 )
+from emdarks.library.entry import describe
 from emdarks.subtract import subtract_dark
 
 pytestmark = pytest.mark.filterwarnings("ignore::emdarks.errors.EmdarksWarning")
@@ -80,8 +81,9 @@ def run(*arguments: Any) -> Any:
 
 
 def changed(path: Path, to: Path, **cards: Any) -> Path:
-    """A copy of a product with other cards in the header of its image."""
-    shutil.copy(path, to)
+    """A product with other cards in the header of its image, or a copy that has them."""
+    if path != to:
+        shutil.copy(path, to)
     with fits.open(to, mode="update") as hdus:
         for name, value in cards.items():
             hdus[1].header[name] = value
@@ -267,6 +269,32 @@ def test_what_is_removed_is_gone_and_remembered(night: Night, library: Library) 
     assert night.dark.is_file()
     assert [event.what for event in library.history()] == ["added", "added", "removed", "removed"]
     assert library.add(night.maps).id == 3  # numbers are not given twice
+
+
+def test_a_file_that_changed_is_added_anew_and_outlives_what_it_was(
+    night: Night, library: Library
+) -> None:
+    old = library.add(night.maps)
+    path = library.file(old)
+    changed(path, path, OBSERVER="B")
+    check_library(library.folder, mend=True)
+    new = library.add(path)
+    assert (new.path, new.id == old.id) == (old.path, False)
+    assert library.show(old.id).rejected
+    library.remove(old.id)
+    assert library.verified(new) == path
+
+
+def test_a_file_that_changes_while_it_is_added_is_refused(
+    night: Night, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = changed(night.maps, tmp_path / "maps.fits")
+    entry, findings = describe(path)
+    monkeypatch.setattr("emdarks.library.folder.describe", lambda *given: (entry, findings))
+    changed(path, path, OBSERVER="B")
+    with pytest.raises(InputError, match="changed while it was added; add it again"):
+        library.add(path)
+    assert list(library.folder.glob("*.fits")) == library.list() == []
 
 
 # Subtraction
