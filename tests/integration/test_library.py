@@ -301,8 +301,10 @@ def test_a_file_that_changes_while_it_is_added_is_refused(
 
 
 def test_each_frame_gets_its_own_dark_subtracted(night: Night, library: Library) -> None:
-    entries = {entry.id: entry for entry in map(library.add, (night.maps, night.dark))}
+    library.add(night.maps)
+    library.certify(library.add(night.dark).id)  # it comes first, where it serves
     found = subtract_by_library(library, night.frames)
+    assert [share.dark.kind for share in found.shares] == [Kind.NOISE_MAPS, Kind.DARK]
     seen = {}
     for less in found:
         for frame in less:
@@ -310,12 +312,27 @@ def test_each_frame_gets_its_own_dark_subtracted(night: Night, library: Library)
     assert len(seen) == len(night.frames)
     for match, frame in zip(found.matches, night.frames, strict=True):
         assert match.entry is not None
-        own = subtract_dark(Dataset([frame]), entries[match.entry.id] and library.file(match.entry))
+        own = subtract_dark(Dataset([frame]), library.file(match.entry))
         mine = seen[match.request.name]
         np.testing.assert_array_equal(mine.data, own[0].data)
         history = " ".join(str(mine.ext_hdr["HISTORY"]).split("\n"))
         assert mine.ext_hdr["DARKFILE"] == match.entry.name
         assert match.entry.sha256 in history.replace(" ", "")
+
+
+def test_frames_that_would_become_one_file_are_refused(
+    night: Night, library: Library, tmp_path: Path
+) -> None:
+    library.add(night.maps)
+    library.certify(library.add(night.dark).id)
+    low, high = night.stack(1.0)[0].filepath, night.stack(300.0)[0].filepath  # of two products
+    (tmp_path / "other").mkdir()
+    twin = shutil.copy(high, tmp_path / "other" / Path(low).name)
+    found = subtract_by_library(library, Dataset([low, twin]))
+    assert len(found.shares) == 2
+    with pytest.raises(InputError, match="2 frames have this name"):
+        found.save(tmp_path / "less")
+    assert not (tmp_path / "less").exists()
 
 
 def test_a_frame_without_a_product_is_an_error_that_says_what_would_make_it(
