@@ -523,6 +523,15 @@ def test_a_frame_that_gets_nothing_ends_with_1(night: Night, library: Library) -
     assert "emdarks noisemaps DARKS --add DIR" in first["missing"]
 
 
+def test_one_file_that_is_refused_does_not_hinder_the_others(
+    night: Night, library: Library
+) -> None:
+    done = run("library", "add", library.folder, night.frames[0].filepath, night.dark, "--json")
+    assert done.exit_code == 1
+    assert "is no product that a library keeps" in done.output
+    assert [entry.name for entry in library.list()] == [night.dark.name]
+
+
 def test_what_goes_together_is_said(night: Night, library: Library) -> None:
     for arguments, words in (
         (("subtract", "x", "-o", "y"), "give either --dark or --library"),
