@@ -55,12 +55,10 @@ def register(electrons: Array, rng: np.random.Generator) -> Array:
 
 
 def geometry(shape: tuple[int, int]) -> Any:
-    """Frames that are all image, but for two columns of prescan."""
+    """Frames that are all image."""
     rows, cols = shape
-    prescan = {"rows": rows, "cols": 2, "r0c0": [0, 0], "col_start": 0, "col_end": 2}
     image = {"rows": rows, "cols": cols, "r0c0": [0, 0]}
-    size = {"frame_rows": rows, "frame_cols": cols}
-    return {"SCI": {**size, "image": image, "prescan": prescan}}
+    return {"SCI": {"frame_rows": rows, "frame_cols": cols, "image": image}}
 
 
 def frame(data: Array, time: float, camera: str = "") -> Image:
