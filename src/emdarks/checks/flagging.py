@@ -110,7 +110,8 @@ def _highest(stack: StackSummary, charge: float, read_noise: float) -> float:
     """The highest unflagged sample, if many should lie above it; else infinite."""
     figures = [frame.figures for frame in stack.frame_summaries]
     highest = max((f.highest for f in figures if math.isfinite(f.highest)), default=math.inf)
-    if not (stack.masked > 0 and stack.em_gain > 2 * read_noise and 0 < highest < math.inf):
+    judged = stack.masked > 0 and not stack.cut_off_samples and stack.em_gain > 2 * read_noise
+    if not (judged and 0 < highest < math.inf):
         return math.inf
     # What is left of an electron is less than the gain makes of it: half of the level, at most.
     left = stack.level / min(stack.em_gain, highest / 2)
@@ -125,4 +126,4 @@ def _lost(level: float, gain: float, charge: float, read_noise: float) -> float:
     """Share of the mean that is missing where samples from a level on are; eq. 23 (truncated)."""
     p, above = above_threshold(level, gain, charge, read_noise)
     mean = gain * charge
-    return 1.0 - (mean - above) / (1.0 - p) / mean if p < 1.0 else 1.0
+    return min(1.0 - (mean - above) / (1.0 - p) / mean, 1.0) if p < 1.0 else 1.0
