@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from campaigns import RawCampaign
 from emdarks.accumulate import Checkpoint, Threads
 from emdarks.darks import build_photon_counted_dark
 from emdarks.data import Dark, Dataset, DetectorParams, Image
 from emdarks.errors import EmdarksWarning, InputError, SeveralStacksError
+from emdarks.frames import prepare_frames
 from emdarks.photon_counts import CountLaw, third_order_rate
 from emdarks.raw import (
     FramePlan,
@@ -300,3 +302,25 @@ def test_refused_frames() -> None:
 def test_frames_that_were_not_taken_for_counting_are_named() -> None:
     with pytest.warns(EmdarksWarning, match="is not marked as a frame for photon counting"):
         counted(frames(drawn(RATES, 2), ISPC=0))
+
+
+@pytest.mark.filterwarnings("ignore::emdarks.errors.EmdarksWarning")
+def test_raw_frames_are_counted_while_they_are_read(tmp_path: Path) -> None:
+    """With the errors of their bias and k-gain, as frames that were made ready before."""
+    raw = RawCampaign.small(tmp_path, [(2000.0, 2.0, 6)])
+    prepared = prepare_frames(
+        Dataset(raw.paths),
+        nonlinearity=tmp_path / "nonlinearity.fits",
+        kgain=tmp_path / "kgain.fits",
+        detector_params=tmp_path / "params.fits",
+        offset="none",
+    )
+    whole = Dataset([frame.in_memory() for frame in prepared])
+    for estimator in ("law", "reference"):
+        streamed, made = (
+            build_photon_counted_dark(each, None, full_frame=True, estimator=estimator)
+            for each in (prepared, whole)
+        )
+        assert (streamed.hdu_list["NABOVE"].data[:100] > 0).any()
+        for name in ("data", "err", "dq"):
+            np.testing.assert_array_equal(getattr(streamed, name), getattr(made, name), name)
