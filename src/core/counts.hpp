@@ -1,5 +1,5 @@
 // Counts and clipped sums of a stack, which the counting estimator needs beside the moments, and
-// the histogram of its samples.
+// the histogram of its samples; and the counts above one threshold, for photon counting.
 //
 // Per pixel, over the good samples x with thresholds T < T2 < T3:
 //
@@ -20,6 +20,35 @@ inline void reset(const CountingSums &sums, Index lo, Index hi) {
     for (Index p = lo; p < hi; ++p) {
         sums.above[p] = sums.beyond[p] = sums.near[p] = sums.near_above[p] = 0;
         sums.low[p] = sums.high[p] = 0.0;
+    }
+}
+
+inline void reset(const CountsAbove &counts, Index lo, Index hi) {
+    for (Index p = lo; p < hi; ++p)
+        counts.above[p] = 0;
+    for (Index p = lo; counts.plus && p < hi; ++p)
+        counts.plus[p] = counts.minus[p] = 0;
+}
+
+// Count the samples of a row above the threshold, NaN where they are not good. `error_of` gives the
+// errors of some from pixel p on.
+template <class Value, class Error>
+void count_above(const Value *values, double scale, const CountsAbove &counts, Index pixel,
+                 Index cols, Error error_of) {
+    for (Index p = 0; p < cols; p += WIDTH) {
+        const Index size = cols - p < WIDTH ? cols - p : WIDTH;
+        const Lanes stored = to_lanes(load(values + p, size)), x = stored * scale;
+        const auto add = [&](const Array1<std::uint16_t> &to, Lanes sample) {
+            std::uint16_t *at = to.at(pixel + p, size);
+            const Mask above = sample > counts.T; // -1 where it is
+            store(at, load(at, size) - convert<std::uint16_t>(above), size);
+        };
+        add(counts.above, x);
+        if (counts.plus) {
+            const Lanes error = error_of(p, size, stored);
+            add(counts.plus, x + error);
+            add(counts.minus, x - error);
+        }
     }
 }
 

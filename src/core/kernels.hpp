@@ -54,6 +54,15 @@ struct CountingSums {
     EMDARKS_INLINE explicit operator bool() const { return static_cast<bool>(above); }
 };
 
+// Numbers of good samples x above a threshold T, by pixel; of x + s and x - s, with s the error of
+// the sample, where these are asked for.
+struct CountsAbove {
+    Array1<std::uint16_t> above, plus, minus;
+    double T = 0.0;
+
+    EMDARKS_INLINE explicit operator bool() const { return static_cast<bool>(above); }
+};
+
 // Bins of the histogram: even ones, then eighths of octaves.
 inline constexpr Index LINEAR_BINS = 96, OCTAVE_BINS = 96, ALL_BINS = LINEAR_BINS + OCTAVE_BINS;
 
@@ -129,8 +138,9 @@ struct Band {
     Index imaging[2], prescan[2];
     Array2<RowFigures> figures;
     Moments moments;
-    CountingSums counting; // or none
-    Histogram histogram;   // or none
+    CountingSums counting;    // or none
+    CountsAbove counts_above; // or none
+    Histogram histogram;      // or none
     Room room;
 };
 

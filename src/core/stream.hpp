@@ -113,6 +113,8 @@ public:
                 reset<Flag>(sums_, a_.moments.top, base, base + hi - lo);
             if (a_.fresh && a_.counting)
                 reset(a_.counting, lo, hi);
+            if (a_.fresh && a_.counts_above)
+                reset(a_.counts_above, lo, hi);
             const auto run = add_run(lo, hi, base);
             if (run.failed >= 0)
                 return run;
@@ -273,6 +275,8 @@ private:
             else if (errors)
                 not_finite += take_errors<double>(f, stored, base, values, clean);
         }
+        if (a_.counts_above)
+            count_row_above(f, pixel, values, errors);
         if (raw != nullptr)
             errors |= add_raw_errors(*raw, pixel / cols, a_.scales[f], values, base);
         if (a_.figures)
@@ -281,6 +285,28 @@ private:
         if (a_.moments.top)
             add_top(values, a_.scales[f], a_.moments.top, base, cols);
         return errors;
+    }
+
+    // Count the samples of a row above the threshold. `stored`: any stored error of the row is not
+    // 0.
+    void count_row_above(Index f, Index pixel, const Value *values, bool stored) const {
+        const RowCalibration *const raw = a_.calibrations ? a_.calibrations[f] : nullptr;
+        const double scale = a_.scales[f], error_scale = scale * (raw ? raw->k_gain : 1.0);
+        const bool single = a_.err.kind == Kind::real && a_.err.width == 4;
+        const auto stored_error = [&](Index p, Index size) EMDARKS_INLINED {
+            const auto *from = room_.errors;
+            return error_scale * (single
+                                      ? to_lanes(load(static_cast<const float *>(from) + p, size))
+                                      : load(static_cast<const double *>(from) + p, size));
+        };
+        count_above(values, scale, a_.counts_above, pixel, a_.cols,
+                    [&](Index p, Index size, Lanes value) EMDARKS_INLINED {
+                        const Lanes own = stored ? stored_error(p, size) : Lanes{};
+                        if (raw == nullptr)
+                            return own;
+                        const RowErrors more(*raw, pixel / a_.cols, scale);
+                        return square_root(own * own + more.square(value));
+                    });
     }
 
     // Flag saturated samples of a row of a raw frame, and those that cosmic rays hit.

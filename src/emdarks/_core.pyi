@@ -58,6 +58,11 @@ class CountingSums:
         telemetry: tuple[int, int],
     ) -> None: ...
 
+class CountsAbove:
+    def __init__(
+        self, above: Array, plus: Array | None, minus: Array | None, threshold: float
+    ) -> None: ...
+
 class Histogram:
     def __init__(
         self,
@@ -90,6 +95,7 @@ def add_band(
     top: Array | None,
     counting: CountingSums | None = None,
     histogram: Histogram | None = None,
+    counts_above: CountsAbove | None = None,
 ) -> tuple[int, bool]: ...
 def merge(
     n: Array,

@@ -1,6 +1,6 @@
 """Photon counting: electrons a frame from the share of frames above a threshold.
 
-Method page, eq. 30 (counts) to eq. 34 (thirdorder). Of n good samples of a pixel, a lie above
+Method page, eq. 24 (counts). Of n good samples of a pixel, a lie above
 the threshold T, and a is a binomial number with the probability P(x > T; lambda) of the law of a
 sample: electrons below the threshold, pixels with two electrons that count once, and read noise
 that counts as an electron are all in it. `CountLaw` solves for lambda. `third_order_rate` is the
@@ -23,8 +23,8 @@ __all__ = [
     "MOST_RATE",
     "CountLaw",
     "beta_quantile",
-    "binomial_error",
     "binomial_interval",
+    "expected_shares",
     "rate_interval",
     "third_order_rate",
     "third_order_variance",
@@ -36,6 +36,8 @@ Array = npt.NDArray[Any]
 LEAST_RATE, MOST_RATE = -0.5, 12.0
 #: Steps of Newton's rule; in the logarithm of the share below it needs three or four.
 _STEPS = 8
+#: Beyond so many standard deviations a pixel is not like the others; how often these are sought.
+FAR, _ROUNDS = 5.0, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ class CountLaw:
     def rate(self, share: npt.ArrayLike, level: npt.ArrayLike = 0.0) -> Array:
         """The rate at which this share of samples is expected above the threshold.
 
-        Newton's rule for log(1 - P), which is nearly straight in the rate.
+        Method page, eq. 25 (rate). Newton's rule for log(1 - P), which is nearly straight in the rate.
 
         Parameters
         ----------
@@ -130,20 +132,39 @@ class CountLaw:
         return float(1.0 - with_none - by_rate)
 
 
-def binomial_error(above: Array, n: Array) -> Array:
-    """Error of the share above / n; positive where nothing, or everything, is above.
+def expected_shares(above: Array, n: Array, pixels: Array) -> Array:
+    """Shares of counts that errors go by: those of alike pixels, followed as far as they differ.
 
-    The variance is that of the share (above + 1/2) / (n + 1), the mean of Jeffreys' posterior:
-    that of the share itself is 0 where no sample is above, and too small where few are.
+    A pixel's own share makes a poor error: 0 where nothing was counted, and small wherever few
+    counts happened to fall, so that means weighted by it are too low. The variance of true
+    shares is what the observed ones scatter more than the binomial; with it, a share is moved
+    towards the mean of all (empirical Bayes). Pixels far from all others keep their own, by
+    Laplace's rule of succession: (above + 1) / (n + 2). Method page, eq. 26 (counterr).
 
     Parameters
     ----------
-    above, n : ndarray
+    above, n : ndarray, shape (kinds,)
         Samples above the threshold, and all good ones.
+    pixels : ndarray, shape (kinds,)
+        How many pixels have these.
+
+    Returns
+    -------
+    ndarray, shape (kinds,)
+        Shares, neither 0 nor 1.
     """
-    share = (above + 0.5) / (n + 1.0)
-    error: Array = np.sqrt(share * (1.0 - share) / np.maximum(n, 1))
-    return error
+    own, good = above / np.maximum(n, 1), np.maximum(n, 1)
+    weight = np.where(n > 0, pixels, 0)
+    alike = n > 0
+    for _ in range(_ROUNDS):
+        chosen = np.where(alike, weight, 0)
+        mean = ((chosen * above).sum() + 1.0) / ((chosen * n).sum() + 2.0)
+        noise = mean * (1.0 - mean) / good
+        excess = (own - mean) ** 2 - noise
+        spread = max(float((chosen * excess).sum()) / max(int(chosen.sum()), 1), 0.0)
+        alike = (n > 0) & (excess <= (FAR**2 - 1.0) * noise + FAR**2 * spread)
+    shrunk = mean + spread / (spread + noise) * (own - mean)
+    return np.where(alike, shrunk, (above + 1.0) / (n + 2.0))
 
 
 def binomial_interval(
@@ -250,7 +271,7 @@ def _beta_fraction(x: Array, a: Array, b: Array) -> Array:
 def third_order_rate(
     above: Array, n: Array, threshold: float, gain: float, iterations: int
 ) -> Array:
-    """Rate from counts by the published series of third order and Newton's rule.
+    """Rate from counts by the published series: method page, eq. 27 (thirdorder).
 
     Parameters
     ----------

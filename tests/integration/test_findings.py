@@ -130,6 +130,21 @@ def test_a_level_is_judged_by_the_jitter_of_the_others() -> None:
 # Planted defects
 
 
+def test_a_truncated_frame_does_not_hide_what_the_others_are_good_for(paths: list[Path]) -> None:
+    short = frame_of(paths, 2, 1)
+    short.write_bytes(short.read_bytes()[:20_000])
+    dataset = Dataset([str(path) for path in paths], skip_bad_frames=True)
+    summary = inspect_campaign(dataset, camera=CAMERA, executor=Threads(1))
+    problem = found(summary, "headers")
+    assert "1 frame is left out here" in problem.text
+    assert "cut short" in problem.text
+    assert "nothing tells" not in problem.text
+    assert "copy damaged files again" in problem.remedy
+    maps = found(summary, "maps")
+    assert maps.severity == "fine"
+    assert "6 stacks, without the frames that are left out here (--skip-bad-frames)" in maps.text
+
+
 def test_a_light_leak_is_named(paths: list[Path]) -> None:
     rng = np.random.default_rng(1)
     weak, strong = frame_of(paths, 0, 3), frame_of(paths, 3, 6)

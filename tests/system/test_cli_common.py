@@ -340,3 +340,23 @@ def test_words_of_errors_are_not_broken_on_a_terminal(monkeypatch: pytest.Monkey
     lines = said.getvalue().splitlines()
     assert len(lines) == 3
     assert " ".join(" ".join(lines).split()) == f"error: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("--outfile", "-o/--output"),
+        ("--skip-bad", "--skip-bad-frames"),
+        ("--gain-sorce", "--gain-source"),
+    ],
+)
+def test_an_option_that_is_none_leads_to_those_that_begin_alike(wrong: str, right: str) -> None:
+    result = run("noisemaps", "darks", wrong, "x")
+    assert result.exit_code == 2
+    assert f"no such option: {wrong}" in result.stderr
+    assert right in result.stderr
+    assert "--quiet" not in result.stderr
+
+
+def test_what_begins_like_no_option_is_compared_as_ever() -> None:
+    assert "--quiet" in run("noisemaps", "darks", "--qiet").stderr

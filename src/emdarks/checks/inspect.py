@@ -217,7 +217,7 @@ class PixelLook:
         saturated = (flags & (DQ.SATURATED | DQ.COSMIC_RAY)) == DQ.SATURATED
         gain, error = math.nan, math.nan
         if bins is not None and moments.histogram is not None:
-            gain, error = gain_of_stack(moments.histogram[0], bins, em_gain, n, mean)
+            gain, error = gain_of_stack(moments.histogram[0], bins, em_gain, n, mean, m2)
         return {
             "noise": _noise(n, m2) * scale,
             "typical_noise": typical_noise(n, m2) * scale,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,17 +14,17 @@ from emdarks.accumulate import Executor, StackJob, StackSums
 from emdarks.arguments import check_flag, is_number, is_whole
 from emdarks.cameras import Camera
 from emdarks.checks.recipe_frames import ProductLook
-from emdarks.counting_sums import Thresholds
+from emdarks.counting_sums import MOST_FRAMES, CountsAbove, CountThreshold
 from emdarks.darks.master_dark import dark_headers
 from emdarks.darks.rejection import Streamed, check_kinds, judged
-from emdarks.detector import Regions, imaging_area_geom, region_slices
+from emdarks.detector import Regions, frame_shape, imaging_area_geom, region_slices
 from emdarks.dq import DQ
 from emdarks.errors import EmdarksWarning, InputError, SeveralStacksError
 from emdarks.frames.bad_frames import SKIP_SHARE
 from emdarks.frames.prepared import check_offset
 from emdarks.photon_counts import (
     CountLaw,
-    binomial_error,
+    expected_shares,
     third_order_rate,
     third_order_variance,
 )
@@ -78,7 +77,7 @@ def build_photon_counted_dark(
     """Count electrons in one stack of dark frames of high EM gain.
 
     A sample above the threshold is one electron. The share of a pixel's good samples that lie
-    above it becomes a mean number of electrons: method page, eq. 31 (rate).
+    above it becomes a mean number of electrons: method page, eq. 25 (rate).
 
     Parameters
     ----------
@@ -182,7 +181,7 @@ def build_photon_counted_dark(
     job, planned, sums = judged(job, plan, accumulate, skip)
     job.skipping.tell(job.frames)
     _check_rate(sums, job, telemetry, planned, choice.max_rate)
-    planes = _planes(sums, planned, telemetry, choice)
+    planes = _planes(sums, planned, job, telemetry, choice)
     if not full_frame:
         section = region_slices(job.arrtype, "image", job.regions)
         planes = {name: np.ascontiguousarray(plane[section]) for name, plane in planes.items()}
@@ -273,8 +272,8 @@ class _Plan:
         law = choice.law(stack, job.camera)
         area = figure_area(job.arrtype, job.regions, telemetry)
         scales = to_em_electrons(stack, kgain)
-        thresholds = Thresholds(law.threshold, math.inf, math.inf)
-        jobs = jobs_of([stack], [scales], job.mask, area, counting=[(thresholds, None)])
+        at = CountThreshold(law.threshold, errors=choice.estimator == "reference")
+        jobs = jobs_of([stack], [scales], job.mask, area, counting=[(at, None)])
         return cls(stack, law, jobs)
 
 
@@ -325,11 +324,7 @@ def _check_rate(
         The mean number of electrons in the imaging area is above the largest.
     """
     stack, moments = planned.stack, sums.moments
-    good = moments.n.reshape(stack.frames[0].record.shape) > 0
-    good[telemetry] = False
-    rows, cols, (row0, col0) = imaging_area_geom(job.arrtype, job.regions)
-    area = (slice(row0, row0 + rows), slice(col0, col0 + cols))
-    means = moments.mean.reshape(good.shape)[area][good[area]]
+    means = moments.mean[_imaging(job, telemetry).reshape(-1) & (moments.n > 0)]
     if not means.size:
         raise InputError(f"{stack}: no pixel of the imaging area is good in any frame")
     rate = float(means.mean()) / stack.em_gain
@@ -341,50 +336,72 @@ def _check_rate(
         )
 
 
-def _planes(sums: StackSums, planned: _Plan, telemetry: slice, choice: _Choice) -> dict[str, Array]:
+def _imaging(job: CalibrationInputs, telemetry: slice) -> Array:
+    """Whether pixels lie in the imaging area, without telemetry rows."""
+    rows, cols, (row0, col0) = imaging_area_geom(job.arrtype, job.regions)
+    inside = np.zeros(frame_shape(job.arrtype, job.regions), dtype=bool)
+    inside[row0 : row0 + rows, col0 : col0 + cols] = True
+    inside[telemetry] = False
+    return inside
+
+
+def _planes(
+    sums: StackSums, planned: _Plan, job: CalibrationInputs, telemetry: slice, choice: _Choice
+) -> dict[str, Array]:
     """Rate, error, flags and counts of the whole frame."""
-    moments = sums.moments
-    assert moments.counting is not None
-    n, above = moments.n.astype(np.float64), moments.counting.above.astype(np.float64)
-    rates = _reference_rates if choice.estimator == "reference" else _law_rates
-    data, err, extra = rates(n, above, planned.law, choice)
+    moments, counts = sums.moments, sums.moments.counting
+    assert isinstance(counts, CountsAbove)
+    n, above, plus, minus = (np.asarray(x, np.float64) for x in (moments.n, *counts.sums()))
+    if choice.estimator == "reference":
+        data, err, extra = _reference_rates(n, (above, plus, minus), planned.law, choice.iterations)
+    else:
+        imaging = _imaging(job, telemetry).reshape(-1)
+        data, err, extra = _law_rates(n, above, imaging, planned.law)
     dq = np.where(moments.n > 0, extra, moments.flags).astype(moments.flags.dtype)
-    counts = {"NGOOD": moments.n.astype(np.uint32), "NABOVE": above.astype(np.uint32)}
     shape = planned.stack.frames[0].record.shape
-    found = {"data": data, "err": err, "dq": dq, **counts}
+    found = {"data": data, "err": err, "dq": dq}
+    found |= {"NGOOD": moments.n.astype(np.uint16), "NABOVE": counts.above}
     planes = {name: plane.reshape(shape) for name, plane in found.items()}
     planes["data"][telemetry], planes["err"][telemetry] = np.nan, np.nan
     planes["dq"][telemetry] = DQ.BAD_UNSPECIFIED
     return planes
 
 
-def _law_rates(
-    n: Array, above: Array, law: CountLaw, choice: _Choice
-) -> tuple[Array, Array, Array]:
-    """Rates, errors and flags of pixels; pixels of the same counts have the same."""
-    pairs, where = np.unique(np.stack([n, above]), axis=1, return_inverse=True)
-    size, counts = pairs
-    seen = size > 0
-    rate = np.where(seen, law.rate(counts / np.maximum(size, 1)), 0.0)
-    # The slope goes with the share of the error: at no counts it is that of half a count.
-    softened = law.rate((counts + 0.5) / (size + 1.0))
-    slope = law.statistics(np.nan_to_num(softened))[1]
-    err = np.where(seen, binomial_error(counts, size) / slope, np.nan)
-    err[np.isnan(rate) | np.isnan(softened)] = np.nan
-    flags = np.where(np.isnan(rate), DQ.BAD_UNSPECIFIED, 0)
-    places = where.reshape(-1)
-    return rate[places], err[places], flags[places]
+def _law_rates(n: Array, above: Array, imaging: Array, law: CountLaw) -> tuple[Array, Array, Array]:
+    """Rates, errors and flags; errors go by the pixels of the imaging area, or of the rest."""
+    rate, err = np.empty(n.shape), np.empty(n.shape)
+    for region in (imaging, ~imaging):
+        rate[region], err[region] = _rates_and_errors(n[region], above[region], law)
+    return rate, err, np.where(np.isnan(rate), DQ.BAD_UNSPECIFIED, 0)
+
+
+def _rates_and_errors(n: Array, above: Array, law: CountLaw) -> tuple[Array, Array]:
+    """Of pixels of one region; those of the same counts have the same."""
+    kinds, where, pixels = np.unique(
+        n.astype(np.int64) * (MOST_FRAMES + 1) + above.astype(np.int64),
+        return_inverse=True,
+        return_counts=True,
+    )
+    size, counts = (part.astype(np.float64) for part in np.divmod(kinds, MOST_FRAMES + 1))
+    seen, good = size > 0, np.maximum(size, 1)
+    rate = np.where(seen, law.rate(counts / good), 0.0)
+    share = expected_shares(counts, size, pixels)
+    slope = law.statistics(np.nan_to_num(law.rate(share)))[1]
+    err = np.sqrt(share * (1.0 - share) / good) / slope
+    err[~seen | np.isnan(rate)] = np.nan
+    return rate[where], err[where]
 
 
 def _reference_rates(
-    n: Array, above: Array, law: CountLaw, choice: _Choice
+    n: Array, counts: tuple[Array, Array, Array], law: CountLaw, iterations: int
 ) -> tuple[Array, Array, Array]:
-    """Those of the reference implementation."""
+    """Those of the reference implementation, from counts of samples, and with errors added."""
     T, g = law.threshold, law.gain
-    rate = third_order_rate(above, n, T, g, choice.iterations)
-    err = np.sqrt(third_order_variance(rate, n, T, g))
+    rate, high, low = (third_order_rate(above, n, T, g, iterations) for above in counts)
     negative = rate < 0
-    err[negative | (n == 0)] = np.nan
+    known = ~negative & (n > 0)
+    err = np.sqrt(third_order_variance(rate, n, T, g), where=known, out=np.full(n.shape, np.nan))
+    err += np.maximum(high - rate, rate - low)
     return np.maximum(rate, 0.0), err, np.where(negative, DQ.TBD, 0)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,8 @@ LEAST_CHARGED = 300
 MOST_CHARGE = 0.5
 #: Hot pixels lie so many scatters, robust ones, above the others.
 HOT = 6.0
+#: Variance over that of a pixel's charge from which on few samples hold it: a cosmic ray hit it.
+STRUCK = 3.0
 #: How far the level may lie from that of subtracted bias, read noises.
 FAR_LEVEL = 3.0
 #: Relative error that hot pixels and cosmic rays leave in the gain of a stack.
@@ -37,7 +39,7 @@ LARGEST_ERROR = 0.2
 
 
 def gain_of_stack(
-    histogram: Array, bins: HistogramBins, gain: float, n: Array, mean: Array
+    histogram: Array, bins: HistogramBins, gain: float, n: Array, mean: Array, m2: Array
 ) -> tuple[float, float]:
     """Measure the EM gain of a stack of bias-subtracted dark frames.
 
@@ -49,8 +51,9 @@ def gain_of_stack(
         Their bins.
     gain : float
         EM gain as the headers have it.
-    n, mean : ndarray
-        Good samples of each pixel of the imaging area, and their mean.
+    n, mean, m2 : ndarray
+        Good samples of each pixel of the imaging area, their mean, and the sum of their squared
+        deviations from it.
 
     Returns
     -------
@@ -70,7 +73,8 @@ def gain_of_stack(
     found, error = none
     # Where the law is none of these samples, the equations may be singular.
     with suppress(np.linalg.LinAlgError):
-        samples = _samples(histogram, bins, gain, (level, charge), n[n > 0], mean[n > 0])
+        pixels = _Pixels(n[n > 1], mean[n > 1], m2[n > 1])
+        samples = _samples(histogram, bins, gain, charge, level, pixels)
         found, error, _ = samples.fit(*_start(gain, charge, level, bins.read_noise))
     if not (error < LARGEST_ERROR * found and found > 0):
         return none
@@ -85,23 +89,29 @@ def _start(gain: float, charge: float, level: float, noise: float) -> tuple[Arra
     return start, step, most
 
 
+class _Pixels(NamedTuple):
+    """Sums of pixels that have two samples or more."""
+
+    n: Array
+    mean: Array
+    m2: Array
+
+
 def _samples(
-    histogram: Array,
-    bins: HistogramBins,
-    gain: float,
-    of_most: tuple[float, float],
-    n: Array,
-    mean: Array,
+    histogram: Array, bins: HistogramBins, gain: float, charge: float, level: float, pixels: _Pixels
 ) -> Samples:
-    """The histogram, with what the means of the pixels say of their charges."""
-    level, charge = of_most
+    """The histogram, with what the sums of the pixels say of their charges."""
+    n, mean, m2 = pixels
     middle = float(np.median(mean))
     scatter = 1.4826 * float(np.median(np.abs(mean - middle)))
+    own = np.maximum(charge + (mean - middle) / gain, 0.0)
+    struck = m2 / (n - 1) > STRUCK * (bins.read_noise**2 + 2 * gain**2 * own)
     # What the gain makes of few electrons in an ordinary pixel is below this, but for 1 in 10,000.
     chance = gain * (5 * np.sqrt(2 * charge / n) + HOT_JUMP / n)
-    hot = mean > middle + np.maximum(HOT * scatter, chance)
+    high = mean > middle + np.maximum(HOT * scatter, chance)
+    hot = high & ~struck
     noise = (bins.read_noise**2 + 2 * gain**2 * charge) / np.median(n)
-    more = max(float(mean[~hot].var()) - noise, 0.0)
-    mixture, share = classes_of(charge + (mean[hot] - middle) / gain, n[hot] / n.sum())
+    more = max(float(mean[~high].var()) - noise, 0.0)
+    mixture, share = classes_of(own[hot], n[hot] / n.sum())
     spread = min(math.sqrt(more) / (gain * charge), 0.9)
     return Samples.of(histogram, bins, (level, gain), mixture, share, spread)

@@ -53,7 +53,7 @@ def check_library(folder: str | os.PathLike[str], mend: bool = False) -> list[Fi
     for entry in entries:
         found += _product(library, entry, strange, mend)
     for file in strange:
-        found += _unknown(library, file, mend)
+        found += _unknown(library, file, entries, mend)
     return worst_first(found)
 
 
@@ -213,8 +213,12 @@ def _moved(library: Library, entry: Entry, to: Path, what: str, mend: bool) -> F
     return Finding("warning", "moved", f"{what} was moved to {place}, which is recorded now.")
 
 
-def _unknown(library: Library, file: Path, mend: bool) -> Iterator[Finding]:
+def _unknown(library: Library, file: Path, entries: list[Entry], mend: bool) -> Iterator[Finding]:
     place = file.relative_to(library.folder.resolve()).as_posix()
+    twin = next((entry for entry in entries if _is(file, entry)), None)
+    if twin is not None:
+        yield Finding("note", "unknown", f"{place} is a copy of product {twin.id} ({twin.path}).")
+        return
     if not mend:
         yield Finding(
             "warning",

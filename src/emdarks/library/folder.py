@@ -259,9 +259,12 @@ class Library:
         return Path(os.path.relpath(real, root)).as_posix()
 
     def _free_name(self, path: Path, entry: Entry) -> Path:
-        """A name that no file of the library has; nobody else adds at this time."""
+        """A name that no other file of the library has; nobody else adds at this time.
+
+        A process that was killed may have copied this very file, and not recorded it.
+        """
         target = self.folder / path.name
-        if not target.exists():
+        if not target.exists() or sha256_of(target) == entry.sha256:
             return target
         return self.folder / f"{path.name.removesuffix('.fits')}_{entry.sha256[:8]}.fits"
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -323,7 +324,7 @@ def entries(
     numbers: bool = True,
 ) -> list[Entry]:
     """Products that a condition holds for, by number; without their numbers for choosing."""
-    names = ", ".join(f'"{name}"' for name in ("id", *_COLUMNS))
+    names = ", ".join(f'"{name}"' for name in _READ)
     rows = connection.execute(
         f"SELECT {names} FROM products WHERE {where} ORDER BY id", tuple(values)
     ).fetchall()
@@ -343,19 +344,24 @@ def _float(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
-_REALS = frozenset(_COLUMNS) - {*_TEXTS, *_INTEGERS, *_COVARIANCES}
+_READ = ("id", *_COLUMNS)
+_UNKNOWN = dict.fromkeys(frozenset(_COLUMNS) - {*_TEXTS, *_INTEGERS, *_COVARIANCES}, math.nan)
 
 
 def _entry(row: tuple[Any, ...], numbers: dict[str, Number]) -> Entry:
-    values = dict(zip(("id", *_COLUMNS), row, strict=True))
-    covariance = [values.pop(name) for name in _COVARIANCES]
-    for name in _REALS:
-        values[name] = _float(values[name])
+    # One NaN for all, so that entries are equal to themselves.
+    values = _UNKNOWN | {n: x for n, x in zip(_READ, row, strict=True) if x is not None}
+    covariance = [values.pop(name) for name in _COVARIANCES if name in values]
     values["kind"] = Kind(values["kind"])
     values["certified"] = bool(values["certified"])
-    values["k_gains_used"] = tuple(json.loads(values["k_gains_used"]))
-    known = None if None in covariance else Covariance(*covariance)
+    values["k_gains_used"] = _k_gains(values["k_gains_used"])
+    known = Covariance(*covariance) if covariance else None
     return Entry(**values, covariance=known, numbers=numbers)
+
+
+@lru_cache(maxsize=256)
+def _k_gains(text: str) -> tuple[float, ...]:
+    return tuple(json.loads(text))
 
 
 def events(connection: sqlite3.Connection, product: int | None = None) -> list[Event]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -210,16 +211,15 @@ class Match:
             left -= out.size
             words = self._words(at, out)
             if words:
-                numbers = tuple(self._catalogue.entries[i].id for i in out)
+                numbers = tuple(self._catalogue.numbers[out].tolist())
                 steps.append(Step(rule, words, left, numbers))
         return steps
 
     def _words(self, at: int, out: Array) -> str:
-        entries = [self._catalogue.entries[i] for i in out]
+        name = _ORDER[at]
         if at < len(RULES):
-            return _counted(RULES[at].why_not(self.request, entry) for entry in entries)
-        named = _ORDER[at]
-        return self._verdict.words.get(named, "") if named == _TIME or entries else ""
+            return self._catalogue.words(name, self.request, out) if out.size else ""
+        return self._verdict.words.get(name, "") if name == _TIME or out.size else ""
 
     @property
     def predicted_error(self) -> float:
@@ -268,11 +268,6 @@ class Match:
         return "" if self.entry is not None else _missing(self)
 
 
-def _counted(reasons: Iterable[str]) -> str:
-    """Reasons, the most frequent first, each with how many products it is about."""
-    return "; ".join(f"{n} {why}" for why, n in Counter(reasons).most_common())
-
-
 _TIME, _ERROR, _NEWEST = "time", "predicted error", "newest"
 _ORDER = (*(rule.name for rule in RULES), _TIME, _ERROR, _NEWEST)
 
@@ -296,6 +291,7 @@ class Catalogue:
 
     def __init__(self, entries: Sequence[Entry]):
         self.entries = list(entries)
+        self.numbers = np.array([entry.id for entry in self.entries], dtype=np.int64)
         self._groups = {rule.name: _Groups(self.entries, rule) for rule in RULES}
         self._times = _Times(self.entries)
         self._errors = _Errors(self.entries)
@@ -324,6 +320,10 @@ class Catalogue:
             out[np.setdiff1d(left, kept, assume_unique=True)] = _ORDER.index(name)
         chosen = np.flatnonzero(out < 0)
         return Match(self, request, _Verdict(out, words, int(chosen[0]) if chosen.size else None))
+
+    def words(self, rule: str, request: Request, out: Array) -> str:
+        """Why a rule leaves products out, the most frequent reason first."""
+        return "; ".join(f"{n} {why}" for why, n in self._groups[rule].reasons(request, out))
 
     def _by_rules(self, request: Request) -> Array:
         """Which rule leaves each product out; frames that ask for the same share it."""
@@ -357,24 +357,28 @@ class _Groups:
 
     def __init__(self, entries: Sequence[Entry], rule: Rule):
         self._rule = rule
+        key = attrgetter(*rule.entry)
         numbers: dict[Any, int] = {}
-        self._of: list[Entry] = []
-        codes = []
-        for entry in entries:
-            # As texts, NaN is equal to itself.
-            key = tuple(str(getattr(entry, name)) for name in rule.entry)
-            if key not in numbers:
-                numbers[key] = len(numbers)
-                self._of.append(entry)
-            codes.append(numbers[key])
+        # What is not known is one NaN in all entries of an index, and equal to itself here.
+        codes = [numbers.setdefault(key(entry), len(numbers)) for entry in entries]
         self._codes = np.array(codes, dtype=np.int64)
+        firsts = np.unique(self._codes, return_index=True)[1]
+        self._of = [entries[i] for i in firsts]
 
     def left_out(self, request: Request, wanted: Array) -> Array:
         """Which products the rule leaves out, of those that are wanted."""
         bad = np.zeros(len(self._of), dtype=bool)
-        for code in np.unique(self._codes[wanted]):
+        for code in np.flatnonzero(np.bincount(self._codes[wanted])):
             bad[code] = bool(self._rule.why_not(request, self._of[code]))
         return np.asarray(bad[self._codes]) if self._of else np.zeros(0, dtype=bool)
+
+    def reasons(self, request: Request, out: Array) -> list[tuple[str, int]]:
+        """Why products are left out, with how many it is about."""
+        found: Counter[str] = Counter()
+        numbers = np.bincount(self._codes[out])
+        for code in np.flatnonzero(numbers):
+            found[self._rule.why_not(request, self._of[code])] += int(numbers[code])
+        return found.most_common()
 
 
 class _Times:

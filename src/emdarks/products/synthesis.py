@@ -135,7 +135,7 @@ def _error(maps: Maps, weights: Array) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedCounts:
-    """What frames that are counted show of the maps: method page, eq. 33 (expected).
+    """What frames that are counted show of the maps: method page, eq. 28 (expected).
 
     Attributes
     ----------
