@@ -211,14 +211,15 @@ class Library:
             raise
 
     def _judge(self, path: Any, findings: Iterable[Finding], accept: str) -> None:
+        name = Path(path).name
         for finding in findings:
             if finding.severity == "problem" and not accept:
                 raise InputError(
-                    f"{os.fspath(path)}: {finding.text} Make it anew, or say why it is right: "
-                    "--accept WHY (accept=)"
+                    f"{name}: {finding.text} Make it anew, or say why it is right: --accept WHY "
+                    "(accept=)"
                 )
             if finding.severity in ("problem", "warning"):
-                warnings.warn(f"{os.fspath(path)}: {finding.text}", EmdarksWarning, stacklevel=4)
+                warnings.warn(f"{name}: {finding.text}", EmdarksWarning, stacklevel=4)
 
     def _add(
         self,
