@@ -28,7 +28,7 @@ class Request:
     Attributes
     ----------
     kind : Kind
-        `Kind.DARK` is answered by darks and by noise maps.
+        ``Kind.DARK`` is answered by darks and by noise maps.
     name : str
         The frame.
     camera, settings, level, bias : str

@@ -201,8 +201,8 @@ def subtract_by_library(
     Returns
     -------
     LibrarySubtraction
-        Iterate over it for the subtracted frames, or `save` them. What was used, and why, is in
-        the history of each frame.
+        Iterate over it for the subtracted frames, or `LibrarySubtraction.save` them. What was
+        used, and why, is in the history of each frame.
 
     Raises
     ------
