@@ -378,7 +378,7 @@ def _law_rates(n: Array, above: Array, imaging: Array, law: CountLaw) -> tuple[A
 def _rates_and_errors(n: Array, above: Array, law: CountLaw) -> tuple[Array, Array]:
     """Of pixels of one region; those of the same counts have the same."""
     kinds, where, pixels = np.unique(
-        n.astype(np.int64) * (MOST_FRAMES + 1) + above.astype(np.int64),
+        n.astype(np.uint32) * np.uint32(MOST_FRAMES + 1) + above.astype(np.uint32),
         return_inverse=True,
         return_counts=True,
     )
