@@ -170,7 +170,9 @@ class ExpectedCounts:
         moved = np.stack([by_level, by_rate, by_rate * exposure_time])
         counts_error = _error(maps, moved)
         rate = law.rate(counts)
-        return cls(rate, counts_error / law.statistics(rate)[1], counts, counts_error)
+        known = np.isfinite(rate)
+        slope = law.statistics(np.where(known, rate, 0.0))[1]
+        return cls(rate, np.where(known, counts_error / slope, np.nan), counts, counts_error)
 
 
 @dataclass(frozen=True, slots=True)
