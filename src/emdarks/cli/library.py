@@ -80,17 +80,24 @@ def add(
 ) -> None:
     """Add products: noise maps, darks, bad-pixel maps, nonlinearity tables, k-gains, parameters.
 
-    Each is opened with all its checks, and copied into the library.
+    Each is opened with all its checks, and copied into the library. Exit 1 where one is refused.
+
     Example: emdarks library add library maps.fits bad.fits
     """
+    from emdarks.errors import EmdarksError
     from emdarks.library import Library
 
-    library = Library(folder)
-    added = [
-        library.add(path, camera=camera, copy=not adding.link, accept=adding.accept)
-        for path in products
-    ]
+    library, added = Library(folder), []
+    for path in products:
+        try:
+            entry = library.add(path, camera=camera, copy=not adding.link, accept=adding.accept)
+        except EmdarksError as error:  # the others are added
+            console.say_error(error)
+        else:
+            added.append(entry)
     _tell_entries(added, as_json)
+    if len(added) < len(products):
+        raise typer.Exit(1)
 
 
 @group
@@ -387,8 +394,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "certify": certify,
     "remove": remove,
     "check": check,
-    "import": import_,
     "export": export,
+    "import": import_,
 }
 for name, function in COMMANDS.items():
     app.command(name, cls=WithDefaults)(command(function))

@@ -491,7 +491,6 @@ def _error_of_mean(values: Array) -> float:
 
 def _of_dark(product: Dark, camera: Camera | None) -> tuple[Any, list[Finding]]:
     header = product.ext_hdr
-    counted = "photon" in str(header["PC_STAT"])
     details: dict[str, Any] = {
         **_shape(product),
         "gain": _number(header, "EMGAIN_C"),
@@ -499,8 +498,8 @@ def _of_dark(product: Dark, camera: Camera | None) -> tuple[Any, list[Finding]]:
         "k_gain": _number(header, "KGAINPAR"),
         "k_gains_used": k_gains_used(product),
     }
-    if counted:
-        return details | {"kind": Kind.COUNTED_DARK, **_counted(product, header)}, []
+    if product.photon_counted:
+        return details | {"kind": Kind.COUNTED_DARK, **_counted(product)}, []
     view = DarkView(product, camera)
     plane = view.planes[0]
     found, errors = view.statistics(plane), plane.errors[view.area][view.good]
@@ -513,12 +512,13 @@ def _of_dark(product: Dark, camera: Camera | None) -> tuple[Any, list[Finding]]:
     return details, find(DARK, view)
 
 
-def _counted(product: Dark, header: Any) -> dict[str, Any]:
+def _counted(product: Dark) -> dict[str, Any]:
     """Of a photon-counted dark: a probability, its error in the same unit."""
     good = (np.asarray(product.dq) == 0) & np.isfinite(product.data)
     good = good.reshape(-1, *good.shape[-2:])[0]
     errors = np.asarray(product.err).reshape(-1, *good.shape)[0][good]
-    details: dict[str, Any] = {"threshold": _number(header, "PCTHRESH")}
+    threshold = product.threshold
+    details: dict[str, Any] = {"threshold": math.nan if threshold is None else threshold}
     if errors.size and np.median(errors) > 0:
         details["covariance"] = Covariance(cc=float(np.median(errors)) ** 2)
     return details

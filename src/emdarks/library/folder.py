@@ -335,7 +335,8 @@ class Library:
     def remove(self, product: int, why: str = "") -> Entry:
         """Take a product out of the library, and delete its file where this lies within.
 
-        What was done with it stays in `history`.
+        What was done with it stays in `history`. A file that has changed, or is another product,
+        too, stays where it is.
 
         Returns
         -------
@@ -346,9 +347,9 @@ class Library:
             entry = self._entry(connection, product)
             sql.drop(connection, product)
             sql.note(connection, product, entry.path, "removed", why, user())
-        if not entry.path.startswith("../"):
-            with suppress(OSError):
-                self.file(entry).unlink()
+            others = sql.entries(connection, "path = ?", (entry.path,))
+        if not (others or entry.path.startswith("../")) and self._is_there(entry):
+            self.file(entry).unlink()
         return entry
 
     # Choosing

@@ -15,7 +15,7 @@ from emdarks.library.folder import Library
 from emdarks.library.match import Match
 from emdarks.products import load_product
 from emdarks.subtract import save_subtracted, subtract_dark
-from emdarks.subtract.recipe import check_targets
+from emdarks.subtract.recipe import check_targets, refuse_twins
 
 #: What raw frames need, by the keyword of `prepare_frames`.
 _CALIBRATIONS = {
@@ -116,6 +116,7 @@ class LibrarySubtraction:
     def _subtracted(self, share: Share) -> Dataset:
         if self._last is not None and self._last[0] is share:
             return self._last[1]
+        self._last = None  # one product in memory at a time
         dark = load_product(self._library.verified(share.dark))
         dataset: Dataset = Dataset(share.frames)
         if share.matches[0].request.raw:
@@ -147,16 +148,18 @@ class LibrarySubtraction:
 
         Names and headers of all frames are checked before the first is computed.
         """
-        everything = [frame for less in self for frame in less]
-        check_targets([folder / frame.filename for frame in everything], everything, overwrite)
-        total = len(everything)
-        del everything
+        targets: list[Path] = []
+        for less in self:
+            own = [folder / frame.filename for frame in less]
+            check_targets(own, less, overwrite)
+            targets += own
+        refuse_twins(targets)
         files: list[Path] = []
         for less in self:
 
             def advance(done: int, _: int, before: int = len(files)) -> None:
                 if progress is not None:
-                    progress(before + done, total)
+                    progress(before + done, len(targets))
 
             files += save_subtracted(less, folder, overwrite=overwrite, progress=advance)
         return files
