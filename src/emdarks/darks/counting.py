@@ -26,6 +26,7 @@ from emdarks.errors import EmdarksWarning, InputError
 from emdarks.fit.counting import CountedStacks, CountingFit, Start, fit_counting
 from emdarks.fit.em_gain import LEAST_GAIN, GainFit, fit_gains
 from emdarks.fit.least_squares import Fit
+from emdarks.fit.one_electron import check_stages
 from emdarks.fit.read_noise import read_noise_of
 from emdarks.frames import flagging_level
 from emdarks.stacks import Stack, StackStore
@@ -58,11 +59,23 @@ def refuse_options(weighting: bool, screen: bool, model: str, gain_error: float)
 
 @dataclass(frozen=True, slots=True)
 class CountingOptions:
-    """Options of the counting estimator; see `emdarks.calibrate_darks_lsq`."""
+    """Options of the counting estimator; see `emdarks.calibrate_darks_lsq`.
+
+    ``stages`` are those of detector parameters; None takes the camera's.
+    """
 
     flag_level: float | None = None
     read_noise: float | None = None
     gain: str = "header"
+    stages: float | None = None
+
+    @classmethod
+    def of(
+        cls, flag_level: float | None, read_noise: float | None, gain: str, detector_params: Any
+    ) -> CountingOptions:
+        """With the stages of the register that detector parameters name (NEMGAIN; 0: endless)."""
+        stages = None if detector_params is None else detector_params.params.get("NEMGAIN")
+        return cls(flag_level, read_noise, gain, math.inf if stages == 0 else stages)
 
     def check(self, used: bool) -> None:
         """Refuse what makes no sense, or does not go with the estimator.
@@ -73,7 +86,7 @@ class CountingOptions:
             An option has no meaning.
         """
         choose("gain", self.gain, GAIN_SOURCES)
-        if not used and self != CountingOptions():
+        if not used and replace(self, stages=None) != CountingOptions():
             raise InputError("flag_level, read_noise and gain are for the counting estimator only")
         for name in ("flag_level", "read_noise"):
             value = getattr(self, name)
@@ -84,7 +97,10 @@ class CountingOptions:
         self, stacks: Sequence[Stack], camera: Camera, factors: Sequence[Sequence[float]]
     ) -> CountingPlan:
         """What is counted; see `CountingPlan.of`."""
-        return CountingPlan.of(stacks, camera, factors, self.flag_level, self.read_noise)
+        register = camera.noise.register_stages if self.stages is None else self.stages
+        check_stages(register)
+        plan = CountingPlan.of(stacks, camera, factors, self.flag_level, self.read_noise)
+        return replace(plan, stages=register)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +117,15 @@ class CountingPlan:
         Of each stack.
     bins : HistogramBins
         Of the histograms of all stacks.
+    stages : float
+        Stages of the gain register; infinity where nobody says.
     """
 
     read_noise: float
     flagged: Array
     thresholds: list[Thresholds]
     bins: HistogramBins
+    stages: float = math.inf
 
     @classmethod
     def of(
@@ -208,6 +227,8 @@ class CountingResult:
         That of the law, and the nominal one.
     law_gain : ndarray, shape (stacks,)
         EM gains of the law.
+    electron : ndarray, shape (stacks, 5)
+        What one electron becomes; see `one_electron`.
     source : {"header", "fitted"}
         Where these are from.
     """
@@ -217,6 +238,7 @@ class CountingResult:
     read_noise: float
     nominal_noise: float
     law_gain: Array
+    electron: Array
     source: str
 
 
@@ -263,6 +285,7 @@ class CountedFrames:
             flagged=self.plan.flagged,
             read_noise=noise,
             nominal_noise=self.plan.read_noise,
+            stages=self.plan.stages,
             n=store.n,
             mean=store.mean,
             m2=store.m2,
@@ -311,7 +334,7 @@ def fit_counts(
         counted = replace(counted, gain=gains.gain)
         fit = fit_counting(counted, start, executor)
     _replace(pooled, fit, counted)
-    return CountingResult(fit, gains, noise, nominal, counted.gain, gain)
+    return CountingResult(fit, gains, noise, nominal, counted.gain, counted.electron, gain)
 
 
 def _say(text: str) -> None:

@@ -61,12 +61,14 @@ class GainFit:
 class _Stack:
     """A stack's histogram, and what is known of its pixels.
 
+    ``electron`` is what one electron becomes (`one_electron`), which hardly changes with the gain.
     ``mixture`` holds charges and shares of hot pixels, ``ordinary`` the share of the others,
     ``spread`` the relative scatter of their charges.
     """
 
     edges: Array
     counts: Array
+    electron: Array
     total: float
     mixture: Array
     ordinary: float
@@ -79,7 +81,7 @@ class _Stack:
         charges = np.concatenate([two, self.mixture[0]])
         shares = np.concatenate([np.full(2, self.ordinary / 2), self.mixture[1]])
         u = np.tile(self.edges - level, charges.size)
-        P = statistics(u, np.repeat(charges, self.edges.size), gain, width)["P"]
+        P = statistics(u, np.repeat(charges, self.edges.size), gain, width, 0.0, self.electron)["P"]
         tail = shares @ P.reshape(charges.size, -1)
         flat = rays * np.diff(self.edges) / gain * (self.edges[:-1] > RAYS_FROM * gain)
         found: Array = self.total * np.maximum(tail[:-1] - tail[1:] + flat, 1e-15)
@@ -162,7 +164,8 @@ def _stack(
     charge = max(C + stacks.time[i] * D, 1e-4)
     spread = min(stacks.time[i] * math.sqrt(fit.spread[1, 1]) / charge, 0.9)
     ends = edges[at[0] : at[-1] + 2]
-    return _Stack(ends, histogram[at] * 1.0, float(histogram.sum()), mixture, 1 - hot, spread)
+    counts, electron = histogram[at] * 1.0, stacks.electron[i]
+    return _Stack(ends, counts, electron, float(histogram.sum()), mixture, 1 - hot, spread)
 
 
 def _mixture(stacks: CountedStacks, fit: CountingFit, i: int) -> tuple[Array, float]:
