@@ -111,7 +111,7 @@ struct Observed {
     Three mean;    // of the statistics
     Lanes plain;   // mean of all samples
     Symmetric W, V;
-    Lanes plain_weight, plain_variance;
+    Tail end; // the law at T2, as the first step of a round finds it: later ones hardly change it
 };
 
 template <class Number>
@@ -264,7 +264,7 @@ public:
             const Lanes lambda = values.C + s.time * values.D;
             if (any(o.modes.counted())) {
                 const Expected e = first ? first_expected(s, o, values.F, lambda, c)
-                                         : expected(s, values.F, lambda);
+                                         : expected(s, o, values.F, lambda);
                 const Three residual = {o.mean.F - e.mean.F, o.mean.C - e.mean.C,
                                         o.mean.D - e.mean.D};
                 normal.add(o.kept, o.W, o.V, residual, e, s.time, last);
@@ -309,14 +309,14 @@ private:
         return larger(shrunk, 0.1 * level);
     }
 
-    EMDARKS_INLINE Expected expected(const CountedStack &s, Lanes F, Lanes lambda) const {
+    EMDARKS_INLINE Expected expected(const CountedStack &s, const Observed &o, Lanes F,
+                                     Lanes lambda) const {
         const Lanes u = s.T - F, kept = within(lambda, LEAST_LAMBDA, MOST_LAMBDA);
         const Weights own(kept, s.law);
         const Tail at = law<0>(u, s.law, own, nullptr, nullptr);
         if (s.low)
             return expected_below(u, kept, at, s.law.g);
-        const Tail end = far_law<0>(u + s.d, s.law, own, nullptr, nullptr);
-        return expected_counts(u, s.d, kept, at, end, s.law.g);
+        return expected_counts(u, s.d, kept, at, o.end, s.law.g);
     }
 
     // Where errors follow no pixel, their charges are those of the weights.
@@ -347,8 +347,8 @@ private:
         if (s.low) {
             e = expected_below(u, kept, tail, s.law.g);
         } else {
-            const Tail far = far_law<count>(u + s.d, s.law, own, others, end);
-            e = expected_counts(u, s.d, kept, tail, far, s.law.g);
+            o.end = far_law<count>(u + s.d, s.law, own, others, end);
+            e = expected_counts(u, s.d, kept, tail, o.end, s.law.g);
         }
         o.V = variance(count - 1);
         o.W = weight_of(variance(0), o.modes);

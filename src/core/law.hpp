@@ -90,14 +90,14 @@ EMDARKS_INLINE Lanes absolute(Lanes x) { return select(x < 0.0, -x, x); }
 struct Register {
     double g, rn, a, r2; // gain, read noise, rn/g, rn^2/g
     bool recursive;      // whether the recursion holds
-    bool exponential;    // whether an electron becomes an exponential
+    double terms;        // of the series, where there is hardly any charge
     double none;         // h_0
     double moments[MOST_EXPONENTIALS], tails[MOST_EXPONENTIALS]; // j h_j, sum_{i >= j} h_i from 1
     double squares;                                              // of one electron, over g^2
 
     Register(double gain, double read_noise, const double *h)
         : g(gain), rn(read_noise), a(rn / g), r2(rn * rn / g), recursive(g > rn / 4.0),
-          exponential(h[1] == 1.0), none(h[0]), squares(0.0) {
+          terms(h[1] == 1.0 ? 3.0 : 4.0), none(h[0]), squares(0.0) {
         double tail = 0.0;
         for (Index j = MOST_EXPONENTIALS; j > 0; --j) {
             tail += h[j];
@@ -151,7 +151,7 @@ public:
     EMDARKS_INLINE Weights(Lanes mean, const Register &k)
         : w(exponential(mean * (k.none - 1.0))), k_(&k), lambda_(mean), before_{} {
         const Lanes size = absolute(mean);
-        last_ = (k.exponential ? 3.0 : 4.0) + 4.0 * size + 5.0 * square_root(size);
+        last_ = k.terms + 4.0 * size + 3.5 * square_root(size);
         most_ = largest_of(last_);
     }
     EMDARKS_INLINE double most() const { return most_; }
