@@ -21,6 +21,7 @@ from validation.hostile_cases import Case
 from emdarks.accumulate import Threads
 from emdarks.cli import console
 from emdarks.cli.app import app
+from emdarks.fits import unpacked
 
 __all__ = [
     "Outcome",
@@ -200,8 +201,9 @@ def without_bad(place: Place, good: Sequence[Path], folder: Path) -> Outcome:
 def product_planes(path: Path) -> dict[str, Any]:
     """All planes of a product, and the table of stacks."""
     with fits.open(path, memmap=False) as hdus:
-        planes = {hdu.name or str(i): hdu.data for i, hdu in enumerate(hdus) if hdu.is_image}
-        planes["STACKS"] = np.array(hdus["STACKS"].data.tolist())
+        found = {hdu.name or str(i): unpacked(hdu) for i, hdu in enumerate(hdus)}
+        planes = {name: hdu.data for name, hdu in found.items() if hdu.is_image}
+        planes["STACKS"] = np.array(found["STACKS"].data.tolist())
     return planes
 
 

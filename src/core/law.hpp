@@ -14,7 +14,7 @@
 // For gains below rn/4 the register hardly widens the noise, and p_n(u) = p_1(u - (n - 1) g).
 //
 // This is the law of infinitely many stages. What one electron becomes in fewer is a mixture of the
-// same sums, of 0 to 4 exponentials, whose weights h_n are received (fit/one_electron.py). Of a
+// same sums, of 0 to 4 exponentials, whose weights h_n are received (one_electron.py). Of a
 // Poisson number of electrons, the weights of n exponentials are then (Panjer 1981, ASTIN Bulletin
 // 12, 22)
 //

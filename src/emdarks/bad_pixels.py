@@ -342,7 +342,7 @@ def _product(
     _write_numbers(ext, verdict, hot)
     for keyword, card in thresholds.items():
         ext[keyword] = card
-    ext["DARKFILE"] = (_name(product), "dark or noise maps judged")
+    ext["DARKFILE"] = _name(product)  # a comment may not fit beside the name of a file
     stamp(ext)
     highest = int(verdict.flags.max(initial=0))
     dtype = np.uint16 if highest < 1 << 16 else verdict.flags.dtype

@@ -18,6 +18,7 @@ from emdarks import Dataset, calibrate_darks_lsq, check_darks, load_camera
 from emdarks.cli.app import app
 from emdarks.data import DetectorNoiseMaps, Image
 from emdarks.errors import EmdarksWarning, InputError
+from emdarks.fits import packed, unpacked
 from emdarks.planning import Readout, predict
 from test_counting_maps import NOISE, SATURATED, C, D, F, header, planes
 
@@ -252,7 +253,9 @@ def test_plans_on_the_command_line() -> None:
 def test_a_histogram_of_other_stacks_is_refused(product: DetectorNoiseMaps, tmp_path: Path) -> None:
     path = tmp_path / "cut.fits"
     with fits.open(product.filepath) as hdus:
-        hdus["STACKS"].data = hdus["STACKS"].data[:5]
+        table = unpacked(hdus["STACKS"])
+        table.data = table.data[:5]
+        hdus["STACKS"] = packed(table)
         hdus.writeto(path, checksum=True)
     with pytest.raises(InputError, match="HISTOGRAM has not the columns of its format for 5"):
         DetectorNoiseMaps(str(path))

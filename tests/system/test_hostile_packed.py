@@ -13,6 +13,8 @@ import pytest
 from astropy.io import fits
 from validation.hostile_run import Outcome, invoke, same_planes
 
+from emdarks.fits import unpacked
+
 Array = npt.NDArray[Any]
 
 pytestmark = pytest.mark.filterwarnings("default::emdarks.errors.EmdarksWarning")
@@ -37,7 +39,7 @@ def noise_maps(frames: Path, good: list[Path], *options: str) -> Outcome:
 def skipped(outcome: Outcome) -> list[str]:
     assert outcome.product is not None, outcome
     with fits.open(outcome.product) as hdus:
-        return list(hdus["SKIPPED"].data["FILENAME"])
+        return list(unpacked(hdus["SKIPPED"]).data["FILENAME"])
 
 
 # ------------------------------------------------------------------------ tile compression

@@ -18,6 +18,7 @@ from emdarks.cameras import load_camera
 from emdarks.darks import mean_combine
 from emdarks.data import Dark, Dataset, DetectorNoiseMaps, Image
 from emdarks.errors import EmdarksWarning, InputError, InputTypeError
+from emdarks.fits import packed, unpacked
 
 pytestmark = pytest.mark.filterwarnings("default::emdarks.errors.EmdarksWarning")
 
@@ -66,12 +67,13 @@ def card(keyword: str, value: Any) -> Change:
 
 def column(name: str, value: float | None) -> Change:
     def act(hdus: fits.HDUList) -> None:
-        table = hdus["STACKS"]
+        table = unpacked(hdus["STACKS"])
         if value is None:
             kept = [each for each in table.columns if each.name != name]
-            hdus["STACKS"] = fits.BinTableHDU.from_columns(kept, name="STACKS")
+            table = fits.BinTableHDU.from_columns(kept, name="STACKS")
         else:
             table.data[name] = value
+        hdus["STACKS"] = packed(table)
 
     return act
 
@@ -93,6 +95,8 @@ BAD_MAPS: dict[str, tuple[Change, str]] = {
     "no good frames": (column("GOOD", np.nan), "values in its column GOOD"),
     "EM gain 0": (column("EMGAIN", 0.0), "values in its column EMGAIN"),
     "STACKS an image": (put("STACKS", lambda d: np.zeros((3, 4))), "STACKS is no table"),
+    "STACKS cut": (put("STACKS", lambda d: d[:, :-1]), "STACKS is no table"),
+    "STACKS no bytes": (put("STACKS", lambda d: d + 300.0), "STACKS is no table"),
     "a word as B_O": (card("B_O", "x"), "B_O is 'x', which is not a finite number"),
     "a later format": (card("FMTVERS", 99), "is of format 99"),
     "in DN": (card("BUNIT", "DN"), "is in 'DN'"),

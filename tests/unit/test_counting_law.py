@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from emdarks import _core
-from emdarks.fit.one_electron import EXPONENTIAL
+from emdarks.one_electron import EXPONENTIAL
 
 Array = Any
 NOISE = 165.0
@@ -133,9 +133,8 @@ def test_derivatives_against_differences(gain: float, charge: float, u: float, l
         size = max(abs(found["H"][0]), abs(found[name][0]), 1e-3)
         by_F = (more[name][0] - less[name][0]) / (2 * step)
         by_charge = (extra[name][0] - fewer[name][0]) / (2 * h)
-        assert found[f"{name}_F"][0] == pytest.approx(by_F, rel=rough, abs=1e-5 * rough * size + 1e-11), (
-            name
-        )
+        least = 1e-5 * rough * size + 1e-11
+        assert found[f"{name}_F"][0] == pytest.approx(by_F, rel=rough, abs=least), name
         assert found[f"{name}_l"][0] == pytest.approx(
             by_charge, rel=max(2e-2, 10 * rough), abs=1e-4 * size
         ), name

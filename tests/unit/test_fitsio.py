@@ -24,9 +24,11 @@ from emdarks.fits import (
     FileLayout,
     PlaneLayout,
     image_hdu,
+    packed,
     read_plane,
     scan_file,
     table_hdu,
+    unpacked,
     write_whole,
 )
 from emdarks.fits.layout import open_whole, read_others
@@ -899,3 +901,46 @@ def test_tables_keep_numbers_texts_and_units(tmp_path: Path) -> None:
         raw = table.data.view(np.recarray)["FILE"]
         names = [bytes(text).rstrip(b"\0").decode() for text in raw]
     assert names == ["a.fits", r"Gr\xf6\xdfe.fits", ""]
+
+
+TYPES = ("f8", "f4", "i8", "i4", "i2", "u1", "b1", "S1", "S7")
+
+
+@given(st.data())
+def test_tables_survive_as_images_of_bytes(data: st.DataObject) -> None:
+    n = data.draw(st.integers(1, 4))
+    kinds = data.draw(st.lists(st.sampled_from(TYPES), min_size=1, max_size=12))
+    columns = {}
+    for i, kind in enumerate(kinds):
+        shape = (n, *data.draw(st.sampled_from([(), (3,)] if kind[0] != "S" else [()])))
+        size = int(np.prod(shape)) * np.dtype(kind).itemsize
+        content = data.draw(st.binary(min_size=size, max_size=size))
+        if kind[0] in "Sb":  # printable texts, logical values
+            content = bytes(65 + byte % 26 if kind[0] == "S" else byte % 2 for byte in content)
+        columns[f"C{i}"] = (np.frombuffer(content, kind).reshape(shape), "s" * (i % 2))
+    table = table_hdu("T", columns)
+    # As the classes of the reference have it: copied, pickled, written as real numbers.
+    image = pickle.loads(pickle.dumps(packed(table).copy()))
+    for data_type in (np.uint8, np.float32, np.float64):
+        again = unpacked(fits.ImageHDU(image.data.astype(data_type), image.header))
+        assert [c.name for c in again.columns] == list(columns)
+        assert [c.format for c in again.columns] == [c.format for c in table.columns]
+        assert [c.unit or "" for c in again.columns] == [unit for _, unit in columns.values()]
+        for name in columns:
+            assert np.asarray(again.data[name]).tobytes() == np.asarray(table.data[name]).tobytes()
+
+
+def test_images_that_are_no_tables_stay_images() -> None:
+    whole = packed(table_hdu("T", {"A": (np.arange(3.0), ""), "B": (["x", "yy", ""], "")}))
+    for pixels_ in (whole.data[:, :-1], whole.data + 300.0, whole.data[0], None):
+        hdu = fits.ImageHDU(pixels_, whole.header)
+        assert unpacked(hdu) is hdu
+    for card, value in (("FORM1", "7Q"), ("FORM1", ""), ("FORM2", "xA"), ("COL2", "A")):
+        hdu = fits.ImageHDU(whole.data, whole.header.copy())
+        hdu.header[card] = value
+        assert unpacked(hdu) is hdu, value
+    plain = image_hdu(pixels(ROWS, COLS))
+    assert unpacked(plain) is plain
+    assert packed(plain) is plain
+    complexes = fits.BinTableHDU.from_columns([fits.Column("Z", "M", array=np.ones(2, complex))])
+    assert packed(complexes) is complexes

@@ -10,7 +10,7 @@ import pytest
 
 from emdarks.errors import InputError
 from emdarks.fit.counting_terms import statistics
-from emdarks.fit.one_electron import (
+from emdarks.one_electron import (
     EXPONENTIAL,
     check_stages,
     excess_noise,

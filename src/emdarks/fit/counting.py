@@ -24,7 +24,7 @@ from emdarks.errors import CalDarksLSQException
 from emdarks.fit.counting_errors import errors_of_the_pool, information
 from emdarks.fit.counting_terms import SCALE, Pools, RayTerms, SlopeEquations
 from emdarks.fit.least_squares import bands
-from emdarks.fit.one_electron import one_electron
+from emdarks.one_electron import one_electron
 
 Array = npt.NDArray[Any]
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks import _core
-from emdarks.fit.one_electron import EXPONENTIAL
+from emdarks.one_electron import EXPONENTIAL
 
 Array = npt.NDArray[Any]
 #: C, D as they enter equations of the slope: scaled to columns of one size.

@@ -11,10 +11,11 @@ from emdarks.fits.header import Cards
 from emdarks.fits.layout import FileLayout, PlaneLayout, read_plane, scan_file
 from emdarks.fits.remote import PART, RemoteFile, is_url, join, list_files, local_path, shown
 from emdarks.fits.scan import Scanner
-from emdarks.fits.tables import ascii_text, copied, table_hdu
+from emdarks.fits.tables import ascii_text, copied, packed, table_hdu, unpacked
 from emdarks.fits.write import (
     from_bytes,
     image_hdu,
+    state_shape,
     to_bytes,
     whole_file,
     write_whole,
@@ -37,11 +38,14 @@ __all__ = [
     "join",
     "list_files",
     "local_path",
+    "packed",
     "read_plane",
     "scan_file",
     "shown",
+    "state_shape",
     "table_hdu",
     "to_bytes",
+    "unpacked",
     "whole_file",
     "write_whole",
 ]

@@ -38,7 +38,7 @@ from emdarks.fits.remote import (
     look_up,
     read_whole,
 )
-from emdarks.fits.tables import copied
+from emdarks.fits.tables import copied, unpacked
 
 _DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _GZIP = b"\x1f\x8b"
@@ -664,7 +664,7 @@ def read_others(layout: FileLayout) -> fits.HDUList:
         with fits.open(_whole(layout), memmap=False) as hdus, np.errstate(all="ignore"):
             found = []
             for number in layout.others:
-                found.append(copied(hdus[number]))
+                found.append(unpacked(copied(hdus[number])))
             return fits.HDUList(found)
     except Exception as error:  # damaged tables can fail anywhere inside astropy
         raise InputError(

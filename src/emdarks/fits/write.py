@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import io
 import os
+import re
 import tempfile
 import time
 import uuid
@@ -142,6 +143,15 @@ def image_hdu(
     if name is not None:
         hdu.header["EXTNAME"] = name
     return hdu
+
+
+def state_shape(header: fits.Header, shape: tuple[int, ...]) -> None:
+    """Write NAXIS and NAXISn of an array, in the place of those that a header brought along."""
+    for keyword in {key for key in header if re.fullmatch(r"NAXIS\d+", key)}:
+        del header[keyword]
+    header["NAXIS"] = len(shape)
+    for i, length in enumerate(reversed(shape), 1):
+        header[f"NAXIS{i}"] = length
 
 
 def to_bytes(hdus: Sequence[Any]) -> bytes:

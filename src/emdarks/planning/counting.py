@@ -14,7 +14,7 @@ from emdarks.errors import InputError
 from emdarks.fit.counting import LOW_GAIN
 from emdarks.fit.counting_errors import information
 from emdarks.fit.counting_terms import statistics
-from emdarks.fit.one_electron import check_stages, one_electron
+from emdarks.one_electron import check_stages, one_electron
 from emdarks.planning.design import PlannedStack, Readout
 
 Array = npt.NDArray[np.float64]

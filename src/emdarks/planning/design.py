@@ -15,7 +15,7 @@ from emdarks.arguments import is_number, is_whole
 from emdarks.cameras import NoiseFigures
 from emdarks.errors import InputError
 from emdarks.fit.noise_model import HOT_JUMP
-from emdarks.fit.one_electron import excess_noise, stage_probability
+from emdarks.one_electron import excess_noise, stage_probability
 from emdarks.stacks.design import MIN_STACKS
 
 Array = npt.NDArray[np.float64]

@@ -16,7 +16,7 @@ from emdarks.fits import Cards
 from emdarks.fits import astropy_fits as fits
 from emdarks.frames import FrameInput
 from emdarks.products.model import model_of
-from emdarks.products.provenance import iso_date
+from emdarks.products.provenance import iso_date, utc_date
 
 #: What stands where a number is not known.
 NOT_SUPPLIED = -999.0
@@ -83,14 +83,20 @@ def merge_headers(
             header[keyword] = _invalid(header[keyword])
         _take(header, all_cards, rules.any_true, lambda values: int(any(values)))
         merged[name] = header
-    _state_dates(merged, ordered)
+    _state_dates(merged, ordered, {*rules.first, *rules.last})
     if "FILETIME" in merged["pri"]:
-        merged["pri"]["FILETIME"] = datetime.now(UTC).isoformat()
+        merged["pri"]["FILETIME"] = utc_date(datetime.now(UTC))
     return merged
 
 
-def _state_dates(merged: dict[str, fits.Header], inputs: Sequence[FrameInput]) -> None:
-    """Write DATE-BEG and DATE-END: from the first exposure's start to the last one's end."""
+def _state_dates(
+    merged: dict[str, fits.Header], inputs: Sequence[FrameInput], kept: set[str]
+) -> None:
+    """Write from when to when the frames were exposed.
+
+    DATE-BEG and DATE-END always; SCTSRT and SCTEND where the rules of the camera keep them and
+    its frames, of an earlier pipeline, lack them.
+    """
     spans = [
         (item.record.start, item.record.start + item.record.exposure_time / 86400)
         for item in inputs
@@ -99,11 +105,17 @@ def _state_dates(merged: dict[str, fits.Header], inputs: Sequence[FrameInput]) -
     for header in merged.values():  # the latest frame's own would say less
         for keyword in ("DATE-BEG", "DATE-END"):
             header.remove(keyword, ignore_missing=True)
-    dates = (min(begin for begin, _ in spans), max(end for _, end in spans)) if spans else ()
-    for keyword, mjd, what in zip(("DATE-BEG", "DATE-END"), dates, ("start", "end"), strict=False):
+    if not spans:
+        return
+    ext = merged["ext"]
+    for mjd, written, lacking, what in (
+        (min(begin for begin, _ in spans), "DATE-BEG", "SCTSRT", "start of the first exposure"),
+        (max(end for _, end in spans), "DATE-END", "SCTEND", "end of the last exposure"),
+    ):
         if date := iso_date(mjd):
-            frames = "first" if what == "start" else "last"
-            merged["ext"][keyword] = (date, f"{what} of the {frames} exposure, UTC")
+            ext[written] = (date, f"{what}, UTC")
+            if lacking in kept and lacking not in ext:
+                ext[lacking] = (date, f"{what}, UTC")
 
 
 def _base(cards: Cards) -> fits.Header:
@@ -148,7 +160,7 @@ def _invalid(value: Any) -> int | float | str:
 def stamp(header: fits.Header) -> None:
     """Say which software made the product, and when."""
     header["DRPVERSN"] = (__version__, "version of emdarks that made this file")
-    header["DRPCTIME"] = (datetime.now(UTC).isoformat(timespec="milliseconds"), "when, UTC")
+    header["DRPCTIME"] = (utc_date(datetime.now(UTC)), "when, UTC")
     header["CREATOR"] = (f"emdarks {__version__}", "software that made this file")
 
 

@@ -19,7 +19,7 @@ from emdarks.products.validation import check_extras, check_table
 Array = npt.NDArray[Any]
 
 #: Version of the file format.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 #: Images after image, ERR and DQ: planes, 0 for one without that axis, and meaning.
 _IMAGES = {

@@ -64,6 +64,11 @@ def iso_date(mjd: float) -> str:
         return ""
 
 
+def utc_date(moment: datetime) -> str:
+    """A moment as FITS writes it: UTC, to the millisecond, without a zone (FITS has none)."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")
+
+
 def mjd_of(value: Any) -> float:
     """A moment in a header, a date or MJD; NaN where it is neither."""
     if isinstance(value, str):
@@ -83,9 +88,7 @@ def parent_names(header: fits.Header) -> list[str]:
 
 
 def _time(mtime_ns: int) -> str:
-    if not mtime_ns:
-        return ""
-    return datetime.fromtimestamp(mtime_ns / 1e9, UTC).isoformat(timespec="microseconds")
+    return utc_date(datetime.fromtimestamp(mtime_ns / 1e9, UTC)) if mtime_ns else ""
 
 
 def inputs_hdu(inputs: Iterable[FrameInput], stacks: Sequence[int]) -> Any:

@@ -20,6 +20,15 @@ import numpy.typing as npt
 from emdarks import _core
 from emdarks.errors import InputError
 
+__all__ = [
+    "EXPONENTIAL",
+    "LEAST_STAGES",
+    "check_stages",
+    "excess_noise",
+    "one_electron",
+    "stage_probability",
+]
+
 Array = npt.NDArray[Any]
 
 #: Of infinitely many stages: one exponential.
