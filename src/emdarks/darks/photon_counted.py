@@ -106,11 +106,11 @@ def build_photon_counted_dark(
         Largest mean number of electrons a frame: above, too many pixels hold two; 0.25 by
         default.
     estimator : {"law", "reference"}
-        "law": the rate at which the law of a sample (all stages of the register, read noise) makes the
-        observed share of counts; what read noise alone counts is taken off, electrons below the
-        threshold and those that share a frame are added. The rate is signed. "reference": the
-        numbers of the reference implementation, a series of third order without read noise;
-        negative rates become 0 with flag 256, as there.
+        "law": the rate at which the law of a sample (all stages of the register, read noise)
+        makes the observed share of counts: what read noise alone counts is taken off, electrons
+        below the threshold and those that share a frame are added. The rate is signed.
+        "reference": the numbers of the reference implementation, a series of third order without
+        read noise; negative rates become 0 with flag 256, as there.
     camera, kgain, mask_bits, gain_tolerance, skip_bad_frames, skip, skip_share, executor
         See `build_trad_dark`.
 

@@ -178,8 +178,8 @@ class Dark(Product):
     def _law(self) -> CountLaw:
         """The law of its counts, as the header has it."""
         stages = float(self.ext_hdr.get("NEMGAIN", NOT_SUPPLIED))
-        numbers = (float(self.ext_hdr[name]) for name in _LAW)
-        return CountLaw(*numbers, stages=stages if stages > 0 else math.inf)
+        T, gain, noise = (float(self.ext_hdr[name]) for name in _LAW)
+        return CountLaw(T, gain, noise, stages if stages > 0 else math.inf)
 
     def _counts(self, name: str) -> Array | None:
         return np.asarray(self.hdu_list[name].data) if name in self.hdu_names else None
