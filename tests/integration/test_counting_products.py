@@ -236,7 +236,7 @@ def test_errors_are_those_that_were_predicted(product: DetectorNoiseMaps) -> Non
 def test_what_cannot_be_predicted() -> None:
     with pytest.raises(InputError, match="estimator is 'reference'"):
         planned(estimator="reference")
-    with pytest.raises(InputError, match="the law of an ideal register"):
+    with pytest.raises(InputError, match="a register of so many stages: give them"):
         planned(estimator="counting", readout=Readout(kappa=1.9))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +14,7 @@ from emdarks.errors import InputError
 from emdarks.fit.counting import LOW_GAIN
 from emdarks.fit.counting_errors import information
 from emdarks.fit.counting_terms import statistics
+from emdarks.one_electron import check_stages, one_electron
 from emdarks.planning.design import PlannedStack, Readout
 
 Array = npt.NDArray[np.float64]
@@ -46,13 +48,15 @@ def counted_information(
     Raises
     ------
     InputError
-        The register is not ideal, or samples below T2 would be flagged.
+        The register is known by its excess noise only, or has few stages, or samples below T2
+        would be flagged.
     """
-    if readout.stages is not None or readout.kappa != IDEAL:
+    if readout.stages is None and readout.kappa != IDEAL:
         raise InputError(
-            "the counting estimator has the law of an ideal register (excess noise 2): leave out "
-            "kappa and stages (--kappa, --stages), or predict for the pooled estimator"
+            "the counting estimator has the law of a register of so many stages: give them "
+            "(stages, --stages) in the place of kappa (--kappa), or take the pooled estimator"
         )
+    check_stages(_stages(readout))
     return np.array([_of_stack(stack, noise, readout) for stack in stacks])
 
 
@@ -65,14 +69,21 @@ def has_low_gain(gain: Array, noise: NoiseFigures) -> npt.NDArray[np.bool_]:
     return low
 
 
+def _stages(readout: Readout) -> float:
+    return math.inf if readout.stages is None else readout.stages
+
+
 def _of_stack(stack: PlannedStack, noise: NoiseFigures, readout: Readout) -> Array:
     gain, time, _ = stack
     charge = noise.clock_induced_charge + time * noise.dark_current
     full = min(noise.full_well_register, gain * noise.full_well_image)
     at = Thresholds.of(gain, noise.read_noise, FLAGGED * full)
     low = bool(has_low_gain(np.array(gain), noise))
-    used = statistics(at.T if low else at.T2, charge, gain, noise.read_noise)["P"][0]
+    electron = one_electron(gain, noise.read_noise, _stages(readout), at.T)
+    used = statistics(at.T if low else at.T2, charge, gain, noise.read_noise, 0.0, electron)["P"][0]
     good = readout.good_share(time) * (1 - used)
     distance = 0.0 if low else at.T2 - at.T
-    found: Array = good * information(at.T, distance, gain, time, noise.read_noise, charge)
+    found: Array = good * information(
+        at.T, distance, gain, time, noise.read_noise, charge, electron
+    )
     return found

@@ -15,6 +15,7 @@ from emdarks.arguments import is_number, is_whole
 from emdarks.cameras import NoiseFigures
 from emdarks.errors import InputError
 from emdarks.fit.noise_model import HOT_JUMP
+from emdarks.one_electron import excess_noise, stage_probability
 from emdarks.stacks.design import MIN_STACKS
 
 Array = npt.NDArray[np.float64]
@@ -102,10 +103,9 @@ class Readout:
         """
         if self.stages is None:
             return self.kappa
-        p = math.expm1(math.log(gain) / self.stages)
-        if p > 1:
+        if stage_probability(gain, self.stages) > 1:
             raise InputError(f"EM gain {gain:g} cannot come from {self.stages} stages")
-        return 1.0 + (1.0 - 1.0 / gain) * (1.0 - p) / (1.0 + p)
+        return excess_noise(gain, self.stages)
 
     def under_rays(self, rate: float, pixel_size: float) -> Readout:
         """The same where cosmic rays take samples, too.
