@@ -30,7 +30,7 @@ ONLY_SOME_CAMERAS = {"READOUT", "BIASSUB"}
 #: What only maps of the frames estimator, and of the counting one have; numbered cards have no
 #: fixed number.
 ONLY_FRAMES = {"WGTPOWER", "CRCHECK"}
-ONLY_COUNTING = re.compile(r"HISTOGRAM|GAINSRC|FLAGLEV|(GFIT|RSLP)[CE]?1|RAYWING|RAYDENS")
+ONLY_COUNTING = re.compile(r"HISTOGRAM|GAINSRC|FLAGLEV|NEMGAIN|(GFIT|RSLP)[CE]?1|RAYWING|RAYDENS")
 TYPES = {"float32": -32, "uint16": 16, "int16": 16, "int32": 32}
 
 
