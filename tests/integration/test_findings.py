@@ -15,7 +15,7 @@ from astropy.io import fits
 from validation.false_alarms import rates
 
 from emdarks import calibrate_darks_lsq, plots, simulate
-from emdarks.accumulate import Threads
+from emdarks.accumulate import Checkpoint, Threads
 from emdarks.cameras import load_camera
 from emdarks.checks import CampaignSummary, Finding, inspect_campaign
 from emdarks.checks.formatting import and_more, several
@@ -460,6 +460,17 @@ def test_a_wrong_gain_in_the_headers_is_seen_in_the_samples(amplified: tuple[Pat
         warnings.simplefilter("always")
         calibrate_darks_lsq(wrong(), None)
     assert any("another EM gain than the headers say" in str(each.message) for each in said)
+
+
+def test_who_computes_changes_no_bit_of_a_gain(amplified: tuple[Path, ...], tmp_path: Path) -> None:
+    """Also where finished blocks come from a checkpoint."""
+    executors = [Threads(1), Threads(3)] + [Checkpoint(Threads(2), tmp_path) for _ in range(2)]
+    first, *others = [
+        [(s.fitted_gain, s.fitted_gain_error) for s in summary.stacks if s.fitted_gain > 0]
+        for summary in (inspect_campaign(Dataset(list(amplified)), executor=e) for e in executors)
+    ]
+    assert len(first) == 2
+    assert all(other == first for other in others)
 
 
 def test_without_a_read_noise_no_gain_is_looked_for(amplified: tuple[Path, ...]) -> None:

@@ -22,6 +22,8 @@ Array = npt.NDArray[Any]
 
 #: Good samples of most pixels below which nothing tells hot pixels from chance.
 LEAST_SAMPLES = 10
+#: Rows of about so many pixels tell which share of them is how hot.
+ENOUGH_PIXELS = 100_000
 #: Samples with charge that a gain needs.
 LEAST_CHARGED = 300
 #: Charge of an ordinary pixel up to which it is told by samples above the noise.
@@ -51,7 +53,7 @@ def gain_of_stack(
         Their bins.
     gain : float
         EM gain as the headers have it.
-    n, mean, m2 : ndarray
+    n, mean, m2 : ndarray, shape (rows, ...)
         Good samples of each pixel of the imaging area, their mean, and the sum of their squared
         deviations from it.
 
@@ -62,6 +64,8 @@ def gain_of_stack(
         read noises, few frames, little charge, or much.
     """
     none = math.nan, math.nan
+    every = max(1, n.size // ENOUGH_PIXELS)
+    n, mean, m2 = (plane[::every].reshape(-1) for plane in (n, mean, m2))
     if gain < LEAST_GAIN * bins.read_noise or np.median(n) < LEAST_SAMPLES:
         return none
     level = bins.middle(int(np.argmax(histogram[: bins.even])))
