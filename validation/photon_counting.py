@@ -32,7 +32,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "validation_photon_counting.md"
 SEED = 20
 GAIN, NOISE = 5000.0, 165.0
 NO_TELEMETRY = DetectorParams({"TELRSTRT": None})
-FRAMES, SHAPE = 1000, (60, 50)
+FRAMES, SHAPE = 1000, (70, 80)
 RATES = (0.005, 0.01, 0.03, 0.1, 0.3)
 FACTORS = (3.0, 4.0, 5.0, 6.0, 7.0)
 #: Relative scatter of true rates over pixels.
