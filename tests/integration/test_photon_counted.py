@@ -324,3 +324,20 @@ def test_raw_frames_are_counted_while_they_are_read(tmp_path: Path) -> None:
         assert (streamed.hdu_list["NABOVE"].data[:100] > 0).any()
         for name in ("data", "err", "dq"):
             np.testing.assert_array_equal(getattr(streamed, name), getattr(made, name), name)
+
+
+def test_darks_from_maps_are_what_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small version of the validation."""
+    from validation import photon_counting as page
+
+    for name, value in {
+        "TIMES": (10.0,),
+        "MAP_FACTORS": (3.0, 5.0),
+        "MAP_FRAMES": 40,
+        "DARK_FRAMES": 80,
+    }.items():
+        monkeypatch.setattr(page, name, value)
+    for each in page.compared(3):
+        assert abs(each.pulls.mean()) < 0.03
+        assert 0.97 < each.pulls.std() < 1.03
+        assert 30 < each.frames < 80
