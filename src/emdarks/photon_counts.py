@@ -97,8 +97,7 @@ class CountLaw:
     def rate(self, share: npt.ArrayLike, level: npt.ArrayLike = 0.0) -> Array:
         """The rate at which this share of samples is expected above the threshold.
 
-        Method page, eq. 25 (rate). Newton's rule for log(1 - P), which is nearly straight in the
-        rate.
+        Method page, eq. 25 (rate). Newton's rule for log(1 - P), which is nearly straight.
 
         Parameters
         ----------

@@ -402,7 +402,7 @@ def _reference_rates(
     known = ~negative & (n > 0)
     err = np.sqrt(third_order_variance(rate, n, T, g), where=known, out=np.full(n.shape, np.nan))
     err += np.maximum(high - rate, rate - low)
-    return np.maximum(rate, 0.0), err, np.where(negative, DQ.TBD, 0)
+    return np.maximum(rate, 0.0), err, np.where(negative, DQ.TOO_BRIGHT, 0)
 
 
 def _product(

@@ -28,12 +28,12 @@ IDEAL = 2.0
 def counted_information(
     stacks: Sequence[PlannedStack], noise: NoiseFigures, readout: Readout
 ) -> Array:
-    """Fisher's information on F, C and D of a campaign: method page, eq. 20 (law).
+    """Fisher's information on F, C and D of one frame of each stack: method page, eq. 20 (law).
 
     Parameters
     ----------
     stacks : sequence of PlannedStack
-        The campaign.
+        The stacks; numbers of frames do not matter.
     noise : NoiseFigures
         Read noise, C and D, full wells.
     readout : Readout
@@ -41,7 +41,7 @@ def counted_information(
 
     Returns
     -------
-    ndarray, shape (3, 3)
+    ndarray, shape (stacks, 3, 3)
         From the mean of the samples below T of gains below 2 read noises, else from K and LO.
         HI, which pixels of more than half an electron use, would add to it.
 
@@ -57,10 +57,16 @@ def counted_information(
             "(stages, --stages) in the place of kappa (--kappa), or take the pooled estimator"
         )
     check_stages(_stages(readout))
-    total = np.zeros((3, 3))
-    for stack in stacks:
-        total += _of_stack(stack, noise, readout)
-    return total
+    return np.array([_of_stack(stack, noise, readout) for stack in stacks])
+
+
+def has_low_gain(gain: Array, noise: NoiseFigures) -> npt.NDArray[np.bool_]:
+    """Which gains are so low that cosmic rays below the threshold stay in the mean.
+
+    A slope with time takes them out: it needs two times of such a gain.
+    """
+    low: npt.NDArray[np.bool_] = gain < LOW_GAIN * noise.read_noise
+    return low
 
 
 def _stages(readout: Readout) -> float:
@@ -68,14 +74,15 @@ def _stages(readout: Readout) -> float:
 
 
 def _of_stack(stack: PlannedStack, noise: NoiseFigures, readout: Readout) -> Array:
-    gain, time, frames = stack
+    gain, time, _ = stack
     charge = noise.clock_induced_charge + time * noise.dark_current
     full = min(noise.full_well_register, gain * noise.full_well_image)
     at = Thresholds.of(gain, noise.read_noise, FLAGGED * full)
-    low = gain < LOW_GAIN * noise.read_noise
+    low = bool(has_low_gain(np.array(gain), noise))
     electron = one_electron(gain, noise.read_noise, _stages(readout), at.T)
-    used = statistics(at.T if low else at.T2, charge, gain, noise.read_noise, 0.0, electron)["P"][0]
-    good = frames * readout.good_share(time) * (1 - used)
+    end = at.T if low else at.T2
+    used = statistics(end, charge, gain, noise.read_noise, electron=electron)["P"][0]
+    good = readout.good_share(time) * (1 - used)
     distance = 0.0 if low else at.T2 - at.T
     found: Array = good * information(
         at.T, distance, gain, time, noise.read_noise, charge, electron
