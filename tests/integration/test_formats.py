@@ -30,7 +30,7 @@ ONLY_SOME_CAMERAS = {"READOUT", "BIASSUB"}
 #: What only maps of the estimator "frames" have, or of its check of flagging levels.
 ONLY_FRAMES = {"WGTPOWER", "CRCHECK"}
 #: What only maps of the counting estimator have; numbered cards have no fixed number.
-ONLY_COUNTING = re.compile(r"HISTOGRAM|GAINSRC|FLAGLEV|(GFIT|RSLP)[CE]?1|RAYWING|RAYDENS")
+ONLY_COUNTING = re.compile(r"HISTOGRAM|GAINSRC|FLAGLEV|NEMGAIN|(GFIT|RSLP)[CE]?1|RAYWING|RAYDENS")
 TYPES = {"float32": -32, "uint16": 16, "int16": 16, "int32": 32}
 
 
