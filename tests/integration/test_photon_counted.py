@@ -236,6 +236,21 @@ def test_what_is_saved_is_read_again(tmp_path: Path) -> None:
     assert "photon-counted" in repr(again)
 
 
+def test_telemetry_rows_tell_nothing() -> None:
+    data = drawn(RATES, 5)
+    where = regions(11, 13)
+    where["SCI"]["image"]["rows"] = 10
+    dark = build_photon_counted_dark(frames(data), DetectorParams({}), where, True)
+    low, high = dark.rate_interval()
+    for plane in (dark.data, dark.err[0], low, high):
+        assert np.isnan(plane[-1]).all()
+        assert np.isfinite(plane[:-1]).all()
+    assert (dark.dq[-1] == 1).all()
+    cut = build_photon_counted_dark(frames(data), DetectorParams({}), where)
+    np.testing.assert_array_equal(cut.data, dark.data[:10])
+    assert cut.hdu_list["NGOOD"].data.shape == (10, 13)
+
+
 def test_intervals_need_counts_and_a_confidence() -> None:
     dark = counted(frames(drawn(RATES, 3)))
     with pytest.raises(InputError, match="between 0 and 1"):
