@@ -356,3 +356,14 @@ def test_darks_from_maps_are_what_is_measured(monkeypatch: pytest.MonkeyPatch) -
         assert abs(each.pulls.mean()) < 0.03
         assert 0.97 < each.pulls.std() < 1.03
         assert 30 < each.frames < 80
+
+
+def test_report_of_a_photon_counted_dark(tmp_path: Path) -> None:
+    from emdarks.report import write_report
+
+    counted(frames(drawn(RATES, 9))).save(str(tmp_path), "dark.fits")
+    write_report(tmp_path / "dark.fits", tmp_path / "page.html")
+    page = " ".join((tmp_path / "page.html").read_text(encoding="utf-8").split())
+    assert "Photon-counted master dark" in page
+    assert "from counts above 550 EM electrons in 9 dark frames" in page
+    assert "false counts of read noise" in page
