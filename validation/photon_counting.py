@@ -32,7 +32,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "validation_photon_counting.md"
 SEED = 20
 GAIN, NOISE = 5000.0, 165.0
 NO_TELEMETRY = DetectorParams({"TELRSTRT": None})
-FRAMES, SHAPE = 1000, (60, 50)
+FRAMES, SHAPE = 1000, (70, 80)
 RATES = (0.005, 0.01, 0.03, 0.1, 0.3)
 FACTORS = (3.0, 4.0, 5.0, 6.0, 7.0)
 #: Relative scatter of true rates over pixels.
@@ -128,7 +128,7 @@ class Measured:
         """Criteria that are not met."""
         bias, error = self.bias(self.dark)
         met = {
-            "bias": abs(bias) < max(3 * error, 0.01),
+            "bias": abs(bias) < min(3 * error, 0.01),
             "pulls": 0.95 <= self.pulls.std() <= 1.05 or self.counts < 5,
             "1 sigma": abs(self.within(1) - 0.6827) < 0.02 or self.counts < 5,
             "2 sigma": abs(self.within(2) - 0.9545) < 0.02 or self.counts < 5,
@@ -320,10 +320,11 @@ Written by `python -m validation.photon_counting` (a part of `make validate`), s
 {FRAMES} frames of {SHAPE[0]} x {SHAPE[1]} pixels, EM gain {GAIN:g}, read noise {NOISE:g} e-. Every
 electron goes through all {STAGES} stages of the register. True rates scatter by {100 * SPREAD:g} %
 over the pixels. *Law* is the default estimator: its bias is to be within 3 standard errors
-(brackets) or 1 %, and, where more than 5 samples are counted, pulls are to scatter by 0.95 to
+(brackets) and 1 %, and, where more than 5 samples are counted, pulls are to scatter by 0.95 to
 1.05 and the truth to lie within one and two errors in 68.3 and 95.5 +- 2 % of the pixels. *Third
 order* is `estimator="reference"`, the published series: it leaves the counts of read noise alone
-in, which at 3 read noises are a quarter of a rate of 0.005.
+in, which at 3 read noises are a quarter of a rate of 0.005; and its register has infinitely many
+stages, which makes rates 0.6 to 0.8 % too high.
 
 {{measured}}
 

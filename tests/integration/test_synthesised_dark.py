@@ -169,7 +169,7 @@ def test_a_dark_is_a_dark_after_saving(maps: DetectorNoiseMaps, tmp_path: Path) 
     assert again.ext_hdr["IS_SYNTH"] == 1
 
 
-LAW = CountLaw(90.0, 300.0, 20.0)
+LAW = CountLaw(90.0, 300.0, 20.0, 604)
 
 
 def counted(maps: DetectorNoiseMaps, **options: Any) -> Dark:

@@ -64,14 +64,14 @@ def expected(gain: float, stages: int, charge: float, d: float) -> dict[str, flo
 @pytest.mark.parametrize("stages", [604, 150])
 @pytest.mark.parametrize("gain", [2.0, 60.0, 200.0, 500.0, 1500.0, 5000.0])
 def test_statistics_are_those_of_the_register(gain: float, stages: int) -> None:
-    """K, which C and D rest on, within 0.03 %, LO within 0.06 %; HI and variances within 1 %."""
+    """K, which C and D rest on, within 0.03 %, LO within 0.06 %; HI and variances within 2 %."""
     electron = one_electron(gain, NOISE, stages, T)
     d = 0.0 if gain < 2 * NOISE else NOISE + 9 * gain
     allowed = {"K": 3e-4, "LO": 6e-4} if d else {"K": 4e-4}
     for charge in CHARGES:
         found = statistics(T, charge, gain, NOISE, d, electron)
         for name, value in expected(gain, stages, charge, d).items():
-            rough = allowed.get(name, 1e-2) * 604 / stages
+            rough = allowed.get(name, 2e-2) * 604 / stages
             assert found[name][0] == pytest.approx(value, rel=rough, abs=1e-9), (name, charge)
 
 

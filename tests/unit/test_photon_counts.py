@@ -81,6 +81,18 @@ def test_false_and_lost_counts() -> None:
     assert law.lost() == pytest.approx(1 - math.exp(-330 / 5000 + (110 / 5000) ** 2 / 2), rel=1e-3)
 
 
+def test_fewer_stages_lose_fewer_electrons() -> None:
+    """What passes T, from electrons that go through every stage."""
+    rng, gain, stages, T = np.random.default_rng(6), 2000.0, 200, 400.0
+    electrons = np.ones(20_000, np.int64)
+    for _ in range(stages):
+        electrons += rng.binomial(electrons, gain ** (1 / stages) - 1)
+    passed = (electrons + rng.normal(0, 50, electrons.size) > T).mean()
+    law = CountLaw(T, gain, 50.0, stages)
+    assert 1 - law.lost() == pytest.approx(passed, abs=3 * math.sqrt(0.16 * 0.84 / 20_000))
+    assert law.lost() < 0.95 * CountLaw(T, gain, 50.0).lost()
+
+
 @settings(deadline=None, max_examples=40)
 @given(n=st.integers(1, 3000), share=st.floats(0, 1), confidence=st.floats(0.5, 0.999))
 def test_interval_is_clopper_and_pearsons(n: int, share: float, confidence: float) -> None:

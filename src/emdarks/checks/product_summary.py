@@ -331,6 +331,11 @@ class DarkView(ProductView):
         return bool(self.header.get("IS_SYNTH"))
 
     @property
+    def photon_counted(self) -> bool:
+        """Whether it holds rates of counted electrons."""
+        return bool(self.product.photon_counted)
+
+    @property
     def gain(self) -> float:
         """Commanded EM gain."""
         return self.number_in("EMGAIN_C")

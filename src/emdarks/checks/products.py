@@ -436,9 +436,9 @@ def dark_frames(view: DarkView) -> Findings:
         yield Finding(
             "warning",
             "frames",
-            f"The dark is the mean of only {count(frames)} frames: one electron more or less "
+            f"The dark is made of only {count(frames)} frames: one electron more or less "
             "decides about a pixel, and errors are rough.",
-            remedy="Average more frames, or synthesise the dark from noise maps.",
+            remedy="Give more frames, or synthesise the dark from noise maps.",
         )
 
 

@@ -369,8 +369,8 @@ def _planes(
     found = {"data": data, "err": err, "dq": dq}
     found |= {"NGOOD": moments.n.astype(np.uint16), "NABOVE": counts.above}
     planes = {name: plane.reshape(shape) for name, plane in found.items()}
-    planes["data"][telemetry], planes["err"][telemetry] = np.nan, np.nan
-    planes["dq"][telemetry] = DQ.BAD_UNSPECIFIED
+    for name, value in (("data", np.nan), ("err", np.nan), ("dq", 1), ("NGOOD", 0), ("NABOVE", 0)):
+        planes[name][telemetry] = value
     return planes
 
 

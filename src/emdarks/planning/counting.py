@@ -80,7 +80,8 @@ def _of_stack(stack: PlannedStack, noise: NoiseFigures, readout: Readout) -> Arr
     at = Thresholds.of(gain, noise.read_noise, FLAGGED * full)
     low = bool(has_low_gain(np.array(gain), noise))
     electron = one_electron(gain, noise.read_noise, _stages(readout), at.T)
-    used = statistics(at.T if low else at.T2, charge, gain, noise.read_noise, 0.0, electron)["P"][0]
+    end = at.T if low else at.T2
+    used = statistics(end, charge, gain, noise.read_noise, electron=electron)["P"][0]
     good = readout.good_share(time) * (1 - used)
     distance = 0.0 if low else at.T2 - at.T
     found: Array = good * information(

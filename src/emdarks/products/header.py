@@ -188,7 +188,7 @@ _OF_MAPS = (
     *("RN_EST", "NONNEG", "NAXIS3", "FMTVERS", "CHECKSUM", "DATASUM"),
 )
 # Those of the counting estimator; GAINSRC tells of every dark where its gains are from.
-_OF_COUNTING = re.compile(r"FLAGLEV|(GFIT|RSLP)[CE]?\d+|RAYWING|RAYDENS")
+_OF_COUNTING = re.compile(r"FLAGLEV|NEMGAIN|(GFIT|RSLP)[CE]?\d+|RAYWING|RAYDENS")
 
 
 def drop_map_cards(header: fits.Header) -> None:

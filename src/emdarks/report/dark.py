@@ -60,9 +60,15 @@ def dark_page(view: DarkView, more: Sequence[Section] = (), advice: Sequence[Fin
     )
     return Page.of(
         words,
-        title=f"{'Synthesised' if view.synthesised else 'Traditional'} master dark",
+        title=_title(view),
         subtitle=f"{view.name} · {view.size} · {setting}",
         observed=observed_dates(view),
         advice=[*find(DARK, view), *advice],
         more=[*more, *provenance(view)],
     )
+
+
+def _title(view: DarkView) -> str:
+    if not view.photon_counted:
+        return f"{'Synthesised' if view.synthesised else 'Traditional'} master dark"
+    return f"{'Synthesised photon' if view.synthesised else 'Photon'}-counted master dark"
