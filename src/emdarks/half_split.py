@@ -66,6 +66,8 @@ ALL_WELL = "The errors can be believed: nothing in these frames speaks against t
 HINT = 2.5
 #: How far the scatter of pulls may lie from 1; more where there are few pixels.
 PULL_TOLERANCE = 0.1
+#: Scatter of pulls down to which errors of few frames may be careful.
+CAREFUL = 0.75
 #: Stacks whose removal helps as much, to this change of chi-square, cannot be told apart.
 SAME_CHI2 = 9.0
 
@@ -678,10 +680,11 @@ def _words(
     words = []
     tolerance = max(PULL_TOLERANCE, SIGNIFICANT / np.sqrt(2 * max(pixels, 1)))
     for name, (std, error) in pulls.items():
-        # What makes tails makes errors too small, so only those too large are excused by tails.
-        reach = tolerance if std > 1 else math.hypot(PULL_TOLERANCE, SIGNIFICANT * error)
+        # Cosmic rays make tails and errors that are too small: there tails excuse few frames only.
+        excused = few or std < 1
+        reach = math.hypot(PULL_TOLERANCE, SIGNIFICANT * error) if excused else tolerance
         # Half of a few frames get careful errors; that says nothing about those of all.
-        if std > 1 + reach or (std < 1 - reach and not few):
+        if std > 1 + reach or std < (CAREFUL if few else 1.0) - reach:
             kind = "small" if std > 1 else "large"
             words.append(
                 f"The errors of {name} are too {kind}: odd and even frames differ by {std:.2f} "
