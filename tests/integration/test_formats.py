@@ -28,7 +28,9 @@ STRUCTURE = re.compile(
 #: Settings of the readout, and a bias that frames still held.
 ONLY_SOME_CAMERAS = {"READOUT", "BIASSUB"}
 #: What only maps of the counting estimator have; numbered cards have no fixed number.
-ONLY_COUNTING = re.compile(r"HISTOGRAM|GAINSRC|FLAGLEV|(GFIT|RSLP)[CE]?1|RAYWING|RAYDENS")
+ONLY_COUNTING = re.compile(r"HISTOGRAM|GAINSRC|FLAGLEV|NEMGAIN|(GFIT|RSLP)[CE]?1|RAYWING|RAYDENS")
+#: What only maps of the estimator frames have where nobody asked for more.
+ONLY_FRAMES = {"WGTPOWER", "CRCHECK"}
 TYPES = {"float32": -32, "uint16": 16, "int16": 16, "int32": 32}
 
 
@@ -74,11 +76,14 @@ def products(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EmdarksWarning)
         counted = calibrate_darks_lsq(Dataset(sample()), None, estimator="counting")
+        framed = calibrate_darks_lsq(Dataset(sample()), None, estimator="frames")
         electrons = build_photon_counted_dark(stack, threshold=500.0, max_rate=1.0)
     made = {
         "maps": maps,
         "counted": counted,
         "dark of counted": build_synthesized_dark(stack, counted),
+        "frames": framed,
+        "dark of frames": build_synthesized_dark(stack, framed),
         "traditional": dark,
         "synthesised": build_synthesized_dark(stack, maps),
         "electrons counted": electrons,
@@ -167,7 +172,9 @@ def test_keywords_of_noise_maps(products: dict[str, Path]) -> None:
     assert without_numbers(written(path, 1)) <= described
     # A frame may have a MODEL of its own; that of two maps stands beside MAPGAIN or MAPTIME.
     described = {key for key in described if not ONLY_COUNTING.fullmatch(key)}
-    assert described - ONLY_SOME_CAMERAS - {"MODEL", "MAPGAIN", "MAPTIME"} <= set(header)
+    described -= ONLY_SOME_CAMERAS | {"MODEL", "MAPGAIN", "MAPTIME"}
+    assert described - ONLY_FRAMES <= set(header)
+    assert written(products["frames"], 1) - written(path, 1) == ONLY_FRAMES
     for key in ("EXPTIME", "EMGAIN_C", "EMGAIN_A", "KGAINPAR", "HVCBIAS"):
         assert header[key] == -999
         assert f"`{key}`" in section("Keywords of noise maps")
@@ -183,7 +190,7 @@ def test_keywords_of_darks(products: dict[str, Path]) -> None:
         "electrons counted": ["NGOOD", "NABOVE", "SKIPPED"],
         "counts expected": ["COUNTS", "COUNTERR"],
     }
-    for name in (*more, "synthesised", "dark of counted"):
+    for name in (*more, "synthesised", "dark of counted", "dark of frames"):
         path = products[name]
         found |= set(fits.getheader(path, 1))
         assert without_numbers(written(path, 1)) <= described
