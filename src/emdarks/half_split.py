@@ -8,11 +8,12 @@ sequence show drift.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import zip_longest
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -65,6 +66,8 @@ ALL_WELL = "The errors can be believed: nothing in these frames speaks against t
 HINT = 2.5
 #: How far the scatter of pulls may lie from 1; more where there are few pixels.
 PULL_TOLERANCE = 0.1
+#: Scatter of pulls down to which errors of few frames may be careful.
+CAREFUL = 0.75
 #: Stacks whose removal helps as much, to this change of chi-square, cannot be told apart.
 SAME_CHI2 = 9.0
 
@@ -376,7 +379,7 @@ def _report(
     words = _blind(stacks, seen) + against
     words += () if counted is None else _of_gains(stacks, counted)
     return CheckReport(
-        pull_std=pulls,
+        pull_std={name: scatter.std for name, scatter in pulls.items()},
         pixels=int(pixels.size),
         stacks=verdicts,
         disagreeing=disagreeing,
@@ -453,7 +456,23 @@ def _half(job: StackJob, parity: int) -> StackJob:
     return replace(job, samples=job.samples[parity::2])
 
 
-def _pulls(halves: _Compared, fit: Fit, model: Model) -> dict[str, float]:
+class _Scatter(NamedTuple):
+    """Scatter of the difference of the halves over its error, and what chance does to it."""
+
+    std: float
+    error: float
+
+    @classmethod
+    def of(cls, pulls: Array) -> Self:
+        """By the fourth moment: pulls of few electrons have longer tails than normal ones."""
+        std = float(np.std(pulls))
+        if std == 0:
+            return cls(0.0, 0.0)
+        kurtosis = float(np.mean(((pulls - pulls.mean()) / std) ** 4))
+        return cls(std, std * math.sqrt((kurtosis - 1) / (4 * pulls.size)))
+
+
+def _pulls(halves: _Compared, fit: Fit, model: Model) -> dict[str, _Scatter]:
     """Scatter of the difference of the halves over its error.
 
     How the error differs from pixel to pixel comes from the fit of all frames: an error follows
@@ -464,11 +483,11 @@ def _pulls(halves: _Compared, fit: Fit, model: Model) -> dict[str, float]:
     for k, name in model.planes:
         error2 = fit.errors[k, halves.pixels[fitted]] ** 2
         use = error2 > 0
-        found[name] = 0.0
+        found[name] = _Scatter(0.0, 0.0)
         if use.any() and halves.variances[name] > 0:
             error2 = error2[use] * halves.variances[name] / np.median(error2[use])
             difference = halves.differences[name][fitted][use]
-            found[name] = float(np.std(difference / np.sqrt(error2)))
+            found[name] = _Scatter.of(difference / np.sqrt(error2))
     return found
 
 
@@ -650,7 +669,7 @@ _RAYS = (
 
 
 def _words(
-    pulls: dict[str, float],
+    pulls: dict[str, _Scatter],
     pixels: int,
     few: bool,
     verdicts: Sequence[StackVerdict],
@@ -660,13 +679,16 @@ def _words(
     """What speaks against the errors; nothing where all is well."""
     words = []
     tolerance = max(PULL_TOLERANCE, SIGNIFICANT / np.sqrt(2 * max(pixels, 1)))
-    for name, std in pulls.items():
+    for name, (std, error) in pulls.items():
+        # Cosmic rays make tails and errors that are too small: there tails excuse few frames only.
+        excused = few or std < 1
+        reach = math.hypot(PULL_TOLERANCE, SIGNIFICANT * error) if excused else tolerance
         # Half of a few frames get careful errors; that says nothing about those of all.
-        if std > 1 + tolerance or (std < 1 - tolerance and not few):
+        if std > 1 + reach or std < (CAREFUL if few else 1.0) - reach:
             kind = "small" if std > 1 else "large"
             words.append(
                 f"The errors of {name} are too {kind}: odd and even frames differ by {std:.2f} "
-                f"times what they say (1 +- {tolerance:.2f} is expected)."
+                f"times what they say (1 +- {reach:.2f} is expected)."
             )
     drifting = abs(drift.sigmas) > SIGNIFICANT
     if drifting:

@@ -14,7 +14,7 @@ from commands import run_command
 from emdarks.data import Dataset, Image
 from emdarks.errors import CalDarksLSQException, InputError
 from emdarks.half_split import check_darks
-from emdarks.simulate import make_truth, simulate_campaign, simulate_stack
+from emdarks.simulate import Effects, make_truth, simulate_campaign, simulate_stack
 
 STACKS = [(1.0, 2.0), (1.0, 100.0), (50.0, 10.0), (200.0, 60.0), (1000.0, 5.0), (1000.0, 60.0),
           (5000.0, 2.0), (5000.0, 100.0)]  # fmt: skip
@@ -26,13 +26,15 @@ def truth() -> Any:
     return make_truth("excam-small", 3)
 
 
-def campaign(truth: Any, number: int = FRAMES, **fault: Any) -> Dataset:
+def campaign(
+    truth: Any, number: int = FRAMES, effects: Effects | None = None, **fault: Any
+) -> Dataset:
     """Frames of every stack one after the other, with one fault."""
     rng = np.random.default_rng(8)
     images: list[Image] = []
     total = len(STACKS) * number
     for gain, time in STACKS:
-        data, dq = simulate_stack(truth, gain, time, number, rng)
+        data, dq = simulate_stack(truth, gain, time, number, rng, effects=effects)
         for j in range(number):
             pixels = data[j].astype(float) + fault.get("drift", 0.0) * len(images) / total
             if fault.get("leak") == (gain, time):
@@ -82,6 +84,33 @@ def test_a_drift_is_seen(truth: Any) -> None:
     assert not report.believable
     assert report.drift == pytest.approx(20, abs=6)
     assert "drifts by" in report.words[0]
+
+
+def test_small_images_leave_much_to_chance() -> None:
+    camera, number = "excam-sample", 24
+    stacks = (1.0, 2.0), (1.0, 100.0), (10.0, 30.0), (100.0, 60.0), (1000.0, 5.0), (5000.0, 100.0)
+    truth, rng = make_truth(camera, 18), np.random.default_rng(1018)
+    images: list[Image] = []
+    for gain, time in stacks:
+        for pixels, flags in zip(*simulate_stack(truth, gain, time, number, rng), strict=True):
+            cards = {"CAMERA": camera}
+            hdus = frame_hdus(pixels, gain=gain, time=time, number=len(images), cards=cards)
+            pixels = pixels.astype(float)
+            images.append(Image(pixels, hdus[0].header, hdus[1].header, dq=flags))
+    report = check_darks(Dataset(images))
+    # 1,085 pixels: the pulls of D, of tails longer than normal ones, scatter by 0.95 +- 0.03.
+    assert report.pull_std["D"] == pytest.approx(0.889, abs=0.002)
+    assert report.believable
+
+
+def test_few_frames_do_not_excuse_every_error(truth: Any) -> None:
+    """Unflagged cosmic rays in 1 of 1,000 samples: errors of F become four times too large."""
+    clean = check_darks(campaign(truth, 6))
+    assert clean.few_frames
+    assert clean.believable
+    struck = check_darks(campaign(truth, 6, Effects(unflagged=1e-3)))
+    assert struck.pull_std["F"] < 0.5
+    assert "The errors of F are too large" in struck.words[0]
 
 
 def test_too_few_frames_or_stacks(truth: Any) -> None:

@@ -97,6 +97,11 @@ BAD_MAPS: dict[str, tuple[Change, str]] = {
     "STACKS an image": (put("STACKS", lambda d: np.zeros((3, 4))), "STACKS is no table"),
     "STACKS cut": (put("STACKS", lambda d: d[:, :-1]), "STACKS is no table"),
     "STACKS no bytes": (put("STACKS", lambda d: d + 300.0), "STACKS is no table"),
+    "INPUTS cut": (put("INPUTS", lambda d: d[:, :-1]), "INPUTS is no table"),
+    "INPUTS without names": (
+        lambda h: h["INPUTS"].header.set("COL1", "NAME"),
+        "INPUTS has no column FILENAME",
+    ),
     "a word as B_O": (card("B_O", "x"), "B_O is 'x', which is not a finite number"),
     "a later format": (card("FMTVERS", 99), "is of format 99"),
     "in DN": (card("BUNIT", "DN"), "is in 'DN'"),

@@ -935,7 +935,9 @@ def test_images_that_are_no_tables_stay_images() -> None:
     for pixels_ in (whole.data[:, :-1], whole.data + 300.0, whole.data[0], None):
         hdu = fits.ImageHDU(pixels_, whole.header)
         assert unpacked(hdu) is hdu
-    for card, value in (("FORM1", "7Q"), ("FORM1", ""), ("FORM2", "xA"), ("COL2", "A")):
+    forms = "7Q", "", "-8A", "99999999999A"
+    cards = (*(("FORM1", form) for form in forms), ("FORM2", "xA"), ("COL2", "A"))
+    for card, value in cards:
         hdu = fits.ImageHDU(whole.data, whole.header.copy())
         hdu.header[card] = value
         assert unpacked(hdu) is hdu, value
@@ -944,3 +946,16 @@ def test_images_that_are_no_tables_stay_images() -> None:
     assert packed(plain) is plain
     complexes = fits.BinTableHDU.from_columns([fits.Column("Z", "M", array=np.ones(2, complex))])
     assert packed(complexes) is complexes
+
+
+def test_tables_with_more_than_columns_stay_tables() -> None:
+    shaped = fits.Column("A", "4D", dim="(2,2)", array=np.arange(12.0).reshape(3, 2, 2))
+    words = fits.Column("A", "2A", dim="(1,2)", array=np.array([["a", "b"], ["c", "d"]]))
+    unknown = fits.Column("A", "J", null=7, array=np.array([3, 7]))
+    for column in (shaped, words, unknown, fits.Column("A", "D", array=np.zeros(0))):
+        table = fits.BinTableHDU.from_columns([column], name="T")
+        assert packed(table) is table
+    noted = table_hdu("T", {"A": ([1.5, 2.5], "s")})
+    assert packed(noted) is not noted
+    noted.header["OBSERVER"] = "somebody"
+    assert packed(noted) is noted

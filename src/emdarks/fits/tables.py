@@ -12,6 +12,7 @@ longer to import than all the rest of FITS; here data are put into a table that 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from itertools import count, takewhile
 from typing import Any
@@ -23,6 +24,11 @@ from emdarks.fits import astropy_fits as fits
 
 #: Formats of numbers, by the type of an array.
 _CODES = {"f8": "D", "f4": "E", "i8": "K", "i4": "J", "i2": "I", "u1": "B", "b1": "L"}
+#: Cards of a table that its image of bytes tells, too, or that FITS writes anew.
+_KEPT = re.compile(
+    "XTENSION|BITPIX|NAXIS[12]?|PCOUNT|GCOUNT|TFIELDS|(TTYPE|TFORM|TUNIT)[0-9]+|EXTNAME|CHECKSUM|"
+    "DATASUM"
+)
 
 
 def table_hdu(name: str, columns: Mapping[str, tuple[npt.ArrayLike, str]]) -> fits.BinTableHDU:
@@ -48,8 +54,14 @@ def _code(array: npt.NDArray[Any]) -> str:
 
 
 def packed(hdu: Any) -> Any:
-    """A table of numbers and texts as an image of bytes; any other HDU as it is."""
-    if type(hdu) is not fits.BinTableHDU:
+    """A table of nothing but numbers and texts as an image of bytes; any other HDU as it is.
+
+    Tables without rows, or with cards that such an image has no place for (those of a user, shapes
+    and scales of columns), are left as they are.
+    """
+    if type(hdu) is not fits.BinTableHDU or not len(hdu.data):
+        return hdu
+    if not all(map(_KEPT.fullmatch, hdu.header)):
         return hdu
     arrays = {column.name: np.asarray(hdu.data[column.name]) for column in hdu.columns}
     arrays = {n: a.astype("S") if a.dtype.kind == "U" else a for n, a in arrays.items()}
@@ -75,7 +87,7 @@ def unpacked(hdu: Any) -> Any:
     cards = [[str(hdu.header.get(f"{k}{i}", "")) for k in ("COL", "FORM", "UNIT")] for i in numbers]
     try:
         dtype = np.dtype([(name, *_field(form)) for name, form, _ in cards])
-    except (KeyError, ValueError):  # somebody else's cards
+    except (KeyError, TypeError, ValueError):  # somebody else's cards
         return hdu
     stored = hdu.data.astype(np.uint8)  # the reference writes all images as real numbers
     if stored.shape[1] != dtype.itemsize or not np.array_equal(stored, hdu.data):
@@ -92,7 +104,7 @@ def _form(array: npt.NDArray[Any]) -> str:
 
 
 def _field(form: str) -> tuple[str, tuple[int, ...]]:
-    """Type and shape of a column of this format; KeyError or ValueError where it is none."""
+    """Type and shape of a column of this format; KeyError, TypeError or ValueError else."""
     many, code = form[:-1], form[-1:]
     if code == "A":
         return f"S{int(many)}", ()

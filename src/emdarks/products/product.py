@@ -15,6 +15,13 @@ from emdarks.fits.layout import read_small
 from emdarks.frames import BadFrame, Image
 from emdarks.products.header import product_name
 from emdarks.products.provenance import name_inputs
+from emdarks.products.validation import check_columns
+
+#: Tables that any product may have, and columns that are looked at.
+_LISTS = {
+    "INPUTS": ("FILENAME", "FRAME", "STACK", "SIZE", "MTIME", "DATASUM"),
+    "SKIPPED": ("FILENAME", "REASON"),
+}
 
 
 class Product(Image):
@@ -81,6 +88,8 @@ class Product(Image):
             raise self._another(self.filepath, self.ext_hdr.get("DATATYPE"))
         self._complete_header()
         if self.layout is not None:
+            for name, columns in _LISTS.items():
+                check_columns(self, name, columns)
             self._check_file()
 
     def _another(self, name: str, kind: Any) -> InputError:

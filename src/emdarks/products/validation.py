@@ -156,15 +156,10 @@ def check_table(product: Any, name: str, least: Mapping[str, float]) -> None:
     """
     if name not in product.hdu_names:
         return
+    check_columns(product, name, least)
     where = f"{product.filepath}: the table {name}"
-    data = product.hdu_list[name].data
-    columns = getattr(data, "names", None)
-    if columns is None or not len(data):
-        raise InputError(f"{where} is no table with rows; {_AGAIN}")
     for column, smallest in least.items():
-        if column not in columns:
-            raise InputError(f"{where} has no column {column}; {_AGAIN}")
-        values = np.asarray(data[column])
+        values = np.asarray(product.hdu_list[name].data[column])
         if values.dtype.kind not in "iuf" or values.ndim != 1:
             raise InputError(f"{where} has no numbers in its column {column}; {_AGAIN}")
         if not math.isnan(smallest) and not (np.isfinite(values) & (values >= smallest)).all():
@@ -172,6 +167,35 @@ def check_table(product: Any, name: str, least: Mapping[str, float]) -> None:
                 f"{where} has values in its column {column} that are not finite or below "
                 f"{smallest:g}; {_AGAIN}"
             )
+
+
+def check_columns(product: Any, name: str, columns: Iterable[str]) -> None:
+    """Refuse a table that has no row or lacks a column.
+
+    Parameters
+    ----------
+    product : Image
+        The product.
+    name : str
+        Of the HDU; nothing is done where the product has none.
+    columns : iterable of str
+        Names of columns.
+
+    Raises
+    ------
+    InputError
+        As said.
+    """
+    if name not in product.hdu_names:
+        return
+    where = f"{product.filepath}: the table {name}"
+    data = product.hdu_list[name].data
+    there = getattr(data, "names", None)
+    if there is None or not len(data):
+        raise InputError(f"{where} is no table with rows; {_AGAIN}")
+    for column in columns:
+        if column not in there:
+            raise InputError(f"{where} has no column {column}; {_AGAIN}")
 
 
 def flag_unusable(
