@@ -58,6 +58,12 @@ def refuse_options(weighting: bool, screen: bool, model: str, gain_error: float)
         raise InputError(f"{name} is not for the counting estimator, which needs no such thing")
 
 
+def stages_in(detector_params: Any) -> float | None:
+    """Stages of the register that detector parameters name (NEMGAIN; 0: infinitely many)."""
+    stages = None if detector_params is None else detector_params.params.get("NEMGAIN")
+    return math.inf if stages == 0 else stages
+
+
 @dataclass(frozen=True, slots=True)
 class CountingOptions:
     """Options of the counting estimator; see `emdarks.calibrate_darks_lsq`.
@@ -74,9 +80,8 @@ class CountingOptions:
     def of(
         cls, flag_level: float | None, read_noise: float | None, gain: str, detector_params: Any
     ) -> CountingOptions:
-        """With the stages of the register that detector parameters name (NEMGAIN; 0: endless)."""
-        stages = None if detector_params is None else detector_params.params.get("NEMGAIN")
-        return cls(flag_level, read_noise, gain, math.inf if stages == 0 else stages)
+        """With the stages of the register that detector parameters name."""
+        return cls(flag_level, read_noise, gain, stages_in(detector_params))
 
     def check(self, used: bool) -> None:
         """Refuse what makes no sense, or does not go with the estimator.
