@@ -3,7 +3,7 @@
 In each of S stages every electron frees one more with probability p, g = (1 + p)^S. Of infinitely
 many stages of small p what leaves is an exponential of mean g, and the law of a sample in
 `src/core/law.hpp` is made of sums of such. Of fewer it is not quite: at g = 5000 and 604 stages
-0.6 % more electrons pass a threshold of 660 e-. Here that law becomes a mixture of the same sums,
+0.5 % more electrons pass a threshold of 660 e-. Here that law becomes a mixture of the same sums,
 of 0 to 4 exponentials, some of whose weights are negative: with the same total, mean and variance,
 and, with the read noise, the same probability and mean excess above T, on which the counts rest.
 """
