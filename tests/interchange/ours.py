@@ -1,0 +1,67 @@
+"""A plugin of pytest: corgidrp's own tests get our functions in the place of its own.
+
+Two of its mocks write headers that say something else than their frames hold, which its functions
+don't look at and ours refuse: electrons of level L1, EM electrons in the unit photoelectron. These
+two cards are put right. With EMDARKS_TELEMETRY=0 the telemetry rows of a traditional dark are 0, as
+in its own, in the place of NaN.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from typing import Any
+
+import corgidrp.bad_pixel_calibration
+import corgidrp.darks
+import corgidrp.l2a_to_l2b
+import corgidrp.mocks
+import numpy as np
+
+import emdarks
+
+MOCKS = {
+    "create_dark_calib_files": {"DATALVL": "L2a"},
+    "create_synthesized_master_dark_calib": {"DATALVL": "L2a", "BUNIT": "detected EM electron"},
+}
+
+
+def with_cards(make: Callable[..., Any], cards: dict[str, str]) -> Callable[..., Any]:
+    """The same mock, whose frames, and their files, have these cards."""
+
+    @functools.wraps(make)
+    def made(*arguments: Any, **options: Any) -> Any:
+        dataset = make(*arguments, **options)
+        for frame in dataset:
+            frame.ext_hdr.update(cards)
+            if frame.filename:
+                frame.save()
+        return dataset
+
+    return made
+
+
+@functools.wraps(emdarks.build_trad_dark)
+def without_nan(*arguments: Any, **options: Any) -> Any:
+    """Our traditional dark, telemetry rows 0."""
+    made = emdarks.build_trad_dark(*arguments, **options)
+    for plane in made.data, made.err:
+        plane[np.isnan(plane)] = 0
+    return made
+
+
+def replace() -> None:
+    """Put our functions where its modules look for them."""
+    for name in "mean_combine", "build_trad_dark", "calibrate_darks_lsq", "build_synthesized_dark":
+        setattr(corgidrp.darks, name, getattr(emdarks, name))
+    corgidrp.darks.CalDarksLSQException = emdarks.CalDarksLSQException
+    for module in corgidrp.bad_pixel_calibration, corgidrp.l2a_to_l2b:
+        module.build_synthesized_dark = emdarks.build_synthesized_dark
+    if os.environ.get("EMDARKS_TELEMETRY") == "0":
+        corgidrp.darks.build_trad_dark = without_nan
+    for name, cards in MOCKS.items():
+        setattr(corgidrp.mocks, name, with_cards(getattr(corgidrp.mocks, name), cards))
+
+
+replace()
