@@ -161,6 +161,7 @@ validate: $(VENV)/.installed
 	$(BIN)/python -m validation.emccd_detect_rays
 	$(BIN)/python -m validation.search_sets
 	$(BIN)/python -m validation.subtract
+	$(BIN)/python -m validation.photon_counting
 	$(BIN)/python -m validation.badpixels
 	$(BIN)/python -m validation.level
 	$(BIN)/python -m validation.hostile

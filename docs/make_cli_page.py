@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -59,7 +60,7 @@ class Shell:
     def __call__(self, line: str, code: int = 0) -> str:
         """What a command printed; it must exit with a code."""
         made = subprocess.run(
-            [sys.executable, "-m", *line.split()],
+            [sys.executable, "-m", *shlex.split(line)],
             cwd=self.folder,
             env=os.environ | {"COLUMNS": str(WIDTH), "TTY_COMPATIBLE": "1", "TTY_INTERACTIVE": "0"},
             stdout=subprocess.PIPE,

@@ -195,10 +195,14 @@ def with_model(r: Region, charge: Array, v: Array, freedom: Array, model: Any) -
     return np.maximum(joint, 1e-12 * joint.max())
 
 
-def weights(r: Region, v: Array, kappa: float, above: Array, weighting: bool) -> Array:
+def weights(
+    r: Region, v: Array, kappa: float, above: Array, weighting: bool, power: int | None
+) -> Array:
     usable = r.n > 0
     if not weighting:
         return usable.astype(float)
+    if power is not None:
+        return r.n.astype(float) ** power
     if not (v > 0).any():
         if not (r.err2 > 0).any():
             return r.n.astype(float)
@@ -275,7 +279,9 @@ def pixel_variances(
     return own_scatter(r, V, r.per_charge @ (levels[:, None] + offsets), kappa), gates
 
 
-def fit_region(r: Region, weighting: bool, gain_error: float) -> dict[str, Any]:
+def fit_region(
+    r: Region, weighting: bool, gain_error: float, power: int | None = None
+) -> dict[str, Any]:
     """Everything for one region, all of whose pixels can be fitted."""
     first, G = solve(r.X, r.n, r.y)
     v0, freedom0 = pool(r.m2, r.n, np.ones(r.n.shape[1], bool))
@@ -291,7 +297,7 @@ def fit_region(r: Region, weighting: bool, gain_error: float) -> dict[str, Any]:
         kappa = 0.0  # frames without noise
 
     above = np.where(hot, first[1:] - levels[:, None], 0)
-    w = weights(r, v, kappa, above, weighting)
+    w = weights(r, v, kappa, above, weighting, power)
     beta, G = solve(r.X, w, r.y)
     V, gates = pixel_variances(r, beta, G, v, rn2, kappa, cold)
     signal = r.gain[:, None] * (r.per_charge @ beta[1:])
@@ -301,7 +307,9 @@ def fit_region(r: Region, weighting: bool, gain_error: float) -> dict[str, Any]:
     centre = (w * r.y).sum(axis=0) / w.sum(axis=0)
     total = (w * (r.y - centre) ** 2).sum(axis=0)
     left = (w * (r.y - r.X @ beta) ** 2).sum(axis=0)
-    by_noise = w if weighting else share(1.0, v[:, None] * r.q + r.from_err) * (r.n > 0)
+    by_noise = (
+        w if weighting and power is None else share(1.0, v[:, None] * r.q + r.from_err) * (r.n > 0)
+    )
     return {
         "beta": beta,
         "covariance": np.einsum("aip,ip,bip->pab", G, variance, G),
@@ -324,8 +332,12 @@ def pooled_fit(
     imaging: Array,
     weighting: bool = True,
     gain_error: float = 0.0,
+    power: int | None = None,
 ) -> Twin:
-    """F, C, D of all pixels; moments [stack, pixel], ``imaging`` where there is dark current."""
+    """F, C, D of all pixels; moments [stack, pixel], ``imaging`` where there is dark current.
+
+    With weights that are a power of n, D is fitted everywhere.
+    """
     pixels = n.shape[1]
     n, err2 = n.astype(float), np.zeros(n.shape) if err2 is None else err2
     twin = Twin(
@@ -341,14 +353,14 @@ def pooled_fit(
         gain_derivatives=np.zeros((gain.size, 3)),
     )
     for dark in (False, True):
-        X = design(gain, time, dark)
+        X = design(gain, time, dark or power is not None)
         at = [p for p in np.flatnonzero(imaging == dark) if can_be_fitted(X, n[:, p] > 0)]
         if not at:
             continue
         use = n[:, at] > 0
         y = np.where(use, mean[:, at], 0)
         region = Region(gain, time, X, n[:, at], y, m2[:, at], err2[:, at])
-        found = fit_region(region, weighting, gain_error)
+        found = fit_region(region, weighting, gain_error, power)
         _put(twin, at, found, X.shape[1])
         twin.gates[dark], twin.noise[dark] = found["gates"], found["noise"]
         if dark:

@@ -271,7 +271,7 @@ def main() -> None:
                 **tables,
                 frames=facts["frames"],
                 gigabytes=facts["bytes"] / 1e9,
-                minutes=facts["seconds"] / 60,
+                seconds=facts["seconds"],
                 cpu=facts["cpu"],
                 made_load=facts["load"],
                 load=load,

@@ -19,7 +19,8 @@ Unsigned flags_of(nb::handle object, const char *name, Index pixels) {
 }
 
 FitData fit_data(nb::handle gain, nb::handle time, nb::handle n, nb::handle mean, nb::handle m2,
-                 nb::handle err2, nb::handle flags, nb::handle imaging, bool has_c, bool has_d) {
+                 nb::handle err2, nb::handle flags, nb::handle imaging, bool has_c, bool has_d,
+                 bool d_everywhere) {
     FitData d = {};
     d.gain = line_of<const double>(gain, "gain");
     const Index stacks = d.gain.size;
@@ -36,6 +37,7 @@ FitData fit_data(nb::handle gain, nb::handle time, nb::handle n, nb::handle mean
     d.imaging = line_of<const bool>(imaging, "imaging", pixels);
     d.has_c = has_c;
     d.has_d = has_d;
+    d.d_everywhere = d_everywhere;
     return d;
 }
 
@@ -47,8 +49,8 @@ NoiseTables noise_tables(nb::handle v, nb::handle kappa, nb::handle kind, nb::ha
     t.kappa = line_of<const double>(kappa, "kappa", 2);
     t.kind = line_of<const std::int64_t>(kind, "kind", 2);
     for (Index region = 0; region < 2; ++region)
-        if (t.kind[region] < EQUAL || t.kind[region] > POOLED)
-            throw nb::value_error("kind must be EQUAL, COUNTS or POOLED");
+        if (t.kind[region] < EQUAL || t.kind[region] > SQUARES)
+            throw nb::value_error("kind must be EQUAL, COUNTS, POOLED or SQUARES");
     t.floor = plane_of<const double>(floor, "floor", 2, t.v.cols);
     t.prior_mean = plane_of<const double>(prior_mean, "prior_mean", 2, 2);
     t.intrinsic = plane_of<const double>(intrinsic, "intrinsic", 2, 2);
@@ -110,6 +112,7 @@ void bind_fit(nb::module_ &m) {
     m.attr("EQUAL") = static_cast<int>(EQUAL);
     m.attr("COUNTS") = static_cast<int>(COUNTS);
     m.attr("POOLED") = static_cast<int>(POOLED);
+    m.attr("SQUARES") = static_cast<int>(SQUARES);
 
     using H = nb::handle;
 
@@ -131,18 +134,21 @@ imaging : ndarray of bool, shape (pixels,)
     The imaging area, where there is dark current.
 has_c, has_d : bool
     Whether C and D are fitted, the latter in the imaging area only; `reference_fit` fits D
-    everywhere.)")
+    everywhere.
+d_everywhere : bool
+    Whether D is fitted outside the imaging area, too.)")
         .def(
             "__init__",
             [](FitData *self, H gain, H time, H n, H mean, H m2, H err2, H flags, H imaging,
-               bool has_c, bool has_d) {
-                new (self)
-                    FitData(fit_data(gain, time, n, mean, m2, err2, flags, imaging, has_c, has_d));
+               bool has_c, bool has_d, bool d_everywhere) {
+                new (self) FitData(fit_data(gain, time, n, mean, m2, err2, flags, imaging, has_c,
+                                            has_d, d_everywhere));
             },
             "gain"_a, "time"_a, "n"_a, "mean"_a, "m2"_a, "err2"_a.none(), "flags"_a, "imaging"_a,
-            "has_c"_a = true, "has_d"_a = true, nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>(),
-            nb::keep_alive<1, 4>(), nb::keep_alive<1, 5>(), nb::keep_alive<1, 6>(),
-            nb::keep_alive<1, 7>(), nb::keep_alive<1, 8>(), nb::keep_alive<1, 9>());
+            "has_c"_a = true, "has_d"_a = true, "d_everywhere"_a = false, nb::keep_alive<1, 2>(),
+            nb::keep_alive<1, 3>(), nb::keep_alive<1, 4>(), nb::keep_alive<1, 5>(),
+            nb::keep_alive<1, 6>(), nb::keep_alive<1, 7>(), nb::keep_alive<1, 8>(),
+            nb::keep_alive<1, 9>());
 
     nb::class_<NoiseTables>(m, "NoiseTables", R"(Noise outside and inside the imaging area.
 
@@ -153,7 +159,7 @@ v : ndarray, shape (2, stacks)
 kappa : ndarray, shape (2,)
     Excess noise.
 kind : ndarray of int64, shape (2,)
-    Weighting of weights: EQUAL, COUNTS or POOLED.
+    Weighting of weights: EQUAL (1), COUNTS (n), POOLED (by v) or SQUARES (n squared).
 floor : ndarray, shape (2, stacks)
     Least variance of a pixel.
 prior_mean, intrinsic, onset : ndarray, shape (2, 2)

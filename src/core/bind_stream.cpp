@@ -107,6 +107,12 @@ struct BoundCountingSums {
     CountingSums sums;
 };
 
+struct BoundCountsAbove {
+    Out<std::uint16_t> above;
+    std::optional<Out<std::uint16_t>> plus, minus;
+    CountsAbove counts;
+};
+
 struct BoundHistogram {
     Out<std::int64_t> counts;
     Histogram histogram;
@@ -193,7 +199,8 @@ std::pair<Index, bool> add_band(const Frames &frames, const Rooms &room,
                                 const std::optional<Out<double>> &err2, const AnyOut &flags,
                                 const std::optional<Out<double>> &top,
                                 const std::optional<const BoundCountingSums *> &counting,
-                                const std::optional<const BoundHistogram *> &histogram) {
+                                const std::optional<const BoundHistogram *> &histogram,
+                                const std::optional<const BoundCountsAbove *> &counts_above) {
     Band band;
     band.files = line(frames.files, "files");
     band.offsets = plane(frames.offsets, "offsets", 3, band.files.size);
@@ -248,6 +255,11 @@ std::pair<Index, bool> add_band(const Frames &frames, const Rooms &room,
         band.counting = (*counting)->sums;
         if (band.counting.above.size != pixels)
             throw nb::value_error("counting must fit the frame");
+    }
+    if (counts_above) {
+        band.counts_above = (*counts_above)->counts;
+        if (band.counts_above.above.size != pixels)
+            throw nb::value_error("counts_above must fit the frame");
     }
     if (histogram)
         band.histogram = (*histogram)->histogram;
@@ -383,6 +395,41 @@ ValueError
             array("above"), array("beyond"), array("near"), array("near_above"), array("low"),
             array("high"), "thresholds"_a, "telemetry"_a);
 
+    nb::class_<BoundCountsAbove>(m, "CountsAbove",
+                                 R"(Where the numbers of samples above a threshold go.
+
+Parameters
+----------
+above : ndarray of uint16, shape (pixels,)
+    Good samples x > T.
+plus, minus : ndarray of uint16, shape (pixels,), or None
+    Good samples x + s > T and x - s > T, with s the error of the sample; both or none.
+threshold : float
+    T, in the unit of the sums.
+
+Raises
+------
+ValueError
+    Shapes differ, or only one of plus and minus is given.)")
+        .def(
+            "__init__",
+            [](BoundCountsAbove *self, Out<std::uint16_t> above,
+               std::optional<Out<std::uint16_t>> plus, std::optional<Out<std::uint16_t>> minus,
+               double threshold) {
+                CountsAbove counts;
+                counts.above = line(above, "above");
+                counts.T = threshold;
+                if (plus.has_value() != minus.has_value())
+                    throw nb::value_error("plus and minus must be given together");
+                if (plus) {
+                    counts.plus = line(*plus, "plus", counts.above.size);
+                    counts.minus = line(*minus, "minus", counts.above.size);
+                }
+                new (self)
+                    BoundCountsAbove{std::move(above), std::move(plus), std::move(minus), counts};
+            },
+            array("above"), optional_array("plus"), optional_array("minus"), "threshold"_a);
+
     nb::class_<BoundHistogram>(m, "Histogram", R"(Where samples are counted by value.
 
 Parameters
@@ -393,9 +440,12 @@ start, width : float
     Lower edge of the first bin and width of the even ones, in the unit of the sums; bins of an
     eighth of an octave follow. What lies outside is counted in the first or the last bin.
 every : int
-    One frame of so many is used.
+    One frame, or one row, of so many is used.
 first : int
     Number of the first frame of the batch; those with multiples of ``every`` are used.
+by_rows : bool
+    Of every frame those rows are used whose number, and that of the frame, add up to a multiple
+    of ``every``.
 area, telemetry : tuple of int
     First and last-plus-one row of the imaging area, and of the rows without signal.
 
@@ -406,7 +456,7 @@ ValueError
         .def(
             "__init__",
             [](BoundHistogram *self, Out<std::int64_t> counts, double start, double width,
-               Index every, Index first, std::tuple<Index, Index> area,
+               Index every, Index first, bool by_rows, std::tuple<Index, Index> area,
                std::tuple<Index, Index> telemetry) {
                 Histogram histogram;
                 histogram.counts = plane(counts, "counts", 2, LINEAR_BINS + OCTAVE_BINS);
@@ -415,18 +465,20 @@ ValueError
                 if (every < 1 || first < 0)
                     throw nb::value_error("every must be at least 1, first at least 0");
                 histogram.start = start, histogram.width = width;
-                histogram.every = every, histogram.first = first;
+                histogram.every = every, histogram.first = first, histogram.by_rows = by_rows;
                 std::tie(histogram.area[0], histogram.area[1]) = area;
                 std::tie(histogram.telemetry[0], histogram.telemetry[1]) = telemetry;
                 new (self) BoundHistogram{std::move(counts), histogram};
             },
-            array("counts"), "start"_a, "width"_a, "every"_a, "first"_a, "area"_a, "telemetry"_a);
+            array("counts"), "start"_a, "width"_a, "every"_a, "first"_a, "by_rows"_a, "area"_a,
+            "telemetry"_a);
 
     m.def(
         "add_band", add_band, "frames"_a, "room"_a, "sums"_a.none(), "lo"_a, "hi"_a, "fresh"_a,
         "closed"_a, "imaging"_a, "prescan"_a, optional_array("figures"), array("n"), array("mean"),
         array("m2"), optional_array("err2"), array("flags"), optional_array("top"),
-        "counting"_a.none() = nb::none(), "histogram"_a.none() = nb::none(), Unlocked(),
+        "counting"_a.none() = nb::none(), "histogram"_a.none() = nb::none(),
+        "counts_above"_a.none() = nb::none(), Unlocked(),
         R"(Add a band of rows of every frame of a batch to open sums; close them if it is the last.
 
 Parameters
@@ -454,6 +506,8 @@ counting : CountingSums, optional
     Receive the counts and clipped sums of the band.
 histogram : Histogram, optional
     Receives the samples of the band, by value.
+counts_above : CountsAbove, optional
+    Receives the numbers of samples above a threshold.
 
 Returns
 -------

@@ -1,5 +1,5 @@
 // Counts and clipped sums of a stack, which the counting estimator needs beside the moments, and
-// the histogram of its samples.
+// the histogram of its samples; and the counts above one threshold, for photon counting.
 //
 // Per pixel, over the good samples x with thresholds T < T2 < T3:
 //
@@ -20,6 +20,35 @@ inline void reset(const CountingSums &sums, Index lo, Index hi) {
     for (Index p = lo; p < hi; ++p) {
         sums.above[p] = sums.beyond[p] = sums.near[p] = sums.near_above[p] = 0;
         sums.low[p] = sums.high[p] = 0.0;
+    }
+}
+
+inline void reset(const CountsAbove &counts, Index lo, Index hi) {
+    for (Index p = lo; p < hi; ++p)
+        counts.above[p] = 0;
+    for (Index p = lo; counts.plus && p < hi; ++p)
+        counts.plus[p] = counts.minus[p] = 0;
+}
+
+// Count the samples of a row above the threshold, NaN where they are not good. `error_of` gives the
+// errors of some from pixel p on.
+template <class Value, class Error>
+void count_above(const Value *values, double scale, const CountsAbove &counts, Index pixel,
+                 Index cols, Error error_of) {
+    for (Index p = 0; p < cols; p += WIDTH) {
+        const Index size = cols - p < WIDTH ? cols - p : WIDTH;
+        const Lanes stored = to_lanes(load(values + p, size)), x = stored * scale;
+        const auto add = [&](const Array1<std::uint16_t> &to, Lanes sample) {
+            std::uint16_t *at = to.at(pixel + p, size);
+            const Mask above = sample > counts.T; // -1 where it is
+            store(at, load(at, size) - convert<std::uint16_t>(above), size);
+        };
+        add(counts.above, x);
+        if (counts.plus) {
+            const Lanes error = error_of(p, size, stored);
+            add(counts.plus, x + error);
+            add(counts.minus, x - error);
+        }
     }
 }
 
@@ -158,6 +187,11 @@ inline constexpr double EIGHTHS[] = {0x1p+0,
 EMDARKS_INLINE Mask bins_of(Lanes z) {
     constexpr double even = LINEAR_BINS, octaves = OCTAVE_BINS / 8;
     constexpr std::int64_t exponent = std::int64_t{1} << 52, one = exponent * 1023;
+    const Mask is_even = z < even;
+    const Mask number = convert<std::int64_t>(select(is_even & (z > 0.0), z, 0.0));
+    // Most samples hold noise alone.
+    if (!any(~is_even))
+        return number;
     Lanes ratio = smaller(larger(z, even) * (1.0 / even), __builtin_exp2(octaves - 1) * EIGHTHS[7]);
     Mask bits;
     __builtin_memcpy(&bits, &ratio, sizeof bits);
@@ -166,36 +200,52 @@ EMDARKS_INLINE Mask bins_of(Lanes z) {
     Mask bin = Mask::each([](auto x) { return (x >> 52) * 8; }, bits - one) + LINEAR_BINS;
     for (Index k = 1; k < 8; ++k)
         bin -= ratio >= EIGHTHS[k];
-    const Mask is_even = z < even;
-    const Mask number = convert<std::int64_t>(select(is_even & (z > 0.0), z, 0.0));
     bin = (number & is_even) | (bin & ~is_even);
     const Mask good = z == z;
     return (bin & good) | (Mask(ALL_BINS) & ~good);
 }
 
-// Counts of a row are spread over so many tables: equal samples in a row do not wait for each
-// other. Bins are found for so many samples before they are counted.
-inline constexpr Index TABLES = 4, BINNED = 256;
-
-template <class Value>
-void add_to_histogram(const Value *values, Index size, double scale, const Histogram &histogram,
-                      Index region) {
-    std::uint32_t tables[TABLES][ALL_BINS + 1] = {};
-    std::int32_t bins[BINNED];
-    const double per_width = 1.0 / histogram.width;
-    for (Index i = 0; i < size; i += BINNED) {
-        const Index some = size - i < BINNED ? size - i : BINNED;
-        for (Index k = 0; k < some; k += WIDTH) {
-            const Index count = some - k < WIDTH ? some - k : WIDTH;
-            const Lanes x = to_lanes(load(values + i + k, count)) * scale;
-            store(bins + k, convert<std::int32_t>(bins_of((x - histogram.start) * per_width)));
+// The histogram of a run of rows, before it is added to that of the band.
+class RunHistogram {
+public:
+    template <class Value>
+    void add(const Value *values, Index size, double scale, const Histogram &histogram,
+             Index region) {
+        std::int32_t bins[BINNED];
+        const double per_width = 1.0 / histogram.width;
+        for (Index i = 0; i < size; i += BINNED) {
+            const Index some = size - i < BINNED ? size - i : BINNED;
+            for (Index k = 0; k < some; k += WIDTH) {
+                const Index count = some - k < WIDTH ? some - k : WIDTH;
+                const Lanes x = to_lanes(load(values + i + k, count)) * scale;
+                store(bins + k, convert<std::int32_t>(bins_of((x - histogram.start) * per_width)));
+            }
+            auto &tables = tables_[region];
+            Index k = 0;
+            for (; k + TABLES <= some; k += TABLES)
+                for (Index table = 0; table < TABLES; ++table)
+                    ++tables[table][bins[k + table]];
+            for (; k < some; ++k)
+                ++tables[0][bins[k]];
         }
-        for (Index k = 0; k < some; ++k)
-            ++tables[k % TABLES][bins[k]];
     }
-    std::int64_t *counts = histogram.counts.row(region).at(0, ALL_BINS);
-    for (Index k = 0; k < ALL_BINS; ++k)
-        counts[k] += (tables[0][k] + tables[1][k]) + (tables[2][k] + tables[3][k]);
-}
+
+    // Add all to the histogram, and begin anew.
+    void flush_into(const Histogram &histogram) {
+        for (Index region = 0; region < 2; ++region) {
+            std::int64_t *counts = histogram.counts.row(region).at(0, ALL_BINS);
+            for (Index k = 0; k < ALL_BINS; ++k)
+                for (Index table = 0; table < TABLES; ++table)
+                    counts[k] += tables_[region][table][k];
+        }
+        __builtin_memset(tables_, 0, sizeof tables_);
+    }
+
+private:
+    // Counts are spread over so many tables: equal samples in a row do not wait for each other.
+    // Bins are found for so many samples before they are counted.
+    static constexpr Index TABLES = 4, BINNED = 256;
+    std::uint32_t tables_[2][TABLES][ALL_BINS + 1] = {};
+};
 
 } // namespace emdarks::EMDARKS_LEVEL

@@ -12,8 +12,8 @@ inline constexpr double PIVOT = 1e-8;
 // Groups of pixels: 0 outside and 1 inside the imaging area, HOT more where hot.
 inline constexpr int HOT = 2, UNFITTED = -1;
 
-// Weights of the means.
-enum Weighting : std::int64_t { EQUAL, COUNTS, POOLED };
+// Weights of the means: 1, n, the inverse of the pool's variance, n squared.
+enum Weighting : std::int64_t { EQUAL, COUNTS, POOLED, SQUARES };
 
 // Planes of unsigned integers of 1, 2, 4 or 8 bytes.
 struct Unsigned {
@@ -44,7 +44,8 @@ struct FitData {
     Unsigned n, flags;
     Array2<const double> mean, m2, err2;
     Array1<const bool> imaging;
-    bool has_c, has_d;
+    // Whether C and D are fitted; D in the imaging area, or everywhere.
+    bool has_c, has_d, d_everywhere;
 };
 
 // Pixels from lo up to hi.

@@ -54,6 +54,15 @@ struct CountingSums {
     EMDARKS_INLINE explicit operator bool() const { return static_cast<bool>(above); }
 };
 
+// Numbers of good samples x above a threshold T, by pixel; of x + s and x - s, with s the error of
+// the sample, where these are asked for.
+struct CountsAbove {
+    Array1<std::uint16_t> above, plus, minus;
+    double T = 0.0;
+
+    EMDARKS_INLINE explicit operator bool() const { return static_cast<bool>(above); }
+};
+
 // Bins of the histogram: even ones, then eighths of octaves.
 inline constexpr Index LINEAR_BINS = 96, OCTAVE_BINS = 96, ALL_BINS = LINEAR_BINS + OCTAVE_BINS;
 
@@ -63,7 +72,14 @@ struct Histogram {
     Array2<std::int64_t> counts; // (2, bins): imaging area, rest
     double start = 0.0, width = 1.0;
     Index every = 1, first = 0; // of how many frames one is used; number of the first of the batch
+    bool by_rows = false;       // one row of so many of each frame instead, in turn
     Index area[2] = {0, 0}, telemetry[2] = {0, 0}; // rows
+
+    EMDARKS_INLINE bool uses_any_of(Index frame) const { return by_rows || frame % every == 0; }
+    EMDARKS_INLINE bool uses(Index frame, Index row) const {
+        return (row < telemetry[0] || row >= telemetry[1]) &&
+               (!by_rows || (frame + row) % every == 0);
+    }
 };
 
 // Figures of one row of one frame, taken while its pixels are in the cache. Rows are added up in
@@ -122,8 +138,9 @@ struct Band {
     Index imaging[2], prescan[2];
     Array2<RowFigures> figures;
     Moments moments;
-    CountingSums counting; // or none
-    Histogram histogram;   // or none
+    CountingSums counting;    // or none
+    CountsAbove counts_above; // or none
+    Histogram histogram;      // or none
     Room room;
 };
 

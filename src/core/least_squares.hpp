@@ -112,7 +112,7 @@ struct Design {
     Inverse all;
 
     Design(const FitData &d, bool dark)
-        : stacks(d.gain.size), has_c(d.has_c), has_d(d.has_d && dark) {
+        : stacks(d.gain.size), has_c(d.has_c), has_d(d.has_d && (dark || d.d_everywhere)) {
         Symmetric normal;
         for (Index i = 0; i < d.gain.size; ++i) {
             stacks[i] = {has_c ? d.gain[i] : 0.0, has_d ? d.gain[i] * d.time[i] : 0.0, d.gain[i],

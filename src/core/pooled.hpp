@@ -161,7 +161,7 @@ struct Mean {
 
 // What both sweeps of the second fit know of eight pixels.
 //
-// Weights are equal, n, or 1 / (v/n + s) with the variance of the pool, method page, eq. 4
+// Weights are equal, n, n^2 or 1 / (v/n + s) with the variance of the pool, method page, eq. 4
 // (weights), raised by the noise model where a pixel is hot. Never the pixel's own scatter: it is
 // correlated with the pixel's mean, and would bias the fit.
 struct Weighted {
@@ -189,7 +189,7 @@ struct Weighted {
             mean.s = d.err2 ? pick(d.err2.row(i), p) * mean.q * mean.q : 0.0;
             const Noise::Term &of = noise.terms[i];
             if (noise.kind != POOLED)
-                mean.w = noise.kind == COUNTS ? mean.n : usable(mean.n);
+                mean.w = of_counts(noise.kind, mean.n);
             else if (pool_alone)
                 mean.w = mean.n * of.precision;
             else {
@@ -205,6 +205,11 @@ struct Weighted {
 private:
     const NoiseTables &tables_;
     Index next_hot_ = 0;
+
+    // Weights that only the number of good samples decides.
+    EMDARKS_INLINE static Lanes of_counts(Weighting kind, Lanes n) {
+        return kind == EQUAL ? usable(n) : kind == COUNTS ? n : n * n;
+    }
 
     // C and D of hot pixels above the pool, 0 of others.
     EMDARKS_INLINE Charge excess(Pixels p) {

@@ -113,10 +113,14 @@ public:
                 reset<Flag>(sums_, a_.moments.top, base, base + hi - lo);
             if (a_.fresh && a_.counting)
                 reset(a_.counting, lo, hi);
+            if (a_.fresh && a_.counts_above)
+                reset(a_.counts_above, lo, hi);
             const auto run = add_run(lo, hi, base);
             if (run.failed >= 0)
                 return run;
             result.errors |= run.errors;
+            if (a_.histogram.counts)
+                counted_.flush_into(a_.histogram);
             if (a_.closed)
                 close(lo, hi, base, run.errors);
         }
@@ -129,6 +133,7 @@ private:
     const OpenSums &sums_;
     Flag *flags_;
     Cores<Value> cores_;
+    RunHistogram counted_;
     // The image as stored, where the rows of the run begin.
     const void *stored_ = nullptr;
 
@@ -203,20 +208,20 @@ private:
                 find_beside(f, lo, at, values + at);
             cores_.count_near(values, lo / a_.cols, hi / a_.cols);
         }
-        if (a_.histogram.counts && (a_.histogram.first + f) % a_.histogram.every == 0)
+        if (a_.histogram.counts && a_.histogram.uses_any_of(a_.histogram.first + f))
             for (Index at = 0; at < hi - lo; at += a_.cols)
                 add_row_to_histogram(f, (lo + at) / a_.cols, values + at);
     }
 
     void add_row_to_histogram(Index f, Index row, const Value *values) {
         const Histogram &h = a_.histogram;
-        if (row >= h.telemetry[0] && row < h.telemetry[1])
+        if (!h.uses(h.first + f, row))
             return;
         const bool inside = row >= h.area[0] && row < h.area[1];
         const Index lo = inside ? a_.imaging[0] : 0, hi = inside ? a_.imaging[1] : 0;
-        add_to_histogram(values, lo, a_.scales[f], h, 1);
-        add_to_histogram(values + lo, hi - lo, a_.scales[f], h, 0);
-        add_to_histogram(values + hi, a_.cols - hi, a_.scales[f], h, 1);
+        counted_.add(values, lo, a_.scales[f], h, 1);
+        counted_.add(values + lo, hi - lo, a_.scales[f], h, 0);
+        counted_.add(values + hi, a_.cols - hi, a_.scales[f], h, 1);
     }
 
     static const void *after(const void *from, Index bytes) {
@@ -270,6 +275,8 @@ private:
             else if (errors)
                 not_finite += take_errors<double>(f, stored, base, values, clean);
         }
+        if (a_.counts_above)
+            count_row_above(f, pixel, values, errors);
         if (raw != nullptr)
             errors |= add_raw_errors(*raw, pixel / cols, a_.scales[f], values, base);
         if (a_.figures)
@@ -278,6 +285,28 @@ private:
         if (a_.moments.top)
             add_top(values, a_.scales[f], a_.moments.top, base, cols);
         return errors;
+    }
+
+    // Count the samples of a row above the threshold. `stored`: any stored error of the row is not
+    // 0.
+    void count_row_above(Index f, Index pixel, const Value *values, bool stored) const {
+        const RowCalibration *const raw = a_.calibrations ? a_.calibrations[f] : nullptr;
+        const double scale = a_.scales[f], error_scale = scale * (raw ? raw->k_gain : 1.0);
+        const bool single = a_.err.kind == Kind::real && a_.err.width == 4;
+        const auto stored_error = [&](Index p, Index size) EMDARKS_INLINED {
+            const auto *from = room_.errors;
+            return error_scale * (single
+                                      ? to_lanes(load(static_cast<const float *>(from) + p, size))
+                                      : load(static_cast<const double *>(from) + p, size));
+        };
+        count_above(values, scale, a_.counts_above, pixel, a_.cols,
+                    [&](Index p, Index size, Lanes value) EMDARKS_INLINED {
+                        const Lanes own = stored ? stored_error(p, size) : Lanes{};
+                        if (raw == nullptr)
+                            return own;
+                        const RowErrors more(*raw, pixel / a_.cols, scale);
+                        return square_root(own * own + more.square(value));
+                    });
     }
 
     // Flag saturated samples of a row of a raw frame, and those that cosmic rays hit.

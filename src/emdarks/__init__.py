@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from emdarks.checks import inspect_campaign
     from emdarks.darks import (
         CalDarksLSQException,
+        build_photon_counted_dark,
         build_synthesized_dark,
         build_trad_dark,
         calibrate_darks_lsq,
@@ -43,6 +44,7 @@ __all__ = [
     "Threads",
     "__version__",
     "build_bad_pixel_map",
+    "build_photon_counted_dark",
     "build_synthesized_dark",
     "build_trad_dark",
     "calibrate_darks_lsq",
@@ -61,6 +63,7 @@ _HOMES = {
     "emdarks.cameras": ("Camera", "load_camera"),
     "emdarks.darks": (
         "CalDarksLSQException",
+        "build_photon_counted_dark",
         "build_synthesized_dark",
         "build_trad_dark",
         "calibrate_darks_lsq",

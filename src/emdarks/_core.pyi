@@ -58,6 +58,11 @@ class CountingSums:
         telemetry: tuple[int, int],
     ) -> None: ...
 
+class CountsAbove:
+    def __init__(
+        self, above: Array, plus: Array | None, minus: Array | None, threshold: float
+    ) -> None: ...
+
 class Histogram:
     def __init__(
         self,
@@ -66,6 +71,7 @@ class Histogram:
         width: float,
         every: int,
         first: int,
+        by_rows: bool,
         area: tuple[int, int],
         telemetry: tuple[int, int],
     ) -> None: ...
@@ -89,6 +95,7 @@ def add_band(
     top: Array | None,
     counting: CountingSums | None = None,
     histogram: Histogram | None = None,
+    counts_above: CountsAbove | None = None,
 ) -> tuple[int, bool]: ...
 def merge(
     n: Array,
@@ -111,6 +118,7 @@ UNFITTED: int
 EQUAL: int
 COUNTS: int
 POOLED: int
+SQUARES: int
 
 class FitData:
     def __init__(
@@ -125,6 +133,7 @@ class FitData:
         imaging: Array,
         has_c: bool = True,
         has_d: bool = True,
+        d_everywhere: bool = False,
     ) -> None: ...
 
 class NoiseTables:

@@ -14,12 +14,12 @@ low         float64  LO: sum of min(x - T, 0) over x <= T2
 high        float64  HI: sum of max(x - T, 0) over x <= T2
 ==========  =======  ==============================================================
 
-All are sums over frames.
+All are sums over frames. `CountsAbove` is what photon counting takes instead.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import numpy as np
@@ -28,7 +28,16 @@ import numpy.typing as npt
 from emdarks import _core
 from emdarks.errors import InputError
 
-__all__ = ["COUNTING_SUMS", "MOST_FRAMES", "CountingSums", "HistogramBins", "Thresholds"]
+__all__ = [
+    "COUNTING_SUMS",
+    "MOST_FRAMES",
+    "CountThreshold",
+    "CountingSums",
+    "CountsAbove",
+    "FurtherSums",
+    "HistogramBins",
+    "Thresholds",
+]
 
 Array = npt.NDArray[Any]
 
@@ -40,8 +49,10 @@ MOST_FRAMES = (1 << 16) - 1
 T_NOISE, T2_NOISE, T2_GAIN, T3_GAIN = 4.0, 5.0, 9.0, 20.0
 #: The histogram starts so many read noises below the level; width of its even bins.
 HISTOGRAM_BELOW, HISTOGRAM_WIDTH = 10.0, 0.25
-#: Frames of so many pixels are counted one in `HISTOGRAM_EVERY`.
+#: Beside counts, frames of so many pixels enter the histogram one in `HISTOGRAM_EVERY`.
 MANY_PIXELS, HISTOGRAM_EVERY = 1_000_000, 8
+#: Without counts, one row in so many of every frame enters it, another one in the next frame.
+HISTOGRAM_ROWS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +102,14 @@ class Thresholds:
         T3 = min(level + T2_NOISE * read_noise + T3_GAIN * gain, flag_level)
         return cls(level + T_NOISE * read_noise, T2, T3, level)
 
+    def empty(self, size: int) -> CountingSums:
+        """Sums for ``size`` pixels, not initialised."""
+        return CountingSums.empty(size)
+
+    def fits(self, sums: FurtherSums | None) -> bool:
+        """Whether sums are those of such thresholds."""
+        return isinstance(sums, CountingSums)
+
 
 @dataclass(frozen=True, slots=True)
 class HistogramBins:
@@ -113,6 +132,20 @@ class HistogramBins:
         return cls(level - HISTOGRAM_BELOW * read_noise, HISTOGRAM_WIDTH * read_noise)
 
     @property
+    def read_noise(self) -> float:
+        """Read noise that they were made for."""
+        return self.width / HISTOGRAM_WIDTH
+
+    @property
+    def even(self) -> int:
+        """How many are even."""
+        return _core.LINEAR_BINS
+
+    def middle(self, index: int) -> float:
+        """Middle of an even bin."""
+        return self.start + self.width * (index + 0.5)
+
+    @property
     def edges(self) -> Array:
         """Edges of all bins; the last is closed."""
         even = np.arange(_core.LINEAR_BINS)
@@ -120,8 +153,40 @@ class HistogramBins:
         return self.start + self.width * np.concatenate([even, octaves])
 
 
+class FurtherSums:
+    """Sums over frames beside the moments, one flat array of all pixels each."""
+
+    __slots__ = ()
+
+    def named(self) -> dict[str, Array]:
+        """All of them by name."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}  # type: ignore[arg-type]
+
+    def sums(self) -> tuple[Array, ...]:
+        """All of them."""
+        return tuple(self.named().values())
+
+    def part(self, lo: int, hi: int) -> Self:
+        """Views of the pixels from ``lo`` up to ``hi``."""
+        return type(self)(*(plane[lo:hi] for plane in self.sums()))
+
+    def copy(self) -> Self:
+        """The same in memory of their own."""
+        return type(self)(*(plane.copy() for plane in self.sums()))
+
+    def take(self, other: FurtherSums) -> None:
+        """Receive copies of other sums of the same kind."""
+        for mine, theirs in zip(self.sums(), other.sums(), strict=True):
+            np.copyto(mine, theirs, casting="same_kind")
+
+    def add(self, other: FurtherSums) -> None:
+        """Add sums of other frames with the same thresholds."""
+        for mine, theirs in zip(self.sums(), other.sums(), strict=True):
+            np.add(mine, theirs, out=mine)
+
+
 @dataclass(slots=True)
-class CountingSums:
+class CountingSums(FurtherSums):
     """Counts and clipped sums of some frames of a stack; see the head of this module."""
 
     above: Array
@@ -130,6 +195,10 @@ class CountingSums:
     near_above: Array
     low: Array
     high: Array
+
+    def sums(self) -> tuple[Array, Array, Array, Array, Array, Array]:
+        """All of them, in the order of `COUNTING_SUMS`."""
+        return self.above, self.beyond, self.near, self.near_above, self.low, self.high
 
     @classmethod
     def stored(cls, shape: tuple[int, int]) -> Self:
@@ -144,24 +213,44 @@ class CountingSums:
         above, beyond, near, near_above = (np.empty(size, np.uint16) for _ in range(4))
         return cls(above, beyond, near, near_above, np.empty(size), np.empty(size))
 
-    def sums(self) -> tuple[Array, Array, Array, Array, Array, Array]:
-        """All of them, in the order of `COUNTING_SUMS`."""
-        return self.above, self.beyond, self.near, self.near_above, self.low, self.high
-
-    def part(self, lo: int, hi: int) -> CountingSums:
-        """Views of the pixels from ``lo`` up to ``hi``."""
-        return CountingSums(*(plane[lo:hi] for plane in self.sums()))
-
     def stack(self, index: int) -> CountingSums:
         """Views of one stack."""
         return CountingSums(*(plane[index] for plane in self.sums()))
 
-    def take(self, other: CountingSums) -> None:
-        """Receive copies of other sums."""
-        for mine, theirs in zip(self.sums(), other.sums(), strict=True):
-            np.copyto(mine, theirs, casting="same_kind")
 
-    def add(self, other: CountingSums) -> None:
-        """Add sums of other frames with the same thresholds."""
-        for mine, theirs in zip(self.sums(), other.sums(), strict=True):
-            np.add(mine, theirs, out=mine)
+@dataclass(slots=True)
+class CountsAbove(FurtherSums):
+    """How many good samples x of some frames lie above a threshold T, uint16.
+
+    ``above``: x > T. ``plus`` and ``minus``: x + s > T and x - s > T with s the error of the
+    sample, where these are wanted; else without entries.
+    """
+
+    above: Array
+    plus: Array
+    minus: Array
+
+
+@dataclass(frozen=True, slots=True)
+class CountThreshold:
+    """Threshold of `CountsAbove`, in the unit of the sums.
+
+    Attributes
+    ----------
+    T : float
+        The threshold.
+    errors : bool
+        Whether counts of samples with their errors added and taken off are wanted, too.
+    """
+
+    T: float
+    errors: bool = False
+
+    def empty(self, size: int) -> CountsAbove:
+        """Sums for ``size`` pixels, not initialised."""
+        more = size if self.errors else 0
+        return CountsAbove(*(np.empty(each, np.uint16) for each in (size, more, more)))
+
+    def fits(self, sums: FurtherSums | None) -> bool:
+        """Whether sums are those of such a threshold."""
+        return isinstance(sums, CountsAbove) and (sums.plus.size > 0) == self.errors

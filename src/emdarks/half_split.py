@@ -309,15 +309,18 @@ class _Compared:
 
     Attributes
     ----------
-    pulls : dict of float
-        Scatter of the difference over its error, of each plane.
+    differences : dict of ndarray
+        Even less odd, of each plane, one value a pixel.
+    variances : dict of float
+        Median over pixels of the variance of this difference, from the errors of both.
     pixels : ndarray of int
         Pixels that were fitted in both.
     figures : list of list
         Figures of single frames, by half and stack.
     """
 
-    pulls: dict[str, float]
+    differences: dict[str, Array]
+    variances: dict[str, float]
     pixels: Array
     figures: list[list[tuple[FrameFigures, ...]]]
 
@@ -337,7 +340,13 @@ def _compared(
     pixels = np.flatnonzero(frame.imaging & frame.signal & even.fitted & odd.fitted)
     _check_pixels(pixels)
     figures = [[stack.figures for stack in sums] for _, sums in halves]
-    return _Compared(_pulls(even, odd, pixels, planned.model), pixels, figures)
+    planes = planned.model.planes
+    differences = {name: even.values[k, pixels] - odd.values[k, pixels] for k, name in planes}
+    variances = {
+        name: float(np.median(even.errors[k, pixels] ** 2 + odd.errors[k, pixels] ** 2))
+        for k, name in planes
+    }
+    return _Compared(differences, variances, pixels, figures)
 
 
 def _report(
@@ -362,11 +371,12 @@ def _report(
     # Two maps rest on few stacks, and so on few electrons.
     enough = FEW_FRAMES if model.fitted.all() else 3 * FEW_FRAMES
     few = min(len(stack.frames) for stack in stacks) < enough
-    against = _words(halves.pulls, pixels.size, few, verdicts, disagreeing, drift)
+    pulls = _pulls(halves, fit, model)
+    against = _words(pulls, pixels.size, few, verdicts, disagreeing, drift)
     words = _blind(stacks, seen) + against
     words += () if counted is None else _of_gains(stacks, counted)
     return CheckReport(
-        pull_std=halves.pulls,
+        pull_std=pulls,
         pixels=int(pixels.size),
         stacks=verdicts,
         disagreeing=disagreeing,
@@ -443,14 +453,22 @@ def _half(job: StackJob, parity: int) -> StackJob:
     return replace(job, samples=job.samples[parity::2])
 
 
-def _pulls(one: Fit, other: Fit, pixels: Array, model: Model) -> dict[str, float]:
-    """Scatter of the difference of two fits over its error."""
+def _pulls(halves: _Compared, fit: Fit, model: Model) -> dict[str, float]:
+    """Scatter of the difference of the halves over its error.
+
+    How the error differs from pixel to pixel comes from the fit of all frames: an error follows
+    its own estimate, and both halves' errors would follow their difference, too.
+    """
     found = {}
+    fitted = fit.fitted[halves.pixels]
     for k, name in model.planes:
-        difference = one.values[k, pixels] - other.values[k, pixels]
-        error2 = one.errors[k, pixels] ** 2 + other.errors[k, pixels] ** 2
+        error2 = fit.errors[k, halves.pixels[fitted]] ** 2
         use = error2 > 0
-        found[name] = float(np.std(difference[use] / np.sqrt(error2[use]))) if use.any() else 0.0
+        found[name] = 0.0
+        if use.any() and halves.variances[name] > 0:
+            error2 = error2[use] * halves.variances[name] / np.median(error2[use])
+            difference = halves.differences[name][fitted][use]
+            found[name] = float(np.std(difference / np.sqrt(error2)))
     return found
 
 
@@ -624,6 +642,13 @@ def _of_gains(stacks: Sequence[Stack], counted: CountingResult) -> tuple[str, ..
     return tuple(words.values())
 
 
+#: What else stacks may disagree for, where an estimator helps.
+_RAYS = (
+    " Cosmic rays too faint to be flagged do this, too: --estimator counting (estimator) is right "
+    "under them."
+)
+
+
 def _words(
     pulls: dict[str, float],
     pixels: int,
@@ -650,7 +675,8 @@ def _words(
             f"({abs(drift.sigmas):.0f} standard errors); look at bias and temperature."
         )
     if disagreeing:
-        words.append(_of_stacks(verdicts, disagreeing, drifting))
+        rays = _RAYS if set(pulls) == {"F", "C", "D"} and not drifting else ""
+        words.append(_of_stacks(verdicts, disagreeing, drifting) + rays)
     return tuple(words)
 
 

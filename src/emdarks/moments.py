@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks import _core
-from emdarks.counting_sums import CountingSums
+from emdarks.counting_sums import FurtherSums
 
 __all__ = ["SUMS", "Moments", "counts_dtype", "merge"]
 
@@ -58,7 +58,7 @@ class Moments:
     flags: Array
     top: Array | None = None
     has_errors: bool = False
-    counting: CountingSums | None = None
+    counting: FurtherSums | None = None
     histogram: Array | None = None
 
     @classmethod
@@ -69,10 +69,10 @@ class Moments:
         has_err: bool,
         kept: int = 0,
         frames: int = 1,
-        counting: bool = False,
+        counting: FurtherSums | None = None,
         histogram: bool = False,
     ) -> Moments:
-        """Sums for ``size`` pixels, not initialised, but for ``err2``."""
+        """Sums for ``size`` pixels, not initialised, but for ``err2``; ``counting`` is kept."""
         return cls(
             np.empty(size, counts_dtype(frames)),
             np.empty(size),
@@ -80,7 +80,7 @@ class Moments:
             np.zeros(size) if has_err else None,
             np.empty(size, flags),
             np.empty((size, kept)) if kept else None,
-            counting=CountingSums.empty(size) if counting else None,
+            counting=counting,
             histogram=np.zeros((2, HISTOGRAM_BINS), np.int64) if histogram else None,
         )
 

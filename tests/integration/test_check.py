@@ -52,11 +52,11 @@ def test_clean_frames_are_believed(truth: Any) -> None:
         "The errors can be believed: nothing in these frames speaks against them.",
     )
     assert report.disagreeing == ()
-    # 11,000 pixels: the scatter of pulls is known to 0.7 %; six frames a half make the
-    # errors of D up to a tenth too large.
+    # 11,000 pixels: the scatter of pulls is known to 0.7 %. D differs by half of its mean, and
+    # its errors with it: by those of the halves themselves the pulls would scatter by 0.85.
     assert report.pull_std["F"] == pytest.approx(1, abs=0.03)
-    assert report.pull_std["C"] == pytest.approx(1, abs=0.05)
-    assert report.pull_std["D"] == pytest.approx(1, abs=0.1)
+    assert report.pull_std["C"] == pytest.approx(1, abs=0.06)
+    assert report.pull_std["D"] == pytest.approx(1, abs=0.06)
     assert abs(report.drift_sigmas) < 4
     assert len(report.as_dict()["stacks"]) == len(STACKS)
 

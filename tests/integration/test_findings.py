@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 from astropy.io import fits
 from validation.false_alarms import rates
 
-from emdarks import plots, simulate
+from emdarks import calibrate_darks_lsq, plots, simulate
 from emdarks.accumulate import Threads
 from emdarks.cameras import load_camera
 from emdarks.checks import CampaignSummary, Finding, inspect_campaign
@@ -126,6 +128,21 @@ def test_a_level_is_judged_by_the_jitter_of_the_others() -> None:
 
 
 # Planted defects
+
+
+def test_a_truncated_frame_does_not_hide_what_the_others_are_good_for(paths: list[Path]) -> None:
+    short = frame_of(paths, 2, 1)
+    short.write_bytes(short.read_bytes()[:20_000])
+    dataset = Dataset([str(path) for path in paths], skip_bad_frames=True)
+    summary = inspect_campaign(dataset, camera=CAMERA, executor=Threads(1))
+    problem = found(summary, "headers")
+    assert "1 frame is left out here" in problem.text
+    assert "cut short" in problem.text
+    assert "nothing tells" not in problem.text
+    assert "copy damaged files again" in problem.remedy
+    maps = found(summary, "maps")
+    assert maps.severity == "fine"
+    assert "6 stacks, without the frames that are left out here (--skip-bad-frames)" in maps.text
 
 
 def test_a_light_leak_is_named(paths: list[Path]) -> None:
@@ -401,3 +418,53 @@ def test_levels_are_drawn(paths: list[Path], tmp_path: Path) -> None:
     assert odd == pytest.approx(summary.stacks[0].frame_summaries[3].figures.level)
     first.figure.savefig(tmp_path / "levels.png", dpi=40)
     assert plots.frame_levels(inspect_campaign(Dataset(paths[:1]), camera=CAMERA))
+
+
+@pytest.fixture(scope="module")
+def amplified(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
+    """Enough frames for their samples to show the EM gain."""
+    stacks = [(1, 2, 3), (1, 100, 3), (1000, 60, 60), (5000, 100, 60)]
+    folder = tmp_path_factory.mktemp("amplified")
+    return simulate.simulate_campaign(folder, load_camera("excam-small"), stacks=stacks).paths
+
+
+def test_gains_of_the_headers_are_those_that_the_samples_show(amplified: tuple[Path, ...]) -> None:
+    summary = inspect_campaign(Dataset(list(amplified)), executor=Threads(1))
+    *low, first, second = sorted(summary.stacks, key=lambda stack: stack.em_gain)
+    assert all(np.isnan(stack.fitted_gain) for stack in low)
+    for stack in first, second:
+        assert abs(stack.fitted_gain - stack.em_gain) < 3 * stack.fitted_gain_error
+    gains = found(summary, "gains")
+    assert gains.severity == "fine"
+    assert str(first) in gains.text
+    (row,) = [s for s in summary.as_dict()["stacks"] if s["commanded_gain"] == 5000]
+    assert row["fitted_gain"] == second.fitted_gain
+
+
+def test_a_wrong_gain_in_the_headers_is_seen_in_the_samples(amplified: tuple[Path, ...]) -> None:
+    """By an inspection, and while maps are fitted by any estimator."""
+
+    def wrong() -> Dataset:
+        dataset = Dataset(list(amplified))
+        for frame in dataset:
+            if frame.ext_hdr["EMGAIN_C"] == 5000:
+                frame.ext_hdr["EMGAIN_C"] = 3900.0
+        return dataset
+
+    finding = found(inspect_campaign(wrong(), executor=Threads(1)), "gains")
+    assert finding.severity == "warning"
+    assert "gain 3900, 100 s" in finding.text
+    assert "instead of 3900" in finding.text
+    assert "--gain-source fitted" in finding.remedy
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        calibrate_darks_lsq(wrong(), None)
+    assert any("another EM gain than the headers say" in str(each.message) for each in said)
+
+
+def test_without_a_read_noise_no_gain_is_looked_for(amplified: tuple[Path, ...]) -> None:
+    camera = load_camera("excam-small")
+    silent = replace(camera, noise=replace(camera.noise, read_noise=float("nan")), modes=())
+    summary = inspect_campaign(Dataset(list(amplified)), camera=silent, executor=Threads(1))
+    assert not [f for f in summary.findings if f.topic == "gains"]
+    assert all(np.isnan(stack.fitted_gain) for stack in summary.stacks)

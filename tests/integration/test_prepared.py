@@ -303,6 +303,26 @@ def test_setup_frames_and_bad_ones_are_left_out(raw: Path, tmp_path: Path) -> No
         found = prepare_frames(Dataset(files(tmp_path)), nonlinearity="none", kgain=8.7)
     assert [frame.filename for frame in found] == [path.name for path in rest]
     assert [left.name for left in found.left_out] == [setup.name, bad.name]
+    assert found.unused == found.left_out
+
+
+def test_products_list_the_frames_of_setup(raw: Path, tmp_path: Path) -> None:
+    """Which no share of bad frames limits."""
+    for path in files(raw)[:4]:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    setup, *_ = files(tmp_path)
+    fits.setval(setup, "ISACQ", value=1, ext=1)
+    with pytest.warns(EmdarksWarning, match="1 of 4 raw frames left out"):
+        found = prepare_frames(
+            Dataset(files(tmp_path)), nonlinearity="none", kgain=8.7, offset="none"
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EmdarksWarning)
+        dark = build_trad_dark(found, None)
+    assert dark.ext_hdr["NSKIPPED"] == 1
+    (row,) = dark.hdu_list["SKIPPED"].data
+    assert row["FILENAME"] == setup.name
+    assert "setup" in row["REASON"]
 
 
 def test_a_header_that_says_too_little(raw: Path, tmp_path: Path) -> None:

@@ -157,7 +157,11 @@ def test_files_of_something_else_are_refused() -> None:
         Dark(GOLDEN / "detector_params.fits")
     with pytest.raises(InputError, match="planes"):
         DetectorNoiseMaps(GOLDEN / "expected_trad_dark_g1_t2_full.fits")
-    with pytest.raises(InputError, match="no file of detector parameters"):
+    k_gain = GOLDEN.parent / "raw" / "files" / "k_krn_cal.fits"
+    message = r"k_krn_cal\.fits: is no file of detector parameters, its DATATYPE is 'KGain'; give"
+    with pytest.raises(InputError, match=message):
+        DetectorParams(k_gain)
+    with pytest.raises(InputError, match="no file of detector parameters, its DATATYPE is 'Dark'"):
         DetectorParams(GOLDEN / "expected_trad_dark_g1_t2_full.fits")
     with pytest.raises(ValueError, match="dict or a file"):
         DetectorParams(3)  # type: ignore[arg-type]

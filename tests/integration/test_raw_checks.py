@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from emdarks import simulate
+from emdarks import load_camera, simulate
 from emdarks.checks import CampaignSummary, inspect_campaign
+from emdarks.checks.classify import SortedFrames
+from emdarks.checks.context import Context
+from emdarks.checks.saturation import cut_off, overfull
 from emdarks.darks import build_trad_dark, calibrate_darks_lsq
 from emdarks.data import Dataset, DetectorNoiseMaps
 from emdarks.errors import EmdarksWarning
@@ -94,6 +98,21 @@ def test_what_it_names_is_left_out_on_request(paths: tuple[Path, ...]) -> None:
     assert maps.extra("STACKS")["EMGAIN_C"].max() == 100
 
 
+def test_the_threshold_check_leaves_it_out_however_many_frames_it_is(
+    paths: tuple[Path, ...],
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EmdarksWarning)
+        maps = calibrate_darks_lsq(dataset(paths, "dark"), None, CR_threshold_check=True)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always", EmdarksWarning)
+        silent = calibrate_darks_lsq(dataset(paths, "dark"), None, CR_threshold_check=False)
+    assert not any("cuts into" in str(w.message) for w in heard)
+    assert maps.ext_hdr["NSKIPPED"] == FRAMES
+    assert maps.extra("STACKS")["EMGAIN_C"].max() == 100
+    assert silent.extra("STACKS")["EMGAIN_C"].max() == 5000
+
+
 def test_the_figures_of_raw_frames_are_a_note(paths: tuple[Path, ...]) -> None:
     summary = look(paths, "standard")
     (note,) = [f for f in summary.worst("note") if f.topic == "raw"]
@@ -104,6 +123,18 @@ def test_the_figures_of_raw_frames_are_a_note(paths: tuple[Path, ...]) -> None:
     plain = summary.as_dict()
     assert plain["stacks"][0]["search"]["parameters"]["filter"] == 2
     assert plain["stacks"][0]["repaired_rows"] == 0
+
+
+def test_nobody_asks_to_flag_saturation_that_is_flagged_already(paths: tuple[Path, ...]) -> None:
+    summary = look(paths, "standard")
+    raw = replace(summary.stacks[0], overfull_pixels=2, cut_off_samples=3)
+    camera, campaign = load_camera("excam-small"), SortedFrames(1, (1, 1), [], [], [], [])
+    for stack, flags in ((raw, False), (replace(raw, ray_share=float("nan")), True)):
+        context = Context(camera, campaign, [stack], summary.pixels)
+        for check in (overfull, cut_off):
+            (finding,) = check(context)
+            assert finding.remedy.startswith("flag ") == flags
+            assert ("--params" in finding.remedy) != flags
 
 
 # What products tell

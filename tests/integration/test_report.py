@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -349,9 +350,14 @@ def test_misfits_are_those_of_the_check(maps: DetectorNoiseMaps, frames: Dataset
 
 @pytest.mark.parametrize("fault", ["gain", "leak"])
 def test_a_wrong_stack_is_seen(truth: Any, fault: str) -> None:
-    spoiled = calibrate_darks_lsq(campaign(truth, 1, **{fault: (1000.0, 60.0)}), None)
-    text = said(find(NOISE_MAPS, MapsView(spoiled)), "warning")
-    assert "disagrees with the others" in text
+    with warnings.catch_warnings(record=True) as said_before:
+        warnings.simplefilter("always")
+        spoiled = calibrate_darks_lsq(campaign(truth, 1, **{fault: (1000.0, 60.0)}), None)
+    shown = [each for each in said_before if "show another EM gain" in str(each.message)]
+    assert len(shown) == (fault == "gain")
+    findings = find(NOISE_MAPS, MapsView(spoiled))
+    assert "disagrees with the others" in said(findings, "warning")
+    assert any("rays" in each.remedy and "--estimator counting" in each.remedy for each in findings)
 
 
 def test_stacks_of_few_frames_are_not_judged(maps: DetectorNoiseMaps) -> None:

@@ -335,8 +335,28 @@ def test_words_of_errors_are_not_broken_on_a_terminal(monkeypatch: pytest.Monkey
     said = StringIO()
     narrow = Console(file=said, force_terminal=True, width=31, soft_wrap=True, color_system=None)
     monkeypatch.setattr(console, "stderr", narrow)
-    reason = "a traditional dark is made of one stack, and these frames are of several"
+    reason = "a dark is made of one stack, and these frames are of several"
     console.say_error(reason)
     lines = said.getvalue().splitlines()
     assert len(lines) == 3
     assert " ".join(" ".join(lines).split()) == f"error: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("--outfile", "-o/--output"),
+        ("--skip-bad", "--skip-bad-frames"),
+        ("--gain-sorce", "--gain-source"),
+    ],
+)
+def test_an_option_that_is_none_leads_to_those_that_begin_alike(wrong: str, right: str) -> None:
+    result = run("noisemaps", "darks", wrong, "x")
+    assert result.exit_code == 2
+    assert f"no such option: {wrong}" in result.stderr
+    assert right in result.stderr
+    assert "--quiet" not in result.stderr
+
+
+def test_what_begins_like_no_option_is_compared_as_ever() -> None:
+    assert "--quiet" in run("noisemaps", "darks", "--qiet").stderr

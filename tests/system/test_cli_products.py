@@ -228,7 +228,7 @@ def test_frames_of_several_stacks_are_shown_with_the_options_that_choose(folder:
         ["1000", "60", "4"], ["1", "100", "4"], ["5000", "100", "4"],
     ]  # fmt: skip
     assert rows[2][3:] == ["--gain", "50", "--exptime", "10"]
-    assert "error: a traditional dark is made of one stack, and these frames are 6" in made.stderr
+    assert "error: a dark is made of one stack, and these frames are 6" in made.stderr
     assert not (folder / "chosen.fits").exists()
     quiet = run_command(folder, "dark", frames, "-o", "chosen.fits", "--gain", "5000", "-q")
     assert quiet.returncode == 2

@@ -27,7 +27,7 @@ LAYERS = [
     {"cameras", "fits"},
     {"plots", "raw"},
     {"arguments", "detector", "dq", "moments"},
-    {"counting_sums"},
+    {"counting_sums", "photon_counts"},
     {"errors", "_core", "_version"},
 ]
 HEIGHT = {name: len(LAYERS) - i for i, layer in enumerate(LAYERS) for name in layer}

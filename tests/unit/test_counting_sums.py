@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,20 @@ def test_one_frame_in_eight_of_large_images(monkeypatch: pytest.MonkeyPatch) -> 
         np.testing.assert_array_equal(found.histogram, expected)
 
 
+def test_one_row_in_sixteen_without_counts() -> None:
+    """Another one in the next frame, also across blocks."""
+    frames = 131
+    data, err, dq = planes(9, frames)
+    number = np.arange(frames)[:, None, None] + np.arange(ROWS)[:, None]
+    expected = slow(data, err, np.where(number % 16, MASK, dq))["histogram"]
+    assert 0 < expected.sum() < data.size / 15
+    for options in EXECUTORS:
+        job = replace(job_of(data, err, dq, ("f8", "f8", "u2")), thresholds=None)
+        moments = Threads(**options).sums(job).moments
+        assert moments.counting is None
+        np.testing.assert_array_equal(moments.histogram, expected)
+
+
 def test_bins_are_those_of_their_edges() -> None:
     """Just below, at and above every edge."""
     edges = HistogramBins(0.0, 1.0).edges
@@ -179,8 +194,9 @@ def test_bins_are_those_of_their_edges() -> None:
     assert edges[-1] == 96.0 * 2**12
     inner = edges[1:-1]
     values = np.concatenate([[-5.0], inner * (1 - 1e-12), inner * (1 + 1e-12), [1e9]])
-    samples = (Sample(ArraySource(values[None, :], None, None)),)
-    shape = 1, len(values)
+    # One of the rows is counted.
+    samples = (Sample(ArraySource(np.tile(values, (16, 1)), None, None)),)
+    shape = 16, len(values)
     job = StackJob(samples, shape, 0, None, 0, None, HistogramBins(0.0, 1.0))
     found = Threads(1).sums(job).moments.histogram
     assert found is not None
@@ -239,8 +255,8 @@ def test_what_the_core_refuses() -> None:
         _core.CountingSums(*planes, (2.0, 1.0, 3.0), (0, 0))
     counts = np.zeros((2, 192), np.int64)
     with pytest.raises(ValueError, match="counts must have shape"):
-        _core.Histogram(counts[:1], 0.0, 1.0, 1, 0, (0, 0), (0, 0))
+        _core.Histogram(counts[:1], 0.0, 1.0, 1, 0, False, (0, 0), (0, 0))
     with pytest.raises(ValueError, match="width"):
-        _core.Histogram(counts, 0.0, 0.0, 1, 0, (0, 0), (0, 0))
+        _core.Histogram(counts, 0.0, 0.0, 1, 0, False, (0, 0), (0, 0))
     with pytest.raises(ValueError, match="every"):
-        _core.Histogram(counts, 0.0, 1.0, 0, 0, (0, 0), (0, 0))
+        _core.Histogram(counts, 0.0, 1.0, 0, 0, False, (0, 0), (0, 0))

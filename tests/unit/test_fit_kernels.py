@@ -14,7 +14,7 @@ from validation.moments import draw_stacks, draw_truth, grid
 
 import pooled_oracle
 from emdarks import _core
-from emdarks._core import COUNTS, EQUAL, HOT, POOLED, UNFITTED, FitData
+from emdarks._core import COUNTS, EQUAL, HOT, POOLED, SQUARES, UNFITTED, FitData
 from loops import for_each
 
 PIXELS = 203
@@ -28,6 +28,7 @@ class Case:
     err: bool = False
     has_c: bool = True
     has_d: bool = True
+    d_everywhere: bool = False
     onset: tuple[float, float] = (0.0, 0.0)
     kappa: float = 1.7
     scale: float = 1.0
@@ -91,19 +92,25 @@ class Case:
         _core.first_sweep(0, least, data, v0, self.values, scale, jump)
         self.first, self.u2, self.jump = self.values.copy(), scale, jump
         far = (self.values[1:] - self.scale * np.array([[0.02], [8e-4]])) ** 2 > 60 * scale
-        hot = far & ([[self.has_c], [self.has_d]] & (self.arrays["imaging"] | [[True], [False]]))
+        hot = far & (
+            [[self.has_c], [self.has_d]] & (self.arrays["imaging"] | [[True], [self.d_everywhere]])
+        )
         hot = hot.any(axis=0) & (rank >= 0)
         self.group = np.where(hot, rank + HOT, rank).astype(np.int8)
         at = np.flatnonzero(hot)
         excess = (
             self.values[1:, at] - self.noise["prior_mean"][self.arrays["imaging"][at].astype(int)].T
         )
-        fitted = [[self.has_c], [self.has_d]] & (self.arrays["imaging"][at] | [[True], [False]])
+        fitted = [[self.has_c], [self.has_d]] & (
+            self.arrays["imaging"][at] | [[True], [self.d_everywhere]]
+        )
         self.noise |= {"hot": at, "excess": np.ascontiguousarray(np.where(fitted, excess, 0.0))}
 
     @property
     def data(self) -> FitData:
-        return FitData(**self.arrays, has_c=self.has_c, has_d=self.has_d)
+        return FitData(
+            **self.arrays, has_c=self.has_c, has_d=self.has_d, d_everywhere=self.d_everywhere
+        )
 
     def second(self, lo: int = 0, hi: int | None = None) -> Any:
         """F, C, D; error variances; sums of slopes."""
@@ -139,7 +146,7 @@ def region_of(case: Case, z: int) -> SimpleNamespace:
     a, t = case.arrays, {name: each[z] for name, each in case.noise.items() if len(each) == 2}
     at = np.flatnonzero((a["imaging"] == bool(z)) & (case.group >= 0))
     gain, time = a["gain"], a["time"]
-    which = [0] + [1] * case.has_c + [2] * (case.has_d and z == 1)
+    which = [0] + [1] * case.has_c + [2] * (case.has_d and (z == 1 or case.d_everywhere))
     X = np.column_stack([np.ones(9), gain, gain * time])[:, which]
     n = a["n"][:, at].astype(float)
     q = pooled_oracle.share(1.0, n)
@@ -149,7 +156,7 @@ def region_of(case: Case, z: int) -> SimpleNamespace:
     per = np.column_stack([np.ones(9), time])
     excess = np.maximum(t["kappa"] * (gain**2)[:, None] * (per @ charge[:, at]), 0)
     inverse = pooled_oracle.share(1.0, (t["v"][:, None] + excess) * q + s)
-    w = {EQUAL: (n > 0) * 1.0, COUNTS: n, POOLED: inverse}[case.kind]
+    w = {EQUAL: (n > 0) * 1.0, COUNTS: n, POOLED: inverse, SQUARES: n**2}[case.kind]
     y = np.where(n > 0, a["mean"][:, at], 0.0)
     beta, G = pooled_oracle.solve(X, w, y)
     return SimpleNamespace(
@@ -206,6 +213,9 @@ CASES = [
     Case(has_c=False, onset=(0.0, 0.8), err=True),
     Case(has_d=False, onset=(0.9, 0.0)),
     Case(has_d=False, kind=EQUAL, gain_error=0.1),
+    Case(kind=SQUARES, d_everywhere=True),
+    Case(kind=SQUARES, d_everywhere=True, onset=(0.3, 0.6), err=True, gain_error=0.01),
+    Case(kind=COUNTS, d_everywhere=True, onset=(0.0, 0.5)),
 ]
 
 
@@ -361,7 +371,7 @@ def test_stacks_that_do_not_fit_together(changes: Any, error: Any, said: str) ->
 @for_each(
     "changes, error, said",
     [
-        ({"kind": np.array([0, 3])}, ValueError, "kind must be EQUAL, COUNTS or POOLED"),
+        ({"kind": np.array([0, 4])}, ValueError, "kind must be EQUAL, COUNTS, POOLED or SQUARES"),
         ({"kind": np.array([0.0, 1.0])}, TypeError, "kind must be a C-contiguous array of int64"),
         ({"floor": np.ones((2, 8))}, ValueError, r"floor must have shape \(2, 9\)"),
         ({"hot": np.array([3, 3])}, ValueError, "hot must ascend"),

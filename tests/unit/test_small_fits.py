@@ -73,14 +73,16 @@ def pooled(stacks: Stacks, weighting: bool = True, **options: Any) -> tuple[Fit,
     return fit_pooled(stacks.store, stacks.stacks, weighting, imaging, SKIP, Threads(1), **options)
 
 
-def twin(stacks: Stacks, weighting: bool = True, gain_error: float = 0.0) -> pooled_oracle.Twin:
+def twin(
+    stacks: Stacks, weighting: bool = True, gain_error: float = 0.0, power: int | None = None
+) -> pooled_oracle.Twin:
     """The slow twin, which knows nothing of telemetry: there nothing is good."""
     s, gone = stacks.store, slice(*SKIP)
     n = s.n.copy()
     n[:, gone] = 0
     imaging = np.resize(IMAGING, n.shape[1])
     return pooled_oracle.pooled_fit(
-        stacks.gain, stacks.time, n, s.mean, s.m2, s.err2, imaging, weighting, gain_error
+        stacks.gain, stacks.time, n, s.mean, s.m2, s.err2, imaging, weighting, gain_error, power
     )
 
 
@@ -147,6 +149,24 @@ def test_the_pooled_fit_equals_the_slow_twin(
     assert_the_same(found, slow, stacks)
     assert_the_same_noise(noise.imaging, slow.noise[True], slow.gates[True])
     assert_the_same_noise(noise.outside, slow.noise[False], slow.gates[False])
+
+
+@for_each("err", [False, True])
+@for_each("weighting, power", [(True, 2), (True, 1), (False, 2)])
+def test_the_fit_by_numbers_of_samples_equals_the_slow_twin(
+    weighting: bool, power: int, err: bool
+) -> None:
+    frames = np.array([400, 133, 400, 1, 90, 400, 250, 400, 400])
+    stacks = drawn("m9", frames, "gamma4")
+    if err:
+        stacks = with_errors(stacks)
+    found, noise = pooled(stacks, weighting, gain_error=0.01, weight_power=power)
+    slow = twin(stacks, weighting, 0.01, power)
+    assert slow.hot.any()
+    assert_the_same(found, slow, stacks)
+    assert_the_same_noise(noise.imaging, slow.noise[True], slow.gates[True])
+    assert_the_same_noise(noise.outside, slow.noise[False], slow.gates[False])
+    assert (found.errors[2, ~IMAGING & slow.fitted] > 0).all()
 
 
 def test_what_the_cases_exercise() -> None:

@@ -21,7 +21,13 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks import _core
-from emdarks.counting_sums import MOST_FRAMES, HistogramBins, Thresholds
+from emdarks.counting_sums import (
+    MOST_FRAMES,
+    CountThreshold,
+    FurtherSums,
+    HistogramBins,
+    Thresholds,
+)
 from emdarks.errors import EmdarksWarning, InputError
 from emdarks.fits.pixels import FrameSource
 from emdarks.moments import Moments
@@ -68,8 +74,8 @@ class StackJob:
         Where to take figures of single frames; None takes none.
     kept : int
         Largest samples to keep of each pixel.
-    thresholds : Thresholds or None
-        Those of the counts and clipped sums; None takes none.
+    thresholds : Thresholds, CountThreshold or None
+        Those of the counts and clipped sums, or of counts alone; None takes none.
     histogram : HistogramBins or None
         Bins of the histogram of all good samples; None takes none.
     telemetry : tuple of int
@@ -86,15 +92,15 @@ class StackJob:
     mask: int
     area: FigureArea | None = None
     kept: int = 0
-    thresholds: Thresholds | None = None
+    thresholds: Thresholds | CountThreshold | None = None
     histogram: HistogramBins | None = None
     telemetry: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         if self.thresholds is not None and len(self.samples) > MOST_FRAMES:
             raise InputError(
-                f"a stack of {len(self.samples)} frames: the counting estimator counts up to "
-                f"{MOST_FRAMES} of a stack; calibrate fewer frames, or use the pooled estimator"
+                f"a stack of {len(self.samples)} frames: samples are counted in up to "
+                f"{MOST_FRAMES} of a stack; give fewer frames, or use an estimator of means"
             )
 
     @property
@@ -113,9 +119,14 @@ class StackJob:
         """The sums that the stack needs."""
         rows, cols = self.shape
         flags = self.flags_dtype.str
-        counting, histogram = self.thresholds is not None, self.histogram is not None
         return Kind(
-            rows * cols, flags, self.has_err, self.kept, len(self.samples), counting, histogram
+            rows * cols,
+            flags,
+            self.has_err,
+            self.kept,
+            len(self.samples),
+            self.thresholds,
+            self.histogram is not None,
         )
 
 
@@ -132,7 +143,7 @@ class Kind:
     has_err: bool
     kept: int
     frames: int
-    counting: bool = False
+    thresholds: Thresholds | CountThreshold | None = None
     histogram: bool = False
 
     def empty(self) -> Moments:
@@ -143,9 +154,19 @@ class Kind:
             self.has_err,
             self.kept,
             self.frames,
-            self.counting,
+            self.counting(),
             self.histogram,
         )
+
+    def counted_alike(self, moments: Moments) -> bool:
+        """Whether moments have these counts, and a histogram where one is wanted."""
+        at, found = self.thresholds, moments.counting
+        alike = found is None if at is None else at.fits(found)
+        return alike and (moments.histogram is not None) == self.histogram
+
+    def counting(self) -> FurtherSums | None:
+        """Counts in fresh memory; None where none are wanted."""
+        return None if self.thresholds is None else self.thresholds.empty(self.size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ from emdarks.accumulate.blocks import (
 from emdarks.accumulate.executor import Count, Executor
 from emdarks.accumulate.sums_version import sums_version
 from emdarks.accumulate.threads import Threads
-from emdarks.counting_sums import COUNTING_SUMS, CountingSums
+from emdarks.counting_sums import FurtherSums
 from emdarks.errors import EmdarksWarning, InputError
 from emdarks.fits import PART, whole_file
 from emdarks.moments import SUMS, Moments
@@ -315,7 +315,7 @@ def _arrays(spec: Spec, sums: StackSums) -> dict[str, Array]:
         arrays["err2"] = None
     arrays["histogram"] = moments.histogram
     if moments.counting is not None:
-        arrays |= dict(zip(COUNTING_SUMS, moments.counting.sums(), strict=True))
+        arrays |= moments.counting.named()
     return {
         "spec": np.frombuffer(json.dumps(spec).encode(), np.uint8),
         "figures": np.array(
@@ -332,7 +332,7 @@ def _load(path: Path, spec: Spec, into: Moments) -> StackSums:
         if _key(_read_spec(stored)) != _key(spec):
             raise ValueError("made from other inputs")
         planes: dict[str, Any] = {name: stored.get(name) for name in SUMS}
-        counting = None if into.counting is None else _counting_sums(stored)
+        counting = None if into.counting is None else _counts(stored, into.counting)
         histogram = stored.get("histogram")
         has_errors = planes["err2"] is not None
         into.take(Moments(**planes, has_errors=has_errors, counting=counting, histogram=histogram))
@@ -342,8 +342,8 @@ def _load(path: Path, spec: Spec, into: Moments) -> StackSums:
     return StackSums(into, figures, 0)
 
 
-def _counting_sums(stored: Any) -> CountingSums:
-    return CountingSums(*(stored[name] for name in COUNTING_SUMS))
+def _counts(stored: Any, like: FurtherSums) -> FurtherSums:
+    return type(like)(*(stored[name] for name in like.named()))
 
 
 def _figures(numbers: Sequence[float], content: str) -> FrameFigures:

@@ -398,8 +398,9 @@ def _merged(left: StackSums, right: StackSums) -> StackSums:
 
 def _merge(left: Moments, right: Moments) -> Moments:
     flags, errors = left.flags.dtype, left.has_errors or right.has_errors
-    more = left.counting is not None, left.histogram is not None
-    made = Moments.empty(left.n.size, flags, errors, left.kept, 1, *more)
+    counting = None if left.counting is None else left.counting.copy()
+    histogram = left.histogram is not None
+    made = Moments.empty(left.n.size, flags, errors, left.kept, 1, counting, histogram)
     made.n = left.n.copy()
     made.take(left)
     merge(made, right)

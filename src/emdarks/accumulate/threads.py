@@ -36,7 +36,15 @@ from emdarks.accumulate.executor import Count, Executor, Progress
 from emdarks.accumulate.open_files import OPEN_FILES, files_allowed, files_open
 from emdarks.accumulate.prefetch import ReadAhead
 from emdarks.arguments import whole_number
-from emdarks.counting_sums import HISTOGRAM_EVERY, MANY_PIXELS
+from emdarks.counting_sums import (
+    HISTOGRAM_EVERY,
+    HISTOGRAM_ROWS,
+    MANY_PIXELS,
+    CountingSums,
+    CountsAbove,
+    CountThreshold,
+    Thresholds,
+)
 from emdarks.errors import UnreadableFrameError
 from emdarks.fits.pixels import RawFrame, Reader, let_go_of_cubes
 from emdarks.moments import Moments, counts_dtype, merge
@@ -267,10 +275,9 @@ class Threads(Executor):
     def room(self, kind: Kind) -> Moments:
         """See `Adder`."""
         wanted = np.dtype(kind.flags), kind.has_err, kind.kept, counts_dtype(kind.frames)
-        more = kind.counting, kind.histogram
         for i, moments in enumerate(self._spare):
             found = moments.flags.dtype, moments.err2 is not None, moments.kept, moments.n.dtype
-            if (moments.counting is not None, moments.histogram is not None) != more:
+            if not kind.counted_alike(moments):
                 continue
             if moments.n.size == kind.size and found == wanted:
                 return self._spare.pop(i)
@@ -326,7 +333,7 @@ class Threads(Executor):
         imaging, prescan = ((0, 0), (0, 0)) if area is None else (area.cols, area.prescan_cols)
         figures = None if area is None else part.figures
         whole = None if only and not block.kept else self._open(moments)
-        counting = _counting(block, moments)
+        counting, above = _counting(block, moments)
         bands = self._bands(block.shape)
         histograms = _histograms(block, moments, part.first, len(bands))
         rooms: SimpleQueue[_core.Room] = SimpleQueue()
@@ -354,6 +361,7 @@ class Threads(Executor):
                     moments.top,
                     counting,
                     histograms[number][0] if histograms else None,
+                    above,
                 )
             finally:
                 rooms.put(room)
@@ -416,12 +424,18 @@ class Threads(Executor):
         return left
 
 
-def _counting(block: StackJob, moments: Moments) -> _core.CountingSums | None:
-    """Where the counts and clipped sums of a block go."""
-    at = block.thresholds
-    if at is None or moments.counting is None:
-        return None
-    return _core.CountingSums(*moments.counting.sums(), (at.T, at.T2, at.T3), block.telemetry)
+def _counting(
+    block: StackJob, moments: Moments
+) -> tuple[_core.CountingSums | None, _core.CountsAbove | None]:
+    """Where the counts and clipped sums of a block go, or its counts above a threshold."""
+    at, sums = block.thresholds, moments.counting
+    if isinstance(at, Thresholds) and isinstance(sums, CountingSums):
+        thresholds = (at.T, at.T2, at.T3)
+        return _core.CountingSums(*sums.sums(), thresholds, block.telemetry), None
+    if isinstance(at, CountThreshold) and isinstance(sums, CountsAbove):
+        plus, minus = (sums.plus, sums.minus) if at.errors else (None, None)
+        return None, _core.CountsAbove(sums.above, plus, minus, at.T)
+    return None, None
 
 
 def _histograms(
@@ -431,10 +445,16 @@ def _histograms(
     bins = block.histogram
     if bins is None or moments.histogram is None:
         return []
-    rows = (0, 0) if block.area is None else block.area.rows
-    every = HISTOGRAM_EVERY if moments.n.size >= MANY_PIXELS else 1
+    place, rows = (bins.start, bins.width), (0, 0) if block.area is None else block.area.rows
+    by_rows = block.thresholds is None
+    every = HISTOGRAM_ROWS if by_rows else _frames_every(moments.n.size)
     counts = np.zeros((bands, *moments.histogram.shape), np.int64)
     return [
-        (_core.Histogram(own, bins.start, bins.width, every, first, rows, block.telemetry), own)
+        (_core.Histogram(own, *place, every, first, by_rows, rows, block.telemetry), own)
         for own in counts
     ]
+
+
+def _frames_every(pixels: int) -> int:
+    """Of how many frames one is counted, where their gains enter maps."""
+    return HISTOGRAM_EVERY if pixels >= MANY_PIXELS else 1

@@ -2,15 +2,53 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from emdarks.cameras import Camera
+from emdarks.cameras import Camera, NoiseFigures
 from emdarks.checks.classify import SortedFrames
 from emdarks.checks.summary import FrameSummary, PixelCounts, StackSummary
 
 #: A frame and its stack. Frames in memory may have no names: what they are is told by place.
 Place = tuple[StackSummary, FrameSummary]
+
+
+#: Stages of EXCAM's register; others change its excess noise by a few per cent at most.
+_STAGES = 604
+
+
+@dataclass(frozen=True, slots=True)
+class FlaggingRule:
+    """How far the charge of clean samples reaches, for levels at which samples are flagged.
+
+    Attributes
+    ----------
+    fpn : float
+        Fixed pattern, EM electrons.
+    cic, dc : float or None
+        Clock-induced charge, electrons a frame, and dark current, electrons a second; None takes
+        those of the camera.
+    num_stds : float
+        Standard deviations above the mean.
+    """
+
+    fpn: float = 4.9
+    cic: float | None = None
+    dc: float | None = None
+    num_stds: float = 4.0
+
+    def charge(self, noise: NoiseFigures, time: float) -> float:
+        """C + t D, electrons; NaN where nobody tells."""
+        cic = noise.clock_induced_charge if self.cic is None else self.cic
+        dc = noise.dark_current if self.dc is None else self.dc
+        return cic + time * dc
+
+    def reach(self, gain: float, charge: float) -> float:
+        """Mean and so many standard deviations, EM electrons; method page, eq. 22 (reach)."""
+        excess = 2.0 * (gain - 1.0) * gain ** (-(_STAGES + 1) / _STAGES) + 1.0 / gain
+        deviation = gain * math.sqrt(excess * charge)
+        return self.fpn + gain * charge + self.num_stds * deviation
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +67,8 @@ class Context:
         What they tell of all stacks together.
     k_gain : float or None
         Overrides the headers', if it is given.
+    flagging : FlaggingRule
+        How far the charge of clean samples reaches.
     """
 
     camera: Camera
@@ -36,6 +76,7 @@ class Context:
     stacks: Sequence[StackSummary] = ()
     pixels: PixelCounts = field(default_factory=lambda: PixelCounts(0, 0))
     k_gain: float | None = None
+    flagging: FlaggingRule = field(default_factory=FlaggingRule)
 
     def places(self) -> Iterator[Place]:
         """Every frame that was read."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import numpy as np
 
@@ -168,14 +168,28 @@ def few_frames(context: Context) -> Findings:
         )
 
 
-def possible_products(context: Context, blocked: bool) -> Findings:
-    """Products that can be made of the frames; no noise maps where there are problems."""
-    if not blocked:
+#: Problems of frames that an inspection leaves out, as `--skip-bad-frames` does.
+_LEFT_OUT = {"headers", "shape"}
+
+
+def possible_products(context: Context, problems: Set[str]) -> Findings:
+    """Products that can be made of the frames; no noise maps where there are other problems.
+
+    Parameters
+    ----------
+    context : Context
+        The frames.
+    problems : set of str
+        Topics of the problems.
+    """
+    if problems <= _LEFT_OUT:
+        without = ", without the frames that are left out here (--skip-bad-frames)"
         yield Finding(
             "fine",
             "maps",
-            f"noise maps (F, C, D) can be fitted to these {len(context.stacks)} stacks, and master "
-            f"darks synthesised from them; they are measured for {_reach(context.stacks)}",
+            f"noise maps (F, C, D) can be fitted to these {len(context.stacks)} stacks"
+            f"{without if problems else ''}, and master darks synthesised from them; they are "
+            f"measured for {_reach(context.stacks)}",
         )
     averaged = [stack for stack in context.stacks if stack.most_good > 1 and stack.em_gain >= 1]
     if averaged:

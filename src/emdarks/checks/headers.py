@@ -23,10 +23,11 @@ def unusable_headers(context: Context) -> Findings:
         yield Finding(
             "problem",
             "headers",
-            f"{several(len(unusable), 'frame', 'are')} left out here, since nothing tells what "
-            f"they are: {unusable[0][1]}",
+            f"{several(len(unusable), 'frame', 'are')} left out here, for what is in them cannot "
+            f"be used: {unusable[0][1]}",
             tuple(name for name, _ in unusable),
-            "mend their headers or the camera file, or leave them out",
+            "copy damaged files again, mend headers or the camera file, or leave them out "
+            "(--skip-bad-frames)",
         )
 
 

@@ -23,11 +23,13 @@ from emdarks.checks.registry import find_in_campaign
 from emdarks.checks.saturation import full_well, samples_at_ceiling
 from emdarks.checks.search import ray_share, search_of
 from emdarks.checks.summary import CampaignSummary, FrameSummary, PixelCounts, StackSummary
+from emdarks.counting_sums import HistogramBins
 from emdarks.detector import frame_shape
 from emdarks.dq import DQ
 from emdarks.errors import UnreadableFrameError
+from emdarks.fit.stack_gain import gain_of_stack
 from emdarks.frames import FrameInput, camera_named_in
-from emdarks.frames.flagging import is_searched
+from emdarks.frames.flagging import flagging_level, is_searched
 from emdarks.moments import Moments
 from emdarks.stacks import Stack, figure_area, jobs_of
 from emdarks.stacks.calibration_inputs import (
@@ -37,6 +39,7 @@ from emdarks.stacks.calibration_inputs import (
     mask_of,
 )
 from emdarks.stacks.design import MIN_STACKS
+from emdarks.stacks.nominal_noise import histograms_of
 from emdarks.stacks.read_noise import typical_noise
 
 Array = npt.NDArray[Any]
@@ -108,7 +111,8 @@ def inspect_campaign(
     factors = [
         [_em_electrons(stack, item, kgain) for item in stack.frames] for stack in campaign.stacks
     ]
-    jobs = jobs_of(campaign.stacks, factors, job.mask, area)
+    ways = histograms_of(campaign.stacks, chosen)
+    jobs = jobs_of(campaign.stacks, factors, job.mask, area, counting=ways)
     found = _look_at_all(campaign, jobs, look, job, kgain)
     pixels = look.counts()
     summaries = compared(found, pixels.imaging)
@@ -159,6 +163,8 @@ NO_COUNTS: dict[str, Any] = {
     "lost_pixels": 0,
     "overfull_pixels": 0,
     "partly_saturated": 0,
+    "fitted_gain": math.nan,
+    "fitted_gain_error": math.nan,
 }
 
 
@@ -189,9 +195,17 @@ class PixelLook:
         )
 
     def at(
-        self, moments: Moments, shape: tuple[int, int], em_gain: float, scale: float = 1.0
+        self,
+        moments: Moments,
+        shape: tuple[int, int],
+        em_gain: float,
+        scale: float = 1.0,
+        bins: HistogramBins | None = None,
     ) -> dict[str, Any]:
-        """What the sums of a stack tell, as a `StackSummary` has it; ``scale`` to EM electrons."""
+        """What the sums of a stack tell, as a `StackSummary` has it; ``scale`` to EM electrons.
+
+        The EM gain, too, where there are ``bins`` of its histogram, in EM electrons.
+        """
         part = slice(*self._area.rows), slice(*self._area.cols)
         n, mean, m2, flags = (
             getattr(moments, name).reshape(shape)[part] for name in ("n", "mean", "m2", "flags")
@@ -201,6 +215,9 @@ class PixelLook:
         well = full_well(self._noise, em_gain) / scale
         # What a cosmic ray saturates is no pixel that is too bright.
         saturated = (flags & (DQ.SATURATED | DQ.COSMIC_RAY)) == DQ.SATURATED
+        gain, error = math.nan, math.nan
+        if bins is not None and moments.histogram is not None:
+            gain, error = gain_of_stack(moments.histogram[0], bins, em_gain, n, mean, m2)
         return {
             "noise": _noise(n, m2) * scale,
             "typical_noise": typical_noise(n, m2) * scale,
@@ -210,6 +227,8 @@ class PixelLook:
             "lost_pixels": int(n.size - np.count_nonzero(good)),
             "overfull_pixels": int((mean > well).sum()),
             "partly_saturated": int((saturated & good).sum()),
+            "fitted_gain": gain,
+            "fitted_gain_error": error,
         }
 
 
@@ -233,7 +252,8 @@ def _look_at_all(
         try:
             for sums in job.executor.stacks([each for _, each in left], count=count):
                 stack, done = left.pop(0)
-                counts = pixels.at(sums.moments, done.shape, stack.em_gain)
+                bins = done.histogram
+                counts = pixels.at(sums.moments, done.shape, stack.em_gain, bins=bins)
                 job.executor.release(sums.moments)
                 found.append(summary_of(stack, sums.figures, counts, kgain))
         except UnreadableFrameError as error:
@@ -320,6 +340,7 @@ def summary_of(
         search=search,
         ray_share=ray_share(stack, figures),
         repaired_rows=sum(frame.repaired_rows for frame in figures),
+        flagged_from=min(map(flagging_level, stack.frames)) * k_gain,
         **{**counts, "cosmic_rays": looked},
     )
 

@@ -145,6 +145,15 @@ def estimator(view: MapsView) -> Findings:
         yield Finding(
             "warning", "estimator", text, remedy="Fit with `--estimator pooled`, the default."
         )
+    elif estimator == "frames" and weighted:
+        power = "squared " if view.card("WGTPOWER") == 2 else ""
+        yield Finding(
+            "note",
+            "estimator",
+            f"Stacks counted by the {power}number of their good samples, whatever their noise: "
+            "right on average, with errors that say so, but noisier than maps weighted by noise. "
+            "Reduced chi-square is then no measure of the fit.",
+        )
     elif not weighted:
         yield Finding(
             "note",
@@ -213,7 +222,7 @@ def chi_square(view: MapsView) -> Findings:
         f"The stacks lie {'further from' if mean > 1 else 'closer to'} the fit than their noise "
         f"says: reduced chi-square is {number(mean)} on average (1 is expected).",
         remedy="Look for a stack with a large misfit below, and for structure in the map of "
-        "chi-square: a wrong gain or time, light, or a level that drifted."
+        "chi-square: a wrong gain or time, light, or a level that drifted." + _or_rays(view)
         if mean > 1
         else "Look for copies of frames among the inputs, and for errors in the frames (HDU ERR) "
         "that are in their scatter already.",
@@ -292,6 +301,16 @@ def stack_misfits(view: MapsView) -> Misfits:
     return view.stacks.misfits(int(view.good.sum()), (float(above[0]), float(above[1])))
 
 
+def _or_rays(view: MapsView) -> str:
+    """What to do where stacks may disagree for rays in them; none where no estimator helps."""
+    if view.absent.any():
+        return ""
+    return (
+        " Cosmic rays too faint to be flagged do this, too: `emdarks noisemaps --estimator "
+        "counting` is right under them."
+    )
+
+
 def _holds_rays(view: MapsView) -> bool:
     """Whether means and scatters of the stacks hold rays that the maps do not."""
     return bool(view.card("ESTIMATR") == "counting")
@@ -318,7 +337,7 @@ def misfits(view: MapsView) -> Findings:
         f"off by {signed(misfits.value[worst])} EM e⁻ ({number(abs(sigmas[worst]), 2)} standard "
         f"errors).{others}",
         remedy="Look for a wrong gain or time in its headers, or light; `emdarks check FRAMES` "
-        "tells more; or leave it out.",
+        "tells more; or leave it out." + _or_rays(view),
     )
 
 
@@ -343,8 +362,8 @@ def noise_of_stacks(view: MapsView) -> Findings:
                 "noise",
                 f"The {name} of the stack of {stacks.names[measured[worst]]} is "
                 f"{number(values[measured[worst]])}, that of the others {number(usual)}.",
-                remedy="Look for a wrong gain in its headers, for cosmic rays that were not "
-                "flagged, or for interference in its frames.",
+                remedy="Look for a wrong gain in its headers, or for interference in its frames."
+                + _or_rays(view),
             )
 
 

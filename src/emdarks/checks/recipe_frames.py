@@ -15,11 +15,12 @@ from emdarks.accumulate import FrameFigures
 from emdarks.accumulate.blocks import FigureArea
 from emdarks.cameras import Camera
 from emdarks.checks.classify import SortedFrames
-from emdarks.checks.context import Context
+from emdarks.checks.context import Context, FlaggingRule
 from emdarks.checks.finding import Finding
 from emdarks.checks.formatting import in_words
 from emdarks.checks.inspect import NO_COUNTS, PixelLook, compared, in_mode_of, summary_of
 from emdarks.checks.registry import AVERAGE, FIT, Checks, find, find_in_recipe
+from emdarks.counting_sums import HistogramBins
 from emdarks.errors import EmdarksWarning, InputError
 from emdarks.frames import FrameInput
 from emdarks.frames.bad_frames import BadFrame
@@ -58,6 +59,10 @@ class ProductLook:
         Whether F, C and D are fitted; else the checks of the design are not made.
     screened : bool
         Whether unflagged cosmic rays are taken out: then they are no reason to warn.
+    flagging : FlaggingRule, optional
+        How far the charge of clean samples reaches.
+    silent : sequence of str
+        Topics of findings that are not wanted.
     """
 
     def __init__(
@@ -68,16 +73,25 @@ class ProductLook:
         *,
         fit: bool,
         screened: bool = False,
+        flagging: FlaggingRule | None = None,
+        silent: Sequence[str] = (),
     ):
         self._camera = _camera_of(job)
         self.kgain = kgain
         self._checks = FIT if fit else AVERAGE
-        self._mended = ("cosmic",) if screened else ()
+        self._unwanted = (*silent, "cosmic") if screened else tuple(silent)
+        self._flagging = flagging or FlaggingRule()
         area: FigureArea = figure_area(job.arrtype, job.regions, telemetry)
         self._pixels = PixelLook(area, self._camera.noise, job.mask)
         self._counts: list[dict[str, Any]] = []
 
-    def at(self, stack: Stack, moments: Moments, scale: float = 1.0) -> None:
+    def at(
+        self,
+        stack: Stack,
+        moments: Moments,
+        scale: float = 1.0,
+        bins: HistogramBins | None = None,
+    ) -> None:
         """Look at the sums of the next stack, before they are changed.
 
         Parameters
@@ -88,9 +102,11 @@ class ProductLook:
             Its sums.
         scale : float
             Factor to EM electrons.
+        bins : HistogramBins, optional
+            Those of its histogram, where its EM gain is to be measured.
         """
         shape = stack.frames[0].record.shape
-        self._counts.append(self._pixels.at(moments, shape, stack.em_gain, scale))
+        self._counts.append(self._pixels.at(moments, shape, stack.em_gain, scale, bins))
 
     def findings(
         self,
@@ -127,9 +143,11 @@ class ProductLook:
             ],
             pixels.imaging,
         )
-        context = Context(self._camera, _accepted(job, stacks), summaries, pixels, self.kgain)
+        context = Context(
+            self._camera, _accepted(job, stacks), summaries, pixels, self.kgain, self._flagging
+        )
         found = find_in_recipe(context, checks or self._checks)
-        return [finding for finding in found if finding.topic not in self._mended]
+        return [finding for finding in found if finding.topic not in self._unwanted]
 
 
 def _accepted(job: CalibrationInputs, stacks: Sequence[Stack]) -> SortedFrames:

@@ -13,7 +13,9 @@ from emdarks.checks import (
     against_camera,
     design,
     drift,
+    flagging,
     frames,
+    gains,
     headers,
     masks,
     products,
@@ -61,11 +63,13 @@ FRAMES: tuple[Check[Context], ...] = (
 STACKS: tuple[Check[Context], ...] = (
     masks.single_samples,
     against_camera.noise_of_another,
+    gains.shown_gains,
     design.ill_conditioned,
     design.short_stacks,
     design.incomplete_grid,
     masks.unflagged,
     search.cut_charge,
+    flagging.within_charge,
     masks.masked_stacks,
     masks.unfittable,
     saturation.overfull,
@@ -140,8 +144,8 @@ def find(checks: Iterable[Check[C]], context: C) -> list[Finding]:
 def find_in_campaign(context: Context) -> list[Finding]:
     """Make every check of frames, and say what can be made of them; the worst first."""
     found = find(CAMPAIGN, context)
-    blocked = any(finding.severity == "problem" for finding in found)
-    return worst_first([*found, *design.possible_products(context, blocked)])
+    problems = {finding.topic for finding in found if finding.severity == "problem"}
+    return worst_first([*found, *design.possible_products(context, problems)])
 
 
 def find_in_recipe(context: Context, checks: Checks) -> list[Finding]:

@@ -69,6 +69,13 @@ def severity_of_pixels(context: Context, count: int) -> Severity:
     return "note" if count <= FEW_PIXELS * context.pixels.imaging else "warning"
 
 
+#: What to do where saturated samples of raw frames, which are flagged as they are read, are not.
+_FULL_WELLS = (
+    "give the full wells of these frames (--params FILE): samples are flagged from there on; or "
+    "take a lower gain or a shorter time"
+)
+
+
 def share_of_area(context: Context, count: int) -> str:
     """A number of pixels in words."""
     return f"{several(count, 'pixel')} ({count / context.pixels.imaging:.2%} of the imaging area)"
@@ -95,7 +102,9 @@ def overfull(context: Context) -> Findings:
             f"the mean of {share_of_area(context, count)}, hot ones as a rule, lies above the full "
             f"well in ({stack}){elsewhere}, and no flag says so; a camera measures too little "
             "there, and their maps will be too low",
-            remedy="flag saturated samples (32): these stacks are then left out of the pixels' fit",
+            remedy=_FULL_WELLS
+            if stack.raw
+            else "flag saturated samples (32): these stacks are then left out of the pixels' fit",
         )
 
 
@@ -129,5 +138,7 @@ def cut_off(context: Context) -> Findings:
             f"{several(count, 'sample')} of each frame ({count / context.pixels.imaging:.2%} of "
             f"the imaging area) of ({stack}) lie at its highest value{elsewhere}: they are cut "
             "off, no flag says so, and their means are too low",
-            remedy="flag such samples (32), or take a lower gain or a shorter time",
+            remedy=_FULL_WELLS
+            if stack.raw
+            else "flag such samples (32), or take a lower gain or a shorter time",
         )

@@ -65,6 +65,12 @@ def cost_in(stack: StackSummary, noise: NoiseFigures) -> SearchCost | None:
     return search_cost(search.parameters, search.threshold_e, stack.em_gain, charge, read_noise)
 
 
+def cuts_charge(stack: StackSummary, noise: NoiseFigures) -> bool:
+    """Whether the search in raw frames takes away more than a little of a stack's charge."""
+    cost = cost_in(stack, noise)
+    return cost is not None and not cost.kept_mean >= 1 - CUT_CHARGE
+
+
 def cut_charge(context: Context) -> Findings:
     """Stacks whose own charge the search for cosmic rays cuts."""
     costs = [(stack, cost_in(stack, context.camera.noise)) for stack in context.stacks]

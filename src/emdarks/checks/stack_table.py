@@ -49,6 +49,13 @@ class Misfits:
         return out
 
 
+def _weight_power(header: Any) -> int | None:
+    if not header.get("WEIGHTED", True):
+        return 0
+    power = header.get("WGTPOWER")
+    return None if power is None else int(power)
+
+
 @dataclass(frozen=True)
 class Stacks:
     """Columns of the table ``STACKS``, each of shape (stacks,); NaN where a product has none.
@@ -65,8 +72,9 @@ class Stacks:
         Image mean of the stack minus that of the fit, EM electrons.
     read_noise, excess : ndarray
         What the stack alone gives for the noise model, the other one fixed.
-    weighted : bool
-        Whether the fit weighted the stacks.
+    weight_power : int or None
+        Power of the number of good samples that was the weight of a stack; 0 where all counted
+        alike, None where weights were those of the noise.
     absent : ndarray of bool, shape (3,)
         Which of F, C and D they cannot tell.
     """
@@ -81,7 +89,7 @@ class Stacks:
     residual: Array
     read_noise: Array
     excess: Array
-    weighted: bool
+    weight_power: int | None
     absent: Array = field(default_factory=lambda: np.zeros(3, dtype=bool))
 
     @classmethod
@@ -108,7 +116,7 @@ class Stacks:
             residual=column("RESIDUAL"),
             read_noise=column("READNOIS"),
             excess=column("EXCESS"),
-            weighted=bool(product.ext_hdr.get("WEIGHTED", True)),
+            weight_power=_weight_power(product.ext_hdr),
             absent=absent_planes(product.ext_hdr),
         )
 
@@ -132,7 +140,8 @@ class Stacks:
 
         NaN where the stacks cannot be fitted, or their variances are not known.
         """
-        weight = self.good / self.variance if self.weighted else np.ones_like(self.gain)
+        power = self.weight_power
+        weight = self.good / self.variance if power is None else self.good**power
         if not (np.isfinite(weight) & (weight > 0)).all():
             return np.full((3, len(self)), np.nan)
         X = self._design

@@ -113,6 +113,11 @@ class StackSummary:
         Share of the pixels of raw frames that it flagged (128); NaN for other frames.
     repaired_rows : int
         Rows of raw frames whose bias was replaced, in all frames together.
+    fitted_gain, fitted_gain_error : float
+        EM gain that the samples show, and its 1-sigma error; NaN where they cannot tell.
+    flagged_from : float
+        Lowest level at which a sample can have been flagged, EM electrons: that of the search for
+        cosmic rays, where `searched`, else that of saturation; infinite where nothing tells.
     """
 
     em_gain: float
@@ -142,9 +147,17 @@ class StackSummary:
     search: StackSearch | None = None
     ray_share: float = math.nan
     repaired_rows: int = 0
+    fitted_gain: float = math.nan
+    fitted_gain_error: float = math.nan
+    flagged_from: float = math.inf
 
     def __str__(self) -> str:
         return f"gain {self.commanded_gain:g}, {self.exposure_time:g} s"
+
+    @property
+    def raw(self) -> bool:
+        """Whether its frames are raw: cosmic rays and saturation are flagged as they are read."""
+        return math.isfinite(self.ray_share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +265,7 @@ _UNITS = {
     "typical_noise": "typical_noise_e",
     "offset": "offset_e",
     "prescan_level": "prescan_level_e",
+    "flagged_from": "flagged_from_e",
     "k_gain": "k_gain_e_per_dn",
     "start": "start_mjd",
     "temperature": "temperature_c",

@@ -73,6 +73,9 @@ TEMPERATURE_SPREAD = 1.0
 # What headers and camera file say: GAIN_TOLERANCE and GAIN_WARNING stand in stacks/group.py,
 # FAR_NOISE in stacks/read_noise.py, since stacks are refused by them, too.
 
+#: Standard errors from which on the EM gain that samples show is not that of the headers. The error
+#: has a share that repeated measurements do not lessen.
+GAIN_SIGMAS = 3.0
 #: Factor by which the errors of two maps may grow because the stacks hardly tell them apart.
 ENTANGLED = math.sqrt(5.0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import takewhile
 from typing import Annotated, Any
 
 import typer
@@ -55,12 +56,36 @@ def _told(error: Any) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         return int(error.exit_code)
+    if type(error).__name__ == "NoSuchOption" and context is not None:
+        error.possibilities = _alike(error.option_name, context) or error.possibilities
     # Ours are about several options, so that none is named in front.
     own = isinstance(error, typer.BadParameter) and getattr(error, "param", None) is None
     text = (error.message if own else error.format_message()).rstrip(".")
     command = "emdarks" if context is None else context.command_path
     console.say_error(f"{text[:1].lower()}{text[1:]}; see {command} --help")
     return int(error.exit_code)
+
+
+#: Dashes and letters that the name of an option must share with one that is none.
+_SHARED = 5
+
+
+def _alike(name: str, context: Any) -> list[str]:
+    """Options of the command that begin as a name does: with most letters."""
+    options = [item.opts for item in context.command.params if item.param_type_name == "option"]
+    shared = [max(_letters(name, each) for each in names) for names in options]
+    most = max(shared, default=0)
+    return [
+        "/".join(sorted(names, key=len))
+        for names, letters in zip(options, shared, strict=True)
+        if letters == most >= _SHARED
+    ]
+
+
+def _letters(one: str, other: str) -> int:
+    """How many letters two names share from their beginning."""
+    pairs = zip(one, other, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 app = typer.Typer(

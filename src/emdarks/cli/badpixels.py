@@ -9,8 +9,9 @@ import typer
 
 from emdarks.cli import console
 from emdarks.cli.command import REQUIRED, argument, arguments, group, option
-from emdarks.cli.options import CAMERA, CLIPPED, FULL_FRAME, ProductOutput
+from emdarks.cli.options import CAMERA, CLIPPED, FULL_FRAME, CalibrationOutput
 from emdarks.cli.output_files import Target, check_not_read, output_file
+from emdarks.cli.prologue import calibration_file, save_calibration
 
 if TYPE_CHECKING:
     from emdarks.data import BadPixelMap
@@ -64,7 +65,7 @@ def badpixels(
     criteria: Criteria,
     lists: Lists,
     camera: str | None = CAMERA,
-    output: ProductOutput,
+    output: CalibrationOutput,
 ) -> None:
     """Make a map of bad pixels: hot, warm, unfittable, flagged.
 
@@ -77,8 +78,7 @@ def badpixels(
     from emdarks.products import load_product
     from emdarks.products.header import product_name
 
-    name = product_name(product.name, "_bpm_cal")
-    path = output_file(output.output, name, output.overwrite)
+    path = calibration_file(output, product_name(product.name, "_bpm_cal"))
     targets = _targets(path, lists, output.overwrite, (product, camera))
     judged = load_product(product)
     made = build_bad_pixel_map(judged, camera=camera, **arguments(criteria))
@@ -89,11 +89,13 @@ def badpixels(
     if lists.table is not None:
         found = hot_pixel_table(made, judged, use_signed=not criteria.clipped, camera=camera)
         texts[targets[-1]] = _written(found, _TABLES[lists.table.suffix])
-    made.save(path.parent, path.name)
+    kept, number = save_calibration(made, output, path, camera)
     for file, text in texts.items():
         with whole_file(file) as stream:
             stream.write(text.encode("utf-8"))
-    console.result({"bad_pixel_map": str(path)} | _values(made) | lists.values, output.as_json)
+    console.result(
+        {"bad_pixel_map": str(kept)} | _values(made) | number | lists.values, output.as_json
+    )
 
 
 def _values(made: BadPixelMap) -> dict[str, int]:

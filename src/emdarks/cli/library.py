@@ -11,7 +11,8 @@ import typer
 
 from emdarks.cli import console
 from emdarks.cli.command import REQUIRED, argument, arguments, command, group, option
-from emdarks.cli.options import AS_JSON, CAMERA, KGAIN, Frames
+from emdarks.cli.options import AS_JSON, CAMERA, DAYS, KGAIN, Frames, output_option
+from emdarks.cli.output_files import output_file
 from emdarks.cli.prologue import named_frames
 from emdarks.cli.settings import WithDefaults
 
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 DIR = argument(REQUIRED, "Folder of the library.", metavar="DIR")
 ID = argument(REQUIRED, "Number of a product (emdarks library list DIR).", metavar="ID")
 WHY = option("", "Why; kept with the time and the user.", metavar="WORDS", in_file=False)
+MEND = option(False, "Mend what can be mended; nothing is deleted.", in_file=False)
+CALDB = argument(REQUIRED, "The database.", metavar="CALDB.csv")
+COPY = option(
+    False, "Copy the products into DIR, instead of recording where they lie.", in_file=False
+)
 
 
 class Kinds(StrEnum):
@@ -92,7 +98,7 @@ class Only:
     """Which products are listed."""
 
     kind: Kinds | None = option(None, "Only products of this kind.", in_file=False)
-    camera: str | None = option(None, "Only products of this camera.", in_file=False)
+    camera: str | None = option(None, "Only products of this camera.")
 
 
 def list_(
@@ -149,13 +155,7 @@ class Choice:
 
     kind: Kinds = option(Kinds.dark, "What is wanted; dark: a dark or noise maps.", in_file=False)
     kgain: float | None = KGAIN
-    days: float = option(
-        30.0,
-        "How far from the frame a product may be that is not certified.",
-        metavar="DAYS",
-        min=0.0,
-        in_file=False,
-    )
+    days: float | None = DAYS
 
 
 def find(
@@ -264,6 +264,96 @@ def certify(
     _tell_entries([entry], as_json)
 
 
+def check(
+    *,
+    folder: Path = DIR,
+    mend: bool = MEND,
+    as_json: bool = AS_JSON,
+) -> None:
+    """Look at every byte of a library, and say what is wrong; mend what can be mended.
+
+    --mend finds files that were moved within DIR, takes products out of use whose file is gone or
+    has changed, adds files that are not in the index, and makes a damaged index anew. It deletes
+    nothing. Exit 1 where a problem is left.
+
+    Example: emdarks library check library
+    """
+    from dataclasses import asdict
+
+    from emdarks.library import check_library
+
+    found = check_library(folder, mend)
+    if as_json:
+        console.json_out({"findings": [asdict(finding) for finding in found]})
+    else:
+        for finding in found:
+            console.finding(finding.severity, finding.text, finding.remedy)
+        console.say(f"{folder}: {len(found) or 'nothing'} found")
+    if any(finding.severity == "problem" for finding in found):
+        raise typer.Exit(1)
+
+
+def import_(
+    *,
+    folder: Path = DIR,
+    database: Path = CALDB,
+    copy: bool = COPY,
+    camera: str | None = CAMERA,
+    as_json: bool = AS_JSON,
+) -> None:
+    """Add the products of a calibration database of corgidrp (CSV).
+
+    Exit 1 where a product could not be added.
+
+    Example: emdarks library import library caldb.csv
+    """
+    from emdarks.library import Library, import_caldb
+
+    found = import_caldb(Library(folder), database, camera=camera, copy=copy)
+    for file, why in found.refused:
+        console.say_error(why if why.startswith(file) else f"{file}: {why}")
+    kinds = sorted({kind for _, kind in found.others})
+    console.result(
+        {
+            "products": [entry.id for entry in found.entries],
+            "refused": len(found.refused),
+            "of_other_kinds": len(found.others),
+            "other_kinds": ", ".join(kinds),
+        },
+        as_json,
+    )
+    if found.refused:
+        raise typer.Exit(1)
+
+
+@group
+class Exporting:
+    """What is written, and where."""
+
+    corgidrp: bool = option(
+        False, "A calibration database of corgidrp (CSV), the one format.", in_file=False
+    )
+    output: str = output_option("File to write, or a folder (caldb.csv).")
+    overwrite: bool = option(False, "Replace what is there.", in_file=False)
+
+    def __post_init__(self) -> None:
+        """Refuse to guess the format."""
+        if not self.corgidrp:
+            raise typer.BadParameter("say the format: --corgidrp")
+
+
+def export(*, folder: Path = DIR, exporting: Exporting, as_json: bool = AS_JSON) -> None:
+    """Write a calibration database that corgidrp reads; rejected products are left out.
+
+    Example: emdarks library export library --corgidrp -o caldb.csv
+    """
+    from emdarks.library import Library, export_caldb
+
+    target = output_file(exporting.output, "caldb.csv", exporting.overwrite)
+    entries = export_caldb(Library(folder), str(target))
+    console.result({"database": str(target), "products": len(entries)}, as_json)
+
+
 def _tell_entries(entries: list[Entry], as_json: bool) -> None:
     if as_json:
         console.json_out({"products": [_values(entry) for entry in entries]})
@@ -296,6 +386,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "find": find,
     "certify": certify,
     "remove": remove,
+    "check": check,
+    "import": import_,
+    "export": export,
 }
 for name, function in COMMANDS.items():
     app.command(name, cls=WithDefaults)(command(function))

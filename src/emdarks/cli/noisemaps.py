@@ -16,14 +16,14 @@ from emdarks.cli.options import (
     MODEL,
     READ_NOISE,
     BadSamples,
+    CalibrationOutput,
     Execution,
     Frames,
     GainSource,
     MapsModel,
-    ProductOutput,
     RawFrames,
 )
-from emdarks.cli.prologue import open_frames, product_target, streaming
+from emdarks.cli.prologue import open_frames, product_target, save_calibration, streaming
 
 if TYPE_CHECKING:
     from emdarks.data import DetectorNoiseMaps
@@ -35,6 +35,23 @@ class MapsEstimator(StrEnum):
     pooled = "pooled"
     reference = "reference"
     counting = "counting"
+    frames = "frames"
+
+
+class ThresholdCheck(StrEnum):
+    """What is done with stacks that flags cut into."""
+
+    warn = "warn"
+    leave_out = "leave-out"
+    off = "off"
+
+
+#: As `emdarks.calibrate_darks_lsq` takes them.
+_CHECKS: dict[ThresholdCheck, str | bool] = {
+    ThresholdCheck.warn: "warn",
+    ThresholdCheck.leave_out: True,
+    ThresholdCheck.off: False,
+}
 
 
 def planes(nonnegative: str) -> list[str]:
@@ -62,6 +79,18 @@ class MapsFit:
         convert=lambda unweighted: not unweighted,
     )
     estimator: MapsEstimator = option(MapsEstimator.pooled, "How values and errors are estimated.")
+    weight_power: int = option(
+        2,
+        "Estimator frames: power of the number of good samples that is a stack's weight.",
+        min=1,
+        max=2,
+    )
+    threshold_check: ThresholdCheck = option(
+        ThresholdCheck.warn,
+        "What is done with stacks whose own charge is flagged.",
+        keyword="CR_threshold_check",
+        convert=_CHECKS.__getitem__,
+    )
     nonnegative: str = option(
         "CIC,DC", "Published planes in which negative values become 0.", convert=planes
     )
@@ -80,7 +109,7 @@ def noisemaps(
     raw: RawFrames,
     bad: BadSamples,
     execution: Execution,
-    output: ProductOutput,
+    output: CalibrationOutput,
 ) -> None:
     """Fit fixed-pattern noise, clock-induced charge and dark current, pixel by pixel.
 
@@ -99,8 +128,10 @@ def noisemaps(
     path = product_target(output, dataset, "_dnm_cal", raw)
     with streaming(execution, "reading", len(dataset), "fitting") as executor:
         maps = calibrate_darks_lsq(dataset, executor=executor, **settings)
-    maps.save(path.parent, path.name)
-    values = {"noise_maps": str(path)} | _values(maps, raw.camera or camera_named_in(dataset))
+    file, kept = save_calibration(maps, output, path, raw.camera)
+    values = (
+        {"noise_maps": str(file)} | _values(maps, raw.camera or camera_named_in(dataset)) | kept
+    )
     if output.as_json:
         values |= console.left_out(dataset)
     console.result(values, output.as_json)

@@ -142,6 +142,20 @@ CLIPPED = option(
     keyword="use_signed",
     convert=lambda clipped: not clipped,
 )
+LIBRARY = option(
+    None,
+    "Library of calibrations (emdarks library), out of which each frame gets its own.",
+    metavar="DIR",
+    in_file=False,
+)
+DAYS = option(
+    None,
+    "How far from a frame a product of the library may be that is not certified; default: 30 days "
+    "for darks and maps.",
+    metavar="DAYS",
+    min=0.0,
+    in_file=False,
+)
 THREADS = option(None, "Threads; default: all cores.", min=1)
 AS_JSON = option(False, "Machine-readable result on stdout.", "--json", in_file=False)
 
@@ -276,3 +290,28 @@ class ProductOutput(Output):
     output: str = output_option(
         "File to write, or a folder (documented file name); or a URL, a folder with / at its end."
     )
+
+
+@group
+class CalibrationOutput(Output):
+    """Where a calibration product is written: to a file, into a library, or both."""
+
+    output: str | None = option(
+        None,
+        "File to write, or a folder (documented file name); or a URL, a folder with / at its end.",
+        *("--output", "-o"),
+        metavar="PATH",
+        parser=output_path,
+        in_file=False,
+    )
+    add: Path | None = option(
+        None,
+        "Put the result into this library, too, or, without --output, there alone.",
+        metavar="DIR",
+        in_file=False,
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse a result that goes nowhere."""
+        if self.output is None and self.add is None:
+            raise typer.BadParameter("give --output, or a library to --add the result to")

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from emdarks.cli import console
 from emdarks.cli.command import arguments
-from emdarks.cli.options import Execution, Frames, ProductOutput, RawFrames
+from emdarks.cli.options import CalibrationOutput, Execution, Frames, RawFrames
 from emdarks.cli.output_files import Target, check_not_a_frame, check_not_read, output_file
 
 if TYPE_CHECKING:
     from emdarks.accumulate import Executor
     from emdarks.frames import Dataset
+    from emdarks.library import Entry, Library
+    from emdarks.products.product import Product
 
 
 def open_frames(frames: Frames, raw: RawFrames, skip_bad_frames: bool) -> Dataset:
@@ -64,12 +67,14 @@ def preparation(raw: RawFrames) -> dict[str, Any]:
     }
 
 
-def product_target(output: ProductOutput, dataset: Dataset, ending: str, raw: RawFrames) -> Target:
+def product_target(
+    output: CalibrationOutput, dataset: Dataset, ending: str, raw: RawFrames
+) -> Target:
     """File for a product of frames; none that the command reads.
 
     Parameters
     ----------
-    output : ProductOutput
+    output : CalibrationOutput
         What is asked for.
     dataset : Dataset
         The frames; the last one names the product where a folder is asked for.
@@ -85,11 +90,66 @@ def product_target(output: ProductOutput, dataset: Dataset, ending: str, raw: Ra
     """
     from emdarks.products.header import product_name
 
-    name = product_name(dataset.frames[-1].filename, ending)
-    target = output_file(output.output, name, output.overwrite)
+    target = calibration_file(output, product_name(dataset.frames[-1].filename, ending))
     check_not_a_frame(target, dataset)
     check_not_read(target, vars(raw).values())
     return target
+
+
+def calibration_file(output: CalibrationOutput, documented_name: str) -> Target:
+    """File for a product; where it goes into a library alone, that is only its name there.
+
+    Raises
+    ------
+    InputError
+        It exists or cannot be written, or there is no such library.
+    """
+    if output.add is not None:
+        from emdarks.library import Library
+
+        Library(output.add)  # better now than after an hour of fitting
+    if output.output is None:
+        return Target(str(output.add), documented_name)
+    return output_file(output.output, documented_name, output.overwrite)
+
+
+def save_calibration(
+    product: Product, output: CalibrationOutput, target: Target, camera: str | None
+) -> tuple[Path | Target, dict[str, int]]:
+    """Write a product where it was asked for; its file, and its number in the library.
+
+    Raises
+    ------
+    InputError
+        It cannot be written, or the library does not take it.
+    """
+    if output.output is not None:
+        product.save(target.parent, target.name)
+    if output.add is None:
+        return target, {}
+    from emdarks.fits import is_url
+    from emdarks.library import Library
+
+    library = Library(output.add)
+    with TemporaryDirectory() as folder:
+        file = Path(str(target))
+        if output.output is None or is_url(str(target)):
+            file = Path(folder) / target.name
+            product.save(folder, target.name)
+        entry = _added(library, file, camera)
+    kept = library.file(entry) if output.output is None else target
+    return kept, {"library_product": entry.id}
+
+
+def _added(library: Library, file: Path, camera: str | None) -> Entry:
+    """Add a product; one with a problem is kept, too, since its frames took long, but not used."""
+    from emdarks.errors import InputError
+
+    try:
+        return library.add(file, camera=camera)
+    except InputError as error:
+        entry = library.add(file, camera=camera, accept="to be looked at")
+        return library.reject(entry.id, str(error))
 
 
 @contextmanager

@@ -30,10 +30,9 @@ def one_stack_of_several() -> Iterator[None]:
         how = "some differ in k-gain only, which no option chooses: name the files of one of them"
     known = "; ".join(choice(stack) for stack in stacks)
     console.wrong_use(
-        f"a traditional dark is made of one stack, and these frames are {len(stacks)}: {how} "
-        f"({known})"
+        f"a dark is made of one stack, and these frames are {len(stacks)}: {how} ({known})"
         if console.is_quiet()
-        else f"a traditional dark is made of one stack, and these frames are {len(stacks)}: {how}"
+        else f"a dark is made of one stack, and these frames are {len(stacks)}: {how}"
     )
 
 

@@ -28,6 +28,9 @@ class WantedDark:
     full_frame: bool = FULL_FRAME
     clipped: bool = CLIPPED
     camera: str | None = CAMERA
+    photon_counting: bool = option(False, "Photon-counted dark: as counts show the charge.")
+    threshold: float | None = option(None, "Threshold of the counts, EM electrons.")
+    read_noise: float | None = option(None, "Read noise, EM electrons; default: header, camera.")
 
     def __post_init__(self) -> None:
         """Refuse options that do not go together."""
@@ -35,6 +38,11 @@ class WantedDark:
             raise typer.BadParameter("--like takes gain and time from the frame")
         if self.like is None and (self.gain is None or self.exptime is None):
             raise typer.BadParameter("give either --like FRAME, or --gain and --exptime")
+        if self.photon_counting and self.threshold is None:
+            raise typer.BadParameter("--photon-counting needs --threshold")
+        given = (self.threshold, self.read_noise)
+        if not self.photon_counting and any(value is not None for value in given):
+            raise typer.BadParameter("--threshold and --read-noise go with --photon-counting")
 
 
 def synthesize(*, wanted: WantedDark, output: ProductOutput) -> None:
@@ -69,6 +77,8 @@ def _like(maps: DetectorNoiseMaps, frame: str, wanted: WantedDark) -> Dark:
         use_signed=not wanted.clipped,
         camera=wanted.camera,
         kgain=wanted.kgain,
+        threshold=wanted.threshold,
+        read_noise=wanted.read_noise,
     )
 
 
@@ -78,7 +88,15 @@ def _of_settings(maps: DetectorNoiseMaps, wanted: WantedDark) -> Dark:
     signed = not wanted.clipped
     assert wanted.gain is not None
     assert wanted.exptime is not None
-    return maps.synthesize(wanted.gain, wanted.exptime, wanted.kgain, section, use_signed=signed)
+    return maps.synthesize(
+        wanted.gain,
+        wanted.exptime,
+        wanted.kgain,
+        section,
+        use_signed=signed,
+        threshold=wanted.threshold,
+        read_noise=wanted.read_noise,
+    )
 
 
 def _image_section(maps: DetectorNoiseMaps, wanted: WantedDark) -> Any:

@@ -21,18 +21,22 @@ _CAPTION = (
     "scatter: mean and standard deviation within a frame; noise: that of a pixel from frame to "
     "frame; EM electrons"
 )
+_GAIN_CAPTION = ". gain: EM gain that the samples show"
 
 
 def campaign_table(summary: CampaignSummary) -> Table:
     """A row for each stack."""
     warnings = (*summary.worst("problem"), *summary.worst("warning"))
     odd = {name for finding in warnings for name in finding.frames}
+    shown = any(math.isfinite(stack.fitted_gain) for stack in summary.stacks)
+    caption = _CAPTION + (_GAIN_CAPTION if shown else "")
     table = Table(
-        box=box.SIMPLE_HEAD, caption=_CAPTION, caption_justify="left", padding=(0, 1, 0, 0)
+        box=box.SIMPLE_HEAD, caption=caption, caption_justify="left", padding=(0, 1, 0, 0)
     )
     # One k-gain for all stands above the table.
     several = len({stack.k_gain for stack in summary.stacks}) > 1
-    for title in (*_SETTING, *(("k-gain",) if several else ()), *_FOUND):
+    titles = (*_SETTING, *(("k-gain",) if several else ()), *_FOUND, *(("gain",) if shown else ()))
+    for title in titles:
         table.add_column(title, justify="right", no_wrap=True)
     for stack in summary.stacks:
         named = sum(frame.name in odd for frame in stack.frame_summaries)
@@ -47,6 +51,7 @@ def campaign_table(summary: CampaignSummary) -> Table:
             _electrons(stack.noise),
             _electrons(stack.scatter),
             _degrees(stack),
+            *((_shown_gain(stack),) if shown else ()),
             style="yellow" if named else None,
         )
     return table
@@ -54,6 +59,12 @@ def campaign_table(summary: CampaignSummary) -> Table:
 
 _SETTING = ("EM gain", "time, s")
 _FOUND = ("frames", "odd", "masked", "level", "noise", "scatter", "deg C")
+
+
+def _shown_gain(stack: StackSummary) -> str:
+    """EM gain that the samples show, and its error."""
+    gain, error = stack.fitted_gain, stack.fitted_gain_error
+    return f"{gain:.0f}±{error:.0f}" if math.isfinite(gain) else "-"
 
 
 def _degrees(stack: StackSummary) -> str:

@@ -30,6 +30,7 @@ from emdarks.fit.read_noise import read_noise_of
 from emdarks.frames import flagging_level
 from emdarks.stacks import Stack, StackStore
 from emdarks.stacks.calibration_inputs import choose
+from emdarks.stacks.nominal_noise import nominal_noise
 
 Array = npt.NDArray[Any]
 
@@ -171,7 +172,7 @@ def _flagged(stack: Stack, scales: Sequence[float]) -> float:
 
 def _nominal_noise(stacks: Sequence[Stack], camera: Camera) -> float:
     """RN of the headers, else the camera's in the mode of the frames; one for all stacks."""
-    found = {_noise_of(stack, camera) for stack in stacks}
+    found = {nominal_noise(stack, camera) for stack in stacks}
     if not all(x > 0 and math.isfinite(x) for x in found):
         raise InputError(
             f"camera {camera.name} has no read noise for these frames, nor do their headers (RN), "
@@ -184,14 +185,6 @@ def _nominal_noise(stacks: Sequence[Stack], camera: Camera) -> float:
             "estimator takes one; give it (read_noise, --read-noise)"
         )
     return float(np.mean(list(found)))
-
-
-def _noise_of(stack: Stack, camera: Camera) -> float:
-    first = stack.frames[0]
-    given: Any = first.headers["ext"].get("RN")
-    if is_number(given) and given > 0:
-        return float(given)
-    return camera.noise_in(first.record.mode).read_noise
 
 
 @dataclass(frozen=True, slots=True)

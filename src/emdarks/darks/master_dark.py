@@ -18,6 +18,7 @@ from emdarks.detector import Regions, imaging_area_geom, region_slices
 from emdarks.errors import InputError, SeveralStacksError
 from emdarks.fit.mean_errors import ESTIMATORS, mean_errors
 from emdarks.fits import ascii_text
+from emdarks.fits import astropy_fits as fits
 from emdarks.frames.bad_frames import SKIP_SHARE
 from emdarks.frames.prepared import check_offset
 from emdarks.moments import Moments
@@ -167,7 +168,7 @@ def build_trad_dark(
         data, err_plane, dq = (np.ascontiguousarray(plane[section]) for plane in planes)
         planes = data, err_plane, dq
     dark = _product(planes, job, stack, kgain)
-    dark.record_skipped(job.skipping.bad)
+    dark.record_skipped(job.skipping.all)
     return dark
 
 
@@ -240,9 +241,10 @@ def _planes(
     return data, err, dq
 
 
-def _product(
-    planes: tuple[Array, ...], job: CalibrationInputs, stack: Stack, kgain: float | None
-) -> Dark:
+def dark_headers(
+    job: CalibrationInputs, stack: Stack, kgain: float | None
+) -> dict[str, fits.Header]:
+    """Headers of a dark that is made of the frames of one stack: "pri", "ext", "err" and "dq"."""
     rules = job.camera.header_rules
     invalid = set(rules.invalid) - set(rules.kept_in_darks)
     headers = merge_headers(job.inputs, rules, invalid)
@@ -255,8 +257,15 @@ def _product(
     ext.update({**product_cards(stack, job.camera), **k_gain_card([stack], kgain)})
     name_inputs(ext, input_names(job.inputs), len(job.inputs), len(job.inputs))
     stamp(ext)
+    return headers
+
+
+def _product(
+    planes: tuple[Array, ...], job: CalibrationInputs, stack: Stack, kgain: float | None
+) -> Dark:
+    headers = dark_headers(job, stack, kgain)
     data, err, dq = planes
-    dark = Dark(data, headers["pri"], ext, None, err, dq, headers["err"], headers["dq"])
+    dark = Dark(data, headers["pri"], headers["ext"], None, err, dq, headers["err"], headers["dq"])
     dark.ext_hdr["HISTORY"] = (
         f"Traditional analog master dark: mean of {len(job.inputs)} frames, not made from noise "
         f"maps; EM gain used {stack.em_gain:.6g}"

@@ -12,8 +12,10 @@ from emdarks import _core
 from emdarks.accumulate import Executor, StackJob, StackSums
 from emdarks.arguments import check_flag, check_names, is_number
 from emdarks.cameras import Camera
+from emdarks.checks.context import FlaggingRule
 from emdarks.checks.recipe_frames import ProductLook
 from emdarks.checks.search import ray_share
+from emdarks.counting_sums import HistogramBins
 from emdarks.darks.counting import (
     CountedFrames,
     CountingOptions,
@@ -25,6 +27,7 @@ from emdarks.darks.counting_tables import CountingTables
 from emdarks.darks.fitted_maps import Columns, FittedMaps
 from emdarks.darks.frame_pixels import FramePixels
 from emdarks.darks.rejection import Streamed, check_kinds, judged
+from emdarks.darks.threshold_check import ThresholdCheck, check_left
 from emdarks.detector import Regions
 from emdarks.errors import InputError
 from emdarks.fit.least_squares import fit_reference
@@ -52,8 +55,11 @@ from emdarks.stacks import (
 )
 from emdarks.stacks.calibration_inputs import CalibrationInputs, calibration_inputs, choose
 from emdarks.stacks.model import FULL, MODELS, Model, model_of_stacks
+from emdarks.stacks.nominal_noise import histograms_of
 
-ESTIMATORS = ("pooled", "reference", "counting")
+ESTIMATORS = ("pooled", "reference", "counting", "frames")
+#: Powers of the number of good samples that are weights of "frames"; the first is the default.
+WEIGHT_POWERS = (2, 1)
 
 
 def calibrate_darks_lsq(
@@ -63,6 +69,7 @@ def calibrate_darks_lsq(
     detector_regions: Regions | None = None,
     *,
     estimator: str = "pooled",
+    weight_power: int = 2,
     model: str = "full",
     nonnegative: Sequence[str] = ("CIC", "DC"),
     camera: str | Camera | None = None,
@@ -74,6 +81,11 @@ def calibrate_darks_lsq(
     flag_level: float | None = None,
     read_noise: float | None = None,
     gain: str = "header",
+    CR_threshold_check: bool | str = "warn",
+    fpn_fid: float = 4.9,
+    cic_fid: float | None = None,
+    dc_fid: float | None = None,
+    num_stds: float = 4.0,
     skip_bad_frames: bool = False,
     skip: Sequence[str] = (),
     skip_share: float = SKIP_SHARE,
@@ -96,7 +108,7 @@ def calibrate_darks_lsq(
         Weight the stacks, or treat all alike.
     detector_regions : mapping, optional
         Geometry; that of the camera by default.
-    estimator : {"pooled", "reference", "counting"}
+    estimator : {"pooled", "reference", "counting", "frames"}
         "pooled": weights from variances pooled over the pixels of each stack, the
         covariance of that fit made honest pixel by pixel; outside the imaging area F and
         C only. "reference": weights 1/err_i^2 with the error of each pixel's mean, sqrt(sum
@@ -104,7 +116,15 @@ def calibrate_darks_lsq(
         implementation documents, its defects mended. "counting": from counts of samples above
         thresholds and sums of what lies below them; finer where the register amplifies, and
         right where cosmic rays were too faint to be flagged. Needs 16 bytes more a pixel and
-        stack.
+        stack. "frames": the values of the reference implementation since its version 5.1: its
+        weight is the number n of good samples, and enters both sides of the equations squared,
+        so that stacks count by n^2, where n would be right for equal noise; D is fitted outside
+        the imaging area, too. The errors are those of a fit with these weights, from the
+        variances of "pooled". Finest where all stacks have the same noise, which no two gains
+        have.
+    weight_power : {2, 1}
+        Power of the number of good samples that is a stack's weight in the normal equations
+        ("frames" only).
     model : {"full", "level"}
         "full": F, C and D. "level": two maps, from at least three stacks of one EM gain and
         several times, or of one time and several gains ("pooled" only). One gain g: the level
@@ -124,7 +144,7 @@ def calibrate_darks_lsq(
         Largest relative spread of the measured gains of a stack.
     gain_error : float
         Relative 1-sigma error of the EM gain of each stack, independent of each other,
-        to be added to the errors ("pooled" only).
+        to be added to the errors ("pooled" and "frames").
     screen : bool
         Take out samples that no clean pixel reaches, such as unflagged cosmic rays: see
         `emdarks._core.screen`. Needs 48 bytes more a pixel while a stack is
@@ -138,6 +158,22 @@ def calibrate_darks_lsq(
     gain : {"header", "fitted"}
         EM gains of the law of a sample ("counting" only): those of the headers, or those that
         the histograms of the frames show.
+    CR_threshold_check : {"warn", True, False}
+        What is done with stacks in which samples are flagged from a level on that their own
+        charge reaches, whatever the estimator: they are told, with what their means lose by the
+        law of the register; True leaves them out, as if they had not been given; False is
+        silent. The level is that of the search of raw frames, of HISTORY ("Cosmic ray threshold
+        of ... used.") or SAT_DN of others, else the highest unflagged sample, where more should
+        lie above it. It is too low where it does not exceed fpn_fid + g (cic_fid + t dc_fid) +
+        num_stds standard deviations of that charge behind the register (the reference
+        implementation forgets the g); where every sample above it is flagged, also where the
+        mean loses more than 1 %.
+    fpn_fid, cic_fid, dc_fid : float
+        Fixed pattern (EM electrons), clock-induced charge (electrons a frame) and dark current
+        (electrons a second) of an average pixel, for this check. None takes charge and current
+        from the camera: 0.0088 and 0.001 for EXCAM.
+    num_stds : float
+        Standard deviations above the mean, for this check.
     skip_bad_frames : bool
         Leave out frames that make the product wrong or cannot be read, also where that turns
         out while their pixels are read; the product is that of the other frames, and lists
@@ -163,7 +199,8 @@ def calibrate_darks_lsq(
     Raises
     ------
     CalDarksLSQException
-        The stacks cannot be fitted: too few, a single gain or time, duplicates. Where they
+        The stacks cannot be fitted: too few, also since ``CR_threshold_check`` left others
+        out, a single gain or time, duplicates. Where they
         have one gain or one time, the message says whether ``model="level"`` can.
     InputError, MissingKeywordError, GeometryError
         A frame or argument cannot be used. All are raised before pixels are read
@@ -182,9 +219,14 @@ def calibrate_darks_lsq(
     if type(weighting) is not bool:
         raise InputError(f"weighting is {weighting!r}; it must be True or False")
     counting = CountingOptions(flag_level, read_noise, gain)
-    options = _Options(weighting, estimator, model, nonnegative, gain_error, screen, counting)
+    threshold = ThresholdCheck(CR_threshold_check, FlaggingRule(fpn_fid, cic_fid, dc_fid, num_stds))
+    options = _Options(
+        weighting, estimator, model, nonnegative, gain_error, screen, counting, threshold,
+        weight_power,
+    )  # fmt: skip
     options.check()
     check_kinds(skip)
+    threshold.check(skip)
     job = calibration_inputs(
         dataset,
         camera,
@@ -196,8 +238,11 @@ def calibrate_darks_lsq(
         skip_bad_frames,
         skip_share,
     )
+    job = threshold.leave_out(job)
     recipe = _Recipe(options, job, job.telemetry(detector_params))
-    job, planned, (store, sums) = judged(job, recipe.plan, recipe.accumulate, skip, _without_lost)
+    job, planned, (store, sums) = judged(
+        job, recipe.plan, recipe.accumulate, skip, _without_lost, threshold.apart
+    )
     job.skipping.tell(job.frames)
     fitted = _fitted(options, job, planned, store, recipe.telemetry)
     return _product(options, fitted, _raw_columns(planned.stacks, sums))
@@ -214,6 +259,8 @@ class _Options:
     gain_error: float
     screen: bool
     counting: CountingOptions
+    threshold: ThresholdCheck
+    weight_power: int
 
     def check(self) -> None:
         """Refuse what makes no sense.
@@ -233,11 +280,21 @@ class _Options:
         if self.estimator == "reference" and (error or self.model != "full"):
             name = "gain_error" if error else f"the model {self.model!r}"
             raise InputError(f"{name} is for the pooled estimator only")
+        if self.estimator == "frames" and self.model != "full":
+            raise InputError(f"the model {self.model!r} is for the pooled estimator only")
+        self._check_power()
         self.counting.check(self.estimator == "counting")
         if self.estimator == "counting":
             refuse_options(self.weighting, self.screen, self.model, error)
         check_names("nonnegative", self.nonnegative, PLANES)
         check_flag("screen", self.screen)
+
+    def _check_power(self) -> None:
+        power = self.weight_power
+        if isinstance(power, bool) or power not in WEIGHT_POWERS:
+            raise InputError(f"weight_power is {power!r}; it must be 2 or 1")
+        if power != WEIGHT_POWERS[0] and (self.estimator != "frames" or not self.weighting):
+            raise InputError("weight_power is for weights of the estimator frames only")
 
     def cards(self, model: Model) -> dict[str, tuple[Any, str]]:
         """Header cards of the options, and of the model that the stacks were fitted with."""
@@ -247,8 +304,17 @@ class _Options:
             "NONNEG": (",".join(self.nonnegative), "negative values became 0"),
             "SCREEN": (self.screen, "unflagged cosmic rays screened"),
             "GAINERR": (self.gain_error, "relative gain error added to the errors"),
+            **self._more_cards(),
             **model_cards(model.name, model.gain, model.time),
         }
+
+    def _more_cards(self) -> dict[str, tuple[Any, str]]:
+        """Those of the estimator "frames", and of a check that is not made as usual."""
+        check = {"CRCHECK": (self.threshold.word, "stacks that flags cut into")}
+        if self.estimator == "frames":
+            power = self.weight_power if self.weighting else 0
+            return {"WGTPOWER": (power, "power of the good samples that is a weight"), **check}
+        return {} if self.threshold.mode == "warn" else check
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +326,10 @@ class _Plan:
     screenings: list[Screening] | None
     model: Model
     counting: CountingPlan | None = None
+
+    def unused_bins(self, stack: int) -> HistogramBins | None:
+        """Bins of a histogram that no fit of the maps takes the EM gain from."""
+        return None if self.counting else self.jobs[stack].histogram
 
 
 #: Sums of all stacks, together and one by one.
@@ -277,16 +347,17 @@ class _Recipe:
     def plan(self, job: CalibrationInputs) -> _Plan:
         """Decide by the headers; refuses stacks that cannot be fitted."""
         stacks = group_stacks(job.inputs, job.gain_tolerance)
+        check_left(stacks, job, self.options.model)
         check_frames(stacks)
         model = _model(stacks, self.options, job.kgain)
         check_shape(stacks, job.arrtype, job.regions)
         area = figure_area(job.arrtype, job.regions, self.telemetry)
         scales = [to_em_electrons(stack, job.kgain) for stack in stacks]
         screen = self.options.screen
-        kept, counting, ways = _core.KEPT if screen else 0, None, None
+        kept, counting = _core.KEPT if screen else 0, None
         if self.options.estimator == "counting":
             counting = self.options.counting.plan(stacks, job.camera, scales)
-            ways = counting.ways
+        ways = counting.ways if counting else histograms_of(stacks, job.camera)
         telemetry = self.telemetry.start, self.telemetry.stop
         jobs = jobs_of(stacks, scales, job.mask, area, kept, ways, telemetry)
         screenings = [_screening(stack, job.camera) for stack in stacks] if screen else None
@@ -300,12 +371,14 @@ class _Recipe:
             self.job.kgain,
             fit=planned.model.name == FULL.name,
             screened=self.options.screen,
+            flagging=self.options.threshold.rule,
+            silent=self.options.threshold.silent,
         )
         found = accumulate_stacks(
             planned.jobs,
             executor,
             planned.screenings,
-            lambda i, moments: look.at(planned.stacks[i], moments),
+            lambda i, moments: look.at(planned.stacks[i], moments, bins=planned.unused_bins(i)),
         )
         return _streamed(found, look)
 
@@ -357,7 +430,8 @@ def _fitted(
     data = (store, stacks, options.weighting, frame.imaging, frame.skip, job.executor)
     if options.estimator == "reference":
         return FittedMaps(fit_reference(*data), None, store, stacks, model, frame, job)
-    fit, noise = fit_pooled(*data, options.gain_error, model)
+    power = options.weight_power if options.estimator == "frames" else None
+    fit, noise = fit_pooled(*data, options.gain_error, model, power)
     if planned.counting is None:
         return FittedMaps(fit, noise, store, stacks, model, frame, job)
     assert store.histograms is not None
@@ -408,7 +482,7 @@ def _product(options: _Options, fitted: FittedMaps, raw_columns: Columns) -> Det
     lines = *bias_history(stacks[0], job.camera), *_offset_history(job, fitted.frame)
     for line in (*lines, *model_words(maps.ext_hdr)):
         maps.ext_hdr["HISTORY"] = line
-    maps.record_skipped(job.skipping.bad)
+    maps.record_skipped(job.skipping.all)
     return maps
 
 

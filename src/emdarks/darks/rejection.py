@@ -90,6 +90,7 @@ def judged(
     accumulate: Callable[[S, Executor], Streamed[R]],
     skip: Sequence[str] = (),
     without_lost: Callable[[Streamed[R]], Streamed[R]] | None = None,
+    apart: Sequence[str] = (),
 ) -> tuple[CalibrationInputs, S, R]:
     """Stream what a plan says, and say what an inspection would say of the frames.
 
@@ -104,6 +105,8 @@ def judged(
         From a plan and an executor to sums that were looked at.
     skip : sequence of str
         Some of `emdarks.checks.recipe_frames.KINDS`.
+    apart : sequence of str
+        Further ones, whose frames may be any share of all.
 
     Returns
     -------
@@ -113,18 +116,27 @@ def judged(
     run = _Run()
     job, planned, made = _stream(job, plan, accumulate, without_lost, run)
     refuse_problems(_findings(job, planned, made, REFUSED_LATER))
-    kinds = kinds_of(skip)
     findings = _findings(job, planned, made)
-    found = named_in(findings, kinds, job.inputs) if kinds else []
-    if found:
-        frames = job.frames
-        job.skipping.skip([bad for _, bad in found], frames)
-        left = job.without(item for item, _ in found)
+    left = _without_named(job, findings, kinds_of(skip), apart)
+    if len(left.inputs) < len(job.inputs):
         job, planned, made = _stream(left, plan, accumulate, without_lost, run)
         findings = _findings(job, planned, made)
     run.count.end()
     tell(findings, stacklevel=4)
     return job, planned, made.sums
+
+
+def _without_named(
+    job: CalibrationInputs, findings: Sequence[Finding], skip: Sequence[str], apart: Sequence[str]
+) -> CalibrationInputs:
+    """The frames without those that findings of some kinds name."""
+    frames = job.frames
+    found = named_in(findings, apart, job.inputs)
+    job.skipping.set_aside(bad for _, bad in found)
+    left = job.without(item for item, _ in found)
+    found = named_in(findings, skip, left.inputs)
+    job.skipping.skip([bad for _, bad in found], frames)
+    return left.without(item for item, _ in found)
 
 
 def _findings(

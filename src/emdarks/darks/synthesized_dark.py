@@ -14,7 +14,7 @@ from emdarks.checks.registry import SYNTHESIS
 from emdarks.detector import Regions, frame_shape, region_slices
 from emdarks.errors import InputError, InputTypeError
 from emdarks.products import Dark
-from emdarks.products.synthesis import DarkSetting, Maps, check_signs, dark_from_maps
+from emdarks.products.synthesis import DarkSetting, Maps, check_signs, count_law, dark_from_maps
 from emdarks.stacks import Stack, check_product, check_stack, group_stacks
 from emdarks.stacks.calibration_inputs import calibration_inputs
 
@@ -31,6 +31,8 @@ def build_synthesized_dark(
     camera: str | Camera | None = None,
     kgain: float | None = None,
     gain_tolerance: float = 0.05,
+    threshold: float | None = None,
+    read_noise: float | None = None,
 ) -> Dark:
     """Assemble the dark that matches some frames: F/g + C + t D.
 
@@ -54,6 +56,8 @@ def build_synthesized_dark(
         the maps' frames.
     gain_tolerance : float
         Largest relative spread of the frames' measured gains.
+    threshold, read_noise : float, optional
+        For a photon-counted dark, EM electrons; see `DetectorNoiseMaps.synthesize`.
 
     Returns
     -------
@@ -98,7 +102,8 @@ def build_synthesized_dark(
         )
     if not full_frame:
         planes = planes.cut(region_slices(job.arrtype, "image", job.regions))
-    return dark_from_maps(noisemaps, planes, dark_setting(stack), which)
+    law = count_law(noisemaps, stack.em_gain, threshold, read_noise)
+    return dark_from_maps(noisemaps, planes, dark_setting(stack), which, law)
 
 
 def dark_setting(stack: Stack) -> DarkSetting:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.counting_sums import HistogramBins
+from emdarks.counting_sums import T_NOISE, HistogramBins
 from emdarks.fit.counting import CountedStacks, CountingFit
 from emdarks.fit.counting_terms import statistics
 
@@ -58,7 +58,7 @@ class GainFit:
 
 
 @dataclass(frozen=True)
-class _Stack:
+class Samples:
     """A stack's histogram, and what is known of its pixels.
 
     ``mixture`` holds charges and shares of hot pixels, ``ordinary`` the share of the others,
@@ -71,6 +71,26 @@ class _Stack:
     mixture: Array
     ordinary: float
     spread: float
+
+    @classmethod
+    def of(
+        cls,
+        histogram: Array,
+        bins: HistogramBins,
+        level_and_gain: tuple[float, float],
+        mixture: Array,
+        hot: float,
+        spread: float,
+    ) -> Samples:
+        """The bins from 4 read noises below the level to 5 read noises and 8 gains above it."""
+        level, g = level_and_gain
+        edges, rn = bins.edges, bins.read_noise
+        inside = (edges[:-1] >= level - BELOW * rn - 1) & (
+            edges[1:] <= level + ABOVE_NOISE * rn + ABOVE_GAIN * g
+        )
+        at = np.flatnonzero(inside)
+        ends = edges[at[0] : at[-1] + 2]
+        return cls(ends, histogram[at] * 1.0, float(histogram.sum()), mixture, 1 - hot, spread)
 
     def expected(self, p: Array) -> Array:
         """Expected counts of gain, charge, level, width and ray density."""
@@ -146,32 +166,40 @@ def fit_gains(
 
 def _stack(
     stacks: CountedStacks, fit: CountingFit, histogram: Array, bins: HistogramBins, i: int
-) -> _Stack | None:
+) -> Samples | None:
     """The part of a histogram that is fitted; None where it is empty."""
-    rn, g = stacks.nominal_noise, stacks.commanded[i]
-    level = stacks.T[i] - 4 * rn
-    edges = bins.edges
-    inside = (edges[:-1] >= level - BELOW * rn - 1) & (
-        edges[1:] <= level + ABOVE_NOISE * rn + ABOVE_GAIN * g
-    )
-    at = np.flatnonzero(inside)
-    if histogram[at].sum() == 0:
-        return None
     mixture, hot = _mixture(stacks, fit, i)
     _, C, D = fit.level[1]
     charge = max(C + stacks.time[i] * D, 1e-4)
     spread = min(stacks.time[i] * math.sqrt(fit.spread[1, 1]) / charge, 0.9)
-    ends = edges[at[0] : at[-1] + 2]
-    return _Stack(ends, histogram[at] * 1.0, float(histogram.sum()), mixture, 1 - hot, spread)
+    place = stacks.T[i] - T_NOISE * stacks.nominal_noise, stacks.commanded[i]
+    found = Samples.of(histogram, bins, place, mixture, hot, spread)
+    return found if found.counts.sum() > 0 else None
 
 
 def _mixture(stacks: CountedStacks, fit: CountingFit, i: int) -> tuple[Array, float]:
     """Charges and shares of classes of hot pixels, and the share of all of them."""
     imaging = stacks.imaging & (fit.group >= -2)
     hot = fit.hot & imaging
-    total = float(stacks.n[i, imaging].sum())
     charge = fit.values[1, hot] + stacks.time[i] * fit.values[2, hot]
-    share = stacks.n[i, hot] / total
+    return classes_of(charge, stacks.n[i, hot] / max(float(stacks.n[i, imaging].sum()), 1.0))
+
+
+def classes_of(charge: Array, share: Array) -> tuple[Array, float]:
+    """Hot pixels in classes of 1/6 octave.
+
+    Parameters
+    ----------
+    charge, share : ndarray, shape (pixels,)
+        Charge of each, and its share of all samples.
+
+    Returns
+    -------
+    mixture : ndarray, shape (2, classes)
+        Charges and shares of the classes up to `MOST_CHARGE`.
+    share : float
+        That of all together.
+    """
     classes = np.round(CLASSES * np.log2(np.clip(charge, 0.01, 200)))
     found = [(charge[classes == k].mean(), share[classes == k].sum()) for k in np.unique(classes)]
     kept = [(c, s) for c, s in found if s > 0 and c < MOST_CHARGE]

@@ -105,13 +105,17 @@ def bands(pixels: int, skip: tuple[int, int]) -> list[tuple[int, int]]:
 
 
 def fit_data(
-    store: StackStore, stacks: Sequence[Stack], imaging: Array, model: Model = FULL
+    store: StackStore,
+    stacks: Sequence[Stack],
+    imaging: Array,
+    model: Model = FULL,
+    d_everywhere: bool = False,
 ) -> _core.FitData:
     """Stacks as the kernels take them."""
     gain, _ = design(stacks)
     time = np.array([stack.exposure_time for stack in stacks], dtype=np.float64)
     moments = store.n, store.mean, store.m2, store.err2, store.flags
-    return _core.FitData(gain, time, *moments, imaging, model.has_c, model.has_d)
+    return _core.FitData(gain, time, *moments, imaging, model.has_c, model.has_d, d_everywhere)
 
 
 def fit_reference(

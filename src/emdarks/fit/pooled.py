@@ -1,5 +1,7 @@
 """The pooled estimator: weights from variances pooled over pixels, errors shrunk towards them.
 
+The estimator "frames" is the same with other weights: powers of the number of good samples.
+
 Regions - the imaging area, and the pixels outside it - never share a number. The steps
 are those of the method page.
 """
@@ -14,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks import _core
-from emdarks._core import COUNTS, EQUAL, HOT, POOLED, UNFITTED
+from emdarks._core import COUNTS, EQUAL, HOT, POOLED, SQUARES, UNFITTED
 from emdarks.accumulate import Executor
 from emdarks.errors import CalDarksLSQException
 from emdarks.fit.least_squares import Fit, bands, fit_data
@@ -31,6 +33,8 @@ HOT_MAD = 5.0
 MODEL_DOF = 50.0
 #: A pool below this share of the model comes from identical frames.
 SUSPECT = 0.01
+#: Kinds of weights that are a power of the number of good samples.
+_POWERS = {1: COUNTS, 2: SQUARES}
 
 
 @dataclass(slots=True)
@@ -77,10 +81,12 @@ class _Work:
     executor: Executor
     group: Array
     model: Model = FULL
+    d_everywhere: bool = False
 
     def parameters(self, region: int) -> list[int]:
         """Which of C (0) and D (1) are fitted in a region."""
-        return [0] * self.model.has_c + [1] * (self.model.has_d and region == 1)
+        has_d = self.model.has_d and (region == 1 or self.d_everywhere)
+        return [0] * self.model.has_c + [1] * has_d
 
     def sweep(self, kernel: Callable[..., None], *arguments: Any) -> None:
         """Run a kernel over all bands of pixels."""
@@ -103,9 +109,9 @@ class _Work:
         """Pixels of a region that are fitted and, once that is known, not hot."""
         return Group(self.group, region, self.ranges, self.executor)
 
-    def charge(self, region: int, level: Array) -> Array:
-        """C + t D of each stack."""
-        charge: Array = level[0] + self.time * (level[1] if region else 0.0)
+    def charge(self, level: Array) -> Array:
+        """C + t D of each stack; D is 0 where it is not fitted."""
+        charge: Array = level[0] + self.time * level[1]
         return charge
 
 
@@ -118,6 +124,7 @@ def fit_pooled(
     executor: Executor,
     gain_error: float = 0.0,
     model: Model = FULL,
+    weight_power: int | None = None,
 ) -> tuple[Fit, PooledNoise]:
     """Fit F, C and D with honest errors.
 
@@ -139,6 +146,9 @@ def fit_pooled(
         Relative 1-sigma error of each stack's gain, added to the errors.
     model : Model
         Which of F, C and D are fitted; the others are 0.
+    weight_power : {1, 2}, optional
+        The estimator "frames": weights are this power of the number of good samples instead, and
+        D is fitted outside the imaging area, too. Method page, eq. 21 (nweights).
 
     Returns
     -------
@@ -156,9 +166,10 @@ def fit_pooled(
     fit = Fit.empty(len(stacks), pixels, store.flags.dtype, residuals=False)
     gain, _ = design(stacks)
     time = np.array([stack.exposure_time for stack in stacks], dtype=np.float64)
-    data = fit_data(store, stacks, imaging, model)
+    everywhere = weight_power is not None
+    data = fit_data(store, stacks, imaging, model, everywhere)
     group = np.full(pixels, UNFITTED, np.int8)
-    work = _Work(data, gain, time, bands(pixels, skip), executor, group, model)
+    work = _Work(data, gain, time, bands(pixels, skip), executor, group, model, everywhere)
     v0, dof0 = _survey(work, fit)
     # Planes of the result that are not yet needed hold what is needed on the way.
     scale, jump = fit.errors[1:], fit.correlations[1:]
@@ -168,7 +179,7 @@ def fit_pooled(
     hot, excess = _excess(work, regions, fit.values[1:])
     for region in regions:
         if region is not None:
-            region.kind = _kind(region, store.err2, weighting)
+            region.kind = _kind(region, store.err2, weighting, weight_power)
     error2 = fit.errors[1:]
     tables = _tables(regions, gain.size, hot, excess)
     slopes = work.sums((2, 2), _core.second_sweep, data, group, tables, fit.values, error2)
@@ -243,7 +254,7 @@ def _mark_hot(work: _Work, v0: Array, dof0: Array, first: Array, scale: Array, j
         if count == 0:
             continue
         level = _known(work, region, level)
-        kappa = fit_noise(work.gain, work.charge(region, level), v0[region], dof0[region]).kappa
+        kappa = fit_noise(work.gain, work.charge(level), v0[region], dof0[region]).kappa
         for k in work.parameters(region):
             middle = members.median(first[k])
             mad = 1.4826 * _core.median_deviation(first[k], scale[k], middle, *members.pixels)
@@ -266,7 +277,7 @@ def _noise(work: _Work, first: Array, scale: Array) -> list[Region | None]:
         level = np.zeros(2)
         for k in work.parameters(region):
             level[k] = population(cold, first[k], scale[k]).mean
-        charge = work.charge(region, level)
+        charge = work.charge(level)
         model = fit_noise(work.gain, charge, v[source], dof[source])
         pooled = _with_model(work.gain, charge, v[source], dof[source], model)
         noiseless = not (pooled > 0).any()
@@ -316,9 +327,11 @@ def _excess(work: _Work, regions: Sequence[Region | None], first: Array) -> tupl
     return hot, excess
 
 
-def _kind(region: Region, err2: Array | None, weighting: bool) -> int:
+def _kind(region: Region, err2: Array | None, weighting: bool, weight_power: int | None) -> int:
     if not weighting:
         return EQUAL
+    if weight_power is not None:
+        return _POWERS[weight_power]
     if region.noiseless:
         if err2 is None or not (err2 > 0).any():
             return COUNTS  # nothing tells the stacks apart but their frames

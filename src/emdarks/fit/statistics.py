@@ -126,9 +126,10 @@ def pooled_bias_offset(
 ) -> BiasOffset:
     """Weighted mean over stacks of the median residual in the reliable prescan.
 
-    B = sum_i W_i median(y_i - F - g_i C) / sum_i W_i, W_i the mean weight n/v of stack i. Its
-    error is a jackknife that leaves out one of six groups of neighbouring rows: few groups,
-    since F absorbs the linear part of the medians and the rest is not smooth.
+    B = sum_i W_i median(y_i - F - g_i C - g_i t_i D) / sum_i W_i, W_i the mean weight n/v of
+    stack i, D 0 where it is not fitted. Its error is a jackknife that leaves out one of six
+    groups of neighbouring rows: few groups, since F absorbs the linear part of the medians and
+    the rest is not smooth.
 
     Parameters
     ----------
@@ -150,10 +151,10 @@ def pooled_bias_offset(
     seen = np.bincount(row) > 0
     groups = min(JACKKNIFE_GROUPS, int(seen.sum()))
     member = ((np.cumsum(seen) - 1) * groups // seen.sum())[row]
-    gain, _ = design(stacks)
+    rows = np.column_stack(design(stacks))
 
     def stack(i: int) -> Array:
-        found = _left_out(fit, store, i, gain[i], pixels, variances[i], member, groups)
+        found = _left_out(fit, store, i, rows[i], pixels, variances[i], member, groups)
         found[0] /= k_gains[i]
         return found
 
@@ -173,7 +174,7 @@ def _left_out(
     fit: Fit,
     store: StackStore,
     i: int,
-    gain: float,
+    row: Array,
     pixels: Array,
     variance: float,
     member: Array,
@@ -184,7 +185,8 @@ def _left_out(
     if not good.all():
         pixels, member = pixels[good], member[good]
     n = store.n[i, pixels].astype(np.float64)
-    residual = store.mean[i, pixels] - fit.values[0, pixels] - gain * fit.values[1, pixels]
+    F, C, D = fit.values[:, pixels]
+    residual = store.mean[i, pixels] - F - row[0] * C - row[1] * D
     err2 = 0.0 if store.err2 is None else store.err2[i, pixels] / n**2
     error2 = variance / n + err2
     weight = np.where(error2 > 0, 1 / np.where(error2 > 0, error2, 1), n)

@@ -60,6 +60,8 @@ class Skipping:
     elsewhere : int
         Frames that were opened with these and are not among them: what was left out then may
         have belonged to those as well.
+    unused : iterable of BadFrame
+        Frames that were never to be used, such as those of setup: no share limits them.
     """
 
     def __init__(
@@ -68,14 +70,23 @@ class Skipping:
         share: float = SKIP_SHARE,
         known: Iterable[BadFrame] = (),
         elsewhere: int = 0,
+        unused: Iterable[BadFrame] = (),
     ):
         if not is_number(share) or not 0 <= share < 1:
             raise InputError(f"skip_share is {share!r}; it is a share, from 0 up to 1")
         self.wanted = wanted
         self.share = share
         self.bad = list(known)
+        #: How many of them were left out on purpose: no share limits these.
+        self.apart = 0
         self._known = len(self.bad) if elsewhere else 0
         self._elsewhere = elsewhere
+        self._unused = list(unused)
+
+    @property
+    def all(self) -> list[BadFrame]:
+        """Frames that a product was made without: bad ones, and those never to be used."""
+        return self.bad + self._unused
 
     def leave_out(self, found: Iterable[BadFrame], frames: int) -> None:
         """Remember bad frames.
@@ -111,6 +122,12 @@ class Skipping:
         self.bad += found
         self.check(frames)
 
+    def set_aside(self, found: Iterable[BadFrame]) -> None:
+        """Remember frames that are left out on purpose, however many."""
+        before = len(self.bad)
+        self.bad += found
+        self.apart += len(self.bad) - before
+
     def check(self, frames: int) -> None:
         """Refuse a campaign of which too much is bad.
 
@@ -121,7 +138,8 @@ class Skipping:
         """
         if self._known:
             self._check(self._known, frames + self._elsewhere)
-        self._check(len(self.bad) - self._known, frames - self._known)
+        told = self._known + self.apart
+        self._check(len(self.bad) - told, frames - told)
 
     def _check(self, count: int, frames: int) -> None:
         if count > self.share * frames or (count and count >= frames):

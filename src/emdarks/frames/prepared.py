@@ -283,13 +283,16 @@ class PreparedDataset(Dataset):
     ----------
     preparation : str
         What they are made with, in words.
+    unused : tuple of BadFrame
+        Frames taken during setup, or marked as bad.
     """
 
     preparation: str = ""
+    unused: tuple[BadFrame, ...] = ()
 
     def _of(self, frames: list[Any]) -> Self:
         found = super()._of(frames)
-        found.preparation = self.preparation
+        found.preparation, found.unused = self.preparation, self.unused
         return found
 
 
@@ -341,7 +344,8 @@ def prepare_frames(
     Returns
     -------
     PreparedDataset
-        Of frames of level 2a. Frames taken during setup, or marked as bad, are in ``left_out``.
+        Of frames of level 2a. Frames taken during setup, or marked as bad, are in
+        ``unused``, and in ``left_out`` with files that were no frames.
 
     Raises
     ------
@@ -385,7 +389,7 @@ def prepare_frames(
         raise InputError(f"no frame is left: {first.path}: {first.reason}")
     found = PreparedDataset(prepared)
     found.preparation = _in_words(settings, prepared)
-    found.skipped = tuple(skipped)
+    found.skipped, found.unused = tuple(skipped), tuple(made.left_out)
     found.left_out = (*getattr(dataset, "left_out", ()), *made.left_out)
     found.chosen_from = getattr(dataset, "chosen_from", 0)
     tell_left_out(made.left_out, len(frames))

@@ -5,11 +5,14 @@
 with a library.
 """
 
+from emdarks.library.caldb import export_caldb, import_caldb
+from emdarks.library.check import check_library
 from emdarks.library.entry import Covariance, Entry, Kind, Number
 from emdarks.library.folder import Library
 from emdarks.library.index import Event
 from emdarks.library.match import Match, Step
 from emdarks.library.request import Request, requests_of
+from emdarks.library.use import LibrarySubtraction, subtract_by_library
 
 __all__ = [
     "Covariance",
@@ -17,9 +20,14 @@ __all__ = [
     "Event",
     "Kind",
     "Library",
+    "LibrarySubtraction",
     "Match",
     "Number",
     "Request",
     "Step",
+    "check_library",
+    "export_caldb",
+    "import_caldb",
     "requests_of",
+    "subtract_by_library",
 ]

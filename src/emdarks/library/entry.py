@@ -65,7 +65,7 @@ _WORDS = {
     Kind.DETECTOR_PARAMS: "detector parameters",
 }
 #: DATATYPE cards, as the Coronagraph's pipeline writes them, too.
-_KINDS = {
+KINDS = {
     "DetectorNoiseMaps": Kind.NOISE_MAPS,
     "Dark": Kind.DARK,
     "BadPixelMap": Kind.BAD_PIXEL_MAP,
@@ -275,14 +275,14 @@ def describe(
     """
     # First, so that a file that changes while it is opened does not look unchanged later.
     digest, size = sha256_of(path), Path(path).stat().st_size
-    headers = _headers(path)
+    headers = headers_of_product(path)
     datatype = headers[0].get("DATATYPE", headers[1].get("DATATYPE"))
-    if str(datatype) not in _KINDS:
+    if str(datatype) not in KINDS:
         raise InputError(
             f"{os.fspath(path)}: is no product that a library keeps (DATATYPE is {datatype!r}); "
             f"it keeps: {', '.join(kind.words for kind in Kind)}"
         )
-    kind = _KINDS[str(datatype)]
+    kind = KINDS[str(datatype)]
     name = _camera_name(path, headers, camera)
     known = _known_camera(name, camera)
     details, findings = _READERS.get(kind, _of_product)(path, known)
@@ -291,8 +291,8 @@ def describe(
     return Entry(**(common | made | details)), worst_first(findings)
 
 
-def _headers(path: str | os.PathLike[str]) -> Headers:
-    """Image header and primary header."""
+def headers_of_product(path: str | os.PathLike[str]) -> Headers:
+    """Image header and primary header of a product, also of a number or a table."""
     try:
         layout = scan_file(path)
     except NoImageError:  # of a number or a table
@@ -519,7 +519,7 @@ def _counted(product: Dark, header: Any) -> dict[str, Any]:
     good = good.reshape(-1, *good.shape[-2:])[0]
     errors = np.asarray(product.err).reshape(-1, *good.shape)[0][good]
     details: dict[str, Any] = {"threshold": _number(header, "PCTHRESH")}
-    if errors.size and np.isfinite(errors).all():
+    if errors.size and np.median(errors) > 0:
         details["covariance"] = Covariance(cc=float(np.median(errors)) ** 2)
     return details
 

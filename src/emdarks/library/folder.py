@@ -21,7 +21,7 @@ from emdarks.fits import whole_file
 from emdarks.library import index as sql
 from emdarks.library.entry import Entry, Kind, describe, sha256_of
 from emdarks.library.index import Event, Index
-from emdarks.library.match import DAYS, Catalogue, Match
+from emdarks.library.match import Catalogue, Match
 from emdarks.library.request import Request, requests_of
 from emdarks.products.provenance import iso_date, mjd_of
 
@@ -259,9 +259,12 @@ class Library:
         return Path(os.path.relpath(real, root)).as_posix()
 
     def _free_name(self, path: Path, entry: Entry) -> Path:
-        """A name that no file of the library has; nobody else adds at this time."""
+        """A name that no other file of the library has; nobody else adds at this time.
+
+        A process that was killed may have copied this very file, and not recorded it.
+        """
         target = self.folder / path.name
-        if not target.exists():
+        if not target.exists() or sha256_of(target) == entry.sha256:
             return target
         return self.folder / f"{path.name.removesuffix('.fits')}_{entry.sha256[:8]}.fits"
 
@@ -357,7 +360,7 @@ class Library:
         *,
         camera: str | Camera | None = None,
         kgain: float | None = None,
-        days: float = DAYS,
+        days: float | None = None,
     ) -> Matches:
         """Choose the product for each frame.
 
@@ -371,8 +374,9 @@ class Library:
             Of all frames; by default the one that each frame's CAMERA card names, else ``excam``.
         kgain : float, optional
             Electrons per DN, instead of the headers'.
-        days : float
-            How far from the frame a product that is not certified may be, in days.
+        days : float, optional
+            How far from the frame a product that is not certified may be, in days; by default 30
+            for noise maps, darks and bad-pixel maps, 1000 for others.
 
         Returns
         -------
@@ -385,19 +389,32 @@ class Library:
             A header cannot be used, or the file of a product that is chosen is gone or has
             another size.
         """
-        return self.match(requests_of(frames, camera, kgain, kind), days)
+        return self.match(requests_of(frames, camera, kgain, kind), days, kgain)
 
-    def match(self, requests: Sequence[Request], days: float = DAYS) -> Matches:
+    def match(
+        self, requests: Sequence[Request], days: float | None = None, kgain: float | None = None
+    ) -> Matches:
         """As `find`, of requests that were read from the frames before."""
-        if not days >= 0:
+        if days is not None and not days >= 0:
             raise InputError(f"days is {days!r}; it must be a number from 0 on")
         with self.index.reading() as connection:
-            catalogue = Catalogue(sql.entries(connection, numbers=False), days)
-        found = [catalogue.find(request) for request in requests]
+            entries = sql.entries(connection, numbers=False)
+        catalogue = Catalogue(entries)
+        if kgain is None:
+            requests = [_with_k_gain(request, catalogue) for request in requests]
+        found = [catalogue.find(request, days) for request in requests]
         chosen = {match.entry.id: match.entry for match in found if match.entry is not None}
         for entry in chosen.values():
             self._there(entry)
         return found
+
+
+def _with_k_gain(request: Request, catalogue: Catalogue) -> Request:
+    """A raw frame is multiplied by the k-gain of the library, where it has one."""
+    if not request.raw or request.kind is Kind.K_GAIN:
+        return request
+    found = catalogue.find(replace(request, kind=Kind.K_GAIN)).entry
+    return request if found is None else replace(request, k_gain=found.k_gain)
 
 
 def user() -> str:

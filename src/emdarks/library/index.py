@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import sqlite3
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -154,15 +156,9 @@ class Index:
                 connection.close()
 
     def _reader(self, spare: Path) -> sqlite3.Connection:
-        connection = _connected(self.path, "mode=ro")
-        try:
-            connection.execute("SELECT 1 FROM sqlite_master").fetchone()
-            return connection
-        except sqlite3.OperationalError:
-            connection.close()
-            if os.access(self.folder, os.W_OK) and not _is_read_only(self.folder):
-                raise
-        # A write-ahead log needs a file beside it, even to read.
+        if os.access(self.folder, os.W_OK) and not _is_read_only(self.folder):
+            return _connected(self.path, "mode=rw")
+        # A write-ahead log needs a file beside it that changes, even to read.
         log = self.path.with_name(f"{FILE}-wal")
         if log.is_file() and log.stat().st_size:
             for file in (self.path, log):
@@ -254,9 +250,9 @@ def insert(connection: sqlite3.Connection, entry: Entry) -> int:
     connection : Connection
         Within a transaction.
     entry : Entry
-        Of a file that is not in the index.
+        Of a file that is not in the index; it keeps its number where it has one.
     """
-    row = _row(entry)
+    row = _row(entry) | ({"id": entry.id} if entry.id else {})
     names = ", ".join(f'"{name}"' for name in row)
     values = list(row.values())
     marks = ", ".join("?" * len(values))
@@ -304,9 +300,14 @@ def note(
     connection: sqlite3.Connection, product: int, file: str, what: str, why: str, who: str
 ) -> None:
     """Keep that something was done."""
+    keep(connection, Event(product, file, now(), who, what, why))
+
+
+def keep(connection: sqlite3.Connection, event: Event) -> None:
+    """Put an event in."""
     connection.execute(
         'INSERT INTO events (product, file, "when", who, what, why) VALUES (?, ?, ?, ?, ?, ?)',
-        (product, file, now(), who, what, why),
+        event,
     )
 
 
@@ -323,7 +324,7 @@ def entries(
     numbers: bool = True,
 ) -> list[Entry]:
     """Products that a condition holds for, by number; without their numbers for choosing."""
-    names = ", ".join(f'"{name}"' for name in ("id", *_COLUMNS))
+    names = ", ".join(f'"{name}"' for name in _READ)
     rows = connection.execute(
         f"SELECT {names} FROM products WHERE {where} ORDER BY id", tuple(values)
     ).fetchall()
@@ -340,22 +341,27 @@ def _numbers(connection: sqlite3.Connection) -> dict[int, dict[str, Number]]:
 
 
 def _float(value: Any) -> float:
-    return float("nan") if value is None else float(value)
+    return math.nan if value is None else float(value)
 
 
-_REALS = frozenset(_COLUMNS) - {*_TEXTS, *_INTEGERS, *_COVARIANCES}
+_READ = ("id", *_COLUMNS)
+_UNKNOWN = dict.fromkeys(frozenset(_COLUMNS) - {*_TEXTS, *_INTEGERS, *_COVARIANCES}, math.nan)
 
 
 def _entry(row: tuple[Any, ...], numbers: dict[str, Number]) -> Entry:
-    values = dict(zip(("id", *_COLUMNS), row, strict=True))
-    covariance = [values.pop(name) for name in _COVARIANCES]
-    for name in _REALS:
-        values[name] = _float(values[name])
+    # One NaN for all, so that entries are equal to themselves.
+    values = _UNKNOWN | {n: x for n, x in zip(_READ, row, strict=True) if x is not None}
+    covariance = [values.pop(name) for name in _COVARIANCES if name in values]
     values["kind"] = Kind(values["kind"])
     values["certified"] = bool(values["certified"])
-    values["k_gains_used"] = tuple(json.loads(values["k_gains_used"]))
-    known = None if None in covariance else Covariance(*covariance)
+    values["k_gains_used"] = _k_gains(values["k_gains_used"])
+    known = Covariance(*covariance) if covariance else None
     return Entry(**values, covariance=known, numbers=numbers)
+
+
+@lru_cache(maxsize=256)
+def _k_gains(text: str) -> tuple[float, ...]:
+    return tuple(json.loads(text))
 
 
 def events(connection: sqlite3.Connection, product: int | None = None) -> list[Event]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,13 +23,14 @@ from emdarks.library.request import Request, same_number
 from emdarks.products.model import SAME_GAIN, SAME_TIME
 from emdarks.products.provenance import iso_date
 from emdarks.products.synthesis import beyond_stacks
-from emdarks.stacks.compatibility import SAME_K_GAIN, differing_settings
+from emdarks.stacks.compatibility import SAME_K_GAIN, differing_settings, untold_settings
 from emdarks.stacks.group import TIME_TOLERANCE
 
 Array = npt.NDArray[Any]
 
-#: Days within which the nearest product in time is taken, where none is certified for the time.
-DAYS = 30.0
+#: Days within which the nearest product in time is taken, where none is certified for the time: of
+#: noise maps, darks and bad pixels, and of calibrations that are taken once in years.
+DAYS, DAYS_OF_OTHERS = 30.0, 1000.0
 #: Relative difference of gains of headers, and of predicted errors, that is none.
 _SAME = 1e-9
 #: What answers a request.
@@ -71,18 +73,19 @@ def _camera(request: Request, entry: Entry) -> str:
 
 
 def _settings(request: Request, entry: Entry) -> str:
-    if entry.settings is None:
-        strict = request.settings and entry.kind in _OF_FRAMES
-        return "does not say its readout settings" if strict else ""
-    if differing_settings(entry.settings, request.settings) is None:
+    known = entry.settings or ""
+    if entry.settings is not None and differing_settings(known, request.settings) is not None:
+        return f"read with {known or 'no settings'}"
+    untold = untold_settings(known, request.settings)
+    if not untold or entry.kind not in _OF_FRAMES:
         return ""
-    return f"read with {entry.settings or 'no settings'}"
+    return f"does not say {', '.join(untold)}"
 
 
 def _level(request: Request, entry: Entry) -> str:
     told = entry.kind in _OF_FRAMES and request.kind in _OF_FRAMES and entry.level and request.level
     # Its bias offset is all that is wanted of noise maps that are asked for by name.
-    if not told or request.kind is Kind.NOISE_MAPS or is_raw(entry.level) == request.raw:
+    if not told or request.kind is Kind.NOISE_MAPS or is_raw(entry.level) == is_raw(request.level):
         return ""
     return f"made of frames of level {entry.level}"
 
@@ -134,6 +137,11 @@ def _of_two_maps(request: Request, entry: Entry) -> str:
     if entry.model == "one-time" and abs(request.exposure_time - own[1]) > SAME_TIME * own[1]:
         return f"maps of {own[1]:g} s alone"
     return ""
+
+
+def default_days(kind: Kind) -> float:
+    """Days within which the nearest product of a kind is taken."""
+    return DAYS if kind in _OF_FRAMES or kind is Kind.BAD_PIXEL_MAP else DAYS_OF_OTHERS
 
 
 #: In the order in which they are applied.
@@ -203,16 +211,15 @@ class Match:
             left -= out.size
             words = self._words(at, out)
             if words:
-                numbers = tuple(self._catalogue.entries[i].id for i in out)
+                numbers = tuple(self._catalogue.numbers[out].tolist())
                 steps.append(Step(rule, words, left, numbers))
         return steps
 
     def _words(self, at: int, out: Array) -> str:
-        entries = [self._catalogue.entries[i] for i in out]
+        name = _ORDER[at]
         if at < len(RULES):
-            return _counted(RULES[at].why_not(self.request, entry) for entry in entries)
-        named = _ORDER[at]
-        return self._verdict.words.get(named, "") if named == _TIME or entries else ""
+            return self._catalogue.words(name, self.request, out) if out.size else ""
+        return self._verdict.words.get(name, "") if name == _TIME or out.size else ""
 
     @property
     def predicted_error(self) -> float:
@@ -250,14 +257,15 @@ class Match:
         }
 
     @property
+    def reason(self) -> str:
+        """Why this product, in one line."""
+        told = (step.words for step in self.steps if step.rule in (_TIME, _ERROR, _NEWEST))
+        return "; ".join(told)
+
+    @property
     def missing(self) -> str:
         """What is missing where there is no product, and which command would make it."""
         return "" if self.entry is not None else _missing(self)
-
-
-def _counted(reasons: Iterable[str]) -> str:
-    """Reasons, the most frequent first, each with how many products it is about."""
-    return "; ".join(f"{n} {why}" for why, n in Counter(reasons).most_common())
 
 
 _TIME, _ERROR, _NEWEST = "time", "predicted error", "newest"
@@ -279,12 +287,11 @@ class Catalogue:
     ----------
     entries : sequence of Entry
         All of them.
-    days : float
-        How far from a frame a product that is not certified may be, in days.
     """
 
-    def __init__(self, entries: Sequence[Entry], days: float = DAYS):
-        self.entries, self.days = list(entries), days
+    def __init__(self, entries: Sequence[Entry]):
+        self.entries = list(entries)
+        self.numbers = np.array([entry.id for entry in self.entries], dtype=np.int64)
         self._groups = {rule.name: _Groups(self.entries, rule) for rule in RULES}
         self._times = _Times(self.entries)
         self._errors = _Errors(self.entries)
@@ -293,16 +300,30 @@ class Catalogue:
         self._rank[newest] = np.arange(len(newest))
         self._left: dict[tuple[Any, ...], Array] = {}
 
-    def find(self, request: Request) -> Match:
-        """Choose the product for a frame."""
+    def find(self, request: Request, days: float | None = None) -> Match:
+        """Choose the product for a frame.
+
+        Parameters
+        ----------
+        request : Request
+            What the frame asks for.
+        days : float, optional
+            How far from the frame a product that is not certified may be, in days; by default
+            `default_days` of the kind.
+        """
+        most = default_days(request.kind) if days is None else days
         out = self._by_rules(request).copy()
         words: dict[str, str] = {}
         for name in (_TIME, _ERROR, _NEWEST):
             left = np.flatnonzero(out < 0)
-            kept, words[name] = self._compare(name, request, left)
+            kept, words[name] = self._compare(name, request, left, most)
             out[np.setdiff1d(left, kept, assume_unique=True)] = _ORDER.index(name)
         chosen = np.flatnonzero(out < 0)
         return Match(self, request, _Verdict(out, words, int(chosen[0]) if chosen.size else None))
+
+    def words(self, rule: str, request: Request, out: Array) -> str:
+        """Why a rule leaves products out, the most frequent reason first."""
+        return "; ".join(f"{n} {why}" for why, n in self._groups[rule].reasons(request, out))
 
     def _by_rules(self, request: Request) -> Array:
         """Which rule leaves each product out; frames that ask for the same share it."""
@@ -315,11 +336,11 @@ class Catalogue:
             self._left[key] = out
         return self._left[key]
 
-    def _compare(self, name: str, request: Request, left: Array) -> tuple[Array, str]:
+    def _compare(self, name: str, request: Request, left: Array, days: float) -> tuple[Array, str]:
         if not left.size:
             return left, ""
         if name == _TIME:
-            return self._times.nearest(request.time, left, self.days)
+            return self._times.nearest(request.time, left, days)
         if name == _ERROR:
             return self._errors.smallest(request, left)
         best = left[[int(np.argmax(self._rank[left]))]]
@@ -336,24 +357,28 @@ class _Groups:
 
     def __init__(self, entries: Sequence[Entry], rule: Rule):
         self._rule = rule
+        key = attrgetter(*rule.entry)
         numbers: dict[Any, int] = {}
-        self._of: list[Entry] = []
-        codes = []
-        for entry in entries:
-            # As texts, NaN is equal to itself.
-            key = tuple(str(getattr(entry, name)) for name in rule.entry)
-            if key not in numbers:
-                numbers[key] = len(numbers)
-                self._of.append(entry)
-            codes.append(numbers[key])
+        # What is not known is one NaN in all entries of an index, and equal to itself here.
+        codes = [numbers.setdefault(key(entry), len(numbers)) for entry in entries]
         self._codes = np.array(codes, dtype=np.int64)
+        firsts = np.unique(self._codes, return_index=True)[1]
+        self._of = [entries[i] for i in firsts]
 
     def left_out(self, request: Request, wanted: Array) -> Array:
         """Which products the rule leaves out, of those that are wanted."""
         bad = np.zeros(len(self._of), dtype=bool)
-        for code in np.unique(self._codes[wanted]):
+        for code in np.flatnonzero(np.bincount(self._codes[wanted])):
             bad[code] = bool(self._rule.why_not(request, self._of[code]))
         return np.asarray(bad[self._codes]) if self._of else np.zeros(0, dtype=bool)
+
+    def reasons(self, request: Request, out: Array) -> list[tuple[str, int]]:
+        """Why products are left out, with how many it is about."""
+        found: Counter[str] = Counter()
+        numbers = np.bincount(self._codes[out])
+        for code in np.flatnonzero(numbers):
+            found[self._rule.why_not(request, self._of[code])] += int(numbers[code])
+        return found.most_common()
 
 
 class _Times:

@@ -11,11 +11,15 @@ from emdarks.cameras import Camera, load_camera, read_record
 from emdarks.detector import frame_shape, region_slices
 from emdarks.fits import ascii_text
 from emdarks.frames import camera_named_in, frames_of
-from emdarks.frames.frame_input import frame_name, headers_of, is_raw, level_of, shape_of
+from emdarks.frames.frame_input import frame_name, headers_of, level_of, shape_of
+from emdarks.frames.prepared import is_raw_frame
 from emdarks.library.entry import Kind
 from emdarks.stacks.compatibility import bias_of, readout_text
 
 Shape = tuple[int, int]
+
+#: Processing level of raw frames when they have been prepared.
+_PREPARED = "L2a"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,7 @@ class Request:
     name : str
         The frame.
     camera, settings, level, bias : str
-        As in `Entry`.
+        As in `Entry`; of raw frames those that they have when they have been prepared.
     shapes : frozenset of tuple of int
         Rows and columns of products that fit: the frame's; of a whole frame the image region's
         and of an image region the whole frame's, too.
@@ -43,6 +47,8 @@ class Request:
         Whether the frame is multiplied by it.
     time : float
         Start of the exposure, MJD; NaN where the header does not say it.
+    raw : bool
+        Whether the frame has to be prepared (level 1).
     """
 
     kind: Kind
@@ -58,11 +64,7 @@ class Request:
     k_gain: float
     in_dn: bool
     time: float
-
-    @property
-    def raw(self) -> bool:
-        """Whether the frame holds its bias still."""
-        return is_raw(self.level)
+    raw: bool = False
 
     @property
     def setting(self) -> str:
@@ -106,14 +108,13 @@ def _request(
     shape, headers, name = shape_of(frame) or (0, 0), headers_of(frame), frame_name(frame)
     plane = getattr(frame, "frame", None)
     record = read_record(camera, name, shape, headers, plane=plane, k_gain=kgain)
-    level = level_of({"ext": headers[0], "pri": headers[1]})
-    raw = is_raw(level)
+    raw = camera.raw is not None and is_raw_frame(frame, camera)
     return Request(
         kind=kind,
         name=name,
         camera=ascii_text(camera.name),
         settings=ascii_text(readout_text(record.setting)),
-        level=level,
+        level=_PREPARED if raw else level_of({"ext": headers[0], "pri": headers[1]}),
         # What is taken off raw frames is said when they are prepared.
         bias="" if raw else ascii_text(bias_of(record, camera) or ""),
         shapes=geometry.shapes(camera, shape),
@@ -123,6 +124,7 @@ def _request(
         k_gain=kgain or record.k_gain,
         in_dn=record.in_dn and not raw,
         time=record.start,
+        raw=raw,
     )
 
 

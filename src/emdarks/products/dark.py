@@ -5,7 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from emdarks.arguments import is_number
+from emdarks.errors import InputError
+from emdarks.fits import astropy_fits as fits
+from emdarks.fits import image_hdu
 from emdarks.frames.html import Rows
+from emdarks.photon_counts import CountLaw, rate_interval
 from emdarks.products.header import NOT_SUPPLIED
 from emdarks.products.product import Product
 from emdarks.products.provenance import frames_combined
@@ -16,7 +24,19 @@ from emdarks.products.validation import (
     flag_unusable,
 )
 
-ANALOG = "analog master dark"
+Array = npt.NDArray[Any]
+
+ANALOG, PHOTON_COUNTED = "analog master dark", "photon-counted master dark"
+
+#: HDUs of counts, and what they hold.
+_COUNTS = {
+    "NGOOD": "good samples of a pixel",
+    "NABOVE": "those of them above the threshold",
+}
+_EXPECTED = {
+    "COUNTS": "expected counts of a pixel in a frame, false ones included",
+    "COUNTERR": "error of COUNTS",
+}
 
 #: Cards that every Dark has, for photon-counted ones to fill.
 _DEFAULTS: dict[str, Any] = {
@@ -30,6 +50,41 @@ _DEFAULTS: dict[str, Any] = {
 
 #: Cards that are computed with.
 _NUMBERS = ("EXPTIME", "EMGAIN_C", "EMGAIN_A", "KGAINPAR", "ONE_ELEC", "DRPNFILE", "NFRAMES")
+
+
+#: Cards of the law of counts.
+_LAW = {
+    "PCTHRESH": "threshold, EM electrons",
+    "PCGAIN": "EM gain of the law of counts",
+    "PCNOISE": "its read noise, EM electrons",
+}
+
+
+def write_law(header: fits.Header, law: CountLaw) -> None:
+    """Write by which law counts are rates, and what the threshold costs."""
+    values = (law.threshold, law.gain, law.read_noise)
+    for (keyword, meaning), value in zip(_LAW.items(), values, strict=True):
+        header[keyword] = (value, meaning)
+    header["PCFALSE"] = (law.false_counts(), "counts a frame of read noise alone")
+    header["PCLOST"] = (law.lost(), "share of electrons below the threshold")
+
+
+def count_hdus(good: Array, above: Array) -> list[Any]:
+    """HDUs of the counts of every pixel in a measured dark."""
+    return _hdus((good, above), _COUNTS)
+
+
+def expected_hdus(counts: Array, error: Array) -> list[Any]:
+    """HDUs of the counts of a frame that maps expect, as float32."""
+    return _hdus((counts.astype(np.float32), error.astype(np.float32)), _EXPECTED)
+
+
+def _hdus(planes: tuple[Array, Array], contents: dict[str, str]) -> list[Any]:
+    hdus = []
+    for plane, (name, meaning) in zip(planes, contents.items(), strict=True):
+        hdus.append(image_hdu(plane, name=name))
+        hdus[-1].header["CONTENT"] = meaning
+    return hdus
 
 
 class Dark(Product):
@@ -67,16 +122,68 @@ class Dark(Product):
 
     def _complete_header(self) -> None:
         self.ext_hdr.setdefault("PC_STAT", ANALOG)
-        self.ext_hdr.setdefault("IS_SYNTH", int(not self._counted()))
+        self.ext_hdr.setdefault("IS_SYNTH", int(not self.photon_counted))
 
-    def _counted(self) -> bool:
-        """Whether it was made of photon-counted frames."""
-        return "photon" in str(self.ext_hdr["PC_STAT"])
+    @property
+    def photon_counted(self) -> bool:
+        """Whether it holds rates of counted electrons, for frames that are counted, too."""
+        return "photon" in str(self.ext_hdr.get("PC_STAT", ANALOG))
+
+    @property
+    def threshold(self) -> float | None:
+        """The threshold of the counts, EM electrons; None for a dark of means."""
+        value = self.ext_hdr.get("PCTHRESH", NOT_SUPPLIED)
+        known = self.photon_counted and is_number(value) and value != NOT_SUPPLIED
+        return float(value) if known else None
+
+    def rate_interval(self, confidence: float = 0.6827) -> tuple[Array, Array]:
+        """Confidence intervals of the rates of a measured photon-counted dark.
+
+        Clopper and Pearson's interval of the share of counts, as rates by the law of a sample.
+        It covers the truth at least as often as it says also where few samples, or none, lie
+        above the threshold; there a rate and its error do not.
+
+        Parameters
+        ----------
+        confidence : float
+            Probability with which an interval holds the truth, at least: 0.6827 is that of one
+            standard deviation.
+
+        Returns
+        -------
+        low, high : ndarray
+            Electrons a frame, of the shape of the data. The low end is signed, as the rates are;
+            NaN where no sample is good, infinite where the counts tell no upper limit.
+
+        Raises
+        ------
+        InputError
+            The dark holds no counts, or the confidence is not between 0 and 1.
+        """
+        if not (is_number(confidence) and 0 < confidence < 1):
+            raise InputError(f"confidence is {confidence!r}; it must be between 0 and 1")
+        counts = {name: self._counts(name) for name in _COUNTS}
+        if any(plane is None for plane in counts.values()):
+            raise InputError(
+                f"{self.filename or 'the dark'}: holds no counts (HDUs {', '.join(_COUNTS)}), as "
+                "measured photon-counted darks of emdarks do"
+            )
+        n, above = counts["NGOOD"], counts["NABOVE"]
+        assert n is not None
+        assert above is not None
+        return rate_interval(above, n, self._law(), confidence)
+
+    def _law(self) -> CountLaw:
+        """The law of its counts, as the header has it."""
+        return CountLaw(*(float(self.ext_hdr[name]) for name in _LAW))
+
+    def _counts(self, name: str) -> Array | None:
+        return np.asarray(self.hdu_list[name].data) if name in self.hdu_names else None
 
     def _check_file(self) -> None:
         check_numbers(self, _NUMBERS)
         check_planes_there(self)
-        if not self._counted():
+        if not self.photon_counted:
             check_electrons(self)
         flag_unusable(self)
 
@@ -87,7 +194,10 @@ class Dark(Product):
         return [*facts, self._kind()]
 
     def _kind(self) -> str:
-        return "synthesised" if self.ext_hdr["IS_SYNTH"] else "traditional"
+        made = "synthesised" if self.ext_hdr["IS_SYNTH"] else "traditional"
+        if not self.photon_counted:
+            return made
+        return "photon-counted" + (", synthesised" if self.ext_hdr["IS_SYNTH"] else "")
 
     def _kind_rows(self) -> Rows:
         return [("kind", self._kind())]

@@ -32,7 +32,7 @@ PARAMETERS: dict[str, tuple[Any, str, str]] = {
     "GAINMAX": (8000.0, "largest EM gain", "GMAX"),
     "DELCNST": (1.0e-4, "tolerance of the exposure calculator", "delta_constr"),
     "OVERHEAD": (3, "overhead per frame, s", "OVERHEAD"),
-    "PCECNTMX": (0.1, "photon counting limit, e-/pixel/frame", "pc_ecount_max"),
+    "PCECNTMX": (0.25, "photon counting limit, e-/pixel/frame", "pc_ecount_max"),
     "TFACTOR": (5, "threshold, read noise sigmas", "T_FACTOR"),
 }
 

@@ -33,7 +33,7 @@ from emdarks.products.noise_maps_file import (
 )
 from emdarks.products.product import Product
 from emdarks.products.provenance import input_names, inputs_hdu, name_inputs
-from emdarks.products.synthesis import DarkSetting, Maps, check_signs, dark_from_maps
+from emdarks.products.synthesis import DarkSetting, Maps, check_signs, count_law, dark_from_maps
 from emdarks.products.validation import (
     check_electrons,
     check_numbers,
@@ -279,8 +279,13 @@ class DetectorNoiseMaps(Product):
         kgain: float | None = None,
         section: tuple[slice, slice] | None = None,
         use_signed: bool = True,
+        threshold: float | None = None,
+        read_noise: float | None = None,
     ) -> Dark:
         """Make a dark for any EM gain and exposure time: F/g + C + t D.
+
+        With a threshold, the photon-counted dark of such frames: the rate C + t D as counts above
+        the threshold show it, which F moves, and the expected counts themselves.
 
         Parameters
         ----------
@@ -294,12 +299,18 @@ class DetectorNoiseMaps(Product):
             Part of the frame; all of it by default.
         use_signed : bool
             See `planes_for_darks`.
+        threshold : float, optional
+            For a photon-counted dark: the threshold, EM electrons above the bias.
+        read_noise : float, optional
+            For a photon-counted dark, EM electrons; by default that of the maps' header (RN),
+            else of their camera.
 
         Returns
         -------
         Dark
             In detected electrons, with honest errors where the maps carry the
-            correlations between F, C and D.
+            correlations between F, C and D. A photon-counted one has the HDUs ``COUNTS`` and
+            ``COUNTERR``, the expected counts of a pixel in a frame and their error.
 
         Raises
         ------
@@ -325,7 +336,8 @@ class DetectorNoiseMaps(Product):
         if section is not None:
             planes = planes.cut(section)
         k_gain = self._k_gain() if kgain is None else kgain
-        return dark_from_maps(self, planes, DarkSetting(gain, gain, exptime, k_gain), which)
+        law = count_law(self, gain, threshold, read_noise)
+        return dark_from_maps(self, planes, DarkSetting(gain, gain, exptime, k_gain), which, law)
 
     def systematics(self, gain: float, exptime: float) -> dict[str, Any]:
         """How a synthesised dark moves with errors of EM gain and k-gain, image means.

@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 
 import numpy.typing as npt
 
-from emdarks.errors import InputError
+from emdarks.errors import InputError, NoImageError
 from emdarks.fits import FileLayout, ascii_text, packed, state_shape, table_hdu
 from emdarks.fits import astropy_fits as fits
+from emdarks.fits.layout import read_small
 from emdarks.frames import BadFrame, Image
 from emdarks.products.header import product_name
 from emdarks.products.provenance import name_inputs
@@ -57,9 +58,16 @@ class Product(Image):
         dq_hdr: fits.Header | None = None,
         input_hdulist: Any = None,
     ):
-        super().__init__(
-            data_or_filepath, pri_hdr, ext_hdr, err, dq, err_hdr, dq_hdr, input_hdulist
-        )
+        try:
+            super().__init__(
+                data_or_filepath, pri_hdr, ext_hdr, err, dq, err_hdr, dq_hdr, input_hdulist
+            )
+        except NoImageError:
+            # Calibrations of few numbers have no image where a frame has one.
+            if not isinstance(data_or_filepath, (str, os.PathLike)):
+                raise
+            file = read_small(data_or_filepath)
+            raise self._another(file.name, file.cards.get("DATATYPE")) from None
         self._check_shapes()
         for header, plane in (
             (self.ext_hdr, self.data),
@@ -70,12 +78,16 @@ class Product(Image):
         if self.layout is None:
             self._introduce(input_dataset)
         if self.ext_hdr.get("DATATYPE") != self._DATATYPE:
-            raise InputError(
-                f"{self.filepath}: is no {self._KIND} (DATATYPE is not {self._DATATYPE!r})"
-            )
+            raise self._another(self.filepath, self.ext_hdr.get("DATATYPE"))
         self._complete_header()
         if self.layout is not None:
             self._check_file()
+
+    def _another(self, name: str, kind: Any) -> InputError:
+        """What to say of a file of another kind."""
+        found = "it has no DATATYPE" if kind is None else f"its DATATYPE is {kind!r}"
+        wanted = f"one whose DATATYPE is {self._DATATYPE!r}"
+        return InputError(f"{name}: is no {self._KIND}, {found}; give {wanted}")
 
     def _introduce(self, dataset: Any) -> None:
         """Write what every new product says of itself."""

@@ -13,20 +13,23 @@ come from one fit, and leaving them out overstates the error by up to 1.5 times.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from emdarks.arguments import is_number
+from emdarks.cameras import camera_of_product
 from emdarks.errors import EmdarksWarning, InputError, InputTypeError
 from emdarks.fits import astropy_fits as fits
-from emdarks.products.dark import Dark
+from emdarks.photon_counts import LEAST_RATE, MOST_RATE, CountLaw
+from emdarks.products.dark import PHOTON_COUNTED, Dark, expected_hdus, write_law
 from emdarks.products.header import drop_map_cards, stamp
-from emdarks.products.model import check_setting, dark_formula
+from emdarks.products.model import absent_planes, check_setting, dark_formula
 from emdarks.products.provenance import name_inputs
 from emdarks.stacks.group import MOST_GAIN, MOST_TIME
 
@@ -114,15 +117,60 @@ def synthesize_arrays(maps: Maps, gain: float, exposure_time: float) -> tuple[Ar
         )
     weights = np.array([1.0 / gain, 1.0, exposure_time])
     data = np.einsum("k,krc->rc", weights, maps.values)
-    scaled = weights[:, None, None] * maps.errors
+    return data, _error(maps, weights[:, None, None]), np.bitwise_or.reduce(maps.dq, axis=0)
+
+
+def _error(maps: Maps, weights: Array) -> Array:
+    """Error of a combination of F, C and D with these weights, shape (3, 1, 1) or of the maps."""
+    scaled = weights * maps.errors
     variance = np.einsum("krc,krc->rc", scaled, scaled)
     if maps.correlations is not None:
         pairs = ((0, 1), (0, 2), (1, 2))
         for correlation, (a, b) in zip(maps.correlations, pairs, strict=True):
             variance += 2.0 * correlation * scaled[a] * scaled[b]
     # Rounding may leave a tiny negative variance where two errors cancel.
-    err = np.sqrt(np.maximum(variance, 0.0))
-    return data, err, np.bitwise_or.reduce(maps.dq, axis=0)
+    error: Array = np.sqrt(np.maximum(variance, 0.0))
+    return error
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedCounts:
+    """What frames that are counted show of the maps: method page, eq. 28 (expected).
+
+    Attributes
+    ----------
+    rate, rate_error : ndarray, shape (rows, columns)
+        Electrons a frame as `emdarks.build_photon_counted_dark` measures them, which does not
+        know the F of a pixel.
+    counts, counts_error : ndarray, shape (rows, columns)
+        Mean number of counts of a pixel in a frame, false ones included.
+    """
+
+    rate: Array
+    rate_error: Array
+    counts: Array
+    counts_error: Array
+
+    @classmethod
+    def of(cls, maps: Maps, exposure_time: float, law: CountLaw) -> Self:
+        """Of frames of an exposure time, with errors from the covariance of F, C and D.
+
+        Parameters
+        ----------
+        maps : Maps
+            The planes.
+        exposure_time : float
+            Seconds.
+        law : CountLaw
+            Threshold, EM gain and read noise.
+        """
+        F, C, D = maps.values
+        charge = np.clip(C + exposure_time * D, LEAST_RATE, MOST_RATE)
+        counts, by_rate, by_level = law.statistics(charge, F)
+        moved = np.stack([by_level, by_rate, by_rate * exposure_time])
+        counts_error = _error(maps, moved)
+        rate = law.rate(counts)
+        return cls(rate, counts_error / law.statistics(rate)[1], counts, counts_error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +253,75 @@ def warn_beyond_measured(name: str, found: Sequence[str], stacklevel: int = 3) -
         )
 
 
-def dark_from_maps(noisemaps: Any, planes: Maps, setting: DarkSetting, which: str) -> Dark:
+def count_law(
+    noisemaps: Any, gain: float, threshold: float | None, read_noise: float | None
+) -> CountLaw | None:
+    """The law of counts above a threshold in frames of an EM gain; None without threshold.
+
+    Parameters
+    ----------
+    noisemaps : DetectorNoiseMaps, or an object like it
+        Its header (RN), or its camera, has the read noise where none is given.
+    gain : float
+        EM gain.
+    threshold, read_noise : float or None
+        EM electrons.
+
+    Raises
+    ------
+    InputError
+        Both make no sense, no read noise is known, or the maps do not tell C.
+    """
+    if threshold is None:
+        if read_noise is not None:
+            raise InputError("read_noise is for photon-counted darks; give threshold, too")
+        return None
+    for name, value in (("threshold", threshold), ("read_noise", read_noise)):
+        if value is not None and not (is_number(value) and value > 0):
+            raise InputError(f"{name} is {value!r}; it must be a positive number of EM electrons")
+    if absent_planes(noisemaps.ext_hdr)[1]:
+        raise InputError(
+            "maps of stacks of one EM gain do not tell C, so no counts can be made of them"
+        )
+    check_threshold(f"a dark of EM gain {gain:g}", threshold, gain)
+    noise = _noise_of(noisemaps) if read_noise is None else read_noise
+    return CountLaw(float(threshold), float(gain), float(noise))
+
+
+def check_threshold(subject: str, threshold: float, gain: float) -> None:
+    """Refuse a threshold that single electrons do not pass.
+
+    Raises
+    ------
+    InputError
+        It is not below the EM gain.
+    """
+    if threshold >= gain:
+        raise InputError(
+            f"{subject}: the threshold of {threshold:.6g} EM electrons is not below the EM gain "
+            f"{gain:g}, which is what one electron becomes on average: count frames of higher "
+            "gain, or give a lower threshold"
+        )
+
+
+def _noise_of(noisemaps: Any) -> float:
+    """Read noise by the header of maps, else by their camera."""
+    stated = noisemaps.ext_hdr.get("RN")
+    if is_number(stated) and stated > 0:
+        return float(stated)
+    camera = camera_of_product(noisemaps, unknown_is_none=True)
+    noise = math.nan if camera is None else camera.noise_in("").read_noise
+    if not noise > 0:
+        raise InputError(
+            f"{getattr(noisemaps, 'filename', '') or 'the noise maps'}: neither header (RN) nor "
+            "camera tells the read noise, by which counts go; give it (read_noise, --read-noise)"
+        )
+    return float(noise)
+
+
+def dark_from_maps(
+    noisemaps: Any, planes: Maps, setting: DarkSetting, which: str, law: CountLaw | None = None
+) -> Dark:
     """Make the product.
 
     Parameters
@@ -218,10 +334,17 @@ def dark_from_maps(noisemaps: Any, planes: Maps, setting: DarkSetting, which: st
         What the dark is for.
     which : str
         Which planes these are, for the history.
+    law : CountLaw, optional
+        For a photon-counted dark.
     """
     name = str(getattr(noisemaps, "filename", "") or "noise maps")
     check_setting(noisemaps.ext_hdr, name, setting.gain, setting.exposure_time)
     data, err, dq = synthesize_arrays(planes, setting.gain, setting.exposure_time)
+    hdus: list[Any] = []
+    if law is not None:
+        found = ExpectedCounts.of(planes, setting.exposure_time, law)
+        data, err = found.rate, found.rate_error
+        hdus = expected_hdus(found.counts, found.counts_error)
     dq = np.where(np.isnan(data), dq | 1, dq).astype(dq.dtype)
     headers = [
         getattr(noisemaps, name).copy() for name in ("pri_hdr", "ext_hdr", "err_hdr", "dq_hdr")
@@ -235,8 +358,16 @@ def dark_from_maps(noisemaps: Any, planes: Maps, setting: DarkSetting, which: st
     ext["EXPTIME"], ext["KGAINPAR"] = setting.exposure_time, setting.k_gain
     ext["EMGAIN_C"], ext["EMGAIN_A"] = setting.commanded_gain, setting.gain
     _write_electron_step(ext, noisemaps, setting)
+    if law is not None:
+        ext["PC_STAT"] = PHOTON_COUNTED
+        write_law(ext, law)
     stamp(ext)
-    dark = Dark(data, pri, ext, None, err, dq, err_hdr, dq_hdr)
+    dark = Dark(data, pri, ext, None, err, dq, err_hdr, dq_hdr, hdus)
+    if law is not None:
+        dark.ext_hdr["HISTORY"] = (
+            f"Photon-counted: electrons a frame as counts above {law.threshold:.6g} EM electrons "
+            f"show them; read noise {law.read_noise:.6g}"
+        )
     dark.ext_hdr["HISTORY"] = (
         f"Synthesised from {which} of {noisemaps.filename or 'noise maps'}: "
         f"{dark_formula(noisemaps.ext_hdr)} with "

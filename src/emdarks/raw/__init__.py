@@ -13,7 +13,7 @@ from emdarks.raw.bias import RowBias
 from emdarks.raw.calibration import FramePlan, FullWell, RawCalibration
 from emdarks.raw.linearity import Linearity
 from emdarks.raw.search import DARK, STANDARD, CosmicRaySearch
-from emdarks.raw.search_cost import SearchCost, search_cost
+from emdarks.raw.search_cost import SearchCost, above_threshold, search_cost
 from emdarks.raw.sweeps import FrameScan, PreparedFrame, over_saturated, prepare, scan, stored_bytes
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "RawCalibration",
     "RowBias",
     "SearchCost",
+    "above_threshold",
     "over_saturated",
     "prepare",
     "scan",

@@ -77,7 +77,7 @@ def search_cost(
     if not charge > 0.0 or not gain >= 1.0:
         return SearchCost(0.0, 1.0)
     charge = min(charge, _MOST_CHARGE)
-    p, above = _bright(threshold, gain, charge, read_noise)
+    p, above = above_threshold(threshold, gain, charge, read_noise)
     rule = _Windows(min(search.filter, _WIDEST), p)
     reach = max(search.filter + search.tail_at(gain), search.box)
     own = [rule.free(reach + rule.more, search.box, bit) for bit in (False, True)]
@@ -88,9 +88,19 @@ def search_cost(
     return SearchCost(1.0 - kept, left / kept / mean if kept > 0.0 else math.nan)
 
 
-def _bright(threshold: float, gain: float, charge: float, noise: float) -> tuple[float, float]:
-    """P(x >= threshold) of a sample x, and the mean of x there times this probability."""
-    noise = max(noise, 1e-9)
+def above_threshold(
+    threshold: float, gain: float, charge: float, read_noise: float
+) -> tuple[float, float]:
+    """P(x >= threshold) of a clean sample x, and the mean of x there times this probability.
+
+    Parameters
+    ----------
+    threshold : float
+        EM electrons.
+    gain, charge, read_noise : float
+        As in `search_cost`.
+    """
+    noise, charge = max(read_noise, 1e-9), min(charge, _MOST_CHARGE)
     z, weight = np.polynomial.hermite_e.hermegauss(_NODES)
     weight = weight / weight.sum()
     level = threshold - noise * z

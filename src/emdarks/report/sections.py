@@ -212,6 +212,8 @@ _ORIGIN = (
     ("camera", "CAMERA"),
     ("estimator", "ESTIMATR"),
     ("stacks weighted", "WEIGHTED"),
+    ("power of the good samples that is a weight", "WGTPOWER"),
+    ("stacks that flags cut into", "CRCHECK"),
     ("negative values became 0 in", "NONNEG"),
     ("cosmic rays screened", "SCREEN"),
     ("raw frames: nonlinearity table", "NONLIN"),

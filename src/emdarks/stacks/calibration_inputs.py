@@ -111,7 +111,11 @@ def calibration_inputs(
     _check_choices(gain_tolerance, skip_bad_frames, executor)
     chosen = load_camera(camera or camera_named_in(dataset))
     skipping = Skipping(
-        skip_bad_frames, skip_share, getattr(dataset, "skipped", ()), _elsewhere(dataset)
+        skip_bad_frames,
+        skip_share,
+        getattr(dataset, "skipped", ()),
+        _elsewhere(dataset),
+        getattr(dataset, "unused", ()),
     )
     if skip_bad_frames:
         inputs = _usable(dataset, chosen, kgain, gain_tolerance, skipping)

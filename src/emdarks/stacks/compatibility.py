@@ -260,18 +260,18 @@ def _compare_settings(theirs: Any, mine: str, frame: str, product: str) -> None:
             stacklevel=4,
         )
         return
-    known = _settings_in(theirs)
     differing = differing_settings(str(theirs), mine)
     if differing is not None:
         raise InputError(
             f"{frame}: has {', '.join(differing) or mine}, but {product} is made of frames with "
             f"{theirs}; use a product of the same readout setting"
         )
-    untold = ", ".join(word for word in mine.split("; ") if word.partition("=")[0] not in known)
+    untold = untold_settings(str(theirs), mine)
     if untold:
         # A product from before the camera file had these settings.
         warnings.warn(
-            f"{product}: does not say these readout settings of its frames; {frame} has {untold}",
+            f"{product}: does not say these readout settings of its frames; {frame} has "
+            f"{', '.join(untold)}",
             EmdarksWarning,
             stacklevel=4,
         )
@@ -295,6 +295,17 @@ def differing_settings(theirs: str, mine: str) -> list[str] | None:
     differing = [word for word in mine.split("; ") if _differs(word, known)]
     gone = [name for name in known if name and name not in here]
     return differing if differing or gone else None
+
+
+def untold_settings(theirs: str, mine: str) -> list[str]:
+    """Readout settings of a frame, ``name=value`` each, that a product does not say its own of."""
+    known = _settings_in(theirs)
+    names = (word.partition("=")[0] for word in mine.split("; "))
+    return [
+        word
+        for word, name in zip(mine.split("; "), names, strict=True)
+        if name and name not in known
+    ]
 
 
 def _settings_in(text: Any) -> dict[str, str]:

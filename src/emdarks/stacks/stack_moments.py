@@ -12,7 +12,7 @@ import numpy.typing as npt
 from emdarks import _core
 from emdarks.accumulate import Executor, FrameFigures, Sample, StackJob, StackSums
 from emdarks.accumulate.blocks import FigureArea
-from emdarks.counting_sums import CountingSums, HistogramBins, Thresholds
+from emdarks.counting_sums import CountingSums, CountThreshold, HistogramBins, Thresholds
 from emdarks.errors import InputError
 from emdarks.moments import HISTOGRAM_BINS, Moments, counts_dtype, merge
 from emdarks.stacks.group import Stack
@@ -265,7 +265,8 @@ def jobs_of(
     mask: int,
     area: FigureArea | None,
     kept: int = 0,
-    counting: Sequence[tuple[Thresholds | None, HistogramBins]] | None = None,
+    counting: Sequence[tuple[Thresholds | CountThreshold | None, HistogramBins | None]]
+    | None = None,
     telemetry: tuple[int, int] = (0, 0),
 ) -> list[StackJob]:
     """Work of each stack.
@@ -282,7 +283,7 @@ def jobs_of(
         Where to take the figures of single frames.
     kept : int
         Largest samples to keep of each pixel, for screening.
-    counting : sequence of (Thresholds or None, HistogramBins), optional
+    counting : sequence of ((Count)Thresholds or None, HistogramBins or None), optional
         Of each stack, where its counts, or its histogram, are wanted.
     telemetry : tuple of int
         First and last-plus-one row without signal.

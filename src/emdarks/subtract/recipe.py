@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +192,7 @@ def save_subtracted(
     """
     directory = Path(folder)
     targets = [directory / frame.filename for frame in frames]
-    _check_targets(targets, frames, overwrite)
+    check_targets(targets, frames, overwrite)
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -205,7 +205,23 @@ def save_subtracted(
     return targets
 
 
-def _check_targets(targets: list[Path], frames: Dataset, overwrite: bool) -> None:
+def check_targets(targets: Sequence[Path], frames: Iterable[Any], overwrite: bool) -> None:
+    """Refuse names of files that two frames have, that exist, or that are read.
+
+    Parameters
+    ----------
+    targets : sequence of Path
+        Of the frames.
+    frames : iterable of SubtractedFrame
+        The frames.
+    overwrite : bool
+        Whether files that exist may be replaced.
+
+    Raises
+    ------
+    InputError
+        As said.
+    """
     name, count = Counter(target.name for target in targets).most_common(1)[0]
     if count > 1:
         raise InputError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from emdarks.darks.synthesized_dark import dark_setting
 from emdarks.dq import DQ, unsigned
 from emdarks.errors import InputError
-from emdarks.fits import Cards, copied, state_shape
+from emdarks.fits import Cards, ascii_text, copied, state_shape
 from emdarks.fits import astropy_fits as fits
 from emdarks.fits.layout import read_others
 from emdarks.fits.pixels import Scratch
@@ -109,6 +109,7 @@ class SubtractedFrame(Image):
     _input: FrameInput
     _scale: float
     _step: StackStep
+    _notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, origin: Any, item: FrameInput, scale: float, step: StackStep) -> Self:
@@ -136,6 +137,16 @@ class SubtractedFrame(Image):
     def setting(self) -> DarkSetting:
         """Gain, time and k-gain of the frame's stack, for which its dark is."""
         return dark_setting(self._step.stack)
+
+    @property
+    def source_name(self) -> str:
+        """The frame that the dark is taken off: its file, with the plane of a cube."""
+        return self._input.record.name
+
+    def note(self, notes: Iterable[str]) -> None:
+        """Say more in the history of the header, such as where the dark is from."""
+        self._notes = tuple(notes)
+        self._headers.pop("ext", None)
 
     # Pixels
 
@@ -208,7 +219,8 @@ class SubtractedFrame(Image):
         facts, step = self._step.darks.facts(self._step.stack), self._step
         was = self._input.record.unit_text or "no unit"
         header[step.unit_keyword] = header["BUNIT"] = SUBTRACTED_UNIT
-        header["DARKFILE"] = facts.name  # a comment may not fit beside the name of a file
+        # Without a comment: names are long, and astropy warns of comments that are cut off.
+        header["DARKFILE"] = facts.name
         header["DARKSYNT"] = (facts.synthesised, "the dark was made from noise maps")
         header["DARKGAIN"] = (facts.gain, "EM gain that the dark is for")
         header["DARKTIME"] = (facts.exposure_time, "s, exposure time that the dark is for")
@@ -222,6 +234,8 @@ class SubtractedFrame(Image):
             header["HISTORY"] = f"Bias subtracted before: {step.bias}"
         if step.sections.frame[0].start is not None:
             header["HISTORY"] = "Cut to the image region, which is all that the dark covers"
+        for text in self._notes:
+            header["HISTORY"] = ascii_text(text)
 
     def _describe_errors(self, header: fits.Header) -> None:
         for keyword in [key for key in header if re.fullmatch(r"LAYER_\d+", key)]:

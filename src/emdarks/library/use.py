@@ -1,0 +1,257 @@
+"""Darks of a library taken off frames, each frame its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emdarks.cameras import Camera, load_camera
+from emdarks.errors import InputError
+from emdarks.frames import Dataset, frames_of, prepare_frames
+from emdarks.library.entry import Entry, Kind
+from emdarks.library.folder import Library
+from emdarks.library.match import Match
+from emdarks.products import load_product
+from emdarks.subtract import save_subtracted, subtract_dark
+from emdarks.subtract.recipe import check_targets
+
+#: What raw frames need, by the keyword of `prepare_frames`.
+_CALIBRATIONS = {
+    "nonlinearity": Kind.NONLINEARITY,
+    "kgain": Kind.K_GAIN,
+    "detector_params": Kind.DETECTOR_PARAMS,
+}
+
+
+@dataclass(frozen=True)
+class Share:
+    """Frames that use the same products of a library.
+
+    Attributes
+    ----------
+    frames : list
+        As they were given.
+    matches : list of Match
+        Why each gets its dark.
+    calibrations : mapping of str to Match
+        Of raw frames, by the keyword of `prepare_frames`.
+    camera : str or Camera
+        Of all of them.
+    """
+
+    frames: list[Any]
+    matches: list[Match]
+    calibrations: Mapping[str, Match]
+    camera: str | Camera
+
+    @property
+    def dark(self) -> Entry:
+        """The dark, or noise maps, of these frames."""
+        entry = self.matches[0].entry
+        assert entry is not None
+        return entry
+
+
+class LibrarySubtraction:
+    """Frames, and for each its dark out of a library; see `subtract_by_library`.
+
+    Attributes
+    ----------
+    matches : list of Match
+        In the order of the frames: which product, and why.
+    shares : list of Share
+        The frames by the products that they use.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        dataset: Any,
+        camera: str | Camera | None,
+        days: float | None,
+        preparation: Mapping[str, Any],
+        options: Mapping[str, Any],
+    ):
+        self._library, self._preparation, self._options = library, preparation, options
+        kgain = options.get("kgain")
+        frames = frames_of(dataset)
+        self.matches = library.find(frames, camera=camera, kgain=kgain, days=days)
+        _refuse_missing(self.matches)
+        found = self._calibrations(frames, camera, kgain)
+        self.shares = _shared(frames, self.matches, found, camera)
+        self._last: tuple[Share, Dataset] | None = None
+
+    def _calibrations(
+        self, frames: Sequence[Any], camera: Any, kgain: float | None
+    ) -> list[dict[str, Match]]:
+        """What each raw frame is prepared with, where nobody gave it."""
+        raw = [i for i, match in enumerate(self.matches) if match.request.raw]
+        found: list[dict[str, Match]] = [{} for _ in frames]
+        if not raw:
+            return found
+        given = self._preparation
+        wanted = {name: kind for name, kind in _CALIBRATIONS.items() if given.get(name) is None}
+        if given.get("offset") is None:
+            wanted["offset"] = Kind.NOISE_MAPS
+        chosen = [frames[i] for i in raw]
+        for name, kind in wanted.items():
+            for i, match in zip(raw, self._library.find(chosen, kind, camera=camera), strict=True):
+                found[i][name] = self._offset(i, match) if name == "offset" else match
+        _refuse_missing([each for matches in found for each in _needed(matches)])
+        return found
+
+    def _offset(self, frame: int, match: Match) -> Match:
+        """The bias offset is that of the maps which the dark is made from, where it is."""
+        own = self.matches[frame]
+        is_maps = own.entry is not None and own.entry.kind is Kind.NOISE_MAPS
+        return own if is_maps else match
+
+    def __iter__(self) -> Iterator[Dataset]:
+        """Subtracted frames of each share, one after the other: a product in memory at a time."""
+        for share in self.shares:
+            yield self._subtracted(share)
+
+    def _subtracted(self, share: Share) -> Dataset:
+        if self._last is not None and self._last[0] is share:
+            return self._last[1]
+        dark = load_product(self._library.verified(share.dark))
+        dataset: Dataset = Dataset(share.frames)
+        if share.matches[0].request.raw:
+            dataset = self._prepared(dataset, share)
+        less = subtract_dark(dataset, dark, camera=share.camera, **self._options)
+        notes = {match.request.name: _notes(match, share) for match in share.matches}
+        for frame in less:
+            frame.note(notes[frame.source_name])
+        self._last = share, less
+        return less
+
+    def _prepared(self, dataset: Dataset, share: Share) -> Dataset:
+        given = {name: value for name, value in self._preparation.items() if value is not None}
+        files = {
+            name: self._library.verified(match.entry)
+            for name, match in share.calibrations.items()
+            if match.entry is not None
+        }
+        return prepare_frames(dataset, camera=share.camera, **(files | given))
+
+    def save(
+        self,
+        folder: Path,
+        *,
+        overwrite: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Path]:
+        """Write all frames, one in memory at a time; see `emdarks.subtract.save_subtracted`.
+
+        Names and headers of all frames are checked before the first is computed.
+        """
+        everything = [frame for less in self for frame in less]
+        check_targets([folder / frame.filename for frame in everything], everything, overwrite)
+        total = len(everything)
+        del everything
+        files: list[Path] = []
+        for less in self:
+
+            def advance(done: int, _: int, before: int = len(files)) -> None:
+                if progress is not None:
+                    progress(before + done, total)
+
+            files += save_subtracted(less, folder, overwrite=overwrite, progress=advance)
+        return files
+
+
+def subtract_by_library(
+    library: Library,
+    dataset: Any,
+    *,
+    camera: str | Camera | None = None,
+    days: float | None = None,
+    preparation: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> LibrarySubtraction:
+    """Find the dark of each frame in a library, and subtract it.
+
+    Raw frames are prepared before, with the nonlinearity table, k-gain, detector parameters and
+    bias offset of the library where ``preparation`` does not give them.
+
+    Parameters
+    ----------
+    library : Library
+        The library.
+    dataset : Dataset, or a list of frames
+        Of any cameras, settings and nights.
+    camera : str or Camera, optional
+        Of all frames; by default the one that each frame names.
+    days : float, optional
+        How far from a frame a product that is not certified may be; see `Library.find`.
+    preparation : mapping, optional
+        Keywords of `emdarks.frames.prepare_frames`.
+    **options
+        Keywords of `emdarks.subtract.subtract_dark`.
+
+    Returns
+    -------
+    LibrarySubtraction
+        Iterate over it for the subtracted frames, or `save` them. What was used, and why, is in
+        the history of each frame.
+
+    Raises
+    ------
+    InputError
+        The library has nothing for a frame: says what is missing and which command makes it.
+    """
+    return LibrarySubtraction(library, dataset, camera, days, preparation or {}, options)
+
+
+def _refuse_missing(matches: Sequence[Match]) -> None:
+    missing = [match for match in matches if match.entry is None]
+    if missing:
+        more = f" (and {len(missing) - 1} more frames without one)" if len(missing) > 1 else ""
+        raise InputError(f"{missing[0].missing}{more}")
+
+
+def _needed(calibrations: Mapping[str, Match]) -> Iterator[Match]:
+    """Those that raw frames cannot do without: others stand in headers and in the camera file."""
+    for name, match in calibrations.items():
+        own = name == "nonlinearity" and match.entry is None and _tells_linearity(match)
+        if name in ("nonlinearity", "offset") and not own:
+            yield match
+
+
+def _tells_linearity(match: Match) -> bool:
+    return load_camera(match.request.camera).linearity is not None
+
+
+def _shared(
+    frames: Sequence[Any],
+    matches: Sequence[Match],
+    calibrations: Sequence[Mapping[str, Match]],
+    camera: str | Camera | None,
+) -> list[Share]:
+    """Sort frames by what they use; in the order of the first of each."""
+    shares: dict[Any, Share] = {}
+    for frame, match, found in zip(frames, matches, calibrations, strict=True):
+        used = (match, *found.values())
+        key = (
+            match.request.camera,
+            match.request.raw,
+            tuple(each.entry.id for each in used if each.entry is not None),
+        )
+        if key not in shares:
+            shares[key] = Share([], [], found, camera or match.request.camera)
+        shares[key].frames.append(frame)
+        shares[key].matches.append(match)
+    return list(shares.values())
+
+
+def _notes(match: Match, share: Share) -> list[str]:
+    """Lines of history: which products of the library were used, and why."""
+    used = {"dark": match, **share.calibrations}
+    return [
+        f"From the library, {name.replace('_', ' ')}: product {each.entry.id} ({each.entry.name}, "
+        f"SHA-256 {each.entry.sha256}): {each.reason or 'the only one'}"
+        for name, each in used.items()
+        if each.entry is not None
+    ]

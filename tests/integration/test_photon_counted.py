@@ -1,0 +1,303 @@
+"""build_photon_counted_dark: the reference's numbers, a slow twin, known truth, refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from emdarks.accumulate import Checkpoint, Threads
+from emdarks.darks import build_photon_counted_dark
+from emdarks.data import Dark, Dataset, DetectorParams, Image
+from emdarks.errors import EmdarksWarning, InputError, SeveralStacksError
+from emdarks.photon_counts import CountLaw, third_order_rate
+from emdarks.raw import (
+    FramePlan,
+    FullWell,
+    Linearity,
+    RawCalibration,
+    RowBias,
+    prepare,
+    scan,
+    stored_bytes,
+)
+from emdarks.simulate.register import multiply
+
+DATA = Path(__file__).parents[1] / "data" / "raw"
+GAIN, NOISE = 5000.0, 110.0
+pytestmark = pytest.mark.filterwarnings("ignore:no pixel of any frame is flagged")
+#: No telemetry row.
+NONE = DetectorParams({"TELRSTRT": None})
+
+
+def regions(rows: int, cols: int) -> Any:
+    """A frame that is all image but for a prescan of two columns."""
+    return {
+        "SCI": {
+            "frame_rows": rows,
+            "frame_cols": cols,
+            "image": {"rows": rows, "cols": cols, "r0c0": [0, 0]},
+            "prescan": {"rows": rows, "cols": 2, "r0c0": [0, 0], "col_start": 0, "col_end": 2},
+            "prescan_reliable": {"rows": rows, "cols": 2, "r0c0": [0, 0]},
+        }
+    }
+
+
+def frames(data: Any, err: Any = None, dq: Any = None, **cards: Any) -> Dataset:
+    """Frames in EM electrons."""
+    made = []
+    for i, plane in enumerate(data):
+        header = fits.Header(
+            {
+                "ARRTYPE": "SCI",
+                "EMGAIN_C": GAIN,
+                "EXPTIME": 10.0,
+                "KGAINPAR": 8.75,
+                "RN": NOISE,
+                "ISPC": 1,
+                "BUNIT": "detected EM electron",
+                "SCTSRT": f"2027-01-01T00:{i // 60:02d}:{i % 60:02d}",
+            }
+            | cards
+        )
+        primary = fits.Header({"VISTYPE": "CGIVST_CAL_DRK"})
+        errors, flags = (None if x is None else x[i] for x in (err, dq))
+        made.append(Image(plane, primary, header, errors, flags))
+        made[-1].filename = f"frame_{i:04d}_l2a.fits"
+    return Dataset(made)
+
+
+def reference(dataset: Dataset, **options: Any) -> Dark:
+    rows, cols = dataset[0].data.shape
+    return build_photon_counted_dark(
+        dataset, NONE, regions(rows, cols), True, estimator="reference", t_factor=5, **options
+    )
+
+
+def golden() -> dict[str, Any]:
+    with np.load(DATA / "pc_dark.npz") as stored:
+        return dict(stored)
+
+
+def assert_is_golden(dark: Dark, name: str) -> None:
+    stored = golden()
+    np.testing.assert_allclose(dark.data, stored[name], rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(dark.err, stored[f"{name}_err"], rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(dark.dq, stored[f"{name}_dq"])
+    assert dark.data.ndim == 2
+
+
+@pytest.mark.filterwarnings("ignore:the level drifts")
+def test_special_cases_are_those_of_the_reference() -> None:
+    stored = golden()
+    data, dq = stored["made_e"], stored["made_dq"]
+    err = stored["made_err"][:, None, None] * np.ones(data.shape)
+    dark = reference(frames(data, err, dq))
+    assert_is_golden(dark, "made_dark")
+    assert (dark.dq == 256).any()
+    assert dark.ext_hdr["PC_STAT"] == "photon-counted master dark"
+    assert (dark.ext_hdr["PCTHRESH"], dark.ext_hdr["NUM_FR"]) == (550.0, 28)
+    assert dark.ext_hdr["IS_SYNTH"] == 0
+
+
+def prepared() -> tuple[Any, Any, Any]:
+    """Electrons, errors and flags of the raw frames, image region."""
+    stored = golden()
+    with np.load(DATA / "campaign.npz") as campaign:
+        k_gain, error = (float(x) for x in campaign["kgain"])
+        offset = [float(x) for x in campaign["bias_offset"]]
+        well = FullWell(*(float(x) for x in campaign["fwc"]))
+        table = Linearity.from_table(campaign["table"])
+    calibration = RawCalibration(
+        RowBias(columns=(60, 100), offset=offset[0], offset_error=offset[1]),
+        k_gain,
+        error,
+        well,
+        linearity=table,
+        area=(13, 61, 104, 176),
+    )
+    made = []
+    for raw in stored["raw"]:
+        plan, frame = FramePlan(calibration, GAIN), stored_bytes(raw)
+        learnt = scan(frame, raw.shape, plan)
+        assert learnt is not None
+        made.append(prepare(frame, raw.shape, plan, learnt))
+    planes = [np.array([getattr(each, name) for each in made]) for name in ("data", "err", "dq")]
+    return planes[0], planes[1], planes[2]
+
+
+def test_raw_frames_become_the_dark_of_the_reference() -> None:
+    data, err, dq = prepared()
+    np.testing.assert_array_equal(dq, golden()["dq"])
+    assert_is_golden(reference(frames(data, err, dq)), "dark")
+
+
+def drawn(rate: Any, count: int, seed: int = 5) -> Any:
+    """EM electrons of frames with known rates."""
+    rng = np.random.default_rng(seed)
+    shape = (count, *np.shape(rate))
+    electrons = multiply(rng.poisson(rate, shape), GAIN, rng)
+    return (electrons + NOISE * rng.standard_normal(shape)).astype(np.float32)
+
+
+RATES = np.tile(np.geomspace(0.02, 0.3, 13), (11, 1))
+
+
+def counted(dataset: Dataset, **options: Any) -> Dark:
+    rows, cols = dataset[0].data.shape
+    return build_photon_counted_dark(dataset, NONE, regions(rows, cols), True, **options)
+
+
+def flagged(count: int) -> tuple[Any, Any, Any]:
+    """Frames with errors, flags and samples that are no numbers."""
+    rng = np.random.default_rng(8)
+    data = drawn(RATES, count)
+    dq = (rng.random(data.shape) < 0.1).astype(np.uint16) * 128
+    dq[:, 3, 5], dq[:-1, 4, 4] = 4, 4
+    data[rng.random(data.shape) < 0.02] = np.nan
+    err = rng.uniform(20, 90, data.shape).astype(np.float32)
+    return data, err, dq
+
+
+@pytest.mark.parametrize("executor", [None, Threads(3, run_pixels=13, batch_files=7)])
+def test_counts_are_those_of_a_slow_twin(executor: Any, tmp_path: Path) -> None:
+    data, err, dq = flagged(150)
+    dark = counted(frames(data, err, dq), executor=executor)
+    good = np.isfinite(data) & (dq == 0)
+    n, above = good.sum(axis=0), (good & (data > 550.0)).sum(axis=0)
+    np.testing.assert_array_equal(dark.hdu_list["NGOOD"].data, n)
+    np.testing.assert_array_equal(dark.hdu_list["NABOVE"].data, above)
+    law = CountLaw(550.0, GAIN, NOISE)
+    for row, col in ((0, 2), (10, 12), (5, 7)):
+        share = above[row, col] / n[row, col]
+        assert float(law.share(dark.data[row, col])) == pytest.approx(share, rel=1e-9, abs=1e-12)
+        assert dark.err[0, row, col] > 0
+    assert (dark.data[3, 5], dark.dq[3, 5]) == (0, 5)
+    assert np.isnan(dark.err[0, 3, 5])
+    assert np.isfinite(dark.err[0, 4, 4])
+
+
+def test_errors_move_samples_over_the_threshold() -> None:
+    data, err, dq = flagged(140)
+    good = np.isfinite(data) & (dq == 0)
+    dark = reference(frames(data, err, dq), executor=Threads(2, run_pixels=26))
+    plain = reference(frames(data, None, dq))
+    np.testing.assert_array_equal(dark.data, plain.data)
+    # Where the error moves samples over the threshold, the rate with them is higher by this.
+    n, above = (dark.hdu_list[name].data.astype(float) for name in ("NGOOD", "NABOVE"))
+    plus, minus = ((good & (data + s * err > 550.0)).sum(axis=0) for s in (1.0, -1.0))
+    rate, high, low = (third_order_rate(x, n, 550.0, GAIN, 2) for x in (above, plus, minus))
+    more = np.maximum(high - rate, rate - low)
+    assert (more > 0).sum() > 20
+    np.testing.assert_allclose(dark.err[0], plain.err[0] + more, rtol=1e-12)
+
+
+def test_a_checkpoint_keeps_counts(tmp_path: Path) -> None:
+    data, err, dq = flagged(9)
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    frames(data, err, dq).save(str(folder))
+    files = Dataset(sorted(str(path) for path in folder.glob("*.fits")))
+    for estimator in ("law", "reference"):
+        first, again = (
+            counted(files, estimator=estimator, executor=Checkpoint(Threads(), tmp_path / "kept"))
+            for _ in range(2)
+        )
+        expected = counted(files, estimator=estimator)
+        for dark in (first, again):
+            np.testing.assert_array_equal(dark.data, expected.data)
+            np.testing.assert_array_equal(dark.err, expected.err)
+
+
+@pytest.mark.parametrize("factor", [3.0, 5.0, 7.0])
+def test_known_rates(factor: float) -> None:
+    rates = np.repeat([[0.02, 0.05, 0.1, 0.3]], 900, axis=0)
+    dark = counted(frames(drawn(rates, 400)), t_factor=factor)
+    pulls = (dark.data - rates) / dark.err[0]
+    # The law is that of infinitely many stages: 1 % of the rate.
+    allowed = 3 * dark.err[0].mean(axis=0) / 30 + 0.01 * rates[0]
+    assert (np.abs((dark.data - rates).mean(axis=0)) < allowed).all()
+    np.testing.assert_allclose(pulls.std(axis=0), 1.0, atol=0.08)
+
+
+def test_what_is_saved_is_read_again(tmp_path: Path) -> None:
+    dark = counted(frames(drawn(RATES, 40)), threshold=600.0)
+    dark.save(str(tmp_path), "dark.fits")
+    again = Dark(str(tmp_path / "dark.fits"))
+    assert (again.photon_counted, again.threshold) == (True, 600.0)
+    for mine, theirs in zip(dark.rate_interval(0.9), again.rate_interval(0.9), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    low, high = dark.rate_interval(0.9)
+    assert ((low <= dark.data) & (dark.data < high)).all()
+    assert "photon-counted" in repr(again)
+
+
+def test_intervals_need_counts_and_a_confidence() -> None:
+    dark = counted(frames(drawn(RATES, 3)))
+    with pytest.raises(InputError, match="between 0 and 1"):
+        dark.rate_interval(68)
+    dark.hdu_list.clear()
+    with pytest.raises(InputError, match="holds no counts"):
+        dark.rate_interval()
+
+
+def test_a_pixel_of_counts_only_tells_no_rate() -> None:
+    data = np.random.default_rng(3).normal(0, 50, (5, 11, 13)).astype(np.float32)
+    data[:, 2, 3] = 4000.0
+    dark = counted(frames(data))
+    assert np.isnan(dark.data[2, 3])
+    assert dark.dq[2, 3] == 1
+    assert (dark.data[0, 0] <= 0) & (dark.err[0, 0, 0] > 0)
+
+
+def test_the_parameters_of_a_detector_hold_unless_others_are_given() -> None:
+    params = DetectorParams({"TELRSTRT": None, "TFACTOR": 4.0, "PCECNTMX": 0.02})
+    dataset, where = frames(drawn(RATES * 0.1, 3)), regions(11, 13)
+    dark = build_photon_counted_dark(dataset, params, where, True)
+    assert dark.threshold == 440.0
+    dark = build_photon_counted_dark(dataset, params, where, True, t_factor=6.0, read_noise=100.0)
+    assert dark.threshold == 600.0
+    with pytest.raises(InputError, match=r"too many to count one by one; the most is 0\.02"):
+        build_photon_counted_dark(frames(drawn(RATES, 3)), params, where, True)
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"threshold": -1.0}, "threshold is -1.0; it must be a positive number"),
+    ({"t_factor": 0}, "t_factor is 0"),
+    ({"read_noise": float("nan")}, "read_noise is nan"),
+    ({"max_rate": "many"}, "max_rate is 'many'"),
+    ({"iterations": 0}, "iterations is 0"),
+    ({"estimator": "best"}, "estimator is 'best'; it must be one of law, reference"),
+    ({"threshold": 5000.0}, "the threshold of 5000 EM electrons is not below the EM gain 5000"),
+    ({"max_rate": 0.01}, "too many to count one by one"),
+]
+
+
+@pytest.mark.parametrize(("options", "words"), REFUSED, ids=lambda x: str(x)[:30])
+def test_refused_options(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        counted(frames(drawn(RATES, 2)), **options)
+
+
+def test_refused_frames() -> None:
+    data = drawn(RATES, 2)
+    with pytest.raises(InputError, match="is the only frame"):
+        counted(frames(data[:1]))
+    with pytest.raises(InputError, match="already divided by the EM gain"):
+        counted(frames(data, BUNIT="detected electron"))
+    mixed = frames(data)
+    mixed[1].ext_hdr["ISPC"] = 0
+    with pytest.raises(InputError, match="is not for photon counting"):
+        counted(mixed)
+    other = frames(data)
+    other[1].ext_hdr["EXPTIME"] = 20.0
+    with pytest.raises(SeveralStacksError, match="a photon-counted dark needs frames of one"):
+        counted(other)
+
+
+def test_frames_that_were_not_taken_for_counting_are_named() -> None:
+    with pytest.warns(EmdarksWarning, match="is not marked as a frame for photon counting"):
+        counted(frames(drawn(RATES, 2), ISPC=0))
