@@ -391,7 +391,9 @@ class MapsView(ProductView):
         planes, self.complaints = _planes(product)
         self._correlations = planes.correlations
         self.stacks = Stacks.of(product)
-        tail = np.zeros(3) if self.stacks is None else self.stacks.electron
+        steps = [product.electron_step(plane) for plane in np.eye(3)]
+        by_history = [step if step is None else HOT_JUMP * step for step in steps]
+        tail = by_history if self.stacks is None else list(self.stacks.electron)
         area = _imaging_area(product, camera) or _sensitive_area(planes.errors[2])
         values = np.array(planes.values, dtype=np.float64)
         # Where no light falls there is no dark current to be shown.
@@ -404,7 +406,7 @@ class MapsView(ProductView):
         super().__init__(
             product,
             [
-                Plane(*words, values[k], np.asarray(planes.errors[k]), float(tail[k]))
+                Plane(*words, values[k], np.asarray(planes.errors[k]), tail[k])
                 for k, words in enumerate(described)
                 if not self.absent[k]
             ],

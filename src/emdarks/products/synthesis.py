@@ -198,19 +198,18 @@ def beyond_measured(noisemaps: Any, gain: float, exposure_time: float) -> str:
 
     Parameters
     ----------
-    noisemaps : DetectorNoiseMaps, or an object like it
+    noisemaps : DetectorNoiseMaps
         Its table STACKS says what was measured; without one nothing is said.
     gain : float
         EM gain.
     exposure_time : float
         Seconds.
     """
-    hdus = getattr(noisemaps, "hdu_list", None) or ()
-    table = next((hdu for hdu in hdus if getattr(hdu, "name", "") == "STACKS"), None)
-    if table is None or not len(table.data):
+    table = noisemaps.table("STACKS")
+    if table is None or not len(table):
         return ""
-    gains = np.asarray(table.data["EMGAIN"], dtype=float)
-    longest = float(np.max(table.data["EXPTIME"]))
+    gains = np.asarray(table["EMGAIN"], dtype=float)
+    longest = float(np.max(table["EXPTIME"]))
     return beyond_stacks(gain, exposure_time, float(gains.min()), float(gains.max()), longest)
 
 
@@ -326,7 +325,7 @@ def dark_from_maps(
 
     Parameters
     ----------
-    noisemaps : DetectorNoiseMaps, or an object like it
+    noisemaps : DetectorNoiseMaps
         Gives the headers; not changed.
     planes : Maps
         Planes to compute from, cut to the region wanted.
@@ -385,6 +384,6 @@ def dark_from_maps(
 def _write_electron_step(header: fits.Header, noisemaps: Any, setting: DarkSetting) -> None:
     """Say how lumpy the noise of the dark is, where the maps know."""
     weights = np.array([1.0 / setting.gain, 1.0, setting.exposure_time])
-    step = noisemaps.electron_step(weights) if hasattr(noisemaps, "electron_step") else None
+    step = noisemaps.electron_step(weights)
     if step is not None:
         header["ONE_ELEC"] = (step, "e-, most that one electron does")
