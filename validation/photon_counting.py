@@ -21,7 +21,7 @@ from astropy.io import fits
 from scipy import stats
 
 from emdarks.darks import build_photon_counted_dark, calibrate_darks_lsq
-from emdarks.data import Dark, Dataset, DetectorNoiseMaps, Image
+from emdarks.data import Dark, Dataset, DetectorNoiseMaps, DetectorParams, Image
 from emdarks.photon_counts import CountLaw, rate_interval, third_order_rate
 from emdarks.simulate import DEFAULT_STACKS, Effects, Truth, make_truth, simulate_stack
 from emdarks.simulate.register import STAGES, stage_probability
@@ -31,6 +31,7 @@ Array = npt.NDArray[Any]
 PAGE = Path(__file__).parent.parent / "docs" / "validation_photon_counting.md"
 SEED = 20
 GAIN, NOISE = 5000.0, 165.0
+NO_TELEMETRY = DetectorParams({"TELRSTRT": None})
 FRAMES, SHAPE = 1000, (60, 50)
 RATES = (0.005, 0.01, 0.03, 0.1, 0.3)
 FACTORS = (3.0, 4.0, 5.0, 6.0, 7.0)
@@ -55,12 +56,10 @@ def register(electrons: Array, rng: np.random.Generator) -> Array:
 
 
 def geometry(shape: tuple[int, int]) -> Any:
-    """Frames that are all image, but for two columns of prescan."""
+    """Frames that are all image."""
     rows, cols = shape
-    prescan = {"rows": rows, "cols": 2, "r0c0": [0, 0], "col_start": 0, "col_end": 2}
     image = {"rows": rows, "cols": cols, "r0c0": [0, 0]}
-    size = {"frame_rows": rows, "frame_cols": cols}
-    return {"SCI": {**size, "image": image, "prescan": prescan}}
+    return {"SCI": {"frame_rows": rows, "frame_cols": cols, "image": image}}
 
 
 def frame(data: Array, time: float, camera: str = "") -> Image:
@@ -83,7 +82,13 @@ def quietly(build: Any, *given: Any, **options: Any) -> Any:
 def counted(dataset: Dataset, shape: tuple[int, int], **options: Any) -> Dark:
     """A measured dark."""
     dark: Dark = quietly(
-        build_photon_counted_dark, dataset, None, geometry(shape), True, max_rate=1.0, **options
+        build_photon_counted_dark,
+        dataset,
+        NO_TELEMETRY,
+        geometry(shape),
+        True,
+        max_rate=1.0,
+        **options,
     )
     return dark
 
@@ -239,7 +244,7 @@ class Compared:
     @property
     def frames(self) -> float:
         """Frames of which a measured dark is as good."""
-        return DARK_FRAMES * float(np.median(self.dark.err[0] / self.made.err[0])) ** 2
+        return DARK_FRAMES * float(np.nanmedian(self.dark.err[0] / self.made.err[0])) ** 2
 
 
 def detector(seed: int) -> Truth:

@@ -31,6 +31,7 @@ from emdarks.library import (
     import_caldb,
     subtract_by_library,
 )
+from emdarks.library.entry import describe
 from emdarks.subtract import subtract_dark
 
 pytestmark = pytest.mark.filterwarnings("ignore::emdarks.errors.EmdarksWarning")
@@ -80,8 +81,9 @@ def run(*arguments: Any) -> Any:
 
 
 def changed(path: Path, to: Path, **cards: Any) -> Path:
-    """A copy of a product with other cards in the header of its image."""
-    shutil.copy(path, to)
+    """A product with other cards in the header of its image, or a copy that has them."""
+    if path != to:
+        shutil.copy(path, to)
     with fits.open(to, mode="update") as hdus:
         for name, value in cards.items():
             hdus[1].header[name] = value
@@ -269,12 +271,40 @@ def test_what_is_removed_is_gone_and_remembered(night: Night, library: Library) 
     assert library.add(night.maps).id == 3  # numbers are not given twice
 
 
+def test_a_file_that_changed_is_added_anew_and_outlives_what_it_was(
+    night: Night, library: Library
+) -> None:
+    old = library.add(night.maps)
+    path = library.file(old)
+    changed(path, path, OBSERVER="B")
+    check_library(library.folder, mend=True)
+    new = library.add(path)
+    assert (new.path, new.id == old.id) == (old.path, False)
+    assert library.show(old.id).rejected
+    library.remove(old.id)
+    assert library.verified(new) == path
+
+
+def test_a_file_that_changes_while_it_is_added_is_refused(
+    night: Night, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = changed(night.maps, tmp_path / "maps.fits")
+    entry, findings = describe(path)
+    monkeypatch.setattr("emdarks.library.folder.describe", lambda *given: (entry, findings))
+    changed(path, path, OBSERVER="B")
+    with pytest.raises(InputError, match="changed while it was added; add it again"):
+        library.add(path)
+    assert list(library.folder.glob("*.fits")) == library.list() == []
+
+
 # Subtraction
 
 
 def test_each_frame_gets_its_own_dark_subtracted(night: Night, library: Library) -> None:
-    entries = {entry.id: entry for entry in map(library.add, (night.maps, night.dark))}
+    library.add(night.maps)
+    library.certify(library.add(night.dark).id)  # it comes first, where it serves
     found = subtract_by_library(library, night.frames)
+    assert [share.dark.kind for share in found.shares] == [Kind.NOISE_MAPS, Kind.DARK]
     seen = {}
     for less in found:
         for frame in less:
@@ -282,12 +312,27 @@ def test_each_frame_gets_its_own_dark_subtracted(night: Night, library: Library)
     assert len(seen) == len(night.frames)
     for match, frame in zip(found.matches, night.frames, strict=True):
         assert match.entry is not None
-        own = subtract_dark(Dataset([frame]), entries[match.entry.id] and library.file(match.entry))
+        own = subtract_dark(Dataset([frame]), library.file(match.entry))
         mine = seen[match.request.name]
         np.testing.assert_array_equal(mine.data, own[0].data)
         history = " ".join(str(mine.ext_hdr["HISTORY"]).split("\n"))
         assert mine.ext_hdr["DARKFILE"] == match.entry.name
         assert match.entry.sha256 in history.replace(" ", "")
+
+
+def test_frames_that_would_become_one_file_are_refused(
+    night: Night, library: Library, tmp_path: Path
+) -> None:
+    library.add(night.maps)
+    library.certify(library.add(night.dark).id)
+    low, high = night.stack(1.0)[0].filepath, night.stack(300.0)[0].filepath  # of two products
+    (tmp_path / "other").mkdir()
+    twin = shutil.copy(high, tmp_path / "other" / Path(low).name)
+    found = subtract_by_library(library, Dataset([low, twin]))
+    assert len(found.shares) == 2
+    with pytest.raises(InputError, match="2 frames have this name"):
+        found.save(tmp_path / "less")
+    assert not (tmp_path / "less").exists()
 
 
 def test_a_frame_without_a_product_is_an_error_that_says_what_would_make_it(
@@ -469,6 +514,23 @@ def test_the_commands_from_frames_to_frames(night: Night, tmp_path: Path) -> Non
         assert "maps" in done.output or "dark" in done.output
 
 
+def test_raw_frames_by_commands(tmp_path: Path) -> None:
+    """Beside them lies ``emdarks.toml``, which names their calibrations."""
+    raw, folder = RawCampaign.small(tmp_path / "raw").folder, tmp_path / "library"
+    files = [raw / name for name in ("nonlinearity.fits", "kgain.fits", "params.fits")]
+    for step in (
+        ("library", "init", folder),
+        ("noisemaps", raw, "--add", folder),
+        ("library", "add", folder, *files, "--camera", "excam-small"),
+        ("library", "find", folder, raw, "--kind", "k-gain"),
+        ("library", "find", folder, raw),
+        ("subtract", raw, "--library", folder, "-o", tmp_path / "less"),
+    ):
+        done = run(*step, "--quiet")
+        assert done.exit_code == 0, (step, done.output)
+    assert len(list((tmp_path / "less").glob("*.fits"))) == 27
+
+
 def test_a_frame_that_gets_nothing_ends_with_1(night: Night, library: Library) -> None:
     done = run("library", "find", library.folder, night.folder / "darks", "--json")
     assert done.exit_code == 1
@@ -476,6 +538,15 @@ def test_a_frame_that_gets_nothing_ends_with_1(night: Night, library: Library) -
     assert first["product"] is None
     assert math.isnan(first["predicted_error_e"] or math.nan)
     assert "emdarks noisemaps DARKS --add DIR" in first["missing"]
+
+
+def test_one_file_that_is_refused_does_not_hinder_the_others(
+    night: Night, library: Library
+) -> None:
+    done = run("library", "add", library.folder, night.frames[0].filepath, night.dark, "--json")
+    assert done.exit_code == 1
+    assert "is no product that a library keeps" in done.output
+    assert [entry.name for entry in library.list()] == [night.dark.name]
 
 
 def test_what_goes_together_is_said(night: Night, library: Library) -> None:

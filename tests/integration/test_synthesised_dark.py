@@ -12,6 +12,7 @@ from campaigns import COLS, REGIONS, ROWS, Campaign, params
 from emdarks.darks import build_synthesized_dark, calibrate_darks_lsq
 from emdarks.data import Dark, DetectorNoiseMaps
 from emdarks.errors import EmdarksWarning, InputError, InputTypeError
+from emdarks.photon_counts import CountLaw
 
 
 @pytest.fixture(scope="module")
@@ -166,3 +167,87 @@ def test_a_dark_is_a_dark_after_saving(maps: DetectorNoiseMaps, tmp_path: Path) 
     again = Dark(tmp_path / dark.filename)
     np.testing.assert_allclose(again.data, dark.data, rtol=1e-6)
     assert again.ext_hdr["IS_SYNTH"] == 1
+
+
+LAW = CountLaw(90.0, 300.0, 20.0)
+
+
+def counted(maps: DetectorNoiseMaps, **options: Any) -> Dark:
+    given: dict[str, Any] = {"threshold": LAW.threshold, "read_noise": LAW.read_noise}
+    return maps.synthesize(LAW.gain, 50.0, **(given | options))
+
+
+def signed(maps: DetectorNoiseMaps, row: int, col: int) -> Any:
+    values = maps.extra("SIGNED")
+    assert values is not None
+    return values[:, row, col].astype(float)
+
+
+def test_counts_that_maps_expect(maps: DetectorNoiseMaps) -> None:
+    dark = counted(maps)
+    assert (dark.photon_counted, dark.threshold) == (True, 90.0)
+    for row, col in ((0, 5), (9, 20), (15, 30)):
+        F, C, D = signed(maps, row, col)
+        counts = float(LAW.share(C + 50.0 * D, F))
+        assert dark.hdu_list["COUNTS"].data[row, col] == pytest.approx(counts, rel=1e-6)
+        # As a rate it is what shows these counts where F is not known.
+        assert float(LAW.share(dark.data[row, col])) == pytest.approx(counts, rel=1e-9)
+    assert dark.ext_hdr["PC_STAT"] == "photon-counted master dark"
+    assert dark.ext_hdr["PCFALSE"] == pytest.approx(3.4e-6, rel=0.02)
+    assert (dark.dq[-1] == 1).all()
+
+
+def test_errors_of_expected_counts_follow_from_the_covariance(maps: DetectorNoiseMaps) -> None:
+    rng = np.random.default_rng(2)
+    dark = counted(maps)
+    sigma, corr = maps.err[0], maps.extra("CORR")
+    assert corr is not None
+    for row, col in ((0, 20), (9, 22)):
+        R = np.eye(3)
+        for value, (a, b) in zip(corr[:, row, col], ((0, 1), (0, 2), (1, 2)), strict=True):
+            R[a, b] = R[b, a] = value
+        s = sigma[:, row, col]
+        # Small steps: the law is not straight.
+        drawn = rng.multivariate_normal(np.zeros(3), R * np.outer(s, s), 40_000) * 1e-3
+        F, C, D = (signed(maps, row, col) + drawn).T
+        counts = LAW.share(C + 50.0 * D, F)
+        error = counts.std() * 1e3
+        assert dark.hdu_list["COUNTERR"].data[row, col] == pytest.approx(error, rel=0.02)
+        rates = LAW.rate(counts)
+        assert dark.err[0, row, col] == pytest.approx(rates.std() * 1e3, rel=0.02)
+
+
+def test_a_pixel_that_always_counts_tells_no_rate(maps: DetectorNoiseMaps) -> None:
+    hot = DetectorNoiseMaps(
+        maps.data.copy(), maps.pri_hdr, maps.ext_hdr, None, maps.err, maps.dq, maps.err_hdr
+    )
+    hot.data[2, 4, 21] = 1.0  # 50 electrons a frame
+    dark = counted(hot, kgain=5.0)
+    assert np.isnan(dark.data[4, 21])
+    assert np.isnan(dark.err[0, 4, 21])
+    assert dark.dq[4, 21] & 1
+    assert dark.hdu_list["COUNTS"].data[4, 21] > 0.999
+
+
+def test_a_photon_counted_dark_for_frames(maps: DetectorNoiseMaps, quirky: Campaign) -> None:
+    stack = quirky.stack(300.0, 50.0)
+    made = build_synthesized_dark(stack.files(), maps, REGIONS, threshold=90.0, read_noise=20.0)
+    assert made.threshold == 90.0
+    np.testing.assert_array_equal(made.data, counted(maps).data[2:19, 18:33])
+    assert made.hdu_list["COUNTS"].data.shape == made.data.shape
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"threshold": None}, "read_noise is for photon-counted darks; give threshold, too"),
+    ({"threshold": -2.0}, "threshold is -2.0; it must be a positive number of EM electrons"),
+    ({"read_noise": 0}, "read_noise is 0"),
+    ({"threshold": 300.0}, "is not below the EM gain 300"),
+]
+
+
+@pytest.mark.parametrize(("options", "words"), WRONG, ids=str)
+def test_photon_counted_darks_that_cannot_be_made(
+    maps: DetectorNoiseMaps, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(InputError, match=words):
+        counted(maps, **options)

@@ -141,6 +141,29 @@ def test_synthesised_dark(folder: Path, maps: Path, how: list[Any]) -> None:
     assert (dark.ext_hdr["EMGAIN_C"], dark.ext_hdr["EXPTIME"]) == (gain, time)
 
 
+def test_photon_counted_darks(folder: Path, maps: Path) -> None:
+    from emdarks.data import sample
+
+    setting = ["--gain", 5000, "--exptime", 2]
+    counting = ["--photon-counting", "--threshold", 600, "--read-noise", 150, "--overwrite"]
+    how = ["--max-rate", 0.5, "--full-frame", "-o", "pc.fits", "--json"]
+    made = run_command(folder, "dark", sample()[0].parent, *setting, *counting, *how)
+    assert made.returncode == 0, made.stderr
+    assert "is not marked as a frame for photon counting" in " ".join(made.stderr.split())
+    assert json.loads(made.stdout)["threshold_e"] == 600.0
+    dark = Dark(folder / "pc.fits")
+    assert (dark.photon_counted, dark.threshold, dark.data.shape) == (True, 600.0, (40, 62))
+    header = dark.ext_hdr
+    assert (header["PCGAIN"], header["PCNOISE"], header["PCESTIM"]) == (5000.0, 150.0, "law")
+    made = run_command(
+        folder, "synthesize", maps, *setting, *counting, "--full-frame", "-o", "s.fits"
+    )
+    assert made.returncode == 0, made.stderr
+    dark = Dark(folder / "s.fits")
+    assert (dark.photon_counted, dark.threshold) == (True, 600.0)
+    assert dark.hdu_names == ["COUNTS", "COUNTERR"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -165,6 +188,32 @@ def test_synthesised_dark(folder: Path, maps: Path, how: list[Any]) -> None:
             "was made with camera 'golden', which is not built in; give its file",
         ),
         (["noisemaps", "@none.txt", "-o", "x.fits"], 1, "cannot be read as a list"),
+        (
+            ["dark", *STACK, "-o", "x.fits", "--camera", "golden.toml", "--photon-counting"],
+            1,
+            "the threshold of 825 EM electrons is not below the EM gain 1, which is what one",
+        ),
+        (["dark", *STACK, "-o", "x.fits", "--threshold", "500"], 2, "go with --photon-counting"),
+        (
+            ["dark", *STACK, "-o", "x.fits", "--photon-counting", "--estimator", "pooled"],
+            2,
+            "--estimator of a photon-counted dark is one of law, reference",
+        ),
+        (
+            ["dark", *STACK, "-o", "x.fits", "--estimator", "law"],
+            2,
+            "--estimator of a traditional dark is one of sample, pooled, reference",
+        ),
+        (
+            ["synthesize", "maps.fits", "-o", "x.fits", "--like", STACK[0], "--photon-counting"],
+            2,
+            "--photon-counting needs --threshold",
+        ),
+        (
+            ["synthesize", "maps.fits", "-o", "x.fits", "--like", STACK[0], "--read-noise", "90"],
+            2,
+            "--threshold and --read-noise go with --photon-counting",
+        ),
     ],
 )
 def test_faults_say_what_is_wrong_and_write_nothing(

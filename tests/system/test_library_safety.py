@@ -19,7 +19,7 @@ import pytest
 from validation.hostile_writing import limited_size, small_disk
 
 from emdarks.errors import InputError
-from emdarks.library import Library, check_library
+from emdarks.library import Library, check_library, index
 from emdarks.library.index import FILE, is_remote
 from small_products import Made, save_dark
 
@@ -134,6 +134,34 @@ def test_processes_killed_while_they_add(products: list[Path], tmp_path: Path) -
     assert check_library(folder) == []
 
 
+@pytest.mark.parametrize("point", ["_copy", "insert", "note", "commit"])
+def test_a_process_killed_at_every_step(products: list[Path], tmp_path: Path, point: str) -> None:
+    """Before the file is copied, before and after its row is written, and when all is."""
+    library = Library.init(tmp_path / "library")
+    library.add(products[0])
+
+    def die(*_: Any, **__: Any) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def add() -> None:
+        home: Any = Library if point == "_copy" else index
+        if point == "commit":
+            original = index.note
+            index.note = lambda *given: (original(*given), given[0].commit(), die())
+        else:
+            setattr(home, point, die)
+        library.add(products[1])
+
+    assert ended(child(add)) == -signal.SIGKILL
+    committed = point == "commit"
+    assert len(whole(library.folder)) == 1 + committed
+    unknown = [finding.topic for finding in check_library(library.folder)]
+    assert unknown == (["unknown"] if point in ("insert", "note") else [])
+    library.add(products[1])
+    assert len(whole(library.folder)) == len(list(library.folder.glob("*.fits"))) == 2
+    assert check_library(library.folder) == []
+
+
 def test_a_disk_that_is_really_full(products: list[Path]) -> None:
     with small_disk(400) as disk:
         if disk is None:
@@ -224,8 +252,6 @@ def test_a_library_on_a_read_only_disk(products: list[Path], tmp_path: Path, clo
 def test_a_library_that_another_process_holds(
     products: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from emdarks.library import index
-
     monkeypatch.setattr(index, "_PATIENCE", 0.2)
     library = Library.init(tmp_path / "library")
     library.add(products[0])
@@ -239,8 +265,6 @@ def test_a_library_that_another_process_holds(
 def test_the_kind_of_journal_follows_the_file_system(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from emdarks.library import index
-
     assert not is_remote(tmp_path)
     monkeypatch.setattr(index, "is_remote", lambda folder: True)
     library = Library.init(tmp_path / "far")

@@ -29,6 +29,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 #: Pages whose code is run here; notebooks run when the documentation is built.
 PAGES = (
     "howto_corgidrp.md",
+    "howto_library.md",
     "howto_many_frames.md",
     "howto_pipeline.md",
     "howto_raw.md",
@@ -118,6 +119,7 @@ def test_every_page_with_code_is_run_or_left_out_for_a_reason() -> None:
     left_out = {page: sum(block.left_out for block in blocks(page)) for page in PAGES}
     assert left_out == {
         "howto_corgidrp.md": 2,  # corgidrp is no dependency
+        "howto_library.md": 0,
         "howto_many_frames.md": 0,
         "howto_pipeline.md": 0,
         "howto_raw.md": 0,

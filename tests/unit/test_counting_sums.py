@@ -13,7 +13,14 @@ import pytest
 from emdarks import _core
 from emdarks.accumulate import Checkpoint, Sample, StackJob, Threads
 from emdarks.accumulate.blocks import FigureArea
-from emdarks.counting_sums import COUNTING_SUMS, CountingSums, HistogramBins, Thresholds
+from emdarks.counting_sums import (
+    COUNTING_SUMS,
+    CountingSums,
+    CountsAbove,
+    CountThreshold,
+    HistogramBins,
+    Thresholds,
+)
 from emdarks.errors import InputError
 from emdarks.fits.pixels import ArraySource
 from emdarks.moments import Moments
@@ -260,3 +267,86 @@ def test_what_the_core_refuses() -> None:
         _core.Histogram(counts, 0.0, 0.0, 1, 0, False, (0, 0), (0, 0))
     with pytest.raises(ValueError, match="every"):
         _core.Histogram(counts, 0.0, 1.0, 0, 0, False, (0, 0), (0, 0))
+
+
+def slow_above(data: Any, err: Any, dq: Any, T: float, scale: float = SCALE) -> list[Any]:
+    """Good samples above a threshold, and with their errors added and taken off."""
+    good = np.isfinite(data) & (data < 2.0**40) & (err >= 0) & ((dq & MASK) == 0)
+    x, s = np.where(good, data, np.nan) * scale, err * scale
+    return [(moved > T).sum(axis=0).ravel() for moved in (x, x + s, x - s)]
+
+
+@pytest.mark.parametrize("errors", [False, True])
+@pytest.mark.parametrize(("kinds", "options"), list(itertools.product(KINDS, EXECUTORS)), ids=str)
+def test_counts_above_a_threshold(kinds: Any, options: Any, errors: bool) -> None:
+    data, err, dq = planes()
+    err *= 3
+    data, err = data.astype(kinds[0]).astype(float), err.astype(kinds[1]).astype(float)
+    job = replace(
+        job_of(data, err, dq, kinds), thresholds=CountThreshold(12.0, errors), histogram=None
+    )
+    counts = Threads(**options).sums(job).moments.counting
+    assert isinstance(counts, CountsAbove)
+    above, plus, minus = slow_above(data, err, dq, 12.0)
+    assert (plus > above).any()
+    assert (minus < above).any()
+    np.testing.assert_array_equal(counts.above, above)
+    np.testing.assert_array_equal(counts.plus, plus if errors else [])
+    np.testing.assert_array_equal(counts.minus, minus if errors else [])
+
+
+def test_counts_above_of_several_blocks() -> None:
+    frames = 131
+    data, err, dq = planes(6, frames)
+    for errors in (True, False):
+        at = CountThreshold(30.0, errors)
+        job = replace(job_of(data, err, dq, KINDS[2]), thresholds=at, histogram=None)
+        found = [Threads(**options).sums(job).moments for options in EXECUTORS]
+        assert all(found[0].equal(other) for other in found[1:])
+        assert found[0].counting is not None
+        expected = slow_above(data, err.astype("f8"), dq, 30.0)
+        np.testing.assert_array_equal(found[0].counting.sums()[0], expected[0])
+
+
+def test_room_is_given_again_to_sums_of_the_same_kind_only() -> None:
+    threads = Threads(1)
+    job = job_of(*planes(), KINDS[0])
+    kinds: list[Any] = [AT, CountThreshold(12.0), CountThreshold(12.0, True), None]
+    for at in [*kinds, *reversed(kinds)]:
+        moments = threads.sums(replace(job, thresholds=at, histogram=None)).moments
+        sums = () if moments.counting is None else moments.counting.sums()
+        sizes = {AT: [377] * 6, CountThreshold(12.0): [377, 0, 0], None: []}
+        assert [each.size for each in sums] == sizes.get(at, [377] * 3)
+        threads.release(moments)
+
+
+def test_a_cluster_merges_counts() -> None:
+    from emdarks.accumulate.dask import _merge
+
+    data, err, dq = planes(7, 20)
+    jobs = [
+        replace(
+            job_of(data[part], err[part], dq[part], KINDS[2]),
+            thresholds=CountThreshold(12.0, True),
+            histogram=None,
+        )
+        for part in (slice(0, 9), slice(9, 20), slice(0, 20))
+    ]
+    one, other, both = (Threads(1).sums(job).moments for job in jobs)
+    before = one.counting and one.counting.copy()
+    made = _merge(one, other)
+    assert made.counting is not None
+    assert both.counting is not None
+    assert before is not None
+    assert one.counting is not None
+    for name, found in made.counting.named().items():
+        np.testing.assert_array_equal(found, both.counting.named()[name])
+        np.testing.assert_array_equal(one.counting.named()[name], before.named()[name])
+
+
+def test_counts_above_of_the_wrong_size() -> None:
+    above, short = np.zeros(6, np.uint16), np.zeros(5, np.uint16)
+    with pytest.raises(ValueError, match="plus"):
+        _core.CountsAbove(above, short, above, 1.0)
+    with pytest.raises(ValueError, match="given together"):
+        _core.CountsAbove(above, above, None, 1.0)

@@ -11,7 +11,7 @@ import typer
 
 from emdarks.cli import console
 from emdarks.cli.command import REQUIRED, argument, arguments, command, group, option
-from emdarks.cli.options import AS_JSON, CAMERA, DAYS, KGAIN, Frames, output_option
+from emdarks.cli.options import AS_JSON, CAMERA, DAYS, KGAIN_OR_FILE, Frames, output_option
 from emdarks.cli.output_files import output_file
 from emdarks.cli.prologue import named_frames
 from emdarks.cli.settings import WithDefaults
@@ -80,17 +80,24 @@ def add(
 ) -> None:
     """Add products: noise maps, darks, bad-pixel maps, nonlinearity tables, k-gains, parameters.
 
-    Each is opened with all its checks, and copied into the library.
+    Each is opened with all its checks, and copied into the library. Exit 1 where one is refused.
+
     Example: emdarks library add library maps.fits bad.fits
     """
+    from emdarks.errors import EmdarksError
     from emdarks.library import Library
 
-    library = Library(folder)
-    added = [
-        library.add(path, camera=camera, copy=not adding.link, accept=adding.accept)
-        for path in products
-    ]
+    library, added = Library(folder), []
+    for path in products:
+        try:
+            entry = library.add(path, camera=camera, copy=not adding.link, accept=adding.accept)
+        except EmdarksError as error:  # the others are added
+            console.say_error(error)
+        else:
+            added.append(entry)
     _tell_entries(added, as_json)
+    if len(added) < len(products):
+        raise typer.Exit(1)
 
 
 @group
@@ -154,7 +161,7 @@ class Choice:
     """What is wanted of the library."""
 
     kind: Kinds = option(Kinds.dark, "What is wanted; dark: a dark or noise maps.", in_file=False)
-    kgain: float | None = KGAIN
+    kgain: str | None = KGAIN_OR_FILE
     days: float | None = DAYS
 
 
@@ -387,8 +394,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "certify": certify,
     "remove": remove,
     "check": check,
-    "import": import_,
     "export": export,
+    "import": import_,
 }
 for name, function in COMMANDS.items():
     app.command(name, cls=WithDefaults)(command(function))

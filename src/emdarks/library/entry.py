@@ -23,7 +23,7 @@ from emdarks.checks.product_summary import BadPixelView, DarkView, MapsView, Pro
 from emdarks.checks.products import chi2_values
 from emdarks.checks.registry import BAD_PIXEL_MAP, DARK, NOISE_MAPS, find
 from emdarks.errors import EmdarksError, InputError, NoImageError
-from emdarks.fits import ascii_text, scan_file
+from emdarks.fits import Cards, ascii_text, fits, scan_file
 from emdarks.fits.layout import read_small
 from emdarks.frames.calibration_files import read_k_gain, read_nonlinearity
 from emdarks.frames.unknown_camera import has_keywords_of
@@ -296,8 +296,7 @@ def headers_of_product(path: str | os.PathLike[str]) -> Headers:
     try:
         layout = scan_file(path)
     except NoImageError:  # of a number or a table
-        cards = read_small(path).cards
-        return cards, cards
+        return read_small(path).cards, Cards.from_header(fits.getheader(path))
     return layout.image.cards, layout.primary
 
 
@@ -491,7 +490,6 @@ def _error_of_mean(values: Array) -> float:
 
 def _of_dark(product: Dark, camera: Camera | None) -> tuple[Any, list[Finding]]:
     header = product.ext_hdr
-    counted = "photon" in str(header["PC_STAT"])
     details: dict[str, Any] = {
         **_shape(product),
         "gain": _number(header, "EMGAIN_C"),
@@ -499,8 +497,8 @@ def _of_dark(product: Dark, camera: Camera | None) -> tuple[Any, list[Finding]]:
         "k_gain": _number(header, "KGAINPAR"),
         "k_gains_used": k_gains_used(product),
     }
-    if counted:
-        return details | {"kind": Kind.COUNTED_DARK, **_counted(product, header)}, []
+    if product.photon_counted:
+        return details | {"kind": Kind.COUNTED_DARK, **_counted(product)}, []
     view = DarkView(product, camera)
     plane = view.planes[0]
     found, errors = view.statistics(plane), plane.errors[view.area][view.good]
@@ -513,12 +511,13 @@ def _of_dark(product: Dark, camera: Camera | None) -> tuple[Any, list[Finding]]:
     return details, find(DARK, view)
 
 
-def _counted(product: Dark, header: Any) -> dict[str, Any]:
+def _counted(product: Dark) -> dict[str, Any]:
     """Of a photon-counted dark: a probability, its error in the same unit."""
     good = (np.asarray(product.dq) == 0) & np.isfinite(product.data)
     good = good.reshape(-1, *good.shape[-2:])[0]
     errors = np.asarray(product.err).reshape(-1, *good.shape)[0][good]
-    details: dict[str, Any] = {"threshold": _number(header, "PCTHRESH")}
+    threshold = product.threshold
+    details: dict[str, Any] = {"threshold": math.nan if threshold is None else threshold}
     if errors.size and np.median(errors) > 0:
         details["covariance"] = Covariance(cc=float(np.median(errors)) ** 2)
     return details

@@ -211,14 +211,15 @@ class Library:
             raise
 
     def _judge(self, path: Any, findings: Iterable[Finding], accept: str) -> None:
+        name = Path(path).name
         for finding in findings:
             if finding.severity == "problem" and not accept:
                 raise InputError(
-                    f"{os.fspath(path)}: {finding.text} Make it anew, or say why it is right: "
-                    "--accept WHY (accept=)"
+                    f"{name}: {finding.text} Make it anew, or say why it is right: --accept WHY "
+                    "(accept=)"
                 )
             if finding.severity in ("problem", "warning"):
-                warnings.warn(f"{os.fspath(path)}: {finding.text}", EmdarksWarning, stacklevel=4)
+                warnings.warn(f"{name}: {finding.text}", EmdarksWarning, stacklevel=4)
 
     def _add(
         self,
@@ -335,7 +336,8 @@ class Library:
     def remove(self, product: int, why: str = "") -> Entry:
         """Take a product out of the library, and delete its file where this lies within.
 
-        What was done with it stays in `history`.
+        What was done with it stays in `history`. A file that has changed, or is another product,
+        too, stays where it is.
 
         Returns
         -------
@@ -346,9 +348,9 @@ class Library:
             entry = self._entry(connection, product)
             sql.drop(connection, product)
             sql.note(connection, product, entry.path, "removed", why, user())
-        if not entry.path.startswith("../"):
-            with suppress(OSError):
-                self.file(entry).unlink()
+            others = sql.entries(connection, "path = ?", (entry.path,))
+        if not (others or entry.path.startswith("../")) and self._is_there(entry):
+            self.file(entry).unlink()
         return entry
 
     # Choosing
@@ -369,7 +371,7 @@ class Library:
         frames : Dataset, or a list of frames
             Of any cameras and settings; raw ones, too.
         kind : Kind
-            What is wanted; `Kind.DARK` is answered by darks and by noise maps.
+            What is wanted; ``Kind.DARK`` is answered by darks and by noise maps.
         camera : str or Camera, optional
             Of all frames; by default the one that each frame's CAMERA card names, else ``excam``.
         kgain : float, optional

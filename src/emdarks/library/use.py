@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from emdarks.frames import Dataset, frames_of, prepare_frames
 from emdarks.library.entry import Entry, Kind
 from emdarks.library.folder import Library
 from emdarks.library.match import Match
+from emdarks.library.request import requests_of
 from emdarks.products import load_product
 from emdarks.subtract import save_subtracted, subtract_dark
-from emdarks.subtract.recipe import check_targets
+from emdarks.subtract.recipe import check_targets, refuse_twins
 
 #: What raw frames need, by the keyword of `prepare_frames`.
 _CALIBRATIONS = {
@@ -97,7 +98,10 @@ class LibrarySubtraction:
             wanted["offset"] = Kind.NOISE_MAPS
         chosen = [frames[i] for i in raw]
         for name, kind in wanted.items():
-            for i, match in zip(raw, self._library.find(chosen, kind, camera=camera), strict=True):
+            asked = requests_of(chosen, camera, kgain, kind)
+            if name == "offset":
+                asked = [replace(request, offset_only=True) for request in asked]
+            for i, match in zip(raw, self._library.match(asked, None, kgain), strict=True):
                 found[i][name] = self._offset(i, match) if name == "offset" else match
         _refuse_missing([each for matches in found for each in _needed(matches)])
         return found
@@ -116,6 +120,7 @@ class LibrarySubtraction:
     def _subtracted(self, share: Share) -> Dataset:
         if self._last is not None and self._last[0] is share:
             return self._last[1]
+        self._last = None  # one product in memory at a time
         dark = load_product(self._library.verified(share.dark))
         dataset: Dataset = Dataset(share.frames)
         if share.matches[0].request.raw:
@@ -147,16 +152,18 @@ class LibrarySubtraction:
 
         Names and headers of all frames are checked before the first is computed.
         """
-        everything = [frame for less in self for frame in less]
-        check_targets([folder / frame.filename for frame in everything], everything, overwrite)
-        total = len(everything)
-        del everything
+        targets: list[Path] = []
+        for less in self:
+            own = [folder / frame.filename for frame in less]
+            check_targets(own, less, overwrite)
+            targets += own
+        refuse_twins(targets)
         files: list[Path] = []
         for less in self:
 
             def advance(done: int, _: int, before: int = len(files)) -> None:
                 if progress is not None:
-                    progress(before + done, total)
+                    progress(before + done, len(targets))
 
             files += save_subtracted(less, folder, overwrite=overwrite, progress=advance)
         return files
@@ -194,8 +201,8 @@ def subtract_by_library(
     Returns
     -------
     LibrarySubtraction
-        Iterate over it for the subtracted frames, or `save` them. What was used, and why, is in
-        the history of each frame.
+        Iterate over it for the subtracted frames, or `LibrarySubtraction.save` them. What was
+        used, and why, is in the history of each frame.
 
     Raises
     ------

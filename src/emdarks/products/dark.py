@@ -66,6 +66,8 @@ def write_law(header: fits.Header, law: CountLaw) -> None:
     values = (law.threshold, law.gain, law.read_noise)
     for (keyword, meaning), value in zip(_LAW.items(), values, strict=True):
         header[keyword] = (value, meaning)
+    stages = int(law.stages) if math.isfinite(law.stages) else NOT_SUPPLIED
+    header["NEMGAIN"] = (stages, "stages of the gain register in the law")
     header["PCFALSE"] = (law.false_counts(), "counts a frame of read noise alone")
     header["PCLOST"] = (law.lost(), "share of electrons below the threshold")
 
@@ -176,7 +178,9 @@ class Dark(Product):
 
     def _law(self) -> CountLaw:
         """The law of its counts, as the header has it."""
-        return CountLaw(*(float(self.ext_hdr[name]) for name in _LAW))
+        stages = float(self.ext_hdr.get("NEMGAIN", NOT_SUPPLIED))
+        T, gain, noise = (float(self.ext_hdr[name]) for name in _LAW)
+        return CountLaw(T, gain, noise, stages if stages > 0 else math.inf)
 
     def _counts(self, name: str) -> Array | None:
         return np.asarray(self.hdu_list[name].data) if name in self.hdu_names else None

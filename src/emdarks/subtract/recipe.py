@@ -222,13 +222,24 @@ def check_targets(targets: Sequence[Path], frames: Iterable[Any], overwrite: boo
     InputError
         As said.
     """
+    refuse_twins(targets)
+    for frame, target in zip(frames, targets, strict=True):
+        frame.refuse_inputs(target)
+        if target.exists() and not overwrite:
+            raise InputError(f"{target}: exists; choose another folder or give --overwrite")
+
+
+def refuse_twins(targets: Sequence[Path]) -> None:
+    """Refuse two frames that would become one file.
+
+    Raises
+    ------
+    InputError
+        A name is there twice.
+    """
     name, count = Counter(target.name for target in targets).most_common(1)[0]
     if count > 1:
         raise InputError(
             f"{name}: {count} frames have this name and would become one file; "
             "write them to different folders"
         )
-    for frame, target in zip(frames, targets, strict=True):
-        frame.refuse_inputs(target)
-        if target.exists() and not overwrite:
-            raise InputError(f"{target}: exists; choose another folder or give --overwrite")
