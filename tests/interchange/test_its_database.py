@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from beside import Ours
+from beside import Ours, emdarks
 from corgidrp import caldb, data
 
 KINDS = {
@@ -66,3 +66,17 @@ def test_other_setting(ours: Ours, database: caldb.CalDB) -> None:
     frame.ext_hdr["EXPTIME"] = 59.0
     with pytest.raises(ValueError, match="EXPTIME"):
         database.get_calib(frame, data.Dark)
+
+
+def test_library_exported(ours: Ours, tmp_path: Path) -> None:
+    """emdarks library export --corgidrp: its get_calib finds our products in the written file"""
+    emdarks(tmp_path, "library", "init", "library")
+    products = [ours.maps, ours.dark, ours.bad_pixels]
+    emdarks(tmp_path, "library", "add", "library", *products)
+    emdarks(tmp_path, "library", "export", "library", "--corgidrp", "-o", "caldb.csv")
+    database = caldb.CalDB(str(tmp_path / "caldb.csv"))
+    frame = data.Image(ours.of_dark[0])
+    for kind, path in zip(("maps", "dark", "bad_pixels"), products, strict=True):
+        found = database.get_calib(frame, KINDS[kind])
+        assert type(found) is KINDS[kind]
+        np.testing.assert_array_equal(found.data, KINDS[kind](path).data)
