@@ -2,8 +2,8 @@
 
 Two of its mocks write headers that say something else than their frames hold, which its functions
 don't look at and ours refuse: electrons of level L1, EM electrons in the unit photoelectron. These
-two cards are put right. With EMDARKS_TELEMETRY=0 the telemetry rows of a traditional dark are 0, as
-in its own, in the place of NaN.
+two cards are put right. With EMDARKS_TELEMETRY=0 a traditional dark is made as its own: telemetry
+rows are 0 in the place of NaN, errors are those of a population (estimator="reference").
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def with_cards(make: Callable[..., Any], cards: dict[str, str]) -> Callable[...,
 
 
 @functools.wraps(emdarks.build_trad_dark)
-def without_nan(*arguments: Any, **options: Any) -> Any:
-    """Our traditional dark, telemetry rows 0."""
-    made = emdarks.build_trad_dark(*arguments, **options)
+def as_its_own(*arguments: Any, **options: Any) -> Any:
+    """Our traditional dark with errors as its own, telemetry rows 0."""
+    made = emdarks.build_trad_dark(*arguments, estimator="reference", **options)
     for plane in made.data, made.err:
         plane[np.isnan(plane)] = 0
     return made
@@ -59,7 +59,7 @@ def replace() -> None:
     for module in corgidrp.bad_pixel_calibration, corgidrp.l2a_to_l2b:
         module.build_synthesized_dark = emdarks.build_synthesized_dark
     if os.environ.get("EMDARKS_TELEMETRY") == "0":
-        corgidrp.darks.build_trad_dark = without_nan
+        corgidrp.darks.build_trad_dark = as_its_own
     for name, cards in MOCKS.items():
         setattr(corgidrp.mocks, name, with_cards(getattr(corgidrp.mocks, name), cards))
 

@@ -32,8 +32,17 @@ def test_noise_maps(ours: Ours, camera: Path, frames: data.Dataset) -> None:
     np.testing.assert_array_equal(made.dq, from_files.dq)
 
 
+def test_flags_of_64_bits(ours: Ours, camera: Path) -> None:
+    """calibrate_darks_lsq of its frames made in memory, whose flags are of 64 bits"""
+    frames = data.Dataset([data.Image(path) for path in ours.frames])
+    for frame in frames:
+        frame.dq = frame.dq.astype(int)
+    made = emdarks.calibrate_darks_lsq(frames, data.DetectorParams({}), camera=str(camera))
+    np.testing.assert_array_equal(made.data.astype("f4"), DetectorNoiseMaps(ours.maps).data)
+
+
 def test_regions(ours: Ours, frames: data.Dataset) -> None:
-    """The same with its detector_areas as geometry"""
+    """calibrate_darks_lsq of its Dataset with its detector_areas as geometry"""
     params = data.DetectorParams({})
     made = emdarks.calibrate_darks_lsq(frames, params, True, REGIONS)
     np.testing.assert_array_equal(made.data.astype("f4"), DetectorNoiseMaps(ours.maps).data)
@@ -117,6 +126,15 @@ def test_bad_pixels(ours: Ours, camera: Path) -> None:
     """build_bad_pixel_map of its object of our noise maps: the map of the file"""
     made = emdarks.build_bad_pixel_map(data.DetectorNoiseMaps(ours.maps), camera=str(camera))
     from_file = emdarks.data.BadPixelMap(ours.bad_pixels)
+    np.testing.assert_array_equal(made.data, from_file.data)
+
+
+def test_bad_pixels_in_memory(ours: Ours, camera: Path) -> None:
+    """build_bad_pixel_map of its Dark made in memory, whose flags are of 64 bits"""
+    dark = data.Dark(ours.image_dark)
+    dark.dq = dark.dq.astype(int)
+    made = emdarks.build_bad_pixel_map(dark, camera=str(camera))
+    from_file = emdarks.build_bad_pixel_map(ours.image_dark, camera=str(camera))
     np.testing.assert_array_equal(made.data, from_file.data)
 
 

@@ -32,11 +32,11 @@ def counted() -> dict[str, Any]:
     light, dark, with_light, without = mocks.create_photon_countable_frames(
         Nbrights=60, Ndarks=80, full_frame=False, smear=False
     )
-    for dataset in light, dark:
-        dataset.all_data[:] = dataset.all_data * K - BIAS
-        for frame in dataset:
-            frame.ext_hdr.update({"RN": 100.0, "DATALVL": "L2a", "BUNIT": "detected EM electron"})
-            frame.ext_hdr["HISTORY"] = ""
+    for frame in (*light, *dark):
+        frame.data = frame.data * K - BIAS
+        frame.ext_hdr.update({"RN": 100.0, "DATALVL": "L2a", "BUNIT": "detected EM electron"})
+        frame.ext_hdr["HISTORY"] = ""
+    light, dark = data.Dataset(light.frames), data.Dataset(dark.frames)
     dark.all_dq[:40, 3, 3] = 1
     return {"light": light, "dark": dark, "rate": with_light - without}
 
