@@ -2,8 +2,9 @@
 
 Two of its mocks write headers that say something else than their frames hold, which its functions
 don't look at and ours refuse: electrons of level L1, EM electrons in the unit photoelectron. These
-two cards are put right. With EMDARKS_TELEMETRY=0 a traditional dark is made as its own: telemetry
-rows are 0 in the place of NaN, errors are those of a population (estimator="reference").
+two cards are put right. With EMDARKS_AS_ITS_OWN=1 expected differences are taken away: telemetry
+rows of a traditional dark are 0 in the place of NaN, its errors those of a population
+(estimator="reference"); noise maps in memory have the numbers of their file.
 """
 
 from __future__ import annotations
@@ -51,6 +52,14 @@ def as_its_own(*arguments: Any, **options: Any) -> Any:
     return made
 
 
+@functools.wraps(emdarks.calibrate_darks_lsq)
+def as_in_file(*arguments: Any, **options: Any) -> Any:
+    """Our noise maps in single precision."""
+    made = emdarks.calibrate_darks_lsq(*arguments, **options)
+    made.data = made.data.astype(np.float32)
+    return made
+
+
 def replace() -> None:
     """Put our functions where its modules look for them."""
     for name in "mean_combine", "build_trad_dark", "calibrate_darks_lsq", "build_synthesized_dark":
@@ -58,8 +67,9 @@ def replace() -> None:
     corgidrp.darks.CalDarksLSQException = emdarks.CalDarksLSQException
     for module in corgidrp.bad_pixel_calibration, corgidrp.l2a_to_l2b:
         module.build_synthesized_dark = emdarks.build_synthesized_dark
-    if os.environ.get("EMDARKS_TELEMETRY") == "0":
+    if "EMDARKS_AS_ITS_OWN" in os.environ:
         corgidrp.darks.build_trad_dark = as_its_own
+        corgidrp.darks.calibrate_darks_lsq = as_in_file
     for name, cards in MOCKS.items():
         setattr(corgidrp.mocks, name, with_cards(getattr(corgidrp.mocks, name), cards))
 
