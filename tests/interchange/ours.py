@@ -2,20 +2,21 @@
 
 Two of its mocks write headers that say something else than their frames hold, which its functions
 don't look at and ours refuse: electrons of level L1, EM electrons in the unit photoelectron. These
-two cards are put right. With EMDARKS_AS_ITS_OWN=1 expected differences are taken away: telemetry
-rows of a traditional dark are 0 in the place of NaN, its errors those of a population
-(estimator="reference"); noise maps in memory have the numbers of their file.
+two cards are put right. With EMDARKS_AS_ITS_OWN=1 a traditional dark is as its own: telemetry rows
+are 0 in the place of NaN, errors those of a population (estimator="reference"), and it is of its class.
 """
 
 from __future__ import annotations
 
 import functools
 import os
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
 import corgidrp.bad_pixel_calibration
 import corgidrp.darks
+import corgidrp.data
 import corgidrp.l2a_to_l2b
 import corgidrp.mocks
 import numpy as np
@@ -45,19 +46,13 @@ def with_cards(make: Callable[..., Any], cards: dict[str, str]) -> Callable[...,
 
 @functools.wraps(emdarks.build_trad_dark)
 def as_its_own(*arguments: Any, **options: Any) -> Any:
-    """Our traditional dark with errors as its own, telemetry rows 0."""
+    """Our traditional dark with errors as its own, telemetry rows 0, opened by its class."""
     made = emdarks.build_trad_dark(*arguments, estimator="reference", **options)
     for plane in made.data, made.err:
         plane[np.isnan(plane)] = 0
-    return made
-
-
-@functools.wraps(emdarks.calibrate_darks_lsq)
-def as_in_file(*arguments: Any, **options: Any) -> Any:
-    """Our noise maps in single precision."""
-    made = emdarks.calibrate_darks_lsq(*arguments, **options)
-    made.data = made.data.astype(np.float32)
-    return made
+    with tempfile.TemporaryDirectory() as folder:
+        made.save(folder, made.filename)
+        return corgidrp.data.Dark(f"{folder}/{made.filename}")
 
 
 def replace() -> None:
@@ -69,7 +64,6 @@ def replace() -> None:
         module.build_synthesized_dark = emdarks.build_synthesized_dark
     if "EMDARKS_AS_ITS_OWN" in os.environ:
         corgidrp.darks.build_trad_dark = as_its_own
-        corgidrp.darks.calibrate_darks_lsq = as_in_file
     for name, cards in MOCKS.items():
         setattr(corgidrp.mocks, name, with_cards(getattr(corgidrp.mocks, name), cards))
 

