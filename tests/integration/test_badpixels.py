@@ -59,7 +59,7 @@ def test_flags_of_64_bits_are_flags() -> None:
     dark = dark_of(data, 0.02, dq)
     made = judge(dark)
     np.testing.assert_array_equal(np.argwhere(made.data), [[10, 20], [40, 100]])
-    assert len(hot_pixel_table(made, dark)) == 1
+    assert len(hot_pixel_table(made, dark, detector_regions=REGION)) == 1
 
 
 def test_the_formula_pixel_by_pixel() -> None:

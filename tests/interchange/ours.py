@@ -3,7 +3,7 @@
 Two of its mocks write headers that say something else than their frames hold, which its functions
 don't look at and ours refuse: electrons of level L1, EM electrons in the unit photoelectron. These
 two cards are put right. With EMDARKS_AS_ITS_OWN=1 a traditional dark is as its own: telemetry rows
-are 0 in the place of NaN, errors those of a population (estimator="reference"), and it is of its class.
+are 0 in the place of NaN, errors those of a population (estimator="reference"), its class its own.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ MODULES: dict[str, dict[str, str]] = {
     "test_build_synthesized_dark": {},
     "test_calibrate_darks_lsq": {
         "test_expected_results_sub": "its save rounds the object in memory to float32, too, ours "
-        "the file alone, and the test finds the two unlike; charge after the gain is Poisson in its "
-        "mock, which no register makes: our errors of the unweighted fit are too large for it"
+        "the file alone, and the test finds the two unlike; charge after the gain is Poisson in "
+        "its mock, which no register makes: our errors of the unweighted fit are too large for it"
     },
     "test_dark_sub": {
         "test_dark_sub": "telemetry rows of a traditional dark are NaN, as documented, not 0, and "
