@@ -6,7 +6,7 @@ EXTRAS := test,lint,docs
 # Neighbouring tests share what they were given: each process takes a whole part of the files.
 PYTEST_ARGS ?= -n auto --dist worksteal
 
-.PHONY: demo check test test-oldest sanitize wheel-check release-check lint docs cli-page checks-page \
+.PHONY: demo check test test-oldest interchange sanitize wheel-check release-check lint docs cli-page checks-page \
     screenshots validate flight bench metrics fuzz mutants audit clean help
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make check   while you work: unit tests, ruff, mypy (seconds)"
 	@echo "make test    install into .venv and run all tests: unit, integration, system (minutes)"
 	@echo "make test-oldest  the tests with the oldest dependencies that are supported"
+	@echo "make interchange  what passes between emdarks and corgidrp, with the real package (minutes)"
 	@echo "make sanitize  the tests of the compiled core, with checks of every access to memory"
 	@echo "make wheel-check  build a wheel and use it where there is no compiler"
 	@echo "make release-check  all of a release that can be made without publishing it"
@@ -88,6 +89,11 @@ $(OLDEST)/.installed: $(CORE) tests/oldest.txt
 
 test-oldest: $(OLDEST)/.installed
 	$(OLDEST)/bin/python -m pytest $(PYTEST_ARGS) tests
+
+INTERCHANGE := .venv-interchange
+
+interchange: $(VENV)/.installed
+	$(BIN)/python tools/interchange.py $(INTERCHANGE_ARGS)
 
 # The packages of .venv, and a core of its own.
 SANITIZE := .venv-sanitize
@@ -177,5 +183,5 @@ metrics:
 	@$(PYTHON) benchmarks/metrics.py $(METRICS_ARGS)
 
 clean:
-	rm -rf $(VENV) $(OLDEST) $(SANITIZE) docs/_build docs/api docs/generated dist build
+	rm -rf $(VENV) $(OLDEST) $(SANITIZE) $(INTERCHANGE) docs/_build docs/api docs/generated dist build
 	if [ -e demo/.made-by-emdarks-demo ]; then rm -rf demo; fi

@@ -35,8 +35,8 @@ HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs" / "benchmarks.md"
 #: Figures of version 0.1.0, whose kernels Numba compiled when they were first called.
 BEFORE = HERE / "before.json"
-#: The environment of the peer, made once: python benchmarks/peer.py --install build/peer
-PEER = HERE.parent / "build" / "peer"
+#: The environment of the peer, which `make interchange` makes.
+PEER = HERE.parent / ".venv-interchange"
 SEARCHES = ("standard", "dark")
 #: Seconds of CPU after which a run of the peer is stopped: by its recipe of noise maps, frames of
 #: high gain take minutes each.

@@ -1,7 +1,6 @@
 """The steps of corgidrp 5.1.1 from raw frames to electrons, timed; by the Python that has it.
 
-    python benchmarks/peer.py --install DIR          an environment with corgidrp 5.1.1
-    DIR/bin/python benchmarks/peer.py FOLDER dark    the frames of a folder, by one of its searches
+    .venv-interchange/bin/python benchmarks/peer.py FOLDER dark    frames, by one of its searches
 
 FOLDER holds raw frames, `nonlinearity.fits`, `kgain.fits` and `params.fits`, as `emdarks simulate
 --level 1` writes them. Prints one line of JSON: CPU seconds of each step and of all, by frame.
@@ -13,15 +12,12 @@ from __future__ import annotations
 import argparse
 import json
 import signal
-import subprocess
 import sys
 import time
-import venv
 import warnings
 from pathlib import Path
 from typing import Any
 
-VERSION = "5.1.1"
 #: Parameters of the search in the packaged recipes of noise maps, and the function's own.
 SEARCHES: dict[str, dict[str, Any]] = {
     "dark": {
@@ -35,13 +31,6 @@ SEARCHES: dict[str, dict[str, Any]] = {
     },
     "standard": {},
 }
-
-
-def install(folder: Path) -> None:
-    """An environment of its own with the peer."""
-    venv.create(folder, with_pip=True)
-    python = folder / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "--quiet", f"corgidrp=={VERSION}"], check=True)
 
 
 class OverLimit(BaseException):
@@ -97,16 +86,12 @@ def run(folder: Path, search: str, limit: float) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Install the peer, or time it."""
+    """Time it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("search", nargs="?", choices=sorted(SEARCHES))
     parser.add_argument("--limit", type=float, default=3600.0, help="seconds of CPU")
-    parser.add_argument("--install", action="store_true", help="make an environment in FOLDER")
     given = parser.parse_args()
-    if given.install:
-        install(given.folder)
-        return
     warnings.simplefilter("ignore")
     sys.stdout, printed = sys.stderr, sys.stdout
     print(json.dumps(run(given.folder, given.search or "dark", given.limit)), file=printed)

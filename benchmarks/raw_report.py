@@ -201,8 +201,8 @@ others were at work: CPU times and ratios suffer less from that than times.
   frames), the second reads them again, which the page cache serves: *from storage and page
   cache* (`rchar`) counts both. *The reader's count* is `StackSums.bytes_read`, the pixels of the
   second sweep alone.
-- *corgidrp 5.1.1* does the same 24 frames once, in an environment of its own (`python
-  benchmarks/peer.py --install build/peer`): the steps of its recipe from raw frames to
+- *corgidrp 5.1.1* does the same 24 frames once, in an environment of its own (`make
+  interchange`): the steps of its recipe from raw frames to
   electrons, by its own functions; it writes no files and makes no means. Ours go on to the
   moments, by the search of the same name, with two threads. Its recipe of noise maps searches by
   a histogram, emdarks by plateaus with the same thresholds. The time of that grows with the

@@ -1,11 +1,12 @@
 """Install emdarks into this Python environment, editable; without a C++20 compiler, too.
 
-python tools/install.py [--strict] [arguments of pip install ...] '.[test]'
+python tools/install.py [--strict] [--wheel] [arguments of pip install ...] '.[test]'
 
 The core is built in a folder of this environment that is kept, so that only what changed is
 compiled again. What the build needs comes into the environment first. Where no compiler for C++20
 is found, neither the one that CXX names nor c++, g++ or clang++, the ziglang package brings one:
 a Clang with its own C++ library. With --strict, warnings of a compiler that was there are errors.
+With --wheel, nothing is installed: a wheel for another environment of the same Python is made.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ int main() {
 def main(arguments: list[str]) -> None:
     """Prepare the build, then let pip do it."""
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    strict = "--strict" in arguments
-    *others, product = [argument for argument in arguments if argument != "--strict"]
+    strict, wheel = "--strict" in arguments, "--wheel" in arguments
+    *others, product = [word for word in arguments if word not in ("--strict", "--wheel")]
     constraints = _constraints(arguments)
     with (ROOT / "pyproject.toml").open("rb") as file:
         subprocess.run(
@@ -66,8 +67,11 @@ def main(arguments: list[str]) -> None:
         settings = [f"cmake.define.CMAKE_{name}={path}" for name, path in _zig().items()]
         environment = {**os.environ}
     options = [f"-C{setting}" for setting in [f"build-dir={build}", *settings]]
+    what = ["wheel", "--no-deps"] if wheel else ["install"]
+    named = [product] if wheel else ["--editable", product]
+    command = [sys.executable, "-m", "pip", *what, "--quiet", "--disable-pip-version-check"]
     subprocess.run(
-        [*pip, "--no-build-isolation", *options, *others, "--editable", product],
+        [*command, "--no-build-isolation", *options, *others, *named],
         check=True,
         cwd=ROOT,
         env=environment,

@@ -391,7 +391,7 @@ def _product(
 
 
 def _write_numbers(header: fits.Header, verdict: _Verdict, hot: float | None) -> None:
-    bright = (verdict.flags & DQ.HOT) != 0
+    bright = (verdict.flags & int(DQ.HOT)) != 0
     warm = bright & (verdict.ratio < hot) if hot is not None else np.zeros_like(bright)
     header["NBADPIX"] = (int(np.count_nonzero(verdict.flags)), "pixels with any flag")
     header["NHOT"] = (int(np.count_nonzero(bright & ~warm)), "hot pixels, flag 8")
@@ -449,7 +449,7 @@ def hot_pixel_table(
             f"{_name(bad)}: has {shape[0]} x {shape[1]} pixels, {_name(maps_or_dark)} "
             f"{values.shape[0]} x {values.shape[1]}; it was not made of this"
         )
-    rows, cols = np.nonzero(_unsigned(np.asarray(bad.data)) & DQ.HOT)
+    rows, cols = np.nonzero(_unsigned(np.asarray(bad.data)) & int(DQ.HOT))
     name, unit = ("D", "electron / s") if judged.has_ratio else ("dark", "electron")
     columns: dict[str, Array] = {
         "row": rows,
@@ -489,7 +489,7 @@ def ds9_regions(bad: BadPixelMap) -> str:
         A region file in image coordinates: the first pixel of the map is (1, 1), x counts
         columns, y rows. Hot pixels are red, warm ones orange.
     """
-    rows, cols = np.nonzero(_unsigned(np.asarray(bad.data)) & DQ.HOT)
+    rows, cols = np.nonzero(_unsigned(np.asarray(bad.data)) & int(DQ.HOT))
     lines = [
         "# Region file format: DS9 version 4.1",
         f"# hot (red) and warm (orange) pixels of {_name(bad)}",

@@ -53,6 +53,15 @@ def judge(dark: Any, **options: Any) -> BadPixelMap:
     return build_bad_pixel_map(dark, detector_regions=REGION, **options)
 
 
+def test_flags_of_64_bits_are_flags() -> None:
+    data, dq = np.full(SHAPE, 0.1), np.zeros(SHAPE, np.int64)
+    data[10, 20], dq[40, 100] = 9.0, 4
+    dark = dark_of(data, 0.02, dq)
+    made = judge(dark)
+    np.testing.assert_array_equal(np.argwhere(made.data), [[10, 20], [40, 100]])
+    assert len(hot_pixel_table(made, dark, detector_regions=REGION)) == 1
+
+
 def test_the_formula_pixel_by_pixel() -> None:
     rng = np.random.default_rng(1)
     data, err = rng.gamma(4, 0.02, SHAPE), rng.uniform(0.01, 0.06, SHAPE)

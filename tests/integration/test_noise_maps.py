@@ -451,3 +451,13 @@ def test_a_stated_gain_error_adds_to_the_errors(quirky: Campaign) -> None:
     assert (wider.err[0, 1][known] >= plain.err[0, 1][known]).all()
     assert (wider.err[0, 1][known] > plain.err[0, 1][known]).any()
     assert wider.ext_hdr["GAINERR"] == 0.05
+
+
+def test_flags_of_64_bits_are_flags(quirky: Campaign) -> None:
+    frames = quirky.memory()
+    for frame in frames:
+        frame.dq = frame.dq.astype(np.int64)
+    wide = calibrate_darks_lsq(frames, params(), True, REGIONS)
+    plain = calibrate_darks_lsq(quirky.files(), params(), True, REGIONS)
+    np.testing.assert_array_equal(wide.data, plain.data)
+    np.testing.assert_array_equal(wide.dq, plain.dq)

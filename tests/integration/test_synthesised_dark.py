@@ -237,6 +237,13 @@ def test_a_photon_counted_dark_for_frames(maps: DetectorNoiseMaps, quirky: Campa
     assert made.hdu_list["COUNTS"].data.shape == made.data.shape
 
 
+def test_the_recipe_is_that_of_the_frames(maps: DetectorNoiseMaps, quirky: Campaign) -> None:
+    frames = quirky.stack(300.0, 50.0).files()
+    for frame in frames:
+        frame.ext_hdr["RECIPE"] = "one of theirs"
+    assert build_synthesized_dark(frames, maps, REGIONS).ext_hdr["RECIPE"] == "one of theirs"
+
+
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"threshold": None}, "read_noise is for photon-counted darks; give threshold, too"),
     ({"threshold": -2.0}, "threshold is -2.0; it must be a positive number of EM electrons"),

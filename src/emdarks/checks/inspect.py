@@ -214,7 +214,8 @@ class PixelLook:
         self._usable += good
         well = full_well(self._noise, em_gain) / scale
         # What a cosmic ray saturates is no pixel that is too bright.
-        saturated = (flags & (DQ.SATURATED | DQ.COSMIC_RAY)) == DQ.SATURATED
+        both = flags.dtype.type(DQ.SATURATED | DQ.COSMIC_RAY)
+        saturated = (flags & both) == DQ.SATURATED
         gain, error = math.nan, math.nan
         if bins is not None and moments.histogram is not None:
             gain, error = gain_of_stack(moments.histogram[0], bins, em_gain, n, mean, m2)

@@ -360,8 +360,8 @@ class BadPixelView(ProductSummary):
         data = np.asarray(product.data)
         flags: Array = data.astype(unsigned(data.dtype), copy=False)
         self.flags = flags
-        self.telemetry = np.asarray(((flags & DQ.BAD_UNSPECIFIED) != 0).all(axis=1))
-        self.hot: Array = np.asarray((flags & DQ.HOT) != 0)
+        self.telemetry = np.asarray(((flags & int(DQ.BAD_UNSPECIFIED)) != 0).all(axis=1))
+        self.hot: Array = np.asarray((flags & int(DQ.HOT)) != 0)
         #: Dark current over that of the neighbourhood; None where a dark was judged.
         self.ratio = self._plane("RATIO")
         #: Excess over the neighbourhood, in its standard deviations; NaN where not judged.

@@ -99,7 +99,11 @@ def build_synthesized_dark(
     if not full_frame:
         planes = planes.cut(region_slices(job.arrtype, "image", job.regions))
     law = count_law(maps, stack.em_gain, threshold, read_noise)
-    return dark_from_maps(maps, planes, dark_setting(stack), which, law)
+    dark = dark_from_maps(maps, planes, dark_setting(stack), which, law)
+    recipe = job.inputs[0].headers["ext"].get("RECIPE")
+    if recipe is not None:
+        dark.ext_hdr["RECIPE"] = recipe  # of the frames that it is made for, as in corgidrp
+    return dark
 
 
 def dark_setting(stack: Stack) -> DarkSetting:
