@@ -8,6 +8,7 @@ average (a Landau law, cut at 2e4), leave their charge in one of three footprint
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -239,6 +240,7 @@ def _campaign(
         flagged,
         read_noise,
         read_noise,
+        math.inf,  # the simulated electrons become exponentials
         *(np.stack([getattr(each, name) for each in sums]) for name in ("n", "mean", "m2")),
         *(planes(name, np.uint16) for name in ("above", "beyond", "near", "near_above")),
         *(planes(name, np.float32) for name in ("low", "high")),

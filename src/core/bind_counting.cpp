@@ -8,7 +8,7 @@ namespace {
 
 using H = nb::handle;
 
-CountingData counting_data(H gain, H commanded, H time, H T, H T2, H flagged, H is_low,
+CountingData counting_data(H gain, H commanded, H time, H T, H T2, H flagged, H is_low, H electron,
                            std::pair<double, double> read_noise, H n, H mean, H m2, H above,
                            H beyond, H near, H near_above, H low, H high, H imaging, H error2) {
     CountingData d = {};
@@ -20,6 +20,7 @@ CountingData counting_data(H gain, H commanded, H time, H T, H T2, H flagged, H 
     d.T2 = line_of<const double>(T2, "T2", stacks);
     d.flagged = line_of<const double>(flagged, "flagged", stacks);
     d.is_low = line_of<const bool>(is_low, "is_low", stacks);
+    d.electron = plane_of<const double>(electron, "electron", stacks, MOST_EXPONENTIALS + 1);
     d.read_noise = read_noise.first, d.nominal_noise = read_noise.second;
     for (Index i = 0; i < stacks; ++i)
         if (!(d.gain[i] > 0.0 && d.T2[i] > d.T[i]))
@@ -72,6 +73,7 @@ void bind_counting(nb::module_ &m) {
             found.append(name);
         return nb::tuple(found);
     };
+    m.attr("MOST_EXPONENTIALS") = MOST_EXPONENTIALS;
     m.attr("COUNTING_POOLS") = names(COUNTING_POOL_NAMES);
     m.attr("COUNTING_STATISTICS") = names(COUNTING_STATISTICS);
 
@@ -89,6 +91,9 @@ flagged : ndarray, shape (stacks,)
     Lowest level from which on a sample can have been flagged; infinite where none is.
 is_low : ndarray of bool, shape (stacks,)
     Stacks of low gain, of which the mean below T is used.
+electron : ndarray, shape (stacks, 5)
+    Of what one electron becomes: weights of the sums of 0 to 4 exponentials of mean ``gain``; 0, 1,
+    0, 0, 0 of a register of infinitely many stages.
 read_noise : tuple of float
     Of the law, and nominal.
 n : ndarray of uint16 or uint32, shape (stacks, pixels)
@@ -111,21 +116,21 @@ TypeError, ValueError
         .def(
             "__init__",
             [](CountingData *self, H gain, H commanded, H time, H T, H T2, H flagged, H is_low,
-               std::pair<double, double> read_noise, H n, H mean, H m2, H above, H beyond, H near,
-               H near_above, H low, H high, H imaging, H error2) {
-                new (self) CountingData(counting_data(gain, commanded, time, T, T2, flagged, is_low,
-                                                      read_noise, n, mean, m2, above, beyond, near,
-                                                      near_above, low, high, imaging, error2));
+               H electron, std::pair<double, double> read_noise, H n, H mean, H m2, H above,
+               H beyond, H near, H near_above, H low, H high, H imaging, H error2) {
+                new (self) CountingData(counting_data(
+                    gain, commanded, time, T, T2, flagged, is_low, electron, read_noise, n, mean,
+                    m2, above, beyond, near, near_above, low, high, imaging, error2));
             },
-            "gain"_a, "commanded"_a, "time"_a, "T"_a, "T2"_a, "flagged"_a, "is_low"_a,
+            "gain"_a, "commanded"_a, "time"_a, "T"_a, "T2"_a, "flagged"_a, "is_low"_a, "electron"_a,
             "read_noise"_a, "n"_a, "mean"_a, "m2"_a, "above"_a, "beyond"_a, "near"_a,
             "near_above"_a, "low"_a, "high"_a, "imaging"_a, "error2"_a, nb::keep_alive<1, 2>(),
             nb::keep_alive<1, 3>(), nb::keep_alive<1, 4>(), nb::keep_alive<1, 5>(),
             nb::keep_alive<1, 6>(), nb::keep_alive<1, 7>(), nb::keep_alive<1, 8>(),
-            nb::keep_alive<1, 10>(), nb::keep_alive<1, 11>(), nb::keep_alive<1, 12>(),
+            nb::keep_alive<1, 9>(), nb::keep_alive<1, 11>(), nb::keep_alive<1, 12>(),
             nb::keep_alive<1, 13>(), nb::keep_alive<1, 14>(), nb::keep_alive<1, 15>(),
             nb::keep_alive<1, 16>(), nb::keep_alive<1, 17>(), nb::keep_alive<1, 18>(),
-            nb::keep_alive<1, 19>(), nb::keep_alive<1, 20>());
+            nb::keep_alive<1, 19>(), nb::keep_alive<1, 20>(), nb::keep_alive<1, 21>());
 
     nb::class_<CountingTerms>(m, "CountingTerms", R"(Numbers that the pixels of a region share.
 
@@ -230,17 +235,21 @@ out : ndarray, shape (2 * stacks, len(COUNTING_POOLS))
 
     m.def(
         "counting_statistics",
-        [](H u, H charge, double distance, double gain, double read_noise, H out) {
+        [](H u, H charge, double distance, double gain, double read_noise, H electron, H out) {
             const auto at = line_of<const double>(u, "u");
             if (!(gain > 0.0 && read_noise > 0.0))
                 throw nb::value_error("gain and read_noise must be positive");
             const CountingStatistics wanted = {
-                at,         line_of<const double>(charge, "charge", at.size),
-                distance,   gain,
-                read_noise, plane_of<double>(out, "out", std::size(COUNTING_STATISTICS), at.size)};
+                at,
+                line_of<const double>(charge, "charge", at.size),
+                distance,
+                gain,
+                read_noise,
+                line_of<const double>(electron, "electron", MOST_EXPONENTIALS + 1),
+                plane_of<double>(out, "out", std::size(COUNTING_STATISTICS), at.size)};
             unlocked([&] { kernels().counting_statistics(wanted); });
         },
-        "u"_a, "charge"_a, "distance"_a, "gain"_a, "read_noise"_a, "out"_a,
+        "u"_a, "charge"_a, "distance"_a, "gain"_a, "read_noise"_a, "electron"_a, "out"_a,
         R"(The law of a sample at thresholds u, and the expected statistics.
 
 Parameters
@@ -253,6 +262,8 @@ distance : float
     T2 - T; 0: statistics of samples below T.
 gain, read_noise : float
     Of the law.
+electron : ndarray, shape (5,)
+    See `CountingData`.
 out : ndarray, shape (len(COUNTING_STATISTICS), points)
     Receives density p, P(x > u), E(x - u)+, E(x - u)+^2, derivatives of the second and third to
     lambda; expectations of K, LO and HI of one sample below T2 (or of the mean of x - T below T, in

@@ -48,7 +48,7 @@ EMDARKS_INLINE Expected expected_counts(Lanes u, double d, Lanes lambda, const T
 // E min(x - T, 0)^2 of one sample.
 EMDARKS_INLINE Lanes squares_below(Lanes u, Lanes lambda, Lanes Q, const Register &k) {
     const Lanes middle = k.g * lambda - u;
-    return k.rn * k.rn + 2.0 * k.g * k.g * lambda + middle * middle - Q;
+    return k.variance(lambda) + middle * middle - Q;
 }
 
 EMDARKS_INLINE Symmetric variance_below(Lanes u, Lanes lambda, const SquaredTail &at,
@@ -111,7 +111,7 @@ struct Observed {
     Three mean;    // of the statistics
     Lanes plain;   // mean of all samples
     Symmetric W, V;
-    Lanes plain_weight, plain_variance;
+    Tail end; // the law at T2, as the first step of a round finds it: later ones hardly change it
 };
 
 template <class Number>
@@ -205,7 +205,7 @@ public:
     CountingFit(const CountingData &data, const CountingTerms &terms, bool dark)
         : d_(data), t_(terms), dark_(dark), stacks_(data.gain.size), observed_(data.gain.size) {
         for (Index i = 0; i < stacks_.size; ++i)
-            stacks_[i] = {Register(d_.gain[i], d_.read_noise),
+            stacks_[i] = {Register(d_.gain[i], d_.read_noise, d_.electron.row(i).data),
                           d_.commanded[i],
                           dark ? d_.time[i] : 0.0,
                           d_.T[i],
@@ -264,7 +264,7 @@ public:
             const Lanes lambda = values.C + s.time * values.D;
             if (any(o.modes.counted())) {
                 const Expected e = first ? first_expected(s, o, values.F, lambda, c)
-                                         : expected(s, values.F, lambda);
+                                         : expected(s, o, values.F, lambda);
                 const Three residual = {o.mean.F - e.mean.F, o.mean.C - e.mean.C,
                                         o.mean.D - e.mean.D};
                 normal.add(o.kept, o.W, o.V, residual, e, s.time, last);
@@ -309,14 +309,14 @@ private:
         return larger(shrunk, 0.1 * level);
     }
 
-    EMDARKS_INLINE Expected expected(const CountedStack &s, Lanes F, Lanes lambda) const {
+    EMDARKS_INLINE Expected expected(const CountedStack &s, const Observed &o, Lanes F,
+                                     Lanes lambda) const {
         const Lanes u = s.T - F, kept = within(lambda, LEAST_LAMBDA, MOST_LAMBDA);
-        const Poisson own(kept);
+        const Weights own(kept, s.law);
         const Tail at = law<0>(u, s.law, own, nullptr, nullptr);
         if (s.low)
             return expected_below(u, kept, at, s.law.g);
-        const Tail end = far_law<0>(u + s.d, s.law, own, nullptr, nullptr);
-        return expected_counts(u, s.d, kept, at, end, s.law.g);
+        return expected_counts(u, s.d, kept, at, o.end, s.law.g);
     }
 
     // Where errors follow no pixel, their charges are those of the weights.
@@ -333,10 +333,10 @@ private:
         const Mask counted = o.modes.counted();
         const Lanes charges[] = {select(counted, c.C + s.time * c.D, 0.0),
                                  select(counted, c.error_C + s.time * c.error_D, 0.0)};
-        const Poisson own(kept);
-        Poisson others[count];
+        const Weights own(kept, s.law);
+        Weights others[count];
         for (int j = 0; j < count; ++j)
-            others[j] = Poisson(charges[j]);
+            others[j] = Weights(charges[j], s.law);
         SquaredTail at[count] = {}, end[count] = {};
         const Tail tail = law<count>(u, s.law, own, others, at);
         const auto variance = [&](int j) EMDARKS_INLINED {
@@ -347,8 +347,8 @@ private:
         if (s.low) {
             e = expected_below(u, kept, tail, s.law.g);
         } else {
-            const Tail far = far_law<count>(u + s.d, s.law, own, others, end);
-            e = expected_counts(u, s.d, kept, tail, far, s.law.g);
+            o.end = far_law<count>(u + s.d, s.law, own, others, end);
+            e = expected_counts(u, s.d, kept, tail, o.end, s.law.g);
         }
         o.V = variance(count - 1);
         o.W = weight_of(variance(0), o.modes);
@@ -358,8 +358,7 @@ private:
     // The mean of all samples below the flagging level A.
     EMDARKS_INLINE void add_plain(Normal &normal, const CountedStack &s, const Observed &o, Lanes F,
                                   Lanes lambda, const Charges &c, Index i) const {
-        const double g = s.law.g, rn2 = s.law.rn * s.law.rn, A = s.flagged;
-        const double rays = t_.ray_variance(dark_, i);
+        const double g = s.law.g, A = s.flagged, rays = t_.ray_variance(dark_, i);
         const Lanes for_weight = c.C + s.time * c.D, for_error = c.error_C + s.time * c.error_D;
         Lanes mean = F + g * lambda, by_lambda = g;
         const Lanes uA = A - F;
@@ -367,8 +366,9 @@ private:
                          (uA < g * (lambda + 6.0 * square_root(2.0 * larger(lambda, 0.0)) + 12.0) +
                                    4.0 * s.law.rn);
         if (any(cut)) {
-            const Lanes bound = smaller(smaller(lambda, 3.0 * for_weight + 1.0), MOST_CENSORED);
-            const Poisson own(select(cut, bound, 0.0));
+            const Lanes bound = smaller(smaller(lambda, 3.0 * for_weight + 1.0),
+                                        MOST_CENSORED / (1.0 - s.law.none));
+            const Weights own(select(cut, bound, 0.0), s.law);
             const Tail at = law<0>(select(cut, uA, A), s.law, own, nullptr, nullptr);
             const Lanes share = 1.0 / larger(1.0 - at.P, 1e-6);
             const Lanes below = (mean - at.H - A * at.P) * share;
@@ -376,11 +376,10 @@ private:
             mean = select(cut, below, mean);
             by_lambda = select(cut, larger(slope, 0.05 * g), by_lambda);
         }
-        const Lanes weight = o.n / (rn2 + 2.0 * g * g * for_weight + rays);
+        const Lanes weight = o.n / (s.law.variance(for_weight) + rays);
         const Lanes w = select(o.modes.plain, weight, 0.0);
         const Lanes n = select(o.n > 0.0, o.n, 1.0);
-        normal.add(w, (rn2 + 2.0 * g * g * for_error + rays) / n, o.plain - mean, by_lambda,
-                   s.time);
+        normal.add(w, (s.law.variance(for_error) + rays) / n, o.plain - mean, by_lambda, s.time);
     }
 };
 
@@ -475,12 +474,12 @@ inline void counting_pools(const CountingData &d, Range range, const CountingTer
 
 // Statistics of one sample, their derivatives and variances, for tests and for pooled equations.
 inline void counting_statistics(const CountingStatistics &a) {
-    const Register k(a.gain, a.read_noise);
+    const Register k(a.gain, a.read_noise, a.electron.data);
     for (Index i = 0; i < a.u.size; i += WIDTH) {
         const Index count = a.u.size - i < WIDTH ? a.u.size - i : WIDTH;
         const Lanes u = load(a.u.at(i, count), count), lambda = load(a.lambda.at(i, count), count);
         SquaredTail at_u, at_end;
-        const Poisson own(lambda);
+        const Weights own(lambda, k);
         const Tail at = law<1>(u, k, own, &own, &at_u);
         const Tail end = far_law<1>(u + a.distance, k, own, &own, &at_end);
         const bool low = !(a.distance > 0.0);

@@ -5,11 +5,15 @@
 
 namespace emdarks {
 
+// What one electron becomes is a mixture of sums of up to so many exponentials.
+inline constexpr Index MOST_EXPONENTIALS = 4;
+
 // Stacks with their counts and clipped sums; gains as the law has them and as they were commanded,
 // read noise likewise; levels from which on samples may be flagged.
 struct CountingData {
     Array1<const double> gain, commanded, time, T, T2, flagged;
     Array1<const bool> is_low;
+    Array2<const double> electron;
     double read_noise, nominal_noise;
     Unsigned n;
     Array2<const double> mean, m2;
@@ -54,6 +58,7 @@ inline constexpr const char *COUNTING_STATISTICS[] = {
 struct CountingStatistics {
     Array1<const double> u, lambda;
     double distance, gain, read_noise;
+    Array1<const double> electron;
     Array2<double> out;
 };
 

@@ -12,6 +12,19 @@
 //     P_n = P_{n-1} + g p_n,  H_n = H_{n-1} + g P_n,  Q_n = Q_{n-1} + 2 g H_n.
 //
 // For gains below rn/4 the register hardly widens the noise, and p_n(u) = p_1(u - (n - 1) g).
+//
+// This is the law of infinitely many stages. What one electron becomes in fewer is a mixture of the
+// same sums, of 0 to 4 exponentials, whose weights h_n are received (one_electron.py). Of a
+// Poisson number of electrons, the weights of n exponentials are then (Panjer 1981, ASTIN Bulletin
+// 12, 22)
+//
+//     w_0 = exp(lambda (h_0 - 1)),  n w_n = lambda sum_j j h_j w_{n-j},
+//
+// and what p_n brings to dP/dlambda is g sum_j (h_j + h_{j+1} + ...) w_{n-j}.
+//
+// The series ends at some n. So that what is left out does not matter, low thresholds take what
+// lies below them, P_n - 1, E (u - x)+ and -E (u - x)+^2: the same recursions, from another
+// beginning.
 #pragma once
 
 #include "lanes.hpp"
@@ -77,9 +90,25 @@ EMDARKS_INLINE Lanes absolute(Lanes x) { return select(x < 0.0, -x, x); }
 struct Register {
     double g, rn, a, r2; // gain, read noise, rn/g, rn^2/g
     bool recursive;      // whether the recursion holds
+    double terms;        // of the series, where there is hardly any charge
+    double none;         // h_0
+    double moments[MOST_EXPONENTIALS], tails[MOST_EXPONENTIALS]; // j h_j, sum_{i >= j} h_i from 1
+    double squares;                                              // of one electron, over g^2
 
-    Register(double gain, double read_noise)
-        : g(gain), rn(read_noise), a(rn / g), r2(rn * rn / g), recursive(g > rn / 4.0) {}
+    Register(double gain, double read_noise, const double *h)
+        : g(gain), rn(read_noise), a(rn / g), r2(rn * rn / g), recursive(g > rn / 4.0),
+          terms(h[1] == 1.0 ? 3.0 : 4.0), none(h[0]), squares(0.0) {
+        double tail = 0.0;
+        for (Index j = MOST_EXPONENTIALS; j > 0; --j) {
+            tail += h[j];
+            tails[j - 1] = tail;
+            moments[j - 1] = static_cast<double>(j) * h[j];
+            squares += static_cast<double>(j * (j + 1)) * h[j];
+        }
+    }
+
+    // Variance of a sample.
+    EMDARKS_INLINE Lanes variance(Lanes lambda) const { return rn * rn + squares * g * g * lambda; }
 };
 
 inline constexpr double INVERSE_ROOT_2PI = 0.3989422804014327;
@@ -95,8 +124,8 @@ EMDARKS_INLINE Lanes normal_density(Lanes z) {
     return exponential(z * z * -0.5) * INVERSE_ROOT_2PI;
 }
 
-// Mixtures over the number of electrons: density, probability and mean excess, and how the latter
-// two follow lambda.
+// Mixtures over the number of exponentials: density, probability and mean excess, and how the
+// latter two follow lambda.
 struct Tail {
     Lanes p, P, H, dP, dH;
 };
@@ -112,25 +141,42 @@ EMDARKS_INLINE double largest_of(Lanes x) {
     return top;
 }
 
-// Poisson weights, term after term, up to a number of electrons beyond which they do not matter.
-// The lane that needs most terms decides how many are taken; to the others, they add 0.
-class Poisson {
+// Weights of n exponentials, term after term, up to a number beyond which they do not matter. The
+// lane that needs most terms decides how many are taken; to the others, they add 0.
+class Weights {
 public:
-    Lanes w;
+    Lanes w; // of the present n
 
-    Poisson() = default;
-    EMDARKS_INLINE explicit Poisson(Lanes mean) : w(exponential(-mean)), lambda_(mean) {
+    Weights() = default;
+    EMDARKS_INLINE Weights(Lanes mean, const Register &k)
+        : w(exponential(mean * (k.none - 1.0))), k_(&k), lambda_(mean), before_{} {
         const Lanes size = absolute(mean);
-        last_ = 3.0 + 4.0 * size + 5.0 * square_root(size);
+        last_ = k.terms + 4.0 * size + 3.5 * square_root(size);
         most_ = largest_of(last_);
     }
     EMDARKS_INLINE double most() const { return most_; }
-    EMDARKS_INLINE void cut(double n) { w = select(last_ >= n, w, 0.0); }
-    EMDARKS_INLINE void step(double n) { w *= lambda_ * (1.0 / n); }
+    EMDARKS_INLINE Lanes lambda() const { return lambda_; }
+    // What sum_n w_n P_n gains with lambda at n, over g p_n; before the step to n.
+    EMDARKS_INLINE Lanes rise(double n) const { return select(last_ >= n, recent(k_->tails), 0.0); }
+    EMDARKS_INLINE void step(double n) {
+        const Lanes next = recent(k_->moments) * select(last_ >= n, lambda_ * (1.0 / n), 0.0);
+        for (Index j = MOST_EXPONENTIALS - 2; j > 0; --j)
+            before_[j] = before_[j - 1];
+        before_[0] = w;
+        w = next;
+    }
 
 private:
-    Lanes lambda_, last_;
+    const Register *k_;
+    Lanes lambda_, last_, before_[MOST_EXPONENTIALS - 1];
     double most_;
+
+    EMDARKS_INLINE Lanes recent(const double *by) const {
+        Lanes sum = w * by[0];
+        for (Index j = 1; j < MOST_EXPONENTIALS; ++j)
+            sum += before_[j - 1] * by[j];
+        return sum;
+    }
 };
 
 // Of n electrons at a threshold u, from n = 0 on.
@@ -153,13 +199,20 @@ EMDARKS_INLINE Electrons begin_far_electrons(Lanes u, const Register &k) {
     return {0.0, exponential(k.a * (0.5 * k.a - z)) * (1.0 / k.g), 0.0, 0.0, 0.0};
 }
 
+// Thresholds below so many gains are low ones.
+inline constexpr double LOW_THRESHOLD = 2.0;
+
 // The law at u for the first of some lambdas, and squares for the others.
 template <int count>
-EMDARKS_INLINE Tail law_from(Electrons e, Lanes u, const Register &k, Poisson own,
-                             const Poisson *given, SquaredTail *squared) {
+EMDARKS_INLINE Tail law_from(Electrons e, Lanes u, const Register &k, Weights own,
+                             const Weights *given, SquaredTail *squared) {
+    const Lanes below = select(u < LOW_THRESHOLD * k.g, 1.0, 0.0);
+    e.P -= below;
+    e.H += below * u;
+    e.Q -= below * (k.rn * k.rn + u * u);
     Tail tail = {own.w * e.before, own.w * e.P, own.w * e.H, 0.0, 0.0};
     double last = own.most();
-    Poisson others[count + 1];
+    Weights others[count + 1];
     for (int j = 0; j < count; ++j) {
         others[j] = given[j];
         squared[j] = {others[j].w * e.P, others[j].w * e.H, others[j].w * e.Q};
@@ -174,9 +227,9 @@ EMDARKS_INLINE Tail law_from(Electrons e, Lanes u, const Register &k, Poisson ow
         e.P += gp;
         const Lanes gP = k.g * e.P;
         e.H += gP;
-        own.cut(n);
-        tail.dP += own.w * gp;
-        tail.dH += own.w * gP;
+        const Lanes rise = own.rise(n);
+        tail.dP += rise * gp;
+        tail.dH += rise * gP;
         own.step(n);
         tail.p += own.w * e.p;
         tail.P += own.w * e.P;
@@ -184,7 +237,6 @@ EMDARKS_INLINE Tail law_from(Electrons e, Lanes u, const Register &k, Poisson ow
         if constexpr (count > 0)
             e.Q += 2.0 * k.g * e.H;
         for (int j = 0; j < count; ++j) {
-            others[j].cut(n);
             others[j].step(n);
             squared[j].P += others[j].w * e.P;
             squared[j].H += others[j].w * e.H;
@@ -195,18 +247,27 @@ EMDARKS_INLINE Tail law_from(Electrons e, Lanes u, const Register &k, Poisson ow
         e.before = e.p;
         e.p = next;
     }
+    tail.P += below;
+    tail.H += below * (k.g * own.lambda() - u);
+    tail.dH += below * k.g;
+    for (int j = 0; j < count; ++j) {
+        const Lanes above = k.g * others[j].lambda() - u;
+        squared[j].P += below;
+        squared[j].H += below * above;
+        squared[j].Q += below * (k.variance(others[j].lambda()) + above * above);
+    }
     return tail;
 }
 
 template <int count>
-EMDARKS_INLINE Tail law(Lanes u, const Register &k, const Poisson &own, const Poisson *others,
+EMDARKS_INLINE Tail law(Lanes u, const Register &k, const Weights &own, const Weights *others,
                         SquaredTail *squared) {
     return law_from<count>(begin_electrons(u, k), u, k, own, others, squared);
 }
 
 // The same where u is most likely far out.
 template <int count>
-EMDARKS_INLINE Tail far_law(Lanes u, const Register &k, const Poisson &own, const Poisson *others,
+EMDARKS_INLINE Tail far_law(Lanes u, const Register &k, const Weights &own, const Weights *others,
                             SquaredTail *squared) {
     const bool far = k.a < 1.0 && !any(u <= FAR_OUT * k.rn);
     return law_from<count>(far ? begin_far_electrons(u, k) : begin_electrons(u, k), u, k, own,

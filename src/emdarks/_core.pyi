@@ -334,6 +334,7 @@ def prepare_frame(
 
 COUNTING_POOLS: tuple[str, ...]
 COUNTING_STATISTICS: tuple[str, ...]
+MOST_EXPONENTIALS: int
 
 class CountingData:
     def __init__(
@@ -345,6 +346,7 @@ class CountingData:
         T2: Array,
         flagged: Array,
         is_low: Array,
+        electron: Array,
         read_noise: tuple[float, float],
         n: Array,
         mean: Array,
@@ -394,5 +396,11 @@ def counting_pools(
     out: Array,
 ) -> None: ...
 def counting_statistics(
-    u: Array, charge: Array, distance: float, gain: float, read_noise: float, out: Array
+    u: Array,
+    charge: Array,
+    distance: float,
+    gain: float,
+    read_noise: float,
+    electron: Array,
+    out: Array,
 ) -> None: ...

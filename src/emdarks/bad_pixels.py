@@ -24,14 +24,13 @@ import numpy.typing as npt
 
 from emdarks.arguments import check_flag, is_number, is_whole
 from emdarks.cameras import BUILTIN, Camera, camera_of_product, load_camera
-from emdarks.darks.synthesized_dark import planes_of
 from emdarks.detector import Regions, frame_shape, imaging_area_geom, region_slices
 from emdarks.dq import DQ, unsigned
 from emdarks.errors import InputError
 from emdarks.fit.noise_model import HOT_JUMP
 from emdarks.fits import astropy_fits as fits
 from emdarks.fits import image_hdu
-from emdarks.products import BadPixelMap, load_product
+from emdarks.products import BadPixelMap, DetectorNoiseMaps, load_product
 from emdarks.products.dark import step_of_dark
 from emdarks.products.header import drop_map_cards, stamp
 from emdarks.products.model import model_of
@@ -60,7 +59,8 @@ class Neighbourhood(NamedTuple):
     Attributes
     ----------
     median, scatter, error : ndarray, shape (rows, columns)
-        Median, 1.4826 times the median absolute deviation, median of the errors.
+        Median, 1.4826 times the median absolute deviation (of values above the median, where
+        negative ones became 0), median of the errors.
     """
 
     median: Array
@@ -172,7 +172,7 @@ def build_bad_pixel_map(
     regions = chosen.regions if detector_regions is None else detector_regions
     judged = _judged(maps_or_dark, use_signed)
     area, result = _areas(judged, maps_or_dark, chosen.arrtype, regions, full_frame)
-    verdict = _judge(judged, area, sigmas, warm, window)
+    verdict = _judge(judged, area, sigmas, warm, window, _name(maps_or_dark))
     cut = _Verdict(*(np.ascontiguousarray(plane[result]) for plane in verdict))
     thresholds = {
         "BPSIGMA": (sigmas, "sigmas above neighbourhood, from which on hot"),
@@ -200,13 +200,19 @@ def _judged(product: Any, use_signed: bool) -> _Judged:
     header = getattr(product, "ext_hdr", {})
     kind = header.get("DATATYPE")
     if kind == "DetectorNoiseMaps":
-        planes, _ = planes_of(product, use_signed)
-        known = getattr(product, "electron_step", None)
+        maps = DetectorNoiseMaps.of_object(product)
+        planes, _ = maps.planes_for_darks(use_signed)
         # Maps of one exposure time have no dark current; C + t D is the charge of a dark.
         k = 1 if model_of(header) == "one-time" else 2
-        step = known(np.eye(3)[k]) if known is not None else None
+        step = maps.electron_step(np.eye(3)[k])
+        if step is None:
+            raise InputError(
+                f"{_name(product)}: has no table STACKS, and its HISTORY names no stacks, so what "
+                "one electron does to a pixel is not known, and pixels with a lucky electron would "
+                "count as hot; make the maps with emdarks noisemaps, or judge a traditional dark"
+            )
         flags = np.bitwise_or.reduce(_unsigned(planes.dq), axis=0)
-        return _Judged(planes.values[k], planes.errors[k], flags, step or 0.0, k == 2)
+        return _Judged(planes.values[k], planes.errors[k], flags, step, k == 2)
     if kind != "Dark":
         raise InputError(f"{_name(product)}: is neither noise maps nor a dark")
     data, err = np.asarray(product.data), np.asarray(product.err)
@@ -276,8 +282,7 @@ def neighbourhood(values: Array, errors: Array, good: Array, window: int) -> Nei
             if np.count_nonzero(inside) >= ENOUGH:
                 x = values[part][inside]
                 middle = np.median(x)
-                scatter = 1.4826 * np.median(np.abs(x - middle))
-                nodes[:, i, j] = middle, scatter, np.median(errors[part][inside])
+                nodes[:, i, j] = middle, _scatter(x, middle), np.median(errors[part][inside])
     if np.isnan(nodes).all():
         raise InputError(f"no window of {window} pixels has {ENOUGH} good ones; nothing to judge")
     spread = [
@@ -302,12 +307,35 @@ def _interpolation(length: int, window: int, starts: list[int]) -> Array:
     return np.column_stack([np.interp(pixels, middles, unit) for unit in np.eye(len(starts))])
 
 
-def _judge(judged: _Judged, area: Section, sigmas: float, warm: float, window: int) -> _Verdict:
+def _check_clipping(values: Array, name: str) -> None:
+    """Refuse values most of which became 0, so that their median says nothing."""
+    share = float((values == 0).mean()) if values.size and values.min() == 0 else 0.0
+    if share > 0.5:
+        raise InputError(
+            f"{name}: {share:.0%} of the dark current was negative and became 0, so what ordinary "
+            "pixels are like is not known; the values before that (HDU SIGNED) are missing: make "
+            "the maps with emdarks noisemaps"
+        )
+
+
+def _scatter(values: Array, middle: float) -> float:
+    """Scatter about the median; that of the upper half where negative values became 0."""
+    clipped = values.min() == 0 < middle
+    deviations = values[values >= middle] - middle if clipped else np.abs(values - middle)
+    return 1.4826 * float(np.median(deviations))
+
+
+def _judge(
+    judged: _Judged, area: Section, sigmas: float, warm: float, window: int, name: str
+) -> _Verdict:
     known = np.isfinite(judged.values) & np.isfinite(judged.errors)
     flags = np.where(known, judged.dq, judged.dq | judged.dq.dtype.type(DQ.BAD_UNSPECIFIED))
     verdict = _Verdict(flags, *(np.full(flags.shape, np.nan, np.float32) for _ in range(2)))
     x, e, known = judged.values[area], judged.errors[area], known[area]
-    around = neighbourhood(x, e, known & (judged.dq[area] == 0), window)
+    good = known & (judged.dq[area] == 0)
+    if judged.has_ratio:
+        _check_clipping(x[good], name)
+    around = neighbourhood(x, e, good, window)
     excess = np.where(known, x - around.median, np.nan)
     sigma = _sigma(excess, np.where(known, e, np.nan), around, judged.step)
     stands_out = excess > sigmas * sigma + HOT_JUMP * judged.step

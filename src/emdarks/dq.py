@@ -35,7 +35,7 @@ class DQ(IntFlag):
     SATURATED = 32
     NONLINEAR = 64
     COSMIC_RAY = 128
-    TBD = 256
+    TOO_BRIGHT = 256  # for photon counting
 
 
 #: Mask in which every bit, also one without a name here, marks a pixel as bad.

@@ -233,7 +233,7 @@ def check_darks(
     check_kinds(skip)
     choose("model", model, MODELS)
     choose("estimator", estimator, ("pooled", "counting"))
-    counting = CountingOptions(flag_level, read_noise, gain)
+    counting = CountingOptions.of(flag_level, read_noise, gain, detector_params)
     counting.check(estimator == "counting")
     if estimator == "counting":
         refuse_options(True, False, model, 0.0)

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks import _core
+from emdarks.one_electron import one_electron
 
 __all__ = [
     "MOST_RATE",
@@ -52,11 +53,14 @@ class CountLaw:
         EM gain.
     read_noise : float
         Standard deviation, EM electrons.
+    stages : float
+        Stages of the gain register; infinite: what one electron becomes is exponential.
     """
 
     threshold: float
     gain: float
     read_noise: float
+    stages: float = math.inf
 
     def share(self, rate: npt.ArrayLike, level: npt.ArrayLike = 0.0) -> Array:
         """P(x > T), the expected counts of a pixel in a frame; false ones included.
@@ -88,7 +92,8 @@ class CountLaw:
         charge, F = np.broadcast_arrays(np.asarray(rate, float), np.asarray(level, float))
         out = np.empty((len(_core.COUNTING_STATISTICS), charge.size))
         points = np.ascontiguousarray(self.threshold - F.reshape(-1)), np.ravel(charge).copy()
-        _core.counting_statistics(*points, 0.0, self.gain, self.read_noise, out)
+        electron = one_electron(self.gain, self.read_noise, self.stages, self.threshold)
+        _core.counting_statistics(*points, 0.0, self.gain, self.read_noise, electron, out)
         found = dict(zip(_core.COUNTING_STATISTICS, out, strict=True))
         share, by_rate, by_level = (found[name].reshape(charge.shape) for name in ("P", "dP", "p"))
         return share, by_rate, by_level

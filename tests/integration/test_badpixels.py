@@ -348,9 +348,85 @@ def test_foreign_products_are_taken(maps: DetectorNoiseMaps, tmp_path: Path) -> 
     changed = brighter(maps)
     changed.save(tmp_path, "maps.fits")
     stranger = stand_in(str(tmp_path / "maps.fits"), True)
+    stacks = [[t, g, 1e6] for t in (2.0, 30.0, 90.0) for g in (1.0, 300.0, 2000.0)]
+    name_stacks(stranger.ext_hdr, stacks)
     made = build_bad_pixel_map(stranger, detector_regions=REGIONS, window=8)
-    assert made.ext_hdr["BPSTEP"] == 0
+    assert made.ext_hdr["BPSTEP"] == pytest.approx(step_by_hand(stacks, (0, 0, 1)), rel=1e-6)
     assert made.data[8, 12] & 8
+    del stranger.ext_hdr["HISTORY"]
+    with pytest.raises(InputError, match="HISTORY names no stacks"):
+        build_bad_pixel_map(stranger, detector_regions=REGIONS, window=8)
+
+
+def name_stacks(header: Any, stacks: Any) -> None:
+    """HISTORY of noise maps of the reference, which fills several cards."""
+    header["HISTORY"] = f"[[1.0, 1.0, 1.0], [2.0, 1.0, 1.0]] of maps before; {'x' * 90}"
+    header["HISTORY"] = (
+        "Detector noise maps created with the following sets of (exposure time (in s), EM gain, "
+        f"and number of frames):  {stacks}"
+    )
+
+
+def step_by_hand(stacks: Any, weights: Any) -> float:
+    """Of the fit of 5.1.1, whose weights are the numbers of frames squared."""
+    t, g, n = np.array(stacks).T
+    X = np.column_stack([np.ones_like(g), g, g * t])
+    means = np.diag(g / n)
+    fitted = np.linalg.lstsq(X * n[:, None], means * n[:, None], rcond=None)[0]
+    return float((np.asarray(weights) @ fitted).max())
+
+
+def test_a_dark_of_the_reference_has_the_step_of_its_stacks() -> None:
+    stacks = [[t, g, n] for t, n in ((2.0, 7.25), (60.0, 5.5), (90.0, 9.0)) for g in (1.0, 900.0)]
+    dark = dark_of(np.random.default_rng(3).gamma(4, 0.02, SHAPE), 0.01)
+    dark.ext_hdr["IS_SYNTH"] = 1
+    assert judge(dark).ext_hdr["BPSTEP"] == 0  # nobody tells
+    name_stacks(dark.ext_hdr, stacks)
+    expected = step_by_hand(stacks, (1 / 1000, 1, 60))
+    assert judge(dark).ext_hdr["BPSTEP"] == pytest.approx(expected, rel=1e-9)
+    for damage in ("[[1.0, 2.0], [3.0]]", "[[1.0, 2.0, 3.0], [4.0,]]", "[[1.0, 2.0]]"):
+        dark.ext_hdr["HISTORY"] = damage
+        assert judge(dark).ext_hdr["BPSTEP"] == 0
+
+
+def maps_of(dark_current: Array, error: float) -> DetectorNoiseMaps:
+    """Noise maps as the reference writes them: no table, negative dark current 0."""
+    header = fits.Header({"B_O": 0.0, "B_O_ERR": 0.0, "DRPNFILE": 10**9})
+    planes = np.stack([np.zeros(SHAPE), np.zeros(SHAPE), np.maximum(dark_current, 0)])
+    maps = DetectorNoiseMaps(planes, fits.Header(), header, err=np.full((1, *planes.shape), error))
+    name_stacks(maps.ext_hdr, [[t, g, 1e9] for t in (2.0, 30.0, 90.0) for g in (1.0, 300.0)])
+    return maps
+
+
+WHOLE = {
+    "SCI": {
+        "frame_rows": SHAPE[0],
+        "frame_cols": SHAPE[1],
+        "image": {"rows": SHAPE[0], "cols": SHAPE[1], "r0c0": [0, 0]},
+        "prescan": {"rows": SHAPE[0], "cols": 0, "r0c0": [0, 0]},
+        "parallel_overscan": {"rows": 0, "cols": SHAPE[1], "r0c0": [SHAPE[0], 0]},
+        "serial_overscan": {"rows": SHAPE[0], "cols": 0, "r0c0": [0, SHAPE[1]]},
+    }
+}
+
+
+@pytest.mark.parametrize("mean", [2.0, 1.0, 0.5, 0.2])
+def test_dark_current_that_was_clipped(mean: float) -> None:
+    """Up to 42 % of ordinary pixels are 0: those do not narrow the scatter of the others."""
+    drawn = np.random.default_rng(4).normal(mean, 1.0, SHAPE)
+    drawn[30, 40] = 12.0
+    for error in (0.1, 1.0):  # errors of the reference say little of the scatter
+        made = build_bad_pixel_map(
+            maps_of(drawn, error), detector_regions=WHOLE, warm=0, hot=0, window=64
+        )
+        assert made.data[30, 40] == 8
+        assert made.ext_hdr["NHOT"] + made.ext_hdr["NWARM"] <= 1 + 1
+
+
+def test_dark_current_that_was_mostly_clipped_is_refused() -> None:
+    drawn = np.random.default_rng(5).normal(-0.2, 1.0, SHAPE)
+    with pytest.raises(InputError, match=r"5\d% of the dark current .* SIGNED\) are missing"):
+        build_bad_pixel_map(maps_of(drawn, 0.1), detector_regions=WHOLE)
 
 
 def test_regions_and_table_name_the_pixels() -> None:

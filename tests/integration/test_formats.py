@@ -10,7 +10,12 @@ from typing import Any
 import pytest
 from astropy.io import fits
 
-from emdarks.darks import build_synthesized_dark, build_trad_dark, calibrate_darks_lsq
+from emdarks.darks import (
+    build_photon_counted_dark,
+    build_synthesized_dark,
+    build_trad_dark,
+    calibrate_darks_lsq,
+)
 from emdarks.data import Dataset, DetectorParams, sample
 from emdarks.errors import EmdarksWarning
 from emdarks.fits import unpacked
@@ -69,12 +74,15 @@ def products(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EmdarksWarning)
         counted = calibrate_darks_lsq(Dataset(sample()), None, estimator="counting")
+        electrons = build_photon_counted_dark(stack, threshold=500.0, max_rate=1.0)
     made = {
         "maps": maps,
         "counted": counted,
         "dark of counted": build_synthesized_dark(stack, counted),
         "traditional": dark,
         "synthesised": build_synthesized_dark(stack, maps),
+        "electrons counted": electrons,
+        "counts expected": build_synthesized_dark(stack, maps, threshold=500.0),
     }
     for name, product in made.items():
         product.save(folder, f"{name}.fits")
@@ -170,16 +178,22 @@ def test_keywords_of_noise_maps(products: dict[str, Path]) -> None:
 def test_keywords_of_darks(products: dict[str, Path]) -> None:
     described = names("".join(row[0] for row in rows("Darks")))
     found: set[str] = set()
-    for name in ("traditional", "synthesised", "dark of counted"):
+    more = {
+        "traditional": ["SKIPPED"],
+        "electrons counted": ["NGOOD", "NABOVE", "SKIPPED"],
+        "counts expected": ["COUNTS", "COUNTERR"],
+    }
+    for name in (*more, "synthesised", "dark of counted"):
         path = products[name]
         found |= set(fits.getheader(path, 1))
         assert without_numbers(written(path, 1)) <= described
         in_errors = names(section("Darks").split("In `ERR`")[1])
         assert written(path, "ERR") <= in_errors <= set(fits.getheader(path, "ERR"))
         with fits.open(path) as hdus:
-            further = ["SKIPPED"] if name == "traditional" else []
-            assert [hdu.name for hdu in hdus[4:]] == further
-        assert fits.getheader(path, 1)["IS_SYNTH"] == int(name != "traditional")
+            assert [hdu.name for hdu in hdus[4:]] == more.get(name, [])
+            found |= {hdu.name for hdu in hdus[4:]}
+        measured = name in ("traditional", "electrons counted")
+        assert fits.getheader(path, 1)["IS_SYNTH"] == int(not measured)
     assert described <= found
 
 

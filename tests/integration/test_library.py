@@ -514,6 +514,23 @@ def test_the_commands_from_frames_to_frames(night: Night, tmp_path: Path) -> Non
         assert "maps" in done.output or "dark" in done.output
 
 
+def test_raw_frames_by_commands(tmp_path: Path) -> None:
+    """Beside them lies ``emdarks.toml``, which names their calibrations."""
+    raw, folder = RawCampaign.small(tmp_path / "raw").folder, tmp_path / "library"
+    files = [raw / name for name in ("nonlinearity.fits", "kgain.fits", "params.fits")]
+    for step in (
+        ("library", "init", folder),
+        ("noisemaps", raw, "--add", folder),
+        ("library", "add", folder, *files, "--camera", "excam-small"),
+        ("library", "find", folder, raw, "--kind", "k-gain"),
+        ("library", "find", folder, raw),
+        ("subtract", raw, "--library", folder, "-o", tmp_path / "less"),
+    ):
+        done = run(*step, "--quiet")
+        assert done.exit_code == 0, (step, done.output)
+    assert len(list((tmp_path / "less").glob("*.fits"))) == 27
+
+
 def test_a_frame_that_gets_nothing_ends_with_1(night: Night, library: Library) -> None:
     done = run("library", "find", library.folder, night.folder / "darks", "--json")
     assert done.exit_code == 1

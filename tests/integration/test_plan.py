@@ -79,14 +79,16 @@ def wide_camera() -> Camera:
     return replace(camera, name="wide", geometry={"SCI": geometry})
 
 
-def simulated_errors(stacks: list[PlannedStack], seed: int) -> tuple[Any, Any]:
+def simulated_errors(
+    stacks: Any, seed: int, effects: Effects | None = None, **options: Any
+) -> tuple[Any, Any]:
     """Estimates less truth, and truth, of F, C and D in the image region, (3, pixels)."""
     camera = wide_camera()
     truth = make_truth(camera, seed, hot_share=0.0)
     rng = np.random.default_rng(seed)
     images = []
     for stack in stacks:
-        data, dq = simulate_stack(truth, *stack, rng)
+        data, dq = simulate_stack(truth, *stack, rng, effects=effects)
         header = fits.Header(
             {
                 "EXPTIME": stack.exposure_time,
@@ -106,6 +108,7 @@ def simulated_errors(stacks: list[PlannedStack], seed: int) -> tuple[Any, Any]:
             DetectorParams({"TELRSTRT": -1, "TELREND": None}),
             camera=camera,
             executor=Threads(2),
+            **options,
         )
     region = np.s_[:100, 6:124]
     fitted = np.stack([plane[region].ravel() for plane in maps.extra("SIGNED").astype(float)])
@@ -318,6 +321,64 @@ def test_a_suggestion_keeps_the_campaign_broad() -> None:
     assert narrow.error < suggestion.error < suggestion.equal_error
 
 
+# By counts
+
+
+def test_a_campaign_planned_for_counts_has_the_errors_that_were_predicted() -> None:
+    """Under cosmic rays, too: as many as in orbit, of which the predictions know the number."""
+    pairs = [(g, t) for g in (2.0, 100.0, 1000.0, 5000.0) for t in (2.0, 50.0)]
+    readout = Readout().under_rays(5.0, wide_camera().simulation.pixel_size)
+    asked: dict[str, Any] = {"least": 20, "readout": readout, "estimator": "counting"}
+    suggestion = share_budget(pairs, 25_000.0, NOISE, 5.0, "D", **asked)
+    stacks = suggestion.prediction.stacks
+    assert len(stacks) == len(pairs)
+    for effects in (Effects.none(), replace(Effects.none(), rays=5.0)):
+        how: dict[str, Any] = {"estimator": "counting", "flag_level": 70_000.0}
+        off, _ = simulated_errors(stacks, 12, effects, **how)
+        found = np.sqrt(np.nanmean(off**2, axis=1))
+        assert found == pytest.approx(suggestion.prediction.errors, rel=0.03)
+        mean = np.nanmean(off, axis=1) / suggestion.prediction.errors
+        assert np.abs(mean).max() < 0.06
+
+
+def test_no_other_sharing_is_better_for_counts() -> None:
+    """Of many that were drawn; nor is that for least squares."""
+    budget, overhead, rng = 30_000.0, 5.0, np.random.default_rng(3)
+    asked: dict[str, Any] = {"estimator": "counting"}
+    cost = np.array([t + overhead for _, t in COMMAND])
+    for goal in ("F", "C", "D", "dark:1000,60"):
+        best = share_budget(COMMAND, budget, NOISE, overhead, goal, least=2, **asked)
+        usual = share_budget(COMMAND, budget, NOISE, overhead, goal, least=2)
+        usual_errors = predict(usual.prediction.stacks, NOISE, **asked)
+        assert best.error <= usual_errors.error_of(goal)
+        assert best.equal_error is not None
+        assert best.error < best.equal_error
+        for shares in rng.dirichlet(np.full(len(cost), 0.3), 200):
+            frames = np.maximum((shares * (budget - 2 * cost.sum()) / cost).astype(int) + 2, 2)
+            other = predict(with_frames(COMMAND, frames.tolist()), NOISE, **asked)
+            assert best.error <= 1.001 * other.error_of(goal)
+
+
+@pytest.mark.parametrize("goal", ["F", "C", "D"])
+def test_a_low_gain_is_taken_at_two_times_for_counts(goal: str) -> None:
+    """Which tells what rays leave below the threshold."""
+    suggestion = share_budget(REAL16, 30_000.0, NOISE, 5.0, goal, estimator="counting")
+    low = [s.gain for s in suggestion.prediction.stacks if s.gain < 2 * NOISE.read_noise]
+    assert len(low) > len(set(low))
+    # Pairs without any are planned as they are.
+    high = [(g, t) for g in (500.0, 5000.0) for t in (2.0, 50.0, 100.0)]
+    assert share_budget(high, 30_000.0, NOISE, 5.0, goal, estimator="counting").error > 0
+
+
+def test_rays_take_samples() -> None:
+    clean = Readout(lost_per_frame=0.01)
+    struck = clean.under_rays(5.0, 13.0)
+    assert struck.lost_per_frame == 0.01
+    assert struck.lost_per_second == pytest.approx(5.0 * 70 * 1.69e-6)
+    with pytest.raises(InputError, match=r"-1\.0 cosmic rays"):
+        clean.under_rays(-1.0, 13.0)
+
+
 # What is refused
 
 
@@ -449,3 +510,20 @@ def test_faults_of_the_command(arguments: list[str], code: int, message: str) ->
     assert message in " ".join(made.stderr.replace("│", " ").split())
     assert "Traceback" not in made.stderr
     assert made.stdout == ""
+
+
+def test_the_command_plans_for_counts_with_rays_and_without() -> None:
+    command = "--estimator", "counting", "--budget", 36000, "--overhead", 5, "--rays", 5
+    values = json.loads(run("--json", *command).stdout)
+    without, suggested = values["without_rays"], values["suggested"]
+    assert without["stacks"] == suggested["stacks"]
+    assert 0.9 < without["error_dc_e_per_s"] / suggested["error_dc_e_per_s"] < 1
+    shown = run(*command).stderr
+    assert "without rays" in shown
+    assert "frames each" in shown
+    values = json.loads(run("--json", *command[:2], "--frames", 60, "--rays", 5).stdout)
+    assert values["rays_per_cm2_s"] == 5
+    assert values["without_rays"]["error_fpn_e"] < values["error_fpn_e"]
+    made = run("--rays", 5)
+    assert made.returncode == 2
+    assert "--rays is for --estimator counting" in made.stderr

@@ -126,6 +126,8 @@ def test_products_of_the_reference_open() -> None:
     detector = DetectorParams(GOLDEN / "detector_params.fits")
     assert (detector.params["TELRSTRT"], detector.params["TELREND"]) == (59, 60)
     assert detector.params["KGAINPAR"] == 8.7
+    assert "READ_N" not in detector.ext_hdr  # of the third version
+    assert detector.params["READ_N"] == 165.0
 
 
 def header(**cards: Any) -> fits.Header:
@@ -219,6 +221,11 @@ def test_older_names_of_parameters_are_read(tmp_path: Path) -> None:
         ("Dark.FITS.fz", "_drk_cal", "Dark_drk_cal.fits"),
         ("a.fitted.fts", "_bpm_cal", "a.fitted_bpm_cal.fits"),
         ("_l1_.fits", "_dnm_cal", "dnm_cal.fits"),
+        ("cgi_02_20260101t000_im1.fits", "_dnm_cal", "cgi_02_20260101t000_dnm_cal.fits"),
+        ("cgi_02_im2_.fits", "_drk_cal", "cgi_02_drk_cal.fits"),
+        ("cgi_02_im1_0007.fits", "_drk_cal", "cgi_02_0007_drk_cal.fits"),
+        ("night_im10_03.fits", "_dnm_cal", "night_im10_03_dnm_cal.fits"),
+        ("night_image1.fits", "_dnm_cal", "night_image1_dnm_cal.fits"),
         ("", "_dnm_cal", "dnm_cal.fits"),
     ],
 )

@@ -7,6 +7,7 @@ import re
 import warnings
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from emdarks import (
     subtract_dark,
 )
 from emdarks.data import Dataset, DetectorNoiseMaps, DetectorParams, sample
-from emdarks.errors import EmdarksWarning
+from emdarks.errors import EmdarksWarning, InputError
 from emdarks.fits import packed, unpacked
 from emdarks.simulate import simulate_campaign
 from emdarks.subtract import save_subtracted
@@ -180,3 +181,63 @@ def test_files_with_binary_tables_are_read(products: dict[str, Any], tmp_path: P
     with fits.open(path) as old, fits.open(tmp_path / "again.fits") as new:
         assert not any(isinstance(hdu, fits.BinTableHDU) for hdu in new)
         np.testing.assert_array_equal(new["INPUTS"].data, packed(old["INPUTS"]).data)
+
+
+def as_the_reference_opens(path: str) -> SimpleNamespace:
+    """An object of its class: real numbers of all images are of 8 bytes, HDUs are copies."""
+    with fits.open(path) as hdus:
+        others = fits.HDUList([hdu.copy() for hdu in hdus[4:]])
+        for hdu in others:
+            if hdu.data.dtype.kind == "f":
+                hdu.data = hdu.data.astype(np.float64)
+        return SimpleNamespace(
+            data=hdus[1].data.astype(np.float64),
+            err=hdus["ERR"].data.astype(np.float64),
+            dq=hdus["DQ"].data.copy(),
+            **{
+                f"{name}_hdr": hdus[hdu].header.copy()
+                for name, hdu in (("pri", 0), ("ext", 1), ("err", "ERR"), ("dq", "DQ"))
+            },
+            hdu_list=others,
+            hdu_names=["ERR", "DQ", *(hdu.name for hdu in others)],
+            filename=Path(path).name,
+            filedir=str(Path(path).parent),
+            filepath=path,
+        )
+
+
+def assert_same(one: Any, other: Any) -> None:
+    for name in ("data", "err", "dq"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    for keyword in ("HISTORY", "ONE_ELEC", "BPSTEP", "DARKFILE"):
+        assert str(one.ext_hdr.get(keyword)) == str(other.ext_hdr.get(keyword))
+
+
+def test_an_object_of_a_file_counts_as_the_file(products: dict[str, Any]) -> None:
+    stack = Dataset(sample()[12:16])
+    path = products["maps"].filepath
+    file, theirs = DetectorNoiseMaps(path), as_the_reference_opens(path)
+    dark = build_synthesized_dark(stack, theirs)
+    assert_same(dark, build_synthesized_dark(stack, file))
+    assert "the signed maps" in str(dark.ext_hdr["HISTORY"])
+    assert_same(subtract_dark(stack, theirs).frames[0], subtract_dark(stack, file).frames[0])
+    assert_same(build_bad_pixel_map(theirs), build_bad_pixel_map(file))
+    assert "SIGNED" in theirs.hdu_names  # it is left as it was
+    assert theirs.ext_hdr["DATATYPE"] == "DetectorNoiseMaps"
+    theirs.data[1, 20, 40] = 9.0
+    with pytest.warns(EmdarksWarning, match="in 1 pixels the published maps are not those"):
+        build_synthesized_dark(stack, theirs)
+
+
+def test_an_object_is_checked_as_a_file(products: dict[str, Any]) -> None:
+    stack, path = Dataset(sample()[12:16]), products["maps"].filepath
+    for change, words in (
+        (lambda maps: maps.hdu_list.pop(0), "has no SIGNED"),
+        (lambda maps: maps.ext_hdr.set("BUNIT", "DN"), "is in 'DN'"),
+        (lambda maps: maps.ext_hdr.remove("B_O"), "need B_O"),
+        (lambda maps: setattr(maps, "data", maps.data[:2]), "err has shape"),
+    ):
+        theirs = as_the_reference_opens(path)
+        change(theirs)
+        with pytest.raises(InputError, match=words):
+            build_synthesized_dark(stack, theirs)

@@ -48,6 +48,7 @@ from emdarks.report import (
     report_on,
     write_report,
 )
+from emdarks.report.compare import _lift
 from emdarks.report.half_split import load_check
 from emdarks.simulate import make_truth, simulate_stack
 from loops import for_each
@@ -588,6 +589,69 @@ def test_a_dark_is_compared_with_maps(
     synthesised = later.synthesize(1000, 60)
     with pytest.raises(InputError, match="only products of one shape"):
         compare_products(dark, synthesised)
+
+
+def as_published(maps: DetectorNoiseMaps) -> DetectorNoiseMaps:
+    """Maps as the reference writes them: nothing but the published planes."""
+    twin = maps.copy()
+    for name in maps.hdu_names:
+        del twin.hdu_list[name]
+    twin.ext_hdr.remove("FMTVERS")
+    twin.filename = "published.fits"
+    return twin
+
+
+def test_published_maps_are_compared_with_published_ones(
+    maps: DetectorNoiseMaps, later: DetectorNoiseMaps
+) -> None:
+    theirs = as_published(maps)
+    for pair in ((maps, theirs), (theirs, maps), (theirs, theirs)):
+        found = compare_products(*pair)
+        assert found.published == "published.fits"
+        assert found.words == ()
+        assert [plane.mean for plane in found.planes] == [0, 0, 0]
+        F, C, D = found.planes
+        assert F.lift == 0 < C.lift
+        assert 0 < D.lift < 0.3  # 10^-3 electrons per second
+    assert compare_products(maps, maps).published == ""
+    for pair in ((later, theirs), (theirs, later)):
+        found = compare_products(*pair)
+        assert found.words == ()
+        assert max(abs(plane.sigmas) for plane in found.planes) < 4
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_ageing_is_seen_against_published_maps(maps: DetectorNoiseMaps, truth: Any) -> None:
+    current = np.where(truth.dark_current > 0, truth.dark_current + 1e-3, 0.0)
+    new = calibrate_darks_lsq(campaign(replace(truth, dark_current=current), 4), None)
+    found = compare_products(new, as_published(maps))
+    assert [plane.drifted for plane in found.planes] == [False, False, True]
+    page = report_on(new, against=as_published(maps)).html()
+    assert "the published maps of both are compared" in page
+    assert "clipping" in page
+    assert "clipping</th>" not in report_on(new, against=maps).html()
+
+
+def test_noise_that_was_clipped_lifts_the_mean_no_more_than_is_allowed() -> None:
+    """Normal noise, and that of few electrons with a gain: other noise, the same mean."""
+    rng = np.random.default_rng(8)
+    n = 200_000
+    for mean in (0.3, 1.0, 2.0):
+        loud, quiet = rng.normal(mean, 1, n), rng.normal(mean, 0.2, n)
+        skewed = rng.gamma(rng.poisson(mean, n) + 1e-9, 1.0) + rng.normal(0, 0.3, n)
+        for other in (quiet, skewed):
+            a, b = np.maximum(loud, 0), np.maximum(other, 0)
+            assert abs(a.mean() - b.mean()) < max(_lift(a), _lift(b)) + 0.02
+    assert _lift(rng.normal(9, 1, n)) == 0
+    mostly = np.maximum(rng.normal(-1, 1, n), 0)
+    assert _lift(mostly) == mostly.mean()
+
+
+def test_a_dark_is_compared_with_published_maps(dark: Dark, later: DetectorNoiseMaps) -> None:
+    found = compare_products(dark, as_published(later))
+    assert found.published == "published.fits"
+    assert found.planes[0].lift > 0
+    assert not found.drifted
 
 
 def test_what_cannot_be_compared_is_refused(dark: Dark, maps: DetectorNoiseMaps) -> None:

@@ -217,6 +217,18 @@ def test_errors_of_expected_counts_follow_from_the_covariance(maps: DetectorNois
         assert dark.err[0, row, col] == pytest.approx(rates.std() * 1e3, rel=0.02)
 
 
+def test_a_pixel_that_always_counts_tells_no_rate(maps: DetectorNoiseMaps) -> None:
+    hot = DetectorNoiseMaps(
+        maps.data.copy(), maps.pri_hdr, maps.ext_hdr, None, maps.err, maps.dq, maps.err_hdr
+    )
+    hot.data[2, 4, 21] = 1.0  # 50 electrons a frame
+    dark = counted(hot, kgain=5.0)
+    assert np.isnan(dark.data[4, 21])
+    assert np.isnan(dark.err[0, 4, 21])
+    assert dark.dq[4, 21] & 1
+    assert dark.hdu_list["COUNTS"].data[4, 21] > 0.999
+
+
 def test_a_photon_counted_dark_for_frames(maps: DetectorNoiseMaps, quirky: Campaign) -> None:
     stack = quirky.stack(300.0, 50.0)
     made = build_synthesized_dark(stack.files(), maps, REGIONS, threshold=90.0, read_noise=20.0)

@@ -19,7 +19,12 @@ from campaigns import REGIONS, Campaign, RawCampaign, params, quirky_campaign
 from emdarks.accumulate import Checkpoint, Sample, StackJob, StackSums, Threads, blocks
 from emdarks.accumulate.blocks import Adder, Block, Blocks
 from emdarks.checks import inspect_campaign
-from emdarks.darks import build_trad_dark, calibrate_darks_lsq, mean_combine
+from emdarks.darks import (
+    build_photon_counted_dark,
+    build_trad_dark,
+    calibrate_darks_lsq,
+    mean_combine,
+)
 from emdarks.data import Dataset
 from emdarks.errors import ClusterError, EmdarksWarning, InputError
 from emdarks.fits import scan_file
@@ -87,11 +92,21 @@ def test_the_same_bits_with_four_workers(campaign: Campaign) -> None:
     assert_same_product(found, maps(campaign.files(), Threads(1)))
 
 
+#: All counts of a photon-counted dark, whatever the frames hold.
+COUNTED: Any = {"estimator": "reference", "threshold": 300.0, "read_noise": 60.0, "max_rate": 99.0}
+
+
+@pytest.mark.filterwarnings("ignore:.*not marked as a frame for photon counting")
 def test_other_functions(client: Any, campaign: Campaign) -> None:
     stack, dask = campaign.stack(2000.0, 80.0), Dask(client)
     for function in (
         lambda executor: (
             build_trad_dark(stack.files(), params(), REGIONS, True, executor=executor).data
+        ),
+        lambda executor: (
+            build_photon_counted_dark(
+                stack.files(), params(), REGIONS, True, executor=executor, **COUNTED
+            ).err
         ),
         lambda executor: mean_combine(stack.files(), None, True, executor=executor)[0],
         lambda executor: repr(

@@ -28,6 +28,7 @@ LAYERS = [
     {"plots", "raw"},
     {"arguments", "detector", "dq", "moments"},
     {"counting_sums", "photon_counts"},
+    {"one_electron"},
     {"errors", "_core", "_version"},
 ]
 HEIGHT = {name: len(LAYERS) - i for i, layer in enumerate(LAYERS) for name in layer}

@@ -71,7 +71,7 @@ def entries(draw: Any) -> Entry:
 @st.composite
 def requests(draw: Any) -> Request:
     return Request(
-        kind=draw(st.sampled_from([Kind.DARK, Kind.DARK, Kind.DARK, Kind.BAD_PIXEL_MAP])),
+        kind=draw(st.sampled_from([Kind.DARK, Kind.DARK, Kind.NOISE_MAPS, Kind.BAD_PIXEL_MAP])),
         name="frame.fits",
         camera=draw(st.sampled_from(("a", "a", "b"))),
         settings=draw(st.sampled_from(SETTINGS)),
@@ -95,7 +95,8 @@ def may_be(asked: Request, one: Entry) -> bool:
     kinds = (Kind.DARK, Kind.NOISE_MAPS) if asked.kind is Kind.DARK else (asked.kind,)
     if one.kind not in kinds or one.rejected or one.camera != asked.camera:
         return False
-    return read_alike(asked, one) and (asked.kind is not Kind.DARK or of_this_setting(asked, one))
+    of_frames = one.kind is not Kind.BAD_PIXEL_MAP
+    return read_alike(asked, one) and (not of_frames or of_this_setting(asked, one))
 
 
 def read_alike(asked: Request, one: Entry) -> bool:
@@ -137,7 +138,7 @@ def days_off(one: Entry, time: float) -> float:
 
 def error(one: Entry, asked: Request) -> float:
     """By the matrix of covariances and the derivatives of the dark."""
-    if asked.kind is not Kind.DARK:
+    if asked.kind is Kind.BAD_PIXEL_MAP:
         return 0.0
     if one.covariance is None:
         return math.inf
@@ -332,6 +333,16 @@ def test_ties_go_to_the_newest() -> None:
     assert chosen(newer, older, made_again).entry == newer
     assert chosen(older, made_again).entry == made_again
     assert chosen(older, replace(older, id=10)).entry.id == 10
+
+
+def test_of_maps_the_bias_offset_alone_may_be_wanted() -> None:
+    """Of any gain, shape, level and k-gain."""
+    wanted = replace(FRAME, kind=Kind.NOISE_MAPS)
+    other = {"rows": 99, "level": "L1", "bias": "nothing", "k_gains_used": (7.0,)}
+    maps = replace(MAPS, model="one-gain", gain=3.0, **other)
+    assert chosen(maps, request=wanted).entry is None
+    assert chosen(maps, request=replace(wanted, offset_only=True)).entry == maps
+    assert chosen(DARK, request=replace(wanted, offset_only=True)).entry is None
 
 
 def test_maps_beyond_their_stacks_are_said_to_be() -> None:

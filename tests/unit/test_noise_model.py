@@ -406,7 +406,8 @@ def test_the_pooled_offset_and_its_jackknife(rows: int, err: bool) -> None:
                 continue
             n, r, w = store.n[i], [], []
             for p in use:
-                r.append(store.mean[i, p] - fit.values[0, p] - stack.em_gain * fit.values[1, p])
+                charge = fit.values[1, p] + stack.exposure_time * fit.values[2, p]
+                r.append(store.mean[i, p] - fit.values[0, p] - stack.em_gain * charge)
                 own = 0.0 if store.err2 is None else store.err2[i, p] / n[p] ** 2
                 error2 = v[i] / n[p] + own
                 w.append(1 / error2 if error2 > 0 else float(n[p]))

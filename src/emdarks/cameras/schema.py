@@ -122,6 +122,9 @@ class NoiseFigures:
         Electrons per pixel and second.
     full_well_image, full_well_register : float
         Electrons.
+    register_stages : float
+        Stages of the gain register; infinity where the camera file does not say: the law of a
+        sample is then that of infinitely many.
     """
 
     k_gain: float = math.nan
@@ -130,6 +133,7 @@ class NoiseFigures:
     dark_current: float = math.nan
     full_well_image: float = math.inf
     full_well_register: float = math.inf
+    register_stages: float = math.inf
 
     @property
     def unknown(self) -> tuple[str, ...]:

@@ -115,6 +115,9 @@ def _keywords(camera: Camera) -> Problems:
 
 def _noise(camera: Camera) -> Problems:
     """Figures without which cosmic rays cannot be screened, nor a campaign be planned."""
+    stages = camera.noise.register_stages
+    if not (stages >= 1 and (math.isinf(stages) or stages == round(stages))):
+        yield "noise.register_stages", "is no number of stages; give one of 1 or more"
     for name in camera.noise.unknown:
         if name != "k_gain" and not camera.modes:
             yield f"noise.{name}", f"is missing: {MEANINGS[f'noise.{name}']}"

@@ -282,6 +282,7 @@ def _figures() -> Iterator[str]:
     yield f"dark_current = 0.001  # {MARK}: electrons per pixel and second"
     yield f"# full_well_image = 90000.0  # {MARK}: electrons, of a pixel"
     yield f"# full_well_register = 105000.0  # {MARK}: electrons, of the gain register"
+    yield f"# register_stages = 604  # {MARK}: stages of the gain register, for counts"
 
 
 def _is_number(value: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -52,6 +52,8 @@ class Plane:
         In the unit itself.
     tail : float or None
         By how much the tail of one electron's gain changes a pixel; None where nobody knows.
+    lift : float
+        By how much at most the mean of a dark is too high that was made of published maps.
     """
 
     key: str
@@ -62,6 +64,7 @@ class Plane:
     values: Array
     errors: Array
     tail: float | None
+    lift: float = 0.0
 
     @property
     def scale(self) -> float:
@@ -196,6 +199,11 @@ class ProductView(ProductSummary):
         return (rows.stop - rows.start, cols.stop - cols.start) == self.shape
 
     @property
+    def published(self) -> bool:
+        """Whether negative values that were fitted are not known: they became 0."""
+        return False
+
+    @property
     def brightness(self) -> Plane:
         """The plane that tells hot pixels."""
         return self.planes[-1]
@@ -290,9 +298,14 @@ class DarkView(ProductView):
         The dark.
     camera : str or Camera, optional
         Tells where the imaging area of a full frame is; by default the dark's CAMERA card.
+    lift : float, optional
+        Of a dark of published maps; see `Plane`.
     """
 
-    def __init__(self, product: Dark, camera: str | Camera | None = None):
+    def __init__(
+        self, product: Dark, camera: str | Camera | None = None, lift: float | None = None
+    ):
+        self._lift = lift
         values = np.asarray(product.data, dtype=np.float64)
         plane = Plane(
             "",
@@ -303,8 +316,14 @@ class DarkView(ProductView):
             values,
             np.asarray(product.err[0], dtype=np.float64),
             None if product.ext_hdr.get("IS_SYNTH") else HOT_JUMP * step_of_dark(product.ext_hdr),
+            lift or 0.0,
         )
         super().__init__(product, [plane], _imaging_area(product, camera))
+
+    @property
+    def published(self) -> bool:
+        """Whether it was made of published maps for a comparison."""
+        return self._lift is not None
 
     @property
     def synthesised(self) -> bool:
@@ -391,7 +410,9 @@ class MapsView(ProductView):
         planes, self.complaints = _planes(product)
         self._correlations = planes.correlations
         self.stacks = Stacks.of(product)
-        tail = np.zeros(3) if self.stacks is None else self.stacks.electron
+        steps = [product.electron_step(plane) for plane in np.eye(3)]
+        by_history = [step if step is None else HOT_JUMP * step for step in steps]
+        tail = by_history if self.stacks is None else list(self.stacks.electron)
         area = _imaging_area(product, camera) or _sensitive_area(planes.errors[2])
         values = np.array(planes.values, dtype=np.float64)
         # Where no light falls there is no dark current to be shown.
@@ -404,7 +425,7 @@ class MapsView(ProductView):
         super().__init__(
             product,
             [
-                Plane(*words, values[k], np.asarray(planes.errors[k]), float(tail[k]))
+                Plane(*words, values[k], np.asarray(planes.errors[k]), tail[k])
                 for k, words in enumerate(described)
                 if not self.absent[k]
             ],
@@ -421,14 +442,20 @@ class MapsView(ProductView):
         return Maps(values, errors, corr, self.product.dq[cut])
 
     @property
-    def clipped(self) -> bool:
+    def published(self) -> bool:
         """Whether only the published maps are known, negative values of which became 0."""
         return "SIGNED" not in self.product.hdu_names
+
+    def published_planes(self) -> tuple[Plane, ...]:
+        """The maps as published."""
+        values = np.asarray(self.product.data, dtype=np.float64)[~self.absent]
+        pairs = zip(self.planes, values, strict=True)
+        return tuple(replace(plane, values=published) for plane, published in pairs)
 
     @property
     def ours(self) -> bool:
         """Whether the product has the further HDUs that emdarks writes."""
-        return not self.clipped and self.stacks is not None
+        return not self.published and self.stacks is not None
 
     def extra(self, name: str) -> Array | None:
         """A further plane of the product."""

@@ -52,7 +52,7 @@ def planes(view: MapsView) -> Findings:
             text,
             remedy="Fit the maps again, or find out who edited this file and why.",
         )
-    if view.clipped:
+    if view.published:
         yield Finding(
             "warning",
             "planes",

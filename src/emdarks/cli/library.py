@@ -11,7 +11,7 @@ import typer
 
 from emdarks.cli import console
 from emdarks.cli.command import REQUIRED, argument, arguments, command, group, option
-from emdarks.cli.options import AS_JSON, CAMERA, DAYS, KGAIN, Frames, output_option
+from emdarks.cli.options import AS_JSON, CAMERA, DAYS, KGAIN_OR_FILE, Frames, output_option
 from emdarks.cli.output_files import output_file
 from emdarks.cli.prologue import named_frames
 from emdarks.cli.settings import WithDefaults
@@ -161,7 +161,7 @@ class Choice:
     """What is wanted of the library."""
 
     kind: Kinds = option(Kinds.dark, "What is wanted; dark: a dark or noise maps.", in_file=False)
-    kgain: float | None = KGAIN
+    kgain: str | None = KGAIN_OR_FILE
     days: float | None = DAYS
 
 

@@ -134,6 +134,12 @@ FLAG_LEVEL = option(
 )
 READ_NOISE = option(None, "Counting estimator: nominal read noise, EM electrons.", min=0.0)
 KGAIN = option(None, "Electrons per DN, instead of the headers'.")
+KGAIN_OR_FILE = option(
+    None,
+    "Electrons per DN, instead of the headers': a number, or a k-gain file (FITS).",
+    metavar="FILE|NUMBER",
+    convert=k_gain,
+)
 MASK_BITS = option(None, "DQ bits that exclude a sample; default: all.", min=0)
 FULL_FRAME = option(False, "Whole frame instead of the image region.")
 CLIPPED = option(
@@ -206,12 +212,7 @@ class RawFrames:
         keyword="detector_params",
         convert=detector_params,
     )
-    kgain: str | None = option(
-        None,
-        "Electrons per DN, instead of the headers': a number, or a k-gain file (FITS).",
-        metavar="FILE|NUMBER",
-        convert=k_gain,
-    )
+    kgain: str | None = KGAIN_OR_FILE
     nonlinearity: str | None = option(
         None,
         "Raw frames: nonlinearity table (FITS), or none to take them as linear.",

@@ -67,7 +67,7 @@ class Goal:
     """The errors that matter."""
 
     estimator: PlannedEstimator = option(
-        PlannedEstimator.pooled, "Whose errors; a budget is shared for pooled only."
+        PlannedEstimator.pooled, "Whose errors are predicted, and made small."
     )
     goal: str = option("D", "Whose error a shared budget makes small: F, C, D, dark:G,T.")
     at_least: int = option(0, "Frames that a shared budget gives every stack.")
@@ -75,6 +75,13 @@ class Goal:
         None,
         "Synthesised dark whose error is wanted; may be repeated. Default 1000,60.",
         metavar="G,T",
+    )
+
+    rays: float | None = option(
+        None,
+        "Cosmic rays per cm2 and s: what they take of the samples (counting).",
+        metavar="RATE",
+        min=0.0,
     )
 
     def darks(self) -> list[Any]:
@@ -85,6 +92,11 @@ class Goal:
         typer.BadParameter
             An option is wrong.
         """
+        if self.rays is not None and self.estimator is not PlannedEstimator.counting:
+            raise typer.BadParameter(
+                "--rays is for --estimator counting: faint rays are signal to the pooled one, "
+                "which no error tells; --lost says what flagged ones take"
+            )
         wanted = [_numbers(text, "--dark", (2,)) for text in self.dark or ["1000,60"]]
         if self.goal not in ("F", "C", "D"):
             if not self.goal.startswith("dark:"):
@@ -136,37 +148,31 @@ def plan(
     Example: emdarks plan --budget 36000 --overhead 5 --goal dark:1000,60
     """
     settings, darks = stacks.settings(), goal.darks()
-    counting = goal.estimator is PlannedEstimator.counting
-    if counting and stacks.budget is not None:
-        raise typer.BadParameter("--budget shares time for the pooled estimator; give --frames")
     lost = _numbers(register.lost, "--lost", (2,))
     from emdarks.planning import Readout, predict, share_budget
 
-    noise = _noise(detector, as_json)
-    readout = Readout(register.kappa, register.stages, *lost)
+    camera, noise = _noise(detector, as_json)
+    clean = Readout(register.kappa, register.stages, *lost)
+    readout = clean.under_rays(goal.rays or 0.0, camera.simulation.pixel_size)
+    how: Any = {"overhead": stacks.overhead, "estimator": goal.estimator.value}
     if stacks.budget is None:
         frames = stacks.frames or _FRAMES
         planned = [(*one, frames) if len(one) == 2 else one for one in settings]
-        how: Any = {"readout": readout, "overhead": stacks.overhead}
-        prediction = predict(planned, noise, darks, estimator=goal.estimator.value, **how)
-        _tell(prediction.as_dict(), as_json)
+        prediction = predict(planned, noise, darks, readout=readout, **how)
+        values = prediction.as_dict()
     else:
         pairs: Any = settings
-        suggestion = share_budget(
-            pairs,
-            stacks.budget,
-            noise,
-            stacks.overhead,
-            goal.goal,
-            darks,
-            least=goal.at_least,
-            readout=readout,
-        )
-        _tell(suggestion.as_dict(), as_json)
+        asked: Any = {"goal": goal.goal, "darks": darks, "least": goal.at_least}
+        suggestion = share_budget(pairs, stacks.budget, noise, readout=readout, **asked, **how)
+        prediction, values = suggestion.prediction, suggestion.as_dict()
+    if goal.rays is not None:
+        none = predict(prediction.stacks, noise, darks, readout=clean, **how)
+        values |= {"rays_per_cm2_s": goal.rays, "without_rays": none.as_dict()}
+    _tell(values, as_json)
 
 
-def _noise(detector: Detector, silent: bool) -> NoiseFigures:
-    """Noise of the camera in its mode, with the numbers that are given instead."""
+def _noise(detector: Detector, silent: bool) -> tuple[Camera, NoiseFigures]:
+    """The camera, and its noise in its mode, with the numbers that are given instead."""
     from emdarks.cameras import load_camera
     from emdarks.errors import InputError
 
@@ -181,18 +187,23 @@ def _noise(detector: Detector, silent: bool) -> NoiseFigures:
             f"camera {camera.name} gives {lacking[0]} by mode; choose one (--mode): {modes}"
         )
     _say_mode(mode, camera, silent or len(given) == len(detector.figures))
-    return noise
+    return camera, noise
 
 
 def _tell(values: dict[str, Any], as_json: bool) -> None:
     """Say what is predicted, or suggested beside equal numbers of frames."""
     if as_json:
         console.json_out(values)
-    elif "suggested" in values:
-        _show(values["suggested"], values["equal"])
+        return
+    shown = values.get("suggested", values)
+    columns = {"predicted": shown}
+    if "without_rays" in values:
+        columns["without rays"] = values["without_rays"]
+    if equal := values.get("equal"):
+        columns[f"with {equal['stacks'][0]['frames']} frames each"] = equal
+    _show(shown, columns)
+    if "suggested" in values:
         _show_goal(values)
-    else:
-        _show(values, None)
 
 
 def _say_mode(mode: str | None, camera: Camera, silent: bool) -> None:
@@ -227,8 +238,8 @@ def _numbers(text: str, option: str, lengths: tuple[int, ...] = ()) -> tuple[flo
     return numbers
 
 
-def _show(values: dict[str, Any], equal: dict[str, Any] | None) -> None:
-    """The stacks and the errors, beside those of equal numbers of frames."""
+def _show(values: dict[str, Any], predictions: dict[str, dict[str, Any]]) -> None:
+    """The stacks, and the errors of predictions beside each other."""
     from rich import box
     from rich.table import Table
 
@@ -247,10 +258,9 @@ def _show(values: dict[str, Any], equal: dict[str, Any] | None) -> None:
     stacks.add_row("all", "", f"{values['frames']}", f"{values['duration_s'] / 3600:.2f}", "")
     errors = Table(box=box.SIMPLE_HEAD)
     errors.add_column("1-sigma error per pixel")
-    errors.add_column("predicted", justify="right")
-    if equal is not None:
-        errors.add_column(f"with {equal['stacks'][0]['frames']} frames each", justify="right")
-    columns = [_errors(values)] + ([] if equal is None else [_errors(equal)])
+    for title in predictions:
+        errors.add_column(title, justify="right")
+    columns = [_errors(each) for each in predictions.values()]
     for name in columns[0]:
         errors.add_row(name, *(f"{column[name]:.4g}" for column in columns))
     console.show(stacks)

@@ -28,6 +28,7 @@ from emdarks.fit.em_gain import LEAST_GAIN, GainFit, fit_gains
 from emdarks.fit.least_squares import Fit
 from emdarks.fit.read_noise import read_noise_of
 from emdarks.frames import flagging_level
+from emdarks.one_electron import check_stages
 from emdarks.stacks import Stack, StackStore
 from emdarks.stacks.calibration_inputs import choose
 from emdarks.stacks.nominal_noise import nominal_noise
@@ -57,13 +58,30 @@ def refuse_options(weighting: bool, screen: bool, model: str, gain_error: float)
         raise InputError(f"{name} is not for the counting estimator, which needs no such thing")
 
 
+def stages_in(detector_params: Any) -> float | None:
+    """Stages of the register that detector parameters name (NEMGAIN; 0: infinitely many)."""
+    stages = None if detector_params is None else detector_params.params.get("NEMGAIN")
+    return math.inf if stages == 0 else stages
+
+
 @dataclass(frozen=True, slots=True)
 class CountingOptions:
-    """Options of the counting estimator; see `emdarks.calibrate_darks_lsq`."""
+    """Options of the counting estimator; see `emdarks.calibrate_darks_lsq`.
+
+    ``stages`` are those of detector parameters; None takes the camera's.
+    """
 
     flag_level: float | None = None
     read_noise: float | None = None
     gain: str = "header"
+    stages: float | None = None
+
+    @classmethod
+    def of(
+        cls, flag_level: float | None, read_noise: float | None, gain: str, detector_params: Any
+    ) -> CountingOptions:
+        """With the stages of the register that detector parameters name."""
+        return cls(flag_level, read_noise, gain, stages_in(detector_params))
 
     def check(self, used: bool) -> None:
         """Refuse what makes no sense, or does not go with the estimator.
@@ -74,7 +92,7 @@ class CountingOptions:
             An option has no meaning.
         """
         choose("gain", self.gain, GAIN_SOURCES)
-        if not used and self != CountingOptions():
+        if not used and replace(self, stages=None) != CountingOptions():
             raise InputError("flag_level, read_noise and gain are for the counting estimator only")
         for name in ("flag_level", "read_noise"):
             value = getattr(self, name)
@@ -85,7 +103,10 @@ class CountingOptions:
         self, stacks: Sequence[Stack], camera: Camera, factors: Sequence[Sequence[float]]
     ) -> CountingPlan:
         """What is counted; see `CountingPlan.of`."""
-        return CountingPlan.of(stacks, camera, factors, self.flag_level, self.read_noise)
+        register = camera.noise.register_stages if self.stages is None else self.stages
+        check_stages(register)
+        plan = CountingPlan.of(stacks, camera, factors, self.flag_level, self.read_noise)
+        return replace(plan, stages=register)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +123,15 @@ class CountingPlan:
         Of each stack.
     bins : HistogramBins
         Of the histograms of all stacks.
+    stages : float
+        Stages of the gain register; infinity where nobody says.
     """
 
     read_noise: float
     flagged: Array
     thresholds: list[Thresholds]
     bins: HistogramBins
+    stages: float = math.inf
 
     @classmethod
     def of(
@@ -201,6 +225,8 @@ class CountingResult:
         That of the law, and the nominal one.
     law_gain : ndarray, shape (stacks,)
         EM gains of the law.
+    electron : ndarray, shape (stacks, 5)
+        What one electron becomes; see `one_electron`.
     source : {"header", "fitted"}
         Where these are from.
     """
@@ -210,6 +236,7 @@ class CountingResult:
     read_noise: float
     nominal_noise: float
     law_gain: Array
+    electron: Array
     source: str
 
 
@@ -256,6 +283,7 @@ class CountedFrames:
             flagged=self.plan.flagged,
             read_noise=noise,
             nominal_noise=self.plan.read_noise,
+            stages=self.plan.stages,
             n=store.n,
             mean=store.mean,
             m2=store.m2,
@@ -304,7 +332,7 @@ def fit_counts(
         counted = replace(counted, gain=gains.gain)
         fit = fit_counting(counted, start, executor)
     _replace(pooled, fit, counted)
-    return CountingResult(fit, gains, noise, nominal, counted.gain, gain)
+    return CountingResult(fit, gains, noise, nominal, counted.gain, counted.electron, gain)
 
 
 def _say(text: str) -> None:

@@ -91,9 +91,14 @@ class CountingTables:
     def _settings(self) -> Cards:
         lowest = float(self.plan.flagged.min())
         known = lowest if math.isfinite(lowest) else NOT_SUPPLIED
+        stages = self.plan.stages
         return {
             "GAINSRC": (self.result.source, "EM gains of the law: header or fitted"),
             "FLAGLEV": (known, "e-, from here on samples may be flagged"),
+            "NEMGAIN": (
+                int(stages) if math.isfinite(stages) else NOT_SUPPLIED,
+                "stages of the gain register in the law",
+            ),
         }
 
     def _gain_cards(self) -> Cards:
@@ -140,9 +145,10 @@ class CountingTables:
         charges, shares = self._charges(i)
         F, spread = self._levels()
         gain, noise = float(self.result.law_gain[i]), math.hypot(self.result.read_noise, spread)
+        electron = self.result.electron[i]
         tail = np.zeros(edges.size)
         for charge, share in zip(charges, shares, strict=True):
-            tail += share * _tail(edges - F, float(charge), gain, noise)
+            tail += share * _tail(edges - F, float(charge), gain, noise, electron)
         below = tail[:-1] - tail[1:]
         below[-1] += tail[-1]  # the last bin has what lies beyond it, too
         return np.maximum(below, 0.0)
@@ -176,11 +182,11 @@ class CountingTables:
         return charges, numbers / max(numbers.sum(), 1.0)
 
 
-def _tail(u: Array, charge: float, gain: float, noise: float) -> Array:
+def _tail(u: Array, charge: float, gain: float, noise: float, electron: Array) -> Array:
     """Probability of a sample above ``u``."""
     scatter = math.hypot(noise, gain * math.sqrt(2 * charge))
     far = u > gain * charge + FAR * (scatter + 2 * gain)
     if charge > MANY_ELECTRONS:
         u, charge, noise = u - gain * charge, 0.0, scatter
-    found = statistics(np.where(far, 0.0, u), charge, gain, noise)["P"]
+    found = statistics(np.where(far, 0.0, u), charge, gain, noise, electron=electron)["P"]
     return np.where(far, 0.0, found)

@@ -102,8 +102,9 @@ def calibrate_darks_lsq(
         cosmic rays flagged, linearised, not desmeared, without shot noise in their
         errors, not divided by EM gain. In DN or EM electrons.
     detector_params : DetectorParams, or an object like it
-        ``params["TELRSTRT"]`` and ``["TELREND"]`` say which rows are telemetry; None
-        takes those of the camera.
+        ``params["TELRSTRT"]`` and ``["TELREND"]`` say which rows are telemetry,
+        ``["NEMGAIN"]`` of how many stages the law of the "counting" estimator is (0: infinitely
+        many); None takes those of the camera.
     weighting : bool
         Weight the stacks, or treat all alike.
     detector_regions : mapping, optional
@@ -218,7 +219,7 @@ def calibrate_darks_lsq(
     """
     if type(weighting) is not bool:
         raise InputError(f"weighting is {weighting!r}; it must be True or False")
-    counting = CountingOptions(flag_level, read_noise, gain)
+    counting = CountingOptions.of(flag_level, read_noise, gain, detector_params)
     threshold = ThresholdCheck(CR_threshold_check, FlaggingRule(fpn_fid, cic_fid, dc_fid, num_stds))
     options = _Options(
         weighting, estimator, model, nonnegative, gain_error, screen, counting, threshold,

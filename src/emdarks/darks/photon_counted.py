@@ -15,6 +15,7 @@ from emdarks.arguments import check_flag, is_number, is_whole
 from emdarks.cameras import Camera
 from emdarks.checks.recipe_frames import ProductLook
 from emdarks.counting_sums import MOST_FRAMES, CountsAbove, CountThreshold
+from emdarks.darks.counting import stages_in
 from emdarks.darks.master_dark import dark_headers
 from emdarks.darks.rejection import Streamed, check_kinds, judged
 from emdarks.detector import Regions, frame_shape, imaging_area_geom, region_slices
@@ -22,6 +23,7 @@ from emdarks.dq import DQ
 from emdarks.errors import EmdarksWarning, InputError, SeveralStacksError
 from emdarks.frames.bad_frames import SKIP_SHARE
 from emdarks.frames.prepared import check_offset
+from emdarks.one_electron import check_stages
 from emdarks.photon_counts import (
     CountLaw,
     expected_shares,
@@ -86,7 +88,8 @@ def build_photon_counted_dark(
         flagged, linearised. In DN or EM electrons (not divided by gain), or raw frames.
     detector_params : DetectorParams, or an object like it, optional
         ``params["TFACTOR"]`` and ``["PCECNTMX"]`` are ``t_factor`` and ``max_rate`` where these
-        are not given; ``["TELRSTRT"]`` and ``["TELREND"]`` say which rows are telemetry.
+        are not given; ``["TELRSTRT"]`` and ``["TELREND"]`` say which rows are telemetry,
+        ``["NEMGAIN"]`` of how many stages the register of the law is (0: infinitely many).
     detector_regions : mapping, optional
         Geometry; that of the camera by default.
     full_frame : bool
@@ -103,11 +106,11 @@ def build_photon_counted_dark(
         Largest mean number of electrons a frame: above, too many pixels hold two; 0.25 by
         default.
     estimator : {"law", "reference"}
-        "law": the rate at which the law of a sample (register and read noise) makes the
-        observed share of counts; what read noise alone counts is taken off, electrons below the
-        threshold and those that share a frame are added. The rate is signed. "reference": the
-        numbers of the reference implementation, a series of third order without read noise;
-        negative rates become 0 with flag 256, as there.
+        "law": the rate at which the law of a sample (all stages of the register, read noise)
+        makes the observed share of counts: what read noise alone counts is taken off, electrons
+        below the threshold and those that share a frame are added. The rate is signed.
+        "reference": the numbers of the reference implementation, a series of third order without
+        read noise; negative rates become 0 with flag 256, as there.
     camera, kgain, mask_bits, gain_tolerance, skip_bad_frames, skip, skip_share, executor
         See `build_trad_dark`.
 
@@ -165,6 +168,7 @@ def build_photon_counted_dark(
         _parameter("max_rate", max_rate, detector_params, "PCECNTMX", MAX_RATE),
         iterations,
         estimator,
+        stages_in(detector_params),
     )
 
     def plan(job: CalibrationInputs) -> _Plan:
@@ -200,6 +204,7 @@ class _Choice:
     max_rate: float
     iterations: int
     estimator: str
+    stages: float | None
 
     def __post_init__(self) -> None:
         for name in ("threshold", "t_factor", "read_noise", "max_rate"):
@@ -229,7 +234,9 @@ class _Choice:
             )
         at = self.t_factor * noise if self.threshold is None else self.threshold
         check_threshold(str(stack), at, stack.em_gain)
-        return CountLaw(float(at), float(stack.em_gain), float(noise))
+        stages = camera.noise.register_stages if self.stages is None else self.stages
+        check_stages(stages)
+        return CountLaw(float(at), float(stack.em_gain), float(noise), float(stages))
 
 
 def _parameter(name: str, given: float | None, params: Any, key: str, default: float) -> float:
@@ -378,7 +385,7 @@ def _law_rates(n: Array, above: Array, imaging: Array, law: CountLaw) -> tuple[A
 def _rates_and_errors(n: Array, above: Array, law: CountLaw) -> tuple[Array, Array]:
     """Of pixels of one region; those of the same counts have the same."""
     kinds, where, pixels = np.unique(
-        n.astype(np.int64) * (MOST_FRAMES + 1) + above.astype(np.int64),
+        n.astype(np.uint32) * np.uint32(MOST_FRAMES + 1) + above.astype(np.uint32),
         return_inverse=True,
         return_counts=True,
     )
@@ -402,7 +409,7 @@ def _reference_rates(
     known = ~negative & (n > 0)
     err = np.sqrt(third_order_variance(rate, n, T, g), where=known, out=np.full(n.shape, np.nan))
     err += np.maximum(high - rate, rate - low)
-    return np.maximum(rate, 0.0), err, np.where(negative, DQ.TBD, 0)
+    return np.maximum(rate, 0.0), err, np.where(negative, DQ.TOO_BRIGHT, 0)
 
 
 def _product(

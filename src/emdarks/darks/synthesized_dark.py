@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from emdarks.arguments import check_flag
 from emdarks.cameras import Camera
 from emdarks.checks.recipe_frames import tell_of_headers
 from emdarks.checks.registry import SYNTHESIS
 from emdarks.detector import Regions, frame_shape, region_slices
 from emdarks.errors import InputError, InputTypeError
-from emdarks.products import Dark
-from emdarks.products.synthesis import DarkSetting, Maps, check_signs, count_law, dark_from_maps
+from emdarks.products import Dark, DetectorNoiseMaps
+from emdarks.products.synthesis import DarkSetting, count_law, dark_from_maps
 from emdarks.stacks import Stack, check_product, check_stack, group_stacks
 from emdarks.stacks.calibration_inputs import calibration_inputs
-
-Array = npt.NDArray[Any]
 
 
 def build_synthesized_dark(
@@ -92,9 +87,10 @@ def build_synthesized_dark(
         raise InputTypeError(f"{stack}: the EM gain is below 1")
     check_stack(stack, kgain)
     name = getattr(noisemaps, "filename", "") or "the noise maps"
-    check_product(noisemaps, name, stack, job.camera, kgain)
+    maps = DetectorNoiseMaps.of_object(noisemaps)
+    check_product(maps, name, stack, job.camera, kgain)
     tell_of_headers(job, [stack], SYNTHESIS)
-    planes, which = planes_of(noisemaps, use_signed)
+    planes, which = maps.planes_for_darks(use_signed)
     expected = frame_shape(job.arrtype, job.regions)
     if planes.values.shape[1:] != expected:
         raise InputTypeError(
@@ -102,8 +98,8 @@ def build_synthesized_dark(
         )
     if not full_frame:
         planes = planes.cut(region_slices(job.arrtype, "image", job.regions))
-    law = count_law(noisemaps, stack.em_gain, threshold, read_noise)
-    return dark_from_maps(noisemaps, planes, dark_setting(stack), which, law)
+    law = count_law(maps, stack.em_gain, threshold, read_noise)
+    return dark_from_maps(maps, planes, dark_setting(stack), which, law)
 
 
 def dark_setting(stack: Stack) -> DarkSetting:
@@ -119,27 +115,3 @@ def _only_stack(stacks: list[Stack]) -> Stack:
             f"these are {len(stacks)}: {known}"
         )
     return stacks[0]
-
-
-def planes_of(noisemaps: Any, use_signed: bool) -> tuple[Maps, str]:
-    """Planes to make darks from, and which they are, in words.
-
-    Parameters
-    ----------
-    noisemaps : DetectorNoiseMaps, or an object like it
-        The maps.
-    use_signed : bool
-        See `build_synthesized_dark`.
-
-    Raises
-    ------
-    InputTypeError
-        Published C or D that darks would be made from are negative.
-    """
-    if hasattr(noisemaps, "planes_for_darks"):
-        planes: tuple[Maps, str] = noisemaps.planes_for_darks(use_signed)
-        return planes
-    err = np.asarray(noisemaps.err)
-    maps = Maps(np.asarray(noisemaps.data), err[0], None, np.asarray(noisemaps.dq))
-    check_signs(maps.values, getattr(noisemaps, "filename", ""))
-    return maps, "the published maps"

@@ -24,6 +24,7 @@ from emdarks.errors import CalDarksLSQException
 from emdarks.fit.counting_errors import errors_of_the_pool, information
 from emdarks.fit.counting_terms import SCALE, Pools, RayTerms, SlopeEquations
 from emdarks.fit.least_squares import bands
+from emdarks.one_electron import one_electron
 
 Array = npt.NDArray[Any]
 
@@ -59,6 +60,8 @@ class CountedStacks:
         Of the law, e-.
     nominal_noise : float
         Nominal: statistics are chosen by it.
+    stages : float
+        Stages of the gain register.
     n, mean, m2 : ndarray, shape (stacks, pixels)
         Moments.
     above, beyond, near, near_above, low, high : ndarray, shape (stacks, pixels)
@@ -79,6 +82,7 @@ class CountedStacks:
     flagged: Array
     read_noise: float
     nominal_noise: float
+    stages: float
     n: Array
     mean: Array
     m2: Array
@@ -98,6 +102,23 @@ class CountedStacks:
         low: Array = self.commanded < LOW_GAIN * self.nominal_noise
         return low
 
+    @property
+    def electron(self) -> Array:
+        """What one electron becomes, shape (stacks, 5); see `one_electron`."""
+        noise, stages = self.read_noise, self.stages
+        each = [
+            one_electron(g, noise, stages, T)
+            for g, T in zip(self.gain.tolist(), self.T.tolist(), strict=True)
+        ]
+        return np.array(each)
+
+    @property
+    def squares(self) -> Array:
+        """Mean square of what one electron becomes, shape (stacks,)."""
+        n = np.arange(self.electron.shape[1])
+        mean: Array = self.gain**2 * (self.electron @ (n * (n + 1.0)))
+        return mean
+
     def data(self, error2: Array) -> _core.CountingData:
         """As the kernels take them."""
         settings = self.gain, self.commanded, self.time, self.T, self.T2, self.flagged
@@ -105,7 +126,7 @@ class CountedStacks:
         moments = self.n, self.mean, self.m2
         noise = self.read_noise, self.nominal_noise
         return _core.CountingData(
-            *settings, self.is_low, noise, *moments, *counts, self.imaging, error2
+            *settings, self.is_low, self.electron, noise, *moments, *counts, self.imaging, error2
         )
 
     def check(self) -> None:
@@ -394,7 +415,7 @@ def _round(work: _Work, number: int) -> None:
             _spread(work, region, number)
     pools = work.pools()
     for region in work.regions:
-        fit.rays.set_plain(region, pools[region], stacks.gain, stacks.read_noise)
+        fit.rays.set_plain(region, pools[region], stacks.squares, stacks.read_noise)
     _rays(work, pools[1])
 
 
@@ -427,8 +448,10 @@ def _errors_if_ordinary(stacks: CountedStacks, level: Array, region: int, pixels
     low, time = stacks.is_low, stacks.time if region else np.zeros_like(stacks.time)
     distance = np.where(low, 0.0, stacks.T2 - stacks.T)
     each = [
-        information(T - F, d, g, t, stacks.read_noise, C + t * D)
-        for T, d, g, t in zip(stacks.T, distance, stacks.gain, time, strict=True)
+        information(T - F, d, g, t, stacks.read_noise, C + t * D, electron)
+        for T, d, g, t, electron in zip(
+            stacks.T, distance, stacks.gain, time, stacks.electron, strict=True
+        )
     ]
     kept = stacks.n[:, pixels] * 1.0 - stacks.beyond[:, pixels]
     kept[low] -= stacks.above[low][:, pixels]
@@ -483,6 +506,7 @@ def _rays(work: _Work, pools: Pools) -> None:
             stacks.commanded[low],
             stacks.time[low],
             stacks.T[low],
+            stacks.electron[low],
             stacks.read_noise,
         )
         mean = _mean_matrix(work.naive[:, members])

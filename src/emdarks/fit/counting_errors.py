@@ -18,7 +18,13 @@ _THREE = ("K", "LO", "HI")
 
 
 def information(
-    u: float, distance: float, gain: float, time: float, read_noise: float, charge: float
+    u: float,
+    distance: float,
+    gain: float,
+    time: float,
+    read_noise: float,
+    charge: float,
+    electron: Array,
 ) -> Array:
     """Fisher's information on F, C and D of one sample, from K and LO; at distance 0, x below T.
 
@@ -30,12 +36,14 @@ def information(
         T2 - T; 0 where the gain is low.
     gain, time, read_noise, charge : float
         Of the law of a sample.
+    electron : ndarray, shape (5,)
+        Of the law of one electron; see `one_electron`.
 
     Returns
     -------
     ndarray, shape (3, 3)
     """
-    found = statistics(u, charge, gain, read_noise, distance)
+    found = statistics(u, charge, gain, read_noise, distance, electron)
     names = _THREE[: 2 if distance > 0 else 1]
     V = np.array([[_covariance(found, a, b) for b in names] for a in names])
     J = np.array(

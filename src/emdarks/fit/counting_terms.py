@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks import _core
+from emdarks.one_electron import EXPONENTIAL
 
 Array = npt.NDArray[Any]
 #: C, D as they enter equations of the slope: scaled to columns of one size.
@@ -21,13 +22,18 @@ SCALE = np.array([1.0, 1e3, 1e4])
 
 
 def statistics(
-    u: Array | float, charge: Array | float, gain: float, read_noise: float, distance: float = 0.0
+    u: Array | float,
+    charge: Array | float,
+    gain: float,
+    read_noise: float,
+    distance: float = 0.0,
+    electron: Array = EXPONENTIAL,
 ) -> dict[str, Array]:
     """The law of a sample, and the statistics that it leads to; see `_core.counting_statistics`."""
     u, charge = np.broadcast_arrays(np.atleast_1d(np.asarray(u, float)), np.asarray(charge, float))
     out = np.empty((len(_core.COUNTING_STATISTICS), u.size))
     points = np.ascontiguousarray(u), np.ascontiguousarray(charge)
-    _core.counting_statistics(*points, distance, gain, read_noise, out)
+    _core.counting_statistics(*points, distance, gain, read_noise, electron, out)
     return dict(zip(_core.COUNTING_STATISTICS, out, strict=True))
 
 
@@ -103,10 +109,13 @@ class RayTerms:
             low = pools["low"][i] / (kept - above)
             self.wings[1, 3 * i : 3 * i + 3] = more, -more * low, more * pools["high"][i] / above
 
-    def set_plain(self, region: int, pools: Pools, gain: Array, read_noise: float) -> None:
-        """Mean and variance of what rays leave in unflagged samples."""
+    def set_plain(self, region: int, pools: Pools, squares: Array, read_noise: float) -> None:
+        """Mean and variance of what rays leave in unflagged samples.
+
+        ``squares`` is the mean square of what one electron becomes, by stack.
+        """
         self.mean_shift[region] = pools.per_pixel("excess")
-        noise = read_noise**2 + 2 * gain**2 * pools.per_pixel("charge")
+        noise = read_noise**2 + squares * pools.per_pixel("charge")
         self.ray_variance[region] = np.maximum(np.nan_to_num(pools.variance() - noise), 0.0)
 
 
@@ -123,6 +132,7 @@ class SlopeEquations:
     commanded: Array
     time: Array
     T: Array
+    electron: Array
     read_noise: float
 
     def gains(self) -> list[float]:
@@ -172,8 +182,9 @@ class SlopeEquations:
     def _jacobian(self, level: Array) -> Array:
         F, C, D = level
         rows = []
-        for gain, time, T in zip(self.gain, self.time, self.T, strict=True):
-            found = statistics(T - F, C + time * D, gain, self.read_noise)
+        settings = zip(self.gain, self.time, self.T, self.electron, strict=True)
+        for gain, time, T, electron in settings:
+            found = statistics(T - F, C + time * D, gain, self.read_noise, electron=electron)
             by_F, by_charge = found["K_F"][0], found["K_l"][0]
             rows.append([by_F, by_charge, time * by_charge])
         return np.array(rows)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ import numpy.typing as npt
 from emdarks.counting_sums import T_NOISE, HistogramBins
 from emdarks.fit.counting import CountedStacks, CountingFit
 from emdarks.fit.counting_terms import statistics
+from emdarks.one_electron import EXPONENTIAL
 
 Array = npt.NDArray[Any]
 
@@ -61,6 +62,7 @@ class GainFit:
 class Samples:
     """A stack's histogram, and what is known of its pixels.
 
+    ``electron`` is what one electron becomes (`one_electron`), which hardly changes with the gain.
     ``mixture`` holds charges and shares of hot pixels, ``ordinary`` the share of the others,
     ``spread`` the relative scatter of their charges.
     """
@@ -71,6 +73,7 @@ class Samples:
     mixture: Array
     ordinary: float
     spread: float
+    electron: Array = field(default_factory=EXPONENTIAL.copy)
 
     @classmethod
     def of(
@@ -99,7 +102,7 @@ class Samples:
         charges = np.concatenate([two, self.mixture[0]])
         shares = np.concatenate([np.full(2, self.ordinary / 2), self.mixture[1]])
         u = np.tile(self.edges - level, charges.size)
-        P = statistics(u, np.repeat(charges, self.edges.size), gain, width)["P"]
+        P = statistics(u, np.repeat(charges, self.edges.size), gain, width, 0.0, self.electron)["P"]
         tail = shares @ P.reshape(charges.size, -1)
         flat = rays * np.diff(self.edges) / gain * (self.edges[:-1] > RAYS_FROM * gain)
         found: Array = self.total * np.maximum(tail[:-1] - tail[1:] + flat, 1e-15)
@@ -174,7 +177,9 @@ def _stack(
     spread = min(stacks.time[i] * math.sqrt(fit.spread[1, 1]) / charge, 0.9)
     place = stacks.T[i] - T_NOISE * stacks.nominal_noise, stacks.commanded[i]
     found = Samples.of(histogram, bins, place, mixture, hot, spread)
-    return found if found.counts.sum() > 0 else None
+    if found.counts.sum() == 0:
+        return None
+    return replace(found, electron=stacks.electron[i])
 
 
 def _mixture(stacks: CountedStacks, fit: CountingFit, i: int) -> tuple[Array, float]:

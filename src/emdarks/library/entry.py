@@ -24,7 +24,7 @@ from emdarks.checks.products import chi2_values
 from emdarks.checks.registry import BAD_PIXEL_MAP, DARK, NOISE_MAPS, find
 from emdarks.checks.stack_table import Stacks
 from emdarks.errors import EmdarksError, InputError, NoImageError
-from emdarks.fits import ascii_text, scan_file
+from emdarks.fits import Cards, ascii_text, fits, scan_file
 from emdarks.fits.layout import read_small
 from emdarks.frames.calibration_files import read_k_gain, read_nonlinearity
 from emdarks.frames.unknown_camera import has_keywords_of
@@ -297,8 +297,7 @@ def headers_of_product(path: str | os.PathLike[str]) -> Headers:
     try:
         layout = scan_file(path)
     except NoImageError:  # of a number or a table
-        cards = read_small(path).cards
-        return cards, cards
+        return read_small(path).cards, Cards.from_header(fits.getheader(path))
     return layout.image.cards, layout.primary
 
 

@@ -211,14 +211,15 @@ class Library:
             raise
 
     def _judge(self, path: Any, findings: Iterable[Finding], accept: str) -> None:
+        name = Path(path).name
         for finding in findings:
             if finding.severity == "problem" and not accept:
                 raise InputError(
-                    f"{os.fspath(path)}: {finding.text} Make it anew, or say why it is right: "
-                    "--accept WHY (accept=)"
+                    f"{name}: {finding.text} Make it anew, or say why it is right: --accept WHY "
+                    "(accept=)"
                 )
             if finding.severity in ("problem", "warning"):
-                warnings.warn(f"{os.fspath(path)}: {finding.text}", EmdarksWarning, stacklevel=4)
+                warnings.warn(f"{name}: {finding.text}", EmdarksWarning, stacklevel=4)
 
     def _add(
         self,
@@ -370,7 +371,7 @@ class Library:
         frames : Dataset, or a list of frames
             Of any cameras and settings; raw ones, too.
         kind : Kind
-            What is wanted; `Kind.DARK` is answered by darks and by noise maps.
+            What is wanted; ``Kind.DARK`` is answered by darks and by noise maps.
         camera : str or Camera, optional
             Of all frames; by default the one that each frame's CAMERA card names, else ``excam``.
         kgain : float, optional

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from emdarks.frames.frame_input import is_raw
 from emdarks.library.entry import Entry, Kind
-from emdarks.library.request import Request, same_number
+from emdarks.library.request import Request
 from emdarks.products.model import SAME_GAIN, SAME_TIME
 from emdarks.products.provenance import iso_date
 from emdarks.products.synthesis import beyond_stacks
@@ -83,38 +83,36 @@ def _settings(request: Request, entry: Entry) -> str:
 
 
 def _level(request: Request, entry: Entry) -> str:
-    told = entry.kind in _OF_FRAMES and request.kind in _OF_FRAMES and entry.level and request.level
-    # Its bias offset is all that is wanted of noise maps that are asked for by name.
-    if not told or request.kind is Kind.NOISE_MAPS or is_raw(entry.level) == is_raw(request.level):
-        return ""
-    return f"made of frames of level {entry.level}"
+    told = entry.level and request.level and request.kind in _OF_FRAMES and not request.offset_only
+    same = not told or is_raw(entry.level) == is_raw(request.level)
+    return "" if same else f"made of frames of level {entry.level}"
 
 
 def _bias(request: Request, entry: Entry) -> str:
-    told = entry.bias and request.bias and request.kind is not Kind.NOISE_MAPS
+    told = entry.bias and request.bias and not request.offset_only
     same = not told or entry.bias == request.bias
     return "" if same else f"bias subtracted: {entry.bias}"
 
 
 def _shape(request: Request, entry: Entry) -> str:
-    free = request.kind is Kind.NOISE_MAPS or not entry.rows
+    free = request.offset_only or not entry.rows
     fits = free or (entry.rows, entry.columns) in request.shapes
     return "" if fits else f"{entry.rows} x {entry.columns} pixels"
 
 
 def _k_gain(request: Request, entry: Entry) -> str:
     used = entry.k_gains_used
-    if not (used and request.in_dn) or request.kind is Kind.NOISE_MAPS:
+    if not (used and request.in_dn) or request.offset_only:
         return ""
-    same = any(same_number(value, request.k_gain, SAME_K_GAIN) for value in used)
+    same = any(math.isclose(value, request.k_gain, rel_tol=SAME_K_GAIN) for value in used)
     return "" if same else f"made with k-gain {' and '.join(f'{value:g}' for value in used)}"
 
 
 def _gain_and_time(request: Request, entry: Entry) -> str:
+    if entry.kind is Kind.NOISE_MAPS:
+        return "" if request.offset_only else _of_two_maps(request, entry)
     if request.kind not in (Kind.DARK, Kind.COUNTED_DARK):
         return ""
-    if entry.kind is Kind.NOISE_MAPS:
-        return _of_two_maps(request, entry)
     pairs = (
         ("EM gain", entry.gain, request.commanded_gain, _SAME),
         ("exposure time", entry.exposure_time, request.exposure_time, TIME_TOLERANCE),
@@ -123,7 +121,7 @@ def _gain_and_time(request: Request, entry: Entry) -> str:
     differing = (
         f"{words} {own:g}" if own == own else f"no {words}"
         for words, own, asked, tolerance in pairs
-        if not same_number(own, asked, tolerance)
+        if not math.isclose(own, asked, rel_tol=tolerance)
         and not (words == "k-gain" and entry.k_gains_used == (request.k_gain,))
     )
     return ", ".join(differing)
@@ -150,14 +148,14 @@ RULES = (
     Rule("rejected", ("rejected",), (), _rejected),
     Rule("camera", ("camera",), ("camera",), _camera),
     Rule("settings", ("settings", "kind"), ("settings",), _settings),
-    Rule("level", ("level", "kind"), ("kind", "level"), _level),
-    Rule("bias", ("bias",), ("kind", "bias"), _bias),
-    Rule("shape", ("rows", "columns"), ("kind", "shapes"), _shape),
-    Rule("k-gain", ("k_gains_used",), ("kind", "k_gain", "in_dn"), _k_gain),
+    Rule("level", ("level",), ("kind", "level", "offset_only"), _level),
+    Rule("bias", ("bias",), ("bias", "offset_only"), _bias),
+    Rule("shape", ("rows", "columns"), ("shapes", "offset_only"), _shape),
+    Rule("k-gain", ("k_gains_used",), ("k_gain", "in_dn", "offset_only"), _k_gain),
     Rule(
         "gain and time",
         ("kind", "model", "gain", "exposure_time", "k_gain", "k_gains_used"),
-        ("kind", "gain", "commanded_gain", "exposure_time", "k_gain"),
+        ("kind", "gain", "commanded_gain", "exposure_time", "k_gain", "offset_only"),
         _gain_and_time,
     ),
 )
@@ -225,7 +223,7 @@ class Match:
     def predicted_error(self) -> float:
         """Error of the dark of a typical pixel, electrons; NaN where it is not known."""
         asked = self.request
-        if self.entry is None or asked.kind is not Kind.DARK:
+        if self.entry is None or not asked.of_dark:
             return math.nan
         return self.entry.predicted_error(asked.gain, asked.exposure_time)
 
@@ -233,7 +231,7 @@ class Match:
     def beyond(self) -> str:
         """What the frame asks for that no stack of the chosen maps comes near to; or empty."""
         entry, asked = self.entry, self.request
-        if entry is None or asked.kind is not Kind.DARK or entry.kind is not Kind.NOISE_MAPS:
+        if entry is None or not asked.of_dark or entry.kind is not Kind.NOISE_MAPS:
             return ""
         return beyond_stacks(
             asked.gain,
@@ -447,7 +445,7 @@ class _Errors:
 
     def smallest(self, request: Request, left: Array) -> tuple[Array, str]:
         """Those whose dark has the smallest predicted error at the gain and time of the frame."""
-        if request.kind is not Kind.DARK:
+        if not request.of_dark:
             return left, ""
         errors = self._predicted(request, left)
         best = errors.min()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +28,7 @@ class Request:
     Attributes
     ----------
     kind : Kind
-        `Kind.DARK` is answered by darks and by noise maps.
+        ``Kind.DARK`` is answered by darks and by noise maps.
     name : str
         The frame.
     camera, settings, level, bias : str
@@ -49,6 +48,8 @@ class Request:
         Start of the exposure, MJD; NaN where the header does not say it.
     raw : bool
         Whether the frame has to be prepared (level 1).
+    offset_only : bool
+        Of noise maps, their bias offset is all that is wanted.
     """
 
     kind: Kind
@@ -65,6 +66,12 @@ class Request:
     in_dn: bool
     time: float
     raw: bool = False
+    offset_only: bool = False
+
+    @property
+    def of_dark(self) -> bool:
+        """Whether a dark of its gain and time is wanted, from a dark or from noise maps."""
+        return self.kind in (Kind.DARK, Kind.NOISE_MAPS) and not self.offset_only
 
     @property
     def setting(self) -> str:
@@ -159,8 +166,3 @@ def _fitting(camera: Camera, shape: Shape) -> Iterable[Shape]:
         yield image
     elif shape == image:
         yield whole
-
-
-def same_number(one: float, other: float, tolerance: float) -> bool:
-    """Whether two numbers of headers are the same."""
-    return math.isclose(one, other, rel_tol=tolerance)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from emdarks.frames import Dataset, frames_of, prepare_frames
 from emdarks.library.entry import Entry, Kind
 from emdarks.library.folder import Library
 from emdarks.library.match import Match
+from emdarks.library.request import requests_of
 from emdarks.products import load_product
 from emdarks.subtract import save_subtracted, subtract_dark
 from emdarks.subtract.recipe import check_targets, refuse_twins
@@ -97,7 +98,10 @@ class LibrarySubtraction:
             wanted["offset"] = Kind.NOISE_MAPS
         chosen = [frames[i] for i in raw]
         for name, kind in wanted.items():
-            for i, match in zip(raw, self._library.find(chosen, kind, camera=camera), strict=True):
+            asked = requests_of(chosen, camera, kgain, kind)
+            if name == "offset":
+                asked = [replace(request, offset_only=True) for request in asked]
+            for i, match in zip(raw, self._library.match(asked, None, kgain), strict=True):
                 found[i][name] = self._offset(i, match) if name == "offset" else match
         _refuse_missing([each for matches in found for each in _needed(matches)])
         return found
@@ -197,8 +201,8 @@ def subtract_by_library(
     Returns
     -------
     LibrarySubtraction
-        Iterate over it for the subtracted frames, or `save` them. What was used, and why, is in
-        the history of each frame.
+        Iterate over it for the subtracted frames, or `LibrarySubtraction.save` them. What was
+        used, and why, is in the history of each frame.
 
     Raises
     ------

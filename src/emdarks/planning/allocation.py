@@ -20,6 +20,7 @@ from emdarks._core import PIVOT, design_rank
 from emdarks.arguments import is_number, is_whole
 from emdarks.cameras import NoiseFigures
 from emdarks.errors import InputError
+from emdarks.planning.counting import has_low_gain
 from emdarks.planning.design import (
     MOST,
     PlannedStack,
@@ -27,9 +28,15 @@ from emdarks.planning.design import (
     as_stacks,
     check_design,
     check_noise,
-    information,
 )
-from emdarks.planning.prediction import Goal, Prediction, goal_name, goal_vector, predict
+from emdarks.planning.prediction import (
+    Goal,
+    Prediction,
+    goal_name,
+    goal_vector,
+    information_of,
+    predict,
+)
 from emdarks.stacks.design import MIN_STACKS
 
 Array = npt.NDArray[np.float64]
@@ -97,6 +104,7 @@ def share_budget(
     *,
     least: int = 0,
     readout: Readout | None = None,
+    estimator: str = "pooled",
 ) -> Suggestion:
     """Suggest how many frames to take of each pair of EM gain and exposure time.
 
@@ -122,6 +130,10 @@ def share_budget(
         how to keep it broad.
     readout : Readout, optional
         Excess noise and samples lost to cosmic rays; kappa = 2 and none by default.
+    estimator : {"pooled", "counting"}
+        Whose errors, as in `predict`. "counting": a gain below 2 read noises is taken at two
+        times where the pairs have one, since its slope with time tells what cosmic rays leave
+        below the threshold.
 
     Returns
     -------
@@ -152,7 +164,9 @@ def share_budget(
     stacks = as_stacks([(*pair, 1) for pair in pairs])
     check_noise(noise)
     check_design(stacks, noise)
-    problem = _problem(stacks, noise, readout, overhead, budget, goal)
+    told = information_of(stacks, noise, readout, estimator)
+    low = has_low_gain(np.array([s.gain for s in stacks]), noise) & (estimator == "counting")
+    problem = _problem(stacks, told, low, overhead, budget, goal)
     if not is_whole(least) or least == 1 or not 0 <= least <= MOST:
         raise InputError(f"{least} frames of every pair: give 0, or 2 and more")
     floor = np.full(len(stacks), int(least), dtype=np.int64)
@@ -161,7 +175,8 @@ def share_budget(
 
     def prediction(frames: Counts) -> Prediction:
         taken = [s._replace(frames=int(n)) for s, n in zip(stacks, frames, strict=True) if n > 0]
-        return predict(taken, noise, darks, readout=readout, overhead=overhead)
+        how: Any = {"readout": readout, "overhead": overhead, "estimator": estimator}
+        return predict(taken, noise, darks, **how)
 
     equal = problem.equal
     return Suggestion(
@@ -177,12 +192,14 @@ class _Problem:
     """The pairs, what a frame of each costs and tells, and what is wanted."""
 
     gain: Array
-    gain_time: Array
+    time: Array
     cost: Array
-    #: x_i x_i' / v_i of one frame, shape (pairs, 3, 3).
+    #: Information of one frame, shape (pairs, 3, 3): x_i x_i' / v_i of least squares.
     told: Array
     c: Array
     budget: float
+    #: Gains that are to be taken at two times.
+    low: npt.NDArray[np.bool_]
 
     def spent(self, frames: Counts) -> float:
         """Seconds."""
@@ -210,11 +227,19 @@ class _Problem:
         return np.where(regular, (c * solution).sum(axis=-1), np.inf)
 
     def fittable(self, frames: Counts) -> bool:
-        """At least 4 stacks of at least 2 frames, of rank 3."""
+        """At least 4 stacks of at least 2 frames, of rank 3, with a slope of a low gain."""
         taken = frames > 0
         if taken.sum() < MIN_STACKS or frames[taken].min() < LEAST_FRAMES:
             return False
-        return design_rank(self.gain[taken], self.gain_time[taken])
+        if self.has_slope(np.ones_like(taken)) and not self.has_slope(taken):
+            return False
+        return design_rank(self.gain[taken], (self.gain * self.time)[taken])
+
+    def has_slope(self, taken: npt.NDArray[np.bool_]) -> bool:
+        """Whether a low gain is taken at two times."""
+        return bool(
+            max(np.unique(self.gain[taken & self.low], return_counts=True)[1], default=0) > 1
+        )
 
     @property
     def equal(self) -> Counts | None:
@@ -226,8 +251,8 @@ class _Problem:
 
 def _problem(
     stacks: Sequence[PlannedStack],
-    noise: NoiseFigures,
-    readout: Readout,
+    told: Array,
+    low: npt.NDArray[np.bool_],
     overhead: float,
     budget: float,
     goal: Goal,
@@ -241,12 +266,10 @@ def _problem(
     cost = time + overhead
     if not cost.min() > 0:
         raise InputError("a frame of 0 s without overhead costs nothing; give the overhead")
-    rows, weight = information(gain, time, noise, readout)
     # Columns of one size: else a product of two of them may lose what the third says.
-    unit = np.sqrt((weight[:, None] * rows**2).sum(axis=0))
-    rows, c = rows / unit, goal_vector(goal) / unit
-    told = weight[:, None, None] * rows[:, :, None] * rows[:, None, :]
-    return _Problem(gain, gain * time, cost, told, c, float(budget))
+    unit = np.sqrt(np.diagonal(told.sum(axis=0)))
+    c = goal_vector(goal) / unit
+    return _Problem(gain, time, cost, told / np.outer(unit, unit), c, float(budget), low)
 
 
 def _begins(problem: _Problem, floor: Counts) -> list[Counts]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +14,7 @@ from emdarks.errors import InputError
 from emdarks.fit.counting import LOW_GAIN
 from emdarks.fit.counting_errors import information
 from emdarks.fit.counting_terms import statistics
+from emdarks.one_electron import check_stages, one_electron
 from emdarks.planning.design import PlannedStack, Readout
 
 Array = npt.NDArray[np.float64]
@@ -26,12 +28,12 @@ IDEAL = 2.0
 def counted_information(
     stacks: Sequence[PlannedStack], noise: NoiseFigures, readout: Readout
 ) -> Array:
-    """Fisher's information on F, C and D of a campaign: method page, eq. 20 (law).
+    """Fisher's information on F, C and D of one frame of each stack: method page, eq. 20 (law).
 
     Parameters
     ----------
     stacks : sequence of PlannedStack
-        The campaign.
+        The stacks; numbers of frames do not matter.
     noise : NoiseFigures
         Read noise, C and D, full wells.
     readout : Readout
@@ -39,34 +41,49 @@ def counted_information(
 
     Returns
     -------
-    ndarray, shape (3, 3)
+    ndarray, shape (stacks, 3, 3)
         From the mean of the samples below T of gains below 2 read noises, else from K and LO.
         HI, which pixels of more than half an electron use, would add to it.
 
     Raises
     ------
     InputError
-        The register is not ideal, or samples below T2 would be flagged.
+        The register is known by its excess noise only, or has few stages, or samples below T2
+        would be flagged.
     """
-    if readout.stages is not None or readout.kappa != IDEAL:
+    if readout.stages is None and readout.kappa != IDEAL:
         raise InputError(
-            "the counting estimator has the law of an ideal register (excess noise 2): leave out "
-            "kappa and stages (--kappa, --stages), or predict for the pooled estimator"
+            "the counting estimator has the law of a register of so many stages: give them "
+            "(stages, --stages) in the place of kappa (--kappa), or take the pooled estimator"
         )
-    total = np.zeros((3, 3))
-    for stack in stacks:
-        total += _of_stack(stack, noise, readout)
-    return total
+    check_stages(_stages(readout))
+    return np.array([_of_stack(stack, noise, readout) for stack in stacks])
+
+
+def has_low_gain(gain: Array, noise: NoiseFigures) -> npt.NDArray[np.bool_]:
+    """Which gains are so low that cosmic rays below the threshold stay in the mean.
+
+    A slope with time takes them out: it needs two times of such a gain.
+    """
+    low: npt.NDArray[np.bool_] = gain < LOW_GAIN * noise.read_noise
+    return low
+
+
+def _stages(readout: Readout) -> float:
+    return math.inf if readout.stages is None else readout.stages
 
 
 def _of_stack(stack: PlannedStack, noise: NoiseFigures, readout: Readout) -> Array:
-    gain, time, frames = stack
+    gain, time, _ = stack
     charge = noise.clock_induced_charge + time * noise.dark_current
     full = min(noise.full_well_register, gain * noise.full_well_image)
     at = Thresholds.of(gain, noise.read_noise, FLAGGED * full)
-    low = gain < LOW_GAIN * noise.read_noise
-    used = statistics(at.T if low else at.T2, charge, gain, noise.read_noise)["P"][0]
-    good = frames * readout.good_share(time) * (1 - used)
+    low = bool(has_low_gain(np.array(gain), noise))
+    electron = one_electron(gain, noise.read_noise, _stages(readout), at.T)
+    used = statistics(at.T if low else at.T2, charge, gain, noise.read_noise, 0.0, electron)["P"][0]
+    good = readout.good_share(time) * (1 - used)
     distance = 0.0 if low else at.T2 - at.T
-    found: Array = good * information(at.T, distance, gain, time, noise.read_noise, charge)
+    found: Array = good * information(
+        at.T, distance, gain, time, noise.read_noise, charge, electron
+    )
     return found

@@ -270,14 +270,9 @@ def predict(
     if max(stack.frames for stack in planned) < 2:
         raise InputError("every stack has one frame, so no scatter tells the error; add frames")
     readout = readout or Readout()
-    gain, time, frames = (
-        np.array(column, dtype=np.float64) for column in zip(*planned, strict=True)
-    )
-    if _known(estimator) == "counting":
-        covariance = _inverse(counted_information(planned, noise, readout))
-    else:
-        rows, weight = information(gain, time, noise, readout)
-        covariance = _inverse(np.einsum("i,ij,ik->jk", frames * weight, rows, rows))
+    frames = np.array([stack.frames for stack in planned], dtype=np.float64)
+    told = information_of(planned, noise, readout, estimator)
+    covariance = _inverse(np.tensordot(frames, told, axes=1))
     errors = np.sqrt(np.diagonal(covariance))
     correlation = covariance / np.outer(errors, errors)
     return Prediction(
@@ -292,17 +287,25 @@ def predict(
     )
 
 
-def _known(estimator: str) -> str:
-    """Refuse estimators whose errors are not predicted.
+def information_of(
+    stacks: Sequence[PlannedStack], noise: NoiseFigures, readout: Readout, estimator: str
+) -> Array:
+    """What one frame of each stack tells of F, C and D, shape (stacks, 3, 3).
 
     Raises
     ------
     InputError
-        It is none of them.
+        The errors of the estimator are not predicted, or not for these figures.
     """
     if estimator not in ESTIMATORS:
         raise InputError(f"estimator is {estimator!r}; it must be one of {', '.join(ESTIMATORS)}")
-    return estimator
+    if estimator == "counting":
+        return counted_information(stacks, noise, readout)
+    gain = np.array([stack.gain for stack in stacks])
+    time = np.array([stack.exposure_time for stack in stacks])
+    rows, weight = information(gain, time, noise, readout)
+    told: Array = weight[:, None, None] * rows[:, :, None] * rows[:, None, :]
+    return told
 
 
 def _inverse(normal: Array) -> Array:

@@ -14,6 +14,7 @@ from emdarks.fits import astropy_fits as fits
 from emdarks.fits import image_hdu
 from emdarks.frames.html import Rows
 from emdarks.photon_counts import CountLaw, rate_interval
+from emdarks.products.electron_step import electron_step, stacks_in_history
 from emdarks.products.header import NOT_SUPPLIED
 from emdarks.products.product import Product
 from emdarks.products.provenance import frames_combined
@@ -65,6 +66,8 @@ def write_law(header: fits.Header, law: CountLaw) -> None:
     values = (law.threshold, law.gain, law.read_noise)
     for (keyword, meaning), value in zip(_LAW.items(), values, strict=True):
         header[keyword] = (value, meaning)
+    stages = int(law.stages) if math.isfinite(law.stages) else NOT_SUPPLIED
+    header["NEMGAIN"] = (stages, "stages of the gain register in the law")
     header["PCFALSE"] = (law.false_counts(), "counts a frame of read noise alone")
     header["PCLOST"] = (law.lost(), "share of electrons below the threshold")
 
@@ -175,7 +178,9 @@ class Dark(Product):
 
     def _law(self) -> CountLaw:
         """The law of its counts, as the header has it."""
-        return CountLaw(*(float(self.ext_hdr[name]) for name in _LAW))
+        stages = float(self.ext_hdr.get("NEMGAIN", NOT_SUPPLIED))
+        T, gain, noise = (float(self.ext_hdr[name]) for name in _LAW)
+        return CountLaw(T, gain, noise, stages if stages > 0 else math.inf)
 
     def _counts(self, name: str) -> Array | None:
         return np.asarray(self.hdu_list[name].data) if name in self.hdu_names else None
@@ -209,8 +214,9 @@ class Dark(Product):
 def step_of_dark(header: Any) -> float:
     """What one average electron of one sample does to a pixel of a dark, at most.
 
-    One over the number of frames of a traditional dark. 0 where that is not known, and
-    without EM gain, where one electron counts as one.
+    One over the number of frames of a traditional dark; what ONE_ELEC says of one made of maps,
+    or what HISTORY tells of their stacks. 0 where that is not known, and without EM gain,
+    where one electron counts as one.
 
     Parameters
     ----------
@@ -218,10 +224,19 @@ def step_of_dark(header: Any) -> float:
         Of the dark's image.
     """
     if header.get("IS_SYNTH", 0):
-        return float(header.get("ONE_ELEC", 0.0))
+        return float(header["ONE_ELEC"]) if "ONE_ELEC" in header else _step_by_history(header)
     frames, gain = frames_combined(header), header.get("EMGAIN_C", 1)
     amplified = isinstance(gain, (int, float)) and gain > 1
     return 1.0 / frames if amplified and math.isfinite(frames) else 0.0
+
+
+def _step_by_history(header: Any) -> float:
+    """The step of a dark that the reference made of maps; 0 where it cannot be told."""
+    stacks = stacks_in_history(header)
+    gain, time = (header.get(key) for key in ("EMGAIN_C", "EXPTIME"))
+    if stacks is None or not (is_number(gain) and is_number(time)) or gain < 1:
+        return 0.0
+    return electron_step(stacks, np.ones(3), (1.0 / gain, 1.0, time))
 
 
 def _made_of(header: Any) -> str:

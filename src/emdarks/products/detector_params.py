@@ -15,6 +15,7 @@ from emdarks.fits import astropy_fits as fits
 from emdarks.frames.html import Picture, Rows
 from emdarks.products.header import NOT_SUPPLIED, stamp
 from emdarks.products.product import Product
+from emdarks.products.provenance import utc_date
 
 _MJD_OF_UNIX_EPOCH = 40587.0
 
@@ -22,7 +23,7 @@ _MJD_OF_UNIX_EPOCH = 40587.0
 PARAMETERS: dict[str, tuple[Any, str, str]] = {
     "KGAINPAR": (8.7, "k-gain, e-/DN", "KGAIN"),
     "FWC_PP_E": (90000.0, "full well of a pixel, e-", "FWC_PP"),
-    "FWC_EM_E": (100000.0, "full well of the gain register, e-", "FWC_EM"),
+    "FWC_EM_E": (105000.0, "full well of the gain register, e-", "FWC_EM"),
     "ROWREADT": (223.5e-6, "readout time of a row, s", "rowreadtime"),
     "NEMGAIN": (604, "stages of the gain register", "NEM"),
     "TELRSTRT": (-1, "first telemetry row", "telem_rows_start"),
@@ -34,7 +35,12 @@ PARAMETERS: dict[str, tuple[Any, str, str]] = {
     "OVERHEAD": (3, "overhead per frame, s", "OVERHEAD"),
     "PCECNTMX": (0.25, "photon counting limit, e-/pixel/frame", "pc_ecount_max"),
     "TFACTOR": (5, "threshold, read noise sigmas", "T_FACTOR"),
+    "READ_N": (165.0, "read noise, EM electrons", "READ_N"),
 }
+
+
+#: What files of earlier versions of the reference lack.
+_LATER = frozenset({"READ_N"})
 
 
 class DetectorParams(Product):
@@ -98,6 +104,8 @@ class DetectorParams(Product):
             if name in self.ext_hdr:
                 value = self.ext_hdr[name]
                 return None if _undefined(value) else value
+        if key in _LATER:
+            return PARAMETERS[key][0]
         raise InputError(f"{self.filepath}: has no {key}")
 
 
@@ -106,6 +114,7 @@ def _header(values: dict[str, Any], date_valid: datetime) -> fits.Header:
     date = date_valid if date_valid.tzinfo else date_valid.replace(tzinfo=UTC)
     header = fits.Header()
     header["MJDSRT"] = (date.timestamp() / 86400.0 + _MJD_OF_UNIX_EPOCH, "valid from, MJD")
+    header["SCTSRT"] = (utc_date(date), "valid from, UTC")
     header.update({"EXPTIME": 1.0, "OPMODE": "", "EMGAIN_C": 1.0, "EXCAMT": 40.0})
     header.update({"DATALVL": "CAL", "DATATYPE": "DetectorParams"})
     for key, (default, meaning, _) in PARAMETERS.items():

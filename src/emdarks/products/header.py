@@ -29,8 +29,8 @@ _STRUCTURE = re.compile(
 )
 # Of a FITS file, packed or not.
 _ENDING = re.compile(r"\.fits|\.(?:fit|fts)(?=\.|$)", re.IGNORECASE)
-# A level between underscores, or at the end: _l1_, _l2a, _l2; no number such as _l10.
-_LEVEL = re.compile(r"_l\d[a-z]?_?$|_l\d[a-z]?(?=_)")
+# A level between underscores, or at the end: _l1_, _l2a, _l2, _im1; no number such as _l10.
+_LEVEL = re.compile(r"_(l\d[a-z]?|im\d)(_?$|(?=_))")
 
 
 def _in_time_order(inputs: Sequence[FrameInput]) -> list[FrameInput]:

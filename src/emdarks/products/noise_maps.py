@@ -13,9 +13,11 @@ from emdarks.arguments import is_number
 from emdarks.cameras import HeaderRules
 from emdarks.errors import EmdarksWarning, InputError
 from emdarks.fits import astropy_fits as fits
+from emdarks.fits import unpacked
 from emdarks.frames import FrameInput
 from emdarks.frames.html import Picture, Rows, size_text
 from emdarks.products.dark import Dark
+from emdarks.products.electron_step import electron_step, stacks_in_history, stacks_of_table
 from emdarks.products.header import NOT_SUPPLIED, merge_headers, stamp
 from emdarks.products.model import absent_planes, check_model, model_of
 from emdarks.products.noise_maps_file import (
@@ -160,6 +162,40 @@ class DetectorNoiseMaps(Product):
         maps.named_after(inputs[-1].provenance.name)
         return maps
 
+    @classmethod
+    def of_object(cls, maps: Any) -> Self:
+        """Noise maps that an object of another class holds, such as one of the reference's.
+
+        Parameters
+        ----------
+        maps : DetectorNoiseMaps, or an object like it
+            Its arrays are shared, its headers copied. Further HDUs (``hdu_list``), such as those
+            of a file of ours, count as in a file.
+
+        Raises
+        ------
+        InputError
+            What it holds would make results wrong; see `emdarks.products.validation`.
+        """
+        if isinstance(maps, cls):
+            return maps
+        own = cls.__new__(cls)
+        own._begin()
+        own.filename = str(getattr(maps, "filename", "") or "")
+        own.filedir = str(getattr(maps, "filedir", "") or ".")
+        own.data, own.err, own.dq = maps.data, maps.err, maps.dq
+        for name in ("pri", "ext", "err", "dq"):
+            header = getattr(maps, f"{name}_hdr", None)
+            own._headers[name] = fits.Header() if header is None else fits.Header(header, copy=True)
+        hdus = getattr(maps, "hdu_list", None)
+        own._hdu_list = fits.HDUList([unpacked(hdu) for hdu in hdus or ()])
+        if hdus is None:  # of no format of ours
+            own.ext_hdr.remove("FMTVERS", ignore_missing=True)
+        own._check_shapes()
+        own._complete_header()
+        own._check_file()
+        return own
+
     def record_histogram(self, columns: Mapping[str, npt.ArrayLike]) -> None:
         """Keep histograms of the samples of each stack: table ``HISTOGRAM``."""
         self.hdu_list.append(histogram_hdu(columns))
@@ -194,7 +230,8 @@ class DetectorNoiseMaps(Product):
         numbers = ("B_O", "B_O_ERR", "RN_EST", *MEANS, "FPN_IMME", *VARIANCES)
         check_numbers(self, ("FMTVERS", *numbers))
         check_format(self)
-        check_planes_there(self)
+        if self.layout is not None:
+            check_planes_there(self)
         check_electrons(self)
         check_hdus(self)
         check_model(self.ext_hdr, str(self.filepath))
@@ -365,7 +402,7 @@ class DetectorNoiseMaps(Product):
                 "of stacks of one gain do not tell"
             )
         names = ("DFPN_DG", "DCIC_DG", "DDC_DG")
-        table = self._table("STACKS")
+        table = self.table("STACKS")
         if table is None or names[0] not in table.names:
             raise InputError(f"{self.filename}: has no derivatives to the EM gain")
         present = ~absent_planes(self.ext_hdr)
@@ -390,32 +427,16 @@ class DetectorNoiseMaps(Product):
         Returns
         -------
         float or None
-            The largest over the stacks of (weights . G_i) g_i / n_i, where G is the linear
-            map from the stacks' means to F, C and D with the stacks' pooled variances, and n_i
-            the mean number of good frames. The noise of a pixel comes in such steps. None
-            where the product has no stacks.
+            See `emdarks.products.electron_step`; None where neither the table STACKS nor HISTORY
+            names the stacks.
         """
-        table = self._table("STACKS")
-        if table is None:
-            return None
-        gain, time, good, variance = (
-            np.asarray(table[name], dtype=np.float64)
-            for name in ("EMGAIN", "EXPTIME", "GOOD", "VARIANCE")
-        )
-        usable = good > 0
-        if not usable.any():
-            return None
-        known = bool((variance[usable] > 0).all())  # not where frames have no noise
-        root = np.sqrt(good / variance if known else good)[usable]
-        matrix = np.column_stack([np.ones_like(gain), gain, gain * time])[usable]
-        matrix[:, absent_planes(self.ext_hdr)] = 0.0
-        to_fit = np.linalg.pinv(matrix * root[:, None]) * root
-        steps = np.asarray(weights, dtype=np.float64) @ to_fit * (gain / good)[usable]
-        return float(max(steps.max(), 0.0))
+        table = self.table("STACKS")
+        known = stacks_in_history(self.ext_hdr) if table is None else stacks_of_table(table)
+        return known and electron_step(known, ~absent_planes(self.ext_hdr), weights)
 
     def _k_gain(self) -> float:
         """K-gain that all stacks have in common."""
-        table = self._table("STACKS")
+        table = self.table("STACKS")
         values = [] if table is None else [float(k) for k in np.unique(table["KGAINPAR"])]
         if len(values) == 1 and 0 < values[0] < np.inf:
             return values[0]
@@ -539,7 +560,7 @@ class DetectorNoiseMaps(Product):
             known = "not known" if mean == NOT_SUPPLIED else f"{mean:.4g}"
             rows.append((f"{name}, {unit}", f"image mean {known}, error of a pixel {error:.2g}"))
         rows.append(("bias offset, DN", f"{self.bias_offset:.4g}"))
-        if (table := self._table("STACKS")) is not None:
+        if (table := self.table("STACKS")) is not None:
             rows.append(("stacks", str(len(table))))
         counts = (("frames", "NFRAMES"), ("input files", "DRPNFILE"))
         return rows + [(name, str(ext[key])) for name, key in counts if key in ext]

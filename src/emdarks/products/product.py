@@ -127,7 +127,7 @@ class Product(Image):
         """The product as HDUs of its file, where tables are images of bytes."""
         return [packed(hdu) for hdu in super().hdus()]
 
-    def _table(self, name: str) -> Any:
+    def table(self, name: str) -> Any:
         """Rows of a further HDU, such as STACKS; None where there is no such HDU."""
         return self.hdu_list[name].data if name in self.hdu_names else None
 

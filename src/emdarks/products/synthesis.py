@@ -13,7 +13,6 @@ come from one fit, and leaving them out overstates the error by up to 1.5 times.
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,9 +22,10 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.arguments import is_number
-from emdarks.cameras import camera_of_product
+from emdarks.cameras import NoiseFigures, camera_of_product
 from emdarks.errors import EmdarksWarning, InputError, InputTypeError
 from emdarks.fits import astropy_fits as fits
+from emdarks.one_electron import check_stages
 from emdarks.photon_counts import LEAST_RATE, MOST_RATE, CountLaw
 from emdarks.products.dark import PHOTON_COUNTED, Dark, expected_hdus, write_law
 from emdarks.products.header import drop_map_cards, stamp
@@ -170,7 +170,10 @@ class ExpectedCounts:
         moved = np.stack([by_level, by_rate, by_rate * exposure_time])
         counts_error = _error(maps, moved)
         rate = law.rate(counts)
-        return cls(rate, counts_error / law.statistics(rate)[1], counts, counts_error)
+        known = np.isfinite(rate) & (C + exposure_time * D < MOST_RATE)
+        slope = law.statistics(np.where(known, rate, 0.0))[1]
+        rate[~known] = np.nan
+        return cls(rate, np.where(known, counts_error / slope, np.nan), counts, counts_error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,19 +201,18 @@ def beyond_measured(noisemaps: Any, gain: float, exposure_time: float) -> str:
 
     Parameters
     ----------
-    noisemaps : DetectorNoiseMaps, or an object like it
+    noisemaps : DetectorNoiseMaps
         Its table STACKS says what was measured; without one nothing is said.
     gain : float
         EM gain.
     exposure_time : float
         Seconds.
     """
-    hdus = getattr(noisemaps, "hdu_list", None) or ()
-    table = next((hdu for hdu in hdus if getattr(hdu, "name", "") == "STACKS"), None)
-    if table is None or not len(table.data):
+    table = noisemaps.table("STACKS")
+    if table is None or not len(table):
         return ""
-    gains = np.asarray(table.data["EMGAIN"], dtype=float)
-    longest = float(np.max(table.data["EXPTIME"]))
+    gains = np.asarray(table["EMGAIN"], dtype=float)
+    longest = float(np.max(table["EXPTIME"]))
     return beyond_stacks(gain, exposure_time, float(gains.min()), float(gains.max()), longest)
 
 
@@ -284,8 +286,15 @@ def count_law(
             "maps of stacks of one EM gain do not tell C, so no counts can be made of them"
         )
     check_threshold(f"a dark of EM gain {gain:g}", threshold, gain)
-    noise = _noise_of(noisemaps) if read_noise is None else read_noise
-    return CountLaw(float(threshold), float(gain), float(noise))
+    noise, stages = _register_of(noisemaps)
+    noise = noise if read_noise is None else float(read_noise)
+    if not noise > 0:
+        raise InputError(
+            f"{getattr(noisemaps, 'filename', '') or 'the noise maps'}: neither header (RN) nor "
+            "camera tells the read noise, by which counts go; give it (read_noise, --read-noise)"
+        )
+    check_stages(stages)
+    return CountLaw(float(threshold), float(gain), noise, stages)
 
 
 def check_threshold(subject: str, threshold: float, gain: float) -> None:
@@ -304,19 +313,15 @@ def check_threshold(subject: str, threshold: float, gain: float) -> None:
         )
 
 
-def _noise_of(noisemaps: Any) -> float:
-    """Read noise by the header of maps, else by their camera."""
-    stated = noisemaps.ext_hdr.get("RN")
-    if is_number(stated) and stated > 0:
-        return float(stated)
+def _register_of(noisemaps: Any) -> tuple[float, float]:
+    """Read noise (NaN where unknown) and stages of the register: by the header, else the camera."""
     camera = camera_of_product(noisemaps, unknown_is_none=True)
-    noise = math.nan if camera is None else camera.noise_in("").read_noise
-    if not noise > 0:
-        raise InputError(
-            f"{getattr(noisemaps, 'filename', '') or 'the noise maps'}: neither header (RN) nor "
-            "camera tells the read noise, by which counts go; give it (read_noise, --read-noise)"
-        )
-    return float(noise)
+    figures = NoiseFigures() if camera is None else camera.noise_in("")
+    noise, stages = (noisemaps.ext_hdr.get(name) for name in ("RN", "NEMGAIN"))
+    return (
+        float(noise) if is_number(noise) and noise > 0 else figures.read_noise,
+        float(stages) if is_number(stages) and stages > 0 else figures.register_stages,
+    )
 
 
 def dark_from_maps(
@@ -326,7 +331,7 @@ def dark_from_maps(
 
     Parameters
     ----------
-    noisemaps : DetectorNoiseMaps, or an object like it
+    noisemaps : DetectorNoiseMaps
         Gives the headers; not changed.
     planes : Maps
         Planes to compute from, cut to the region wanted.
@@ -385,6 +390,6 @@ def dark_from_maps(
 def _write_electron_step(header: fits.Header, noisemaps: Any, setting: DarkSetting) -> None:
     """Say how lumpy the noise of the dark is, where the maps know."""
     weights = np.array([1.0 / setting.gain, 1.0, setting.exposure_time])
-    step = noisemaps.electron_step(weights) if hasattr(noisemaps, "electron_step") else None
+    step = noisemaps.electron_step(weights)
     if step is not None:
         header["ONE_ELEC"] = (step, "e-, most that one electron does")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,9 @@ class PlaneChange:
         one electron's gain; None where that reach is not known.
     expected : float
         Number of these where nothing changed.
+    lift : float
+        Where negative values became 0 in either product: by how much at most that can have
+        changed the mean; else 0.
     """
 
     key: str
@@ -69,11 +73,13 @@ class PlaneChange:
     pulls: float
     changed: int | None
     expected: float
+    lift: float = 0.0
 
     @property
     def sigmas(self) -> float:
-        """Change of the mean in standard errors."""
-        return self.mean / self.error if self.error > 0 else 0.0
+        """Change of the mean, less what clipping can have done to it, in standard errors."""
+        beyond = max(abs(self.mean) - self.lift, 0.0)
+        return math.copysign(beyond, self.mean) / self.error if self.error > 0 else 0.0
 
     @property
     def drifted(self) -> bool:
@@ -107,6 +113,9 @@ class Comparison:
         Input files that both products were made of.
     words : tuple of str
         What has changed, in words; empty where nothing has.
+    published : str
+        The product that has published maps only, in which negative values became 0: then the
+        published maps of both are compared. Empty where both have the maps as fitted.
     """
 
     old: str
@@ -118,6 +127,7 @@ class Comparison:
     offset_error: float
     shared: int
     words: tuple[str, ...]
+    published: str = ""
 
     @property
     def drifted(self) -> bool:
@@ -178,11 +188,12 @@ def compare_views(new: ProductView, old: ProductView) -> Comparison:
     if not both.any():
         raise InputError(f"{old.name}: has no pixel with a value in common with {new.name}")
     cold = both & ~new.hot & ~old.hot
-    pairs = zip(new.planes, old.planes, strict=True)
+    pairs = alike(new, old)
     appeared, vanished = _hot_changes(new, old, both)
     found = Comparison(
         old=old.name,
         planes=tuple(_change(one, other, new.area, both, cold) for one, other in pairs),
+        published=next((view.name for view in (new, old) if view.published), ""),
         new_hot=appeared,
         gone_hot=vanished,
         kept_hot=int((new.hot & old.hot).sum()),
@@ -232,7 +243,14 @@ def _dark_of(maps: MapsView, dark: DarkView, camera: str | Camera | None) -> Dar
     section = None if maps.shape == dark.shape else _image_section(maps, dark, camera)
     made = product.synthesize(dark.gain, dark.exposure_time, kgain=1.0, section=section)
     made.filename = maps.name
-    return DarkView(made, camera)
+    return DarkView(made, camera, lift=_lift_of_dark(maps, dark) if maps.published else None)
+
+
+def _lift_of_dark(maps: MapsView, dark: DarkView) -> float:
+    """By how much at most a dark is too high that was made of published maps."""
+    cold = maps.good & ~maps.hot
+    times = {"C": 1.0, "D": dark.exposure_time}
+    return sum(times.get(p.key, 0.0) * _lift(p.values[maps.area][cold]) for p in maps.planes)
 
 
 def _image_section(
@@ -283,6 +301,16 @@ def _check_setting(new: DarkView, old: DarkView) -> None:
 # The numbers
 
 
+def alike(new: ProductView, old: ProductView) -> list[tuple[Plane, Plane]]:
+    """Planes of both: as published where one of them has no others, else as fitted."""
+    published = new.published or old.published
+    one, other = (
+        view.published_planes() if published and isinstance(view, MapsView) else view.planes
+        for view in (new, old)
+    )
+    return list(zip(one, other, strict=True))
+
+
 def _difference(one: Plane, other: Plane, area: Box) -> tuple[Array, Array, Array]:
     """Change, its combined error, and pixels that changed by more than 5 of these and the tail."""
     difference = one.values[area] - other.values[area]
@@ -302,6 +330,7 @@ def _change(one: Plane, other: Plane, area: Box, both: Array, cold: Array) -> Pl
     mean = float(d.mean()) if d.size else math.nan
     old_mean = float(other.values[area][cold].mean()) if d.size else math.nan
     old_error = _error_of_mean(other.errors[area][cold])
+    lift = max(other.lift, *(_lift(plane.values[area][cold]) for plane in (one, other)))
     return PlaneChange(
         key=one.key,
         name=one.name,
@@ -313,7 +342,23 @@ def _change(one: Plane, other: Plane, area: Box, both: Array, cold: Array) -> Pl
         pulls=float(pulls.std()) if pulls.size else math.nan,
         changed=None if _tail(one, other) is None else int(changed[both].sum()),
         expected=BEYOND_FIVE * int(both.sum()),
+        lift=one.scale * lift,
     )
+
+
+def _lift(values: Array) -> float:
+    """By how much at most the mean rose where negative values became 0; 0 where none did.
+
+    Twice what it is where noise is normal below the median: of a median m and a share p of zeros,
+    s phi(m/s) - p m with s = m / Phi^-1(1 - p). Where most became 0, all of the mean.
+    """
+    if not values.size or values.min() != 0:
+        return 0.0
+    share, median = float((values == 0).mean()), float(np.median(values))
+    if share >= 0.5:
+        return float(values.mean())
+    reach = NormalDist().inv_cdf(1.0 - share)
+    return 2.0 * median * (NormalDist().pdf(reach) / reach - share)
 
 
 def _error_of_mean(errors: Array) -> float:
@@ -322,7 +367,7 @@ def _error_of_mean(errors: Array) -> float:
 
 def _hot_changes(new: ProductView, old: ProductView, both: Array) -> tuple[int, int]:
     """Pixels that became hot, and that are so no more, by more than their errors."""
-    difference, _, changed = _difference(new.brightness, old.brightness, new.area)
+    difference, _, changed = _difference(*alike(new, old)[-1], new.area)
     changed &= both
     appeared = changed & new.hot & ~old.hot & (difference > 0)
     vanished = changed & old.hot & ~new.hot & (difference < 0)
@@ -375,7 +420,7 @@ def _figure(new: ProductView, old: ProductView) -> plots.Figure:
     figure = plots.new_figure(WIDTH, len(new.planes) * map_height(new, WIDTH / 2))
     grid = figure.subplots(len(new.planes), 2, squeeze=False)
     both = new.good & old.good
-    for one, other, axes in zip(new.planes, old.planes, grid, strict=True):
+    for (one, other), axes in zip(alike(new, old), grid, strict=True):
         difference, error, changed = _difference(one, other, (slice(None), slice(None)))
         pulls = np.divide(difference, error, np.full_like(error, np.nan), where=error > 0)
         inside = np.where(both, pulls[new.area], np.nan)

@@ -65,7 +65,9 @@ def write_calibrations(folder: Path, truth: Truth, linearity: Linearity) -> None
 
 def _write(path: Path, kind: str, hdus: list[Any]) -> None:
     header = hdus[0].header
-    header["MJDSRT"], header["DATALVL"], header["DATATYPE"] = _VALID_MJD, "CAL", kind
+    header["MJDSRT"], header["SCTSRT"] = _VALID_MJD, _VALID.replace(tzinfo=None).isoformat()
+    header["DATALVL"], header["DATATYPE"] = "CAL", kind
+    header["EXPTIME"] = 1.0  # asked for by the calibration database of the reference
     write_whole([fits.PrimaryHDU(), *hdus], path)
 
 

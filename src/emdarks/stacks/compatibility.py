@@ -14,7 +14,7 @@ from typing import Any
 from emdarks.cameras import Camera, FrameRecord
 from emdarks.cameras.units import same
 from emdarks.errors import EmdarksWarning, InputError
-from emdarks.fits import ascii_text
+from emdarks.fits import ascii_text, unpacked
 from emdarks.frames import FrameInput
 from emdarks.frames.bias import bias_frame
 from emdarks.frames.frame_input import is_raw, level_of
@@ -233,7 +233,7 @@ def k_gains_used(product: Any) -> tuple[float, ...]:
     if used is None or used != _SEVERAL:
         return () if used is None else (float(used),)
     hdus = getattr(product, "hdu_list", None) or ()
-    table = next((hdu for hdu in hdus if hdu.name == "STACKS"), None)
+    table = next((unpacked(hdu) for hdu in hdus if hdu.name == "STACKS"), None)
     return () if table is None else tuple({float(value) for value in table.data["KGAINPAR"]})
 
 

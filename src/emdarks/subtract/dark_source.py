@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from emdarks.cameras import Camera, read_temperature
 from emdarks.checks.thresholds import TEMPERATURE_SPREAD
-from emdarks.darks.synthesized_dark import dark_setting, planes_of
+from emdarks.darks.synthesized_dark import dark_setting
 from emdarks.detector import Regions, frame_shape, region_slices
 from emdarks.errors import EmdarksWarning, InputError
+from emdarks.products import DetectorNoiseMaps
 from emdarks.products.model import check_setting, dark_formula
 from emdarks.products.synthesis import (
     DarkSetting,
@@ -281,8 +282,9 @@ class _DarksOfMaps(DarkSource):
     """Darks made from noise maps when they are asked for; the last one is kept."""
 
     def __init__(self, product: Any, use_signed: bool):
-        super().__init__(product, "noise maps")
-        self._maps, self._which = planes_of(product, use_signed)
+        maps = DetectorNoiseMaps.of_object(product)
+        super().__init__(maps, "noise maps")
+        self._maps, self._which = maps.planes_for_darks(use_signed)
         self._last: tuple[DarkSetting, Section, DarkPlanes] | None = None
 
     def check(self, stacks: Sequence[Stack], camera: Camera, k_gain: float | None) -> None:
