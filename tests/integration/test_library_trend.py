@@ -178,7 +178,7 @@ def test_the_command(library: Library, trend: Trend, tmp_path: Path) -> None:
     outcome = run(app, ["library", "trend", folder, "-o", str(tmp_path), "--png", str(tmp_path)])
     assert outcome.exit_code == 0, outcome.output
     assert "2026-01-16" in outcome.output
-    assert "1 of 20 numbers changed" in outcome.output
+    assert "changed? Yes: 1 number changed." in outcome.output
     assert "Yes: 1 number changed." in page.read_text(encoding="utf-8")
     assert len(list(tmp_path.glob("trend_trend_*.png"))) == len(MODES)
     outcome = run(app, ["library", "trend", folder, "--camera", "nuvu", "--json"])

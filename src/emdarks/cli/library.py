@@ -351,10 +351,7 @@ def trend(*, folder: Path = DIR, following: Following, as_json: bool = AS_JSON) 
         console.finding(
             finding.severity, finding.text.replace("`", ""), finding.remedy.replace("`", "")
         )
-    console.say(
-        f"{folder}: {found.alarms or 'none'} of {len(found.series)} numbers changed"
-        + (f"; see {target}" if target else "")
-    )
+    console.say(f"{target or folder}: has anything changed? {found.answer[1]}")
 
 
 def import_(

@@ -2,8 +2,8 @@
 
 ``folder`` has the library itself, ``index`` its SQLite file, ``entry`` what is kept of a product,
 ``request`` what a frame asks for, ``match`` the rules that bring both together, ``check`` what is
-wrong with a library, ``trend`` how its numbers change over time, ``use`` takes its darks off frames,
-``caldb`` knows the database of corgidrp.
+wrong with a library, ``trend`` how its numbers change over time, ``use`` takes its darks off
+frames, ``caldb`` knows the database of corgidrp.
 """
 
 from emdarks.library.caldb import export_caldb, import_caldb

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from emdarks.checks.finding import Finding
-from emdarks.checks.formatting import number, signed, value_in
+from emdarks.checks.finding import Finding, Severity
+from emdarks.checks.formatting import number, several, signed, value_in
 from emdarks.fit.changes import FALSE_ALARMS, Change, Shape, find_change, threshold, ways
 from emdarks.library.entry import Entry, Kind
 from emdarks.library.folder import Library
@@ -237,6 +237,15 @@ class Trend:
     def alarms(self) -> int:
         """Numbers that have changed."""
         return sum(series.alarm for series in self.series)
+
+    @property
+    def answer(self) -> tuple[Severity, str]:
+        """Whether anything has changed: how bad that is, and in words."""
+        if self.alarms:
+            return "warning", f"Yes: {several(self.alarms, 'number')} changed."
+        if not any(series.change for series in self.series):
+            return "note", "Nobody can tell: no number is known of two nights with its error."
+        return "fine", "No: nothing changed by more than the errors allow."
 
     @property
     def findings(self) -> list[Finding]:

@@ -8,8 +8,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from emdarks import plots
-from emdarks.checks import Finding
-from emdarks.checks.formatting import count, observed, several
+from emdarks.checks.formatting import count, observed
 from emdarks.fit.changes import FALSE_ALARMS, Change, Shape
 from emdarks.library import Entry, Library
 from emdarks.library.trend import Group, Point, Series, Trend
@@ -100,21 +99,10 @@ def trend_page(library: Library, trend: Trend, folder: str | os.PathLike[str] = 
         subtitle=f"{library.folder.resolve().name} · {count(len(entries))} products · "
         f"{', '.join(cameras) or 'no camera'}",
         observed=observed(begin, end),
-        advice=trend.findings or [Finding("fine", "trend", _NOTHING)],
+        advice=trend.findings,
         question="Has anything changed?",
-        answer=_answer(trend),
+        answer=Verdict(*trend.answer),
     )
-
-
-_NOTHING = "No number changed by more than its errors allow."
-
-
-def _answer(trend: Trend) -> Verdict:
-    if trend.alarms:
-        return Verdict("warning", f"Yes: {several(trend.alarms, 'number')} changed.")
-    if not any(series.change for series in trend.series):
-        return Verdict("note", "Nobody can tell: no number is known of two nights with its error.")
-    return Verdict("fine", "No: nothing changed by more than the errors allow.")
 
 
 def _section(number: int, group: Group, links: Links) -> Section:
