@@ -70,12 +70,12 @@ class Series:
     Attributes
     ----------
     name, unit : str
-        The number, as in `Entry.numbers`, and its unit.
+        The number, as in ``Entry.numbers``, and its unit.
     points : tuple of Point
         In order of time.
     change : Change or None
         The change that explains the series best; None where fewer than two points have errors.
-        Its nights are those of `judged`.
+        Its nights are those of ``judged``.
     limit : float
         Standard errors from which on it is no chance.
     """
