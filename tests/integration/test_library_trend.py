@@ -141,6 +141,45 @@ def test_products_of_other_frames_are_a_group_of_their_own(
     assert len(find_trends(filled(tmp_path / "library", made)).groups) == 2
 
 
+def test_modes_of_one_camera_are_told_apart(library: Library, trend: Trend) -> None:
+    page = trend_page(library, trend)
+    assert [section.title for section in page.sections] == [
+        "excam: noise maps", "nuvu: noise maps, mode 1 of 2", "nuvu: noise maps, mode 2 of 2",
+        "shoc: noise maps", "How changes are found",
+    ]  # fmt: skip
+
+
+@for_each(
+    "name, changes, words",
+    [
+        (
+            "gain_1000",
+            [-1.0 * n for n in range(20)],
+            "EM gain, commanded 1000 fell steadily by 20 from",
+        ),
+        (
+            "mean_f",
+            [2.0 * (n == 9) for n in range(20)],
+            "e⁻ too high in the night of 2026-01-10",
+        ),
+        ("mean_f", [-2.0 * (n == 9) for n in range(20)], "too low in the night of 2026-01-10"),
+    ],
+    ids=str,
+)
+def test_drifts_and_odd_nights_in_words(
+    name: str, changes: list[float], words: str, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(4)
+    made = [
+        with_number(entry(night, "excam", None, rng), name, change)
+        for night, change in enumerate(changes)
+    ]
+    found = find_trends(filled(tmp_path / "library", made))
+    (finding,) = [each for each in found.findings if each.severity == "warning"]
+    assert words in finding.text
+    assert "  " not in finding.text
+
+
 def test_nothing_to_follow_is_said(tmp_path: Path) -> None:
     library = Library.init(tmp_path / "library")
     found = find_trends(library)

@@ -76,7 +76,7 @@ def test_at_most_one_of_a_hundred_clean_seasons_raises_an_alarm(understated: flo
         s = rng.uniform(0.7, 1.6, NIGHTS)
         numbers = understated * s * rng.standard_normal((NUMBERS, NIGHTS))
         alarms += any(abs(find_change(t, y, s).sigmas) > LIMIT for y in numbers)
-    words = f"{alarms} of {SEASONS} clean seasons raise an alarm"
+    words = f"{alarms} of {SEASONS} clean seasons raise an alarm (limit {LIMIT:.2f})"
     sys.stdout.write(f"\n{words}, errors {understated:g} times too small\n")
     assert alarms <= SEASONS / 100
 
@@ -116,6 +116,12 @@ def test_a_drift_and_an_odd_night_are_named() -> None:
     assert drift.size == pytest.approx(0.3 * (NIGHTS - 1), abs=4 * drift.error)
     assert (odd.shape, odd.at, odd.first, odd.last) == (Shape.ODD, 11, 11, 11)
     assert odd.sigmas < -LIMIT
+
+
+def test_numbers_that_are_all_alike_have_not_changed() -> None:
+    found = find_change(np.arange(NIGHTS), np.full(NIGHTS, 0.1), np.full(NIGHTS, 0.3))
+    assert (found.sigmas, found.size, found.scatter) == (0.0, 0.0, 0.0)
+    assert (found.before, found.after) == (0.1, 0.1)
 
 
 def test_two_nights_are_compared_by_their_errors() -> None:

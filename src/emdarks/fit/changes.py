@@ -93,6 +93,8 @@ def find_change(times: npt.ArrayLike, values: npt.ArrayLike, errors: npt.ArrayLi
         It is a change where `sigmas`, or its negative, is above a `threshold`.
     """
     t, y, s = (np.asarray(given, dtype=np.float64) for given in (times, values, errors))
+    first_value = float(y[0])
+    y = y - first_value  # so that numbers that are all alike leave no rounding
     shapes, nights, columns = _columns(t)
     weights = s**-2.0
     x = columns - (columns @ weights / weights.sum())[:, None]
@@ -101,8 +103,8 @@ def find_change(times: npt.ArrayLike, values: npt.ArrayLike, errors: npt.ArrayLi
     z = heights * np.sqrt(precision)
     best = int(np.argmax(np.abs(z)))
     size, error = float(heights[best]), float(precision[best] ** -0.5)
-    before = float((weights @ y - size * (weights @ columns[best])) / weights.sum())
-    left = float(weights @ (y - before - size * columns[best]) ** 2)
+    base = float((weights @ y - size * (weights @ columns[best])) / weights.sum())
+    left = float(weights @ (y - base - size * columns[best]) ** 2)
     free = t.size - 2
     own = z / max(1.0, math.sqrt(left / max(free, 1)))
     first, last = _as_likely(own, [shape is shapes[best] for shape in shapes], nights, best)
@@ -116,8 +118,8 @@ def find_change(times: npt.ArrayLike, values: npt.ArrayLike, errors: npt.ArrayLi
         sigmas=_significance(float(z[best]), left, free),
         scatter=math.sqrt(left / free) if free else math.nan,
         excess=_excess(left, free),
-        before=before,
-        after=before + size,
+        before=first_value + base,
+        after=first_value + base + size,
     )
 
 
@@ -177,7 +179,8 @@ def _significance(z: float, left: float, free: int) -> float:
 
     Student's t as a normal deviate: Wallace, Annals of Mathematical Statistics 30 (1959) 1124.
     """
-    if free < _MANY and _excess(left, free) < NormalDist().inv_cdf(1.0 - _SCATTERED):
+    few = free < _MANY and _excess(left, free) < NormalDist().inv_cdf(1.0 - _SCATTERED)
+    if few or left <= free:
         return z
     t = z * math.sqrt(free / left)
     student = math.sqrt(free * math.log1p(t**2 / free)) * (8 * free + 1) / (8 * free + 3)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emdarks.checks.finding import Finding, Severity
-from emdarks.checks.formatting import number, several, signed, value_in
+from emdarks.checks.formatting import number, several, value_in
 from emdarks.fit.changes import FALSE_ALARMS, Change, Shape, find_change, threshold, ways
 from emdarks.library.entry import Entry, Kind
 from emdarks.library.folder import Library
@@ -386,7 +386,7 @@ def _findings(group: Group, series: Series) -> Iterator[Finding]:
             "warning",
             change.shape.value,
             f"{where}: the {series.title} {_how(series, change)}, from "
-            f"{value_in(change.before, series.unit, 4)} to {number(change.after, 4)} "
+            f"{_with_unit(change.before, series, 4)} to {number(change.after, 4)} "
             f"({number(abs(change.sigmas), 2)} standard errors).",
             remedy=_REMEDIES[change.shape],
         )
@@ -401,17 +401,22 @@ def _findings(group: Group, series: Series) -> Iterator[Finding]:
 
 def _how(series: Series, change: Change) -> str:
     verb = "rose" if change.size > 0 else "fell"
-    size = value_in(abs(change.size), series.unit, 2)
+    size = _with_unit(abs(change.size), series, 2)
     if change.shape is Shape.DRIFT:
         points = series.judged
         return f"{verb} steadily by {size} from {points[0].night} to {points[-1].night}"
     at, first, last = series.nights()
     doubt = f" (or another night from {first} to {last})" if first != last else ""
     if change.shape is Shape.ODD:
-        return f"was off by {signed(change.size, 2)} {series.unit} in the night of {at}{doubt}"
+        return f"was {size} too {_FAR[change.size > 0]} in the night of {at}{doubt}"
     return f"{verb} by {size} with the night of {at}{doubt}, and stayed so"
 
 
+def _with_unit(value: float, series: Series, digits: int) -> str:
+    return value_in(value, series.unit, digits) if series.unit else number(value, digits)
+
+
+_FAR = {True: "high", False: "low"}
 _REMEDIES = {
     Shape.STEP: "Use products from before that night for frames taken before it, later ones for "
     "frames taken after it (`emdarks library certify`); find out what happened.",

@@ -88,7 +88,10 @@ def trend_page(library: Library, trend: Trend, folder: str | os.PathLike[str] = 
     links = Links(library, Path(folder))
     words = render("trend.html.j2", trend=trend, chance=FALSE_ALARMS)
     # Numbers before how they were judged.
-    words.sections[:0] = [_section(i, group, links) for i, group in enumerate(trend.groups)]
+    words.sections[:0] = [
+        _section(f"trend_{i}", title, group, links)
+        for i, (title, group) in enumerate(zip(_titles(trend), trend.groups, strict=True), 1)
+    ]
     entries = [entry for group in trend.groups for entry in group.entries]
     cameras = sorted({entry.camera for entry in entries})
     begin = min((entry.begin for entry in entries), default=float("nan"))
@@ -105,7 +108,18 @@ def trend_page(library: Library, trend: Trend, folder: str | os.PathLike[str] = 
     )
 
 
-def _section(number: int, group: Group, links: Links) -> Section:
+def _titles(trend: Trend) -> list[str]:
+    """Titles of the groups; modes of one camera are numbered."""
+    own = [group.title for group in trend.groups]
+    return [
+        f"{title}, mode {own[:i].count(title) + 1} of {own.count(title)}"
+        if own.count(title) > 1
+        else title
+        for i, title in enumerate(own)
+    ]
+
+
+def _section(name: str, title: str, group: Group, links: Links) -> Section:
     panels = [_panel(series) for series in group.series]
     figure, places = plots.trend_panels(panels, WIDTH)
     points = [
@@ -113,12 +127,12 @@ def _section(number: int, group: Group, links: Links) -> Section:
         for series, positions in zip(group.series, places, strict=True)
         for point, (x, y) in zip(series.points, positions, strict=True)
     ]
-    name = f"trend_{number + 1}"
     rows = [(entry, links.product(entry), links.report(entry)) for entry in group.entries]
     found = render(
         "trend_group.html.j2",
         {name: figure},
         key=name,
+        title=title,
         group=group,
         points=[point for point in points if point.address],
         rows=rows,
@@ -133,7 +147,8 @@ def _told(series: Series, point: Point) -> str:
 
 def _panel(series: Series) -> plots.Panel:
     times, values, errors = ([getattr(p, name) for p in series.points] for name in _COLUMNS)
-    title = f"{series.title}: {series.verdict}" if series.alarm else series.title
+    changed = f": {series.verdict.partition(' (')[0]}" if series.alarm else ""
+    title = f"{series.title}{changed}"
     return plots.Panel(title, series.unit, times, values, errors, _line(series), series.alarm)
 
 
