@@ -155,7 +155,7 @@ def test_modes_of_one_camera_are_told_apart(library: Library, trend: Trend) -> N
         (
             "gain_1000",
             [-1.0 * n for n in range(20)],
-            "EM gain, commanded 1000 fell steadily by 20 from",
+            "1000 fell steadily by 20 from",
         ),
         (
             "mean_f",
