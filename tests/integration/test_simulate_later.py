@@ -118,7 +118,22 @@ def test_a_detector_of_another_camera_is_refused(
 ) -> None:
     with pytest.raises(InputError, match="is a detector of camera excam-sample"):
         simulate.simulate_campaign(tmp_path / "new", "excam-small", detector=first.truth_path)
+    with pytest.raises(InputError, match="the detector is one of camera excam-sample with"):
+        simulate.simulate_campaign(tmp_path / "new", "excam-small", detector=first.truth)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_camera_of_a_file_in_another_mode_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text('like = "excam-sample"\nname = "own"\n[noise]\nk_gain = 5.0\n')
+    made = simulate.simulate_campaign(tmp_path / "a", file, 1, stacks=STACKS)
+    later = simulate.simulate_campaign(
+        tmp_path / "b", file, 1, stacks=STACKS, detector=made.truth_path, date="2026-02-01"
+    )
+    assert later.truth.camera.name == "own"
+    file.write_text(file.read_text().replace("5.0", "6.0"))
+    with pytest.raises(InputError, match=r"with 5 e-/DN, not of own with 6; give its camera and"):
+        simulate.simulate_campaign(tmp_path / "c", file, 1, detector=made.truth_path)
 
 
 def test_a_detector_of_level_2a_gives_raw_frames(

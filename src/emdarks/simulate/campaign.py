@@ -391,11 +391,10 @@ def _detector(campaign: Campaign, detector: Truth | str | Path | None) -> Truth:
     camera = campaign.camera
     if detector is None:
         return make_truth(camera, campaign.seed, level=campaign.level)
-    given = detector if isinstance(detector, Truth) else load_truth(detector)
-    name = "the detector" if isinstance(detector, Truth) else str(detector)
+    given = detector if isinstance(detector, Truth) else load_truth(detector, camera)
     if (given.camera.name, given.k_gain) != (camera.name, camera.noise.k_gain):
         raise InputError(
-            f"{name}: is a detector of camera {given.camera.name} with {given.k_gain:g} e-/DN, not "
+            f"the detector is one of camera {given.camera.name} with {given.k_gain:g} e-/DN, not "
             f"of {camera.name} with {camera.noise.k_gain:g}; give its camera and mode"
         )
     return as_read_at(replace(given, camera=camera), campaign.level)

@@ -458,16 +458,21 @@ def load_truth(path: str | os.PathLike[str], camera: str | Camera | None = None)
     Raises
     ------
     InputError
-        The file cannot be read or is no truth, or its camera is unknown.
+        The file cannot be read or is no truth, or its camera is unknown or another one.
     """
     layout = scan_file(path)
     header = layout.primary
     if header.get("DATATYPE") != "Truth":
         raise InputError(f"{layout.path}: is not the truth of a simulation")
+    chosen = load_camera(camera or str(header["CAMERA"]))
+    if ascii_text(chosen.name) != header["CAMERA"]:
+        raise InputError(
+            f"{layout.path}: is a detector of camera {header['CAMERA']}, not of {chosen.name}"
+        )
     with open_whole(layout) as hdus:
         pattern, charge, dark = (np.array(hdus[name].data, dtype=np.float32) for name in _MAPS)
     return Truth(
-        camera=load_camera(camera or str(header["CAMERA"])),
+        camera=chosen,
         fixed_pattern=pattern,
         clock_induced_charge=charge,
         dark_current=dark,
