@@ -124,6 +124,14 @@ def test_numbers_that_are_all_alike_have_not_changed() -> None:
     assert (found.before, found.after) == (0.1, 0.1)
 
 
+def test_a_night_without_error_to_speak_of() -> None:
+    s = np.array([1.0, 1.0, 1e-9, 1.0, 1.0])
+    found = find_change(np.arange(5), [0.0, 0.1, 0.0, 9.0, 9.1], s)
+    assert (found.shape, found.at) == (Shape.STEP, 3)
+    assert found.size == pytest.approx(9.05)
+    assert found.error == pytest.approx(math.sqrt(0.5))
+
+
 def test_two_nights_are_compared_by_their_errors() -> None:
     found = find_change([1.0, 2.0], [5.0, 11.0], [1.2, 1.6])
     assert (found.shape, found.at, found.before, found.after) == (Shape.STEP, 1, 5.0, 11.0)

@@ -95,22 +95,21 @@ def find_change(times: npt.ArrayLike, values: npt.ArrayLike, errors: npt.ArrayLi
     t, y, s = (np.asarray(given, dtype=np.float64) for given in (times, values, errors))
     first_value = float(y[0])
     y = y - first_value  # so that numbers that are all alike leave no rounding
-    shapes, nights, columns = _columns(t)
     weights = s**-2.0
-    x = columns - (columns @ weights / weights.sum())[:, None]
-    precision = (x**2) @ weights
-    heights = (x * weights) @ y / precision
+    heights, precision = _heights(t, y, weights)
     z = heights * np.sqrt(precision)
     best = int(np.argmax(np.abs(z)))
+    named = _names(t.size)
+    (shape, night), column = named[best], _column(*named[best], t)
     size, error = float(heights[best]), float(precision[best] ** -0.5)
-    base = float((weights @ y - size * (weights @ columns[best])) / weights.sum())
-    left = float(weights @ (y - base - size * columns[best]) ** 2)
+    base = float(weights @ (y - size * column) / weights.sum())
+    left = float(weights @ (y - base - size * column) ** 2)
     free = t.size - 2
-    own = z / max(1.0, math.sqrt(left / max(free, 1)))
-    first, last = _as_likely(own, [shape is shapes[best] for shape in shapes], nights, best)
+    same = np.array([other is shape for other, _ in named])
+    first, last = _as_likely(z / max(1.0, math.sqrt(left / max(free, 1))), same, named, best)
     return Change(
-        shape=shapes[best],
-        at=nights[best],
+        shape=shape,
+        at=night,
         first=first,
         last=last,
         size=size,
@@ -149,11 +148,24 @@ def _names(nights: int) -> list[tuple[Shape, int]]:
     return named + [(Shape.DRIFT, 0)] * (nights > 2)
 
 
-def _columns(times: Array) -> tuple[list[Shape], list[int], Array]:
-    """Possible changes, their nights, and what each does to the series."""
-    named = _names(times.size)
-    columns = np.array([_column(shape, night, times) for shape, night in named])
-    return [shape for shape, _ in named], [night for _, night in named], columns
+def _heights(times: Array, values: Array, weights: Array) -> tuple[Array, Array]:
+    """Least-squares height of every possible change, and the inverse of its variance.
+
+    Of a step the latter is w1 w2 / (w1 + w2), with the sums of the weights before and after it.
+    """
+    w, total = weights, weights.sum()
+    wy = w * (values - w @ values / total)
+    before, after = w.cumsum(), w[::-1].cumsum()[::-1]
+    drifts = _column(Shape.DRIFT, 0, times)[None, :][: int(times.size > 2)]
+    drifts = drifts - (drifts @ w / total)[:, None]
+    products = (wy[::-1].cumsum()[::-1][1:], wy[1:-1], drifts @ wy)
+    precisions = (
+        before[:-1] * after[1:] / total,
+        w[1:-1] * (before[:-2] + after[2:]) / total,
+        drifts**2 @ w,
+    )
+    precision = np.concatenate(precisions)
+    return np.concatenate(products) / precision, precision
 
 
 def _column(shape: Shape, night: int, times: Array) -> Array:
@@ -165,13 +177,13 @@ def _column(shape: Shape, night: int, times: Array) -> Array:
     return found.astype(np.float64)
 
 
-def _as_likely(z: Array, same: list[bool], nights: list[int], best: int) -> tuple[int, int]:
+def _as_likely(z: Array, same: Array, named: list[tuple[Shape, int]], best: int) -> tuple[int, int]:
     """Nights at which the change may as well be: the likeliest, until 99 % are together."""
     likelihood = np.where(same, np.exp((z**2 - z[best] ** 2) / 2), 0.0)
     order = np.argsort(-likelihood, kind="stable")
     shares = np.cumsum(likelihood[order]) / likelihood.sum()
-    named = [nights[i] for i in order[: int(np.searchsorted(shares, _CONFIDENCE)) + 1]]
-    return min(named), max(named)
+    nights = [named[i][1] for i in order[: int(np.searchsorted(shares, _CONFIDENCE)) + 1]]
+    return min(nights), max(nights)
 
 
 def _significance(z: float, left: float, free: int) -> float:
