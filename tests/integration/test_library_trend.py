@@ -152,6 +152,7 @@ def test_modes_of_one_camera_are_told_apart(library: Library, trend: Trend) -> N
 @for_each(
     "name, changes, words",
     [
+        ("mean_f", [9.0 * (n == 19) for n in range(20)], "with the night of 2026-01-20, the last"),
         (
             "gain_1000",
             [-1.0 * n for n in range(20)],

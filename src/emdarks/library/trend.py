@@ -409,7 +409,8 @@ def _how(series: Series, change: Change) -> str:
     doubt = f" (or another night from {first} to {last})" if first != last else ""
     if change.shape is Shape.ODD:
         return f"was {size} too {_FAR[change.size > 0]} in the night of {at}{doubt}"
-    return f"{verb} by {size} with the night of {at}{doubt}, and stayed so"
+    stayed = ", and stayed so" if change.at < len(series.judged) - 1 else ", the last one"
+    return f"{verb} by {size} with the night of {at}{doubt}{stayed}"
 
 
 def _with_unit(value: float, series: Series, digits: int) -> str:
