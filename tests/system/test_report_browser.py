@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ import pytest
 
 from emdarks.darks import calibrate_darks_lsq
 from emdarks.data import Dataset, sample
-from emdarks.report import Page, report_on
+from emdarks.library import Entry, Kind, Library, Number, find_trends
+from emdarks.library import index as sql
+from emdarks.report import Page, report_on, trend_page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 QUIET = (
@@ -45,6 +48,43 @@ window.addEventListener("load", () => {
   document.body.append(out);
 });
 </script>"""
+
+
+#: The same of points that lie on figures.
+MEASURE_POINTS = """<script>
+window.addEventListener("load", () => {
+  const root = document.documentElement;
+  const points = [...document.querySelectorAll(".points a")];
+  const outside = points.filter((a) => {
+    const own = a.getBoundingClientRect();
+    const image = a.parentElement.querySelector("img").getBoundingClientRect();
+    return own.left < image.left || own.right > image.right
+      || own.top < image.top || own.bottom > image.bottom;
+  });
+  const found = {
+    width: root.clientWidth, reach: root.scrollWidth,
+    points: points.length, outside: outside.length,
+    cut: [...document.querySelectorAll("main p, main dd, main figcaption")]
+      .filter((n) => n.scrollWidth > n.clientWidth + 1).map((n) => n.textContent),
+  };
+  const out = document.createElement("pre");
+  out.id = "measured"; out.textContent = JSON.stringify(found);
+  document.body.append(out);
+});
+</script>"""
+
+
+def a_trend(folder: Path) -> Page:
+    """Of three products with two numbers each."""
+    library = Library.init(folder / "library")
+    with library.index.writing() as connection:
+        for night in range(3):
+            begin, name = 61041.1 + night, f"maps_{night}.fits"
+            numbers = {"mean_d": Number(1e-3, 1e-4, "e⁻/s"), "read_noise": Number(165.0, 1.0)}
+            entry = Entry(name, 1, name, Kind.NOISE_MAPS, "excam", begin=begin, end=begin + 0.1)
+            sql.insert(connection, replace(entry, numbers=numbers))
+            (library.folder / name).write_bytes(b" ")
+    return trend_page(library, find_trends(library), folder)
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +165,20 @@ def test_page_on_paper(browser: str, page: Page, tmp_path: Path) -> None:
     # A4, and every figure is there.
     assert re.search(rb"/MediaBox\s*\[0 0 59[45][\d.]* 84[12]", content)
     assert len(re.findall(rb"/Subtype\s*/Image\b", content)) >= len(page.pictures)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_trend_page_in_a_browser(browser: str, tmp_path: Path, width: int) -> None:
+    page = a_trend(tmp_path)
+    text = re.sub(r"<meta http-equiv=\"Content-Security-Policy\"[^>]*>", "", page.html())
+    path = tmp_path / "measured.html"
+    path.write_text(text.replace("</body>", f"{MEASURE_POINTS}</body>"), encoding="utf-8")
+    size = f"--window-size={width},900"
+    dom = open_in(browser, tmp_path / "profile", "--dump-dom", size, path.as_uri())
+    match = re.search(r'<pre id="measured">(.*?)</pre>', dom, re.DOTALL)
+    assert match is not None
+    found = json.loads(html.unescape(match.group(1)))
+    assert found["reach"] <= max(width, found["width"]), "the page is wider than the window"
+    assert found["outside"] == 0
+    assert found["points"] == 3 * 2
+    assert found["cut"] == []

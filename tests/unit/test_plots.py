@@ -90,3 +90,14 @@ def test_samples_are_shown_by_electron() -> None:
     assert [float(np.asarray(line.get_xdata())[0]) for line in ax.lines] == [1.0, 3.0]
     assert ax.get_ylim() == (1.0, 18.0)
     assert ax.get_xlim() == pytest.approx((-2.0, 1.1))
+
+
+def test_points_of_a_trend_are_where_they_are_said_to_be() -> None:
+    times, values = [61041.0, 61043.5, 61050.0], [1.0, 3.0, 2.0]
+    panel = plots.Panel("n", "e", times, values, [np.nan] * 3, ([], []), False)
+    figure, places = plots.trend_panels([panel] * 3, 10.4)
+    assert [len(points) for points in places] == [3, 3, 3]
+    image = PIL.Image.open(io.BytesIO(plots.as_png(figure, 150))).convert("RGB")
+    for x, y in [place for points in places for place in points]:
+        at = round(x * image.width), round(y * image.height)
+        assert image.getpixel(at) == (0, 0x72, 0xB2)

@@ -300,6 +300,60 @@ def check(
         raise typer.Exit(1)
 
 
+@group
+class Following:
+    """What is followed, and where the page is written."""
+
+    kind: Kinds | None = option(None, "Only products of this kind.", in_file=False)
+    camera: str | None = option(None, "Only products of this camera.")
+    output: Path | None = option(
+        None,
+        "Page to write (HTML), or a folder (trend.html).",
+        *("--output", "-o"),
+        metavar="PATH",
+        in_file=False,
+    )
+    png: Path | None = option(
+        None, "Folder for the figures as files.", metavar="DIR", in_file=False
+    )
+    overwrite: bool = option(False, "Replace what is there.", in_file=False)
+
+    def __post_init__(self) -> None:
+        """Refuse figures of no page."""
+        if self.png is not None and self.output is None:
+            raise typer.BadParameter("--png needs a page: give -o")
+
+
+def trend(*, folder: Path = DIR, following: Following, as_json: bool = AS_JSON) -> None:
+    """Follow image means, read noise, gains and hot pixels over time, and say what has changed.
+
+    Cameras and readout settings are never mixed. Chance raises an alarm in at most 1 of 100
+    libraries where nothing has changed.
+
+    Example: emdarks library trend library -o trend.html
+    """
+    from emdarks.library import Kind, Library, find_trends
+    from emdarks.report import trend_page
+
+    target = None
+    if following.output is not None:
+        target = Path(str(output_file(following.output, "trend.html", following.overwrite)))
+    library = Library(folder)
+    kind = None if following.kind is None else Kind(following.kind.value)
+    found = find_trends(library, kind, following.camera)
+    page = None if target is None else trend_page(library, found, target.parent)
+    if page is not None and target is not None:
+        page.save(target, following.png, f"{target.stem}_")
+    if as_json:
+        console.json_out(found.as_dict() | {"page": target and str(target)})
+        return
+    for finding in found.findings:
+        console.finding(
+            finding.severity, finding.text.replace("`", ""), finding.remedy.replace("`", "")
+        )
+    console.say(f"{target or folder}: has anything changed? {found.answer[1]}")
+
+
 def import_(
     *,
     folder: Path = DIR,
@@ -394,6 +448,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "certify": certify,
     "remove": remove,
     "check": check,
+    "trend": trend,
     "export": export,
     "import": import_,
 }

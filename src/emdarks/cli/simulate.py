@@ -41,6 +41,14 @@ class Level(StrEnum):
 
 #: Names of lengths, as `emdarks.simulate.TAILS`, which would take long to import for this.
 _TAILS = {"short": 13, "long": 60}
+#: Names of what drifts, as `emdarks.simulate.Drift` has it.
+_DRIFTS = {
+    "F": "fixed_pattern",
+    "C": "clock_induced_charge",
+    "D": "dark_current",
+    "gain": "gain",
+    "noise": "read_noise",
+}
 _CAMERAS = {Size.full: "excam", Size.small: "excam-small"}
 
 
@@ -74,14 +82,64 @@ class Simulation:
         metavar="NUMBER",
     )
     unflagged: float = option(0.0, "Share of unnoticed cosmic rays.", min=0.0, max=1.0)
+    detector: Path | None = option(
+        None,
+        "truth.fits of an earlier campaign: the same detector again.",
+        metavar="TRUTH",
+        in_file=False,
+    )
+    date: str | None = option(
+        None, "When the first frame begins (ISO 8601, UTC); default: 2026-01-01.", in_file=False
+    )
+    drift: list[str] | None = option(
+        None,
+        "How the detector has changed: D=1.1, C=, gain=, noise= are factors, F=2 is added (EM e-); "
+        "may be repeated.",
+        metavar="NAME=NUMBER",
+        in_file=False,
+    )
     saturation: bool = option(False, "Cut samples at the full wells and flag them (32).")
     threads: int | None = THREADS
 
     def __post_init__(self) -> None:
-        """Refuse two cameras, and tails without length."""
+        """Refuse two cameras, tails without length, and drifts of nothing."""
         if self.camera is not None and self.size is not None:
             raise typer.BadParameter("give either --camera or --size")
         self.tail_length()
+        self.drifts()
+
+    def chosen_camera(self) -> Camera:
+        """The camera that is named, else that of the detector, else the default."""
+        from emdarks.cameras import load_camera
+        from emdarks.simulate import load_truth
+
+        if self.detector is not None and self.camera is None and self.size is None:
+            camera = load_truth(self.detector).camera
+        else:
+            camera = load_camera(self.camera or _CAMERAS[self.size or Size.full])
+        return camera if self.mode is None else camera.in_mode(self.mode)
+
+    def drifts(self) -> dict[str, float]:
+        """Changes of ``--drift``, by the names of `emdarks.simulate.Drift`.
+
+        Raises
+        ------
+        typer.BadParameter
+            One is not of the form NAME=NUMBER, its name is unknown, or given twice.
+        """
+        found: dict[str, float] = {}
+        for word in self.drift or []:
+            name, _, value = (part.strip() for part in word.partition("="))
+            try:
+                amount = float(value)
+            except ValueError:
+                raise typer.BadParameter(f"--drift {word}: give NAME=NUMBER, as D=1.1") from None
+            if name not in _DRIFTS:
+                raise typer.BadParameter(f"--drift {word}: the names are {', '.join(_DRIFTS)}")
+            if _DRIFTS[name] in found:
+                raise typer.BadParameter(f"--drift {word}: {name} is given twice")
+            found[_DRIFTS[name]] = amount
+        return found
 
     def tail_length(self) -> int:
         """Samples of ``--tails``.
@@ -129,13 +187,13 @@ def simulate(*, made: Simulation, output: Output) -> None:
     Example: emdarks simulate darks --size small --frames 20
 
     Example: emdarks simulate raw --level 1 --size small --rays 5 --tails long
+
+    Example: emdarks simulate later --detector darks/truth.fits --date 2026-02-01 --drift D=1.1
     """
     from emdarks.accumulate import available_cores
-    from emdarks.cameras import load_camera
-    from emdarks.simulate import simulate_campaign
+    from emdarks.simulate import Drift, simulate_campaign
 
-    camera = load_camera(made.camera or _CAMERAS[made.size or Size.full])
-    camera = camera if made.mode is None else camera.in_mode(made.mode)
+    camera = made.chosen_camera()
     with console.progress("simulating", "frames") as advance:
         files = simulate_campaign(
             made.directory,
@@ -145,6 +203,9 @@ def simulate(*, made: Simulation, output: Output) -> None:
             made.units.value,
             effects=made.effects(camera),
             level=made.level.value,
+            detector=made.detector,
+            date=made.date,
+            drift=Drift(**made.drifts()),
             overwrite=output.overwrite,
             threads=made.threads or available_cores(),
             progress=advance,

@@ -22,6 +22,7 @@ from emdarks.checks.finding import Finding, worst_first
 from emdarks.checks.product_summary import BadPixelView, DarkView, MapsView, ProductView
 from emdarks.checks.products import chi2_values
 from emdarks.checks.registry import BAD_PIXEL_MAP, DARK, NOISE_MAPS, find
+from emdarks.checks.stack_table import Stacks
 from emdarks.errors import EmdarksError, InputError, NoImageError
 from emdarks.fits import Cards, ascii_text, fits, scan_file
 from emdarks.fits.layout import read_small
@@ -468,8 +469,7 @@ def _numbers_of_maps(view: MapsView) -> Iterator[tuple[str, Number]]:
     if chi2 is not None and chi2.size > 1:
         yield "chi_square", Number(float(chi2.mean()), float(chi2.std() / math.sqrt(chi2.size)))
     if view.stacks is not None and view.stacks.tells_read_noise.any():
-        values = view.stacks.read_noise[view.stacks.tells_read_noise]
-        yield "read_noise", Number(float(values.mean()), _error_of_mean(values), "e-")
+        yield "read_noise", _read_noise(view.stacks, int(view.good.sum()))
     counted = CountingSummary.of(view.product)
     for gain in () if counted is None else counted.gains:
         yield f"gain_{gain.commanded:g}", Number(gain.gain, gain.error)
@@ -481,11 +481,21 @@ _PLANES = {"F": "mean_f", "L": "mean_l", "C": "mean_c", "C + t D": "mean_c_t_d",
 
 def _hot(view: ProductView) -> Number:
     hot = float(view.hot.sum())
-    return Number(hot, math.sqrt(hot), "pixels")
+    return Number(hot, math.sqrt(max(hot, 1.0)), "pixels")
 
 
-def _error_of_mean(values: Array) -> float:
-    return float(values.std(ddof=1) / math.sqrt(values.size)) if values.size > 1 else math.nan
+def _read_noise(stacks: Stacks, pixels: int) -> Number:
+    """Mean of the stacks that tell it; the error is that of a scatter of so many samples.
+
+    The scatter between two or three stacks would be too small by chance now and then.
+    """
+    tells = stacks.tells_read_noise
+    noise = stacks.read_noise[tells]
+    samples = pixels * np.maximum(stacks.good[tells] - 1, 0)
+    if not samples.all():
+        return Number(float(noise.mean()), math.nan, "EM e⁻")
+    error = math.sqrt(float((noise**2 / (2 * samples)).sum())) / noise.size
+    return Number(float(noise.mean()), error, "EM e⁻")
 
 
 def _of_dark(product: Dark, camera: Camera | None) -> tuple[Any, list[Finding]]:
@@ -531,5 +541,5 @@ def _number(header: Any, keyword: str) -> float:
 def _of_bad_pixels(product: BadPixelMap) -> tuple[Any, list[Finding]]:
     view = BadPixelView(product)
     bad = float(np.count_nonzero(product.bad))
-    numbers = {"bad_pixels": Number(bad, math.sqrt(bad), "pixels")}
+    numbers = {"bad_pixels": Number(bad, math.sqrt(max(bad, 1.0)), "pixels")}
     return {**_shape(product), "numbers": numbers}, find(BAD_PIXEL_MAP, view)

@@ -39,9 +39,11 @@ from emdarks.plots.style import (
     robust_limits,
     robust_scatter,
 )
+from emdarks.plots.trend import Panel, trend_panels
 
 __all__ = [
     "Figure",
+    "Panel",
     "around",
     "as_png",
     "before_and_after",
@@ -64,5 +66,6 @@ __all__ = [
     "shrink",
     "significance",
     "thumbnail",
+    "trend_panels",
     "value_histogram",
 ]

@@ -12,6 +12,7 @@ from emdarks.report.dark import dark_page
 from emdarks.report.inspection import campaign_page, campaign_sections
 from emdarks.report.maps import maps_page
 from emdarks.report.page import Page, Picture, Section, Verdict, render
+from emdarks.report.trend import trend_page
 from emdarks.report.write import can_report, open_product, report_on, write_report
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "open_product",
     "render",
     "report_on",
+    "trend_page",
     "view_of",
     "write_report",
 ]

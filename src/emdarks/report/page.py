@@ -122,6 +122,10 @@ class Page:
         What has not been looked at, said where nothing was found.
     observed : str
         When the frames behind it were taken.
+    question : str
+        What the verdict answers.
+    answer : Verdict, optional
+        The verdict, where it is not that of the advice.
     """
 
     title: str
@@ -133,6 +137,8 @@ class Page:
     glance: Markup = field(default_factory=Markup)
     untested: str = ""
     observed: str = ""
+    question: str = "Can it be trusted?"
+    answer: Verdict | None = None
 
     @classmethod
     def of(cls, words: Rendered, *, more: Iterable[Section] = (), **head: Any) -> Page:
@@ -145,7 +151,7 @@ class Page:
     @property
     def verdict(self) -> Verdict:
         """Whether the product can be trusted."""
-        return Verdict.of(self.advice, self.untested)
+        return self.answer or Verdict.of(self.advice, self.untested)
 
     @property
     def pictures(self) -> list[Picture]:
@@ -230,8 +236,9 @@ def render(
     -------
     Rendered
         A template adds a section by ``{% call section(key, title) %}``, a step by
-        ``{% call step() %}``, shows a figure by ``{% call picture(name, description) %}``, and
-        may set ``what`` and ``glance``.
+        ``{% call step() %}``, shows a figure by ``{% call picture(name, description) %}``, whose
+        third argument may be points that lead elsewhere (``left`` and ``top`` in percent,
+        ``address``, ``words``), and may set ``what`` and ``glance``.
     """
     environment = _environment()
     found = Rendered()
@@ -247,9 +254,9 @@ def render(
         found.steps.append(caller())
         return ""
 
-    def picture(name: str, description: str, caller: Any) -> Any:
+    def picture(name: str, description: str, points: Sequence[Any] = (), *, caller: Any) -> Any:
         drawn.append(Picture(name, plots.as_png((figures or {})[name], _DPI, _COLOURS)))
-        return environment.globals["picture_file"](drawn[-1], description, caller())  # type: ignore[operator]
+        return environment.globals["picture_file"](drawn[-1], description, caller(), points)  # type: ignore[operator]
 
     load = environment.from_string if "\n" in template else environment.get_template
     context = {**values, "section": section, "step": step, "picture": picture}

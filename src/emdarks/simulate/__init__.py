@@ -44,7 +44,7 @@ from emdarks.simulate.sample import (
     sample_camera,
     write_sample,
 )
-from emdarks.simulate.truth import Level, Truth, load_truth, make_truth
+from emdarks.simulate.truth import Drift, Level, Truth, load_truth, make_truth
 
 __all__ = [
     "DEFAULT_STACKS",
@@ -56,6 +56,7 @@ __all__ = [
     "TAILS",
     "Campaign",
     "CampaignFiles",
+    "Drift",
     "Effects",
     "Frame",
     "Level",

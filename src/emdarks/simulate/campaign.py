@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,10 +28,26 @@ from emdarks.simulate.calibrations import CALIBRATION_FILES, write_calibrations
 from emdarks.simulate.effects import Effects
 from emdarks.simulate.files import FileNames, FilePlan, file_names, save_l1, save_l2a, save_plain
 from emdarks.simulate.frames import Exposure, Units, rays_in_frame
-from emdarks.simulate.headers import PAUSE, SCIENCE_VISIT, FrameFacts, StackPlan, stack_facts
+from emdarks.simulate.headers import (
+    BEGIN,
+    PAUSE,
+    SCIENCE_VISIT,
+    FrameFacts,
+    StackPlan,
+    stack_facts,
+)
 from emdarks.simulate.level_1 import bias_columns, invented_linearity
 from emdarks.simulate.register import STAGES, stage_probability
-from emdarks.simulate.truth import Level, Truth, check_simulable, generator, make_truth
+from emdarks.simulate.truth import (
+    Drift,
+    Level,
+    Truth,
+    as_read_at,
+    check_simulable,
+    generator,
+    load_truth,
+    make_truth,
+)
 
 # Any number that is given must be below.
 _MOST, _MOST_SEED = 1 << 31, (1 << 63) - 1
@@ -72,6 +89,8 @@ class Campaign:
     level : {"1", "2a"}
         Raw frames, or frames of level 2a. Cameras whose frames have no ERR and DQ have raw
         frames of their own, at either.
+    start : datetime
+        When the first exposure begins, UTC.
     """
 
     stacks: tuple[StackPlan, ...]
@@ -80,6 +99,7 @@ class Campaign:
     units: Units
     effects: Effects
     level: Level = "2a"
+    start: datetime = BEGIN
 
     def __post_init__(self) -> None:
         if self.level not in ("1", "2a"):
@@ -111,7 +131,12 @@ class Campaign:
 
     def facts(self) -> Iterator[FrameFacts]:
         """What goes into the headers, frame by frame, in the order in which they are taken."""
-        return stack_facts(self.stacks, self.camera.noise.k_gain, _UNIT[self.units], self.level)
+        unit = _UNIT[self.units]
+        return stack_facts(self.stacks, self.camera.noise.k_gain, unit, self.level, self.start)
+
+    def chance(self, facts: FrameFacts) -> np.random.Generator:
+        """Source of chance of a frame."""
+        return frame_generator(self.seed, facts.stack, facts.frame, self.start)
 
     @property
     def duration(self) -> float:
@@ -126,6 +151,8 @@ class Campaign:
             yield "mode", self.camera.simulation.mode
         if self.names.files != "l2a":
             yield from self.names._asdict().items()
+        if self.start != BEGIN:
+            yield "start", self.start.isoformat()
 
     def to_toml(self) -> str:
         """Text of ``campaign.toml``."""
@@ -216,7 +243,9 @@ def _plans(
     return tuple(plans)
 
 
-def frame_generator(seed: int, stack: int, frame: int) -> np.random.Generator:
+def frame_generator(
+    seed: int, stack: int, frame: int, start: datetime = BEGIN
+) -> np.random.Generator:
     """Source of chance of one frame of a campaign.
 
     ``simulate_frame(truth, gain, exposure_time, frame_generator(seed, stack, frame))``
@@ -228,12 +257,16 @@ def frame_generator(seed: int, stack: int, frame: int) -> np.random.Generator:
         The campaign's.
     stack, frame : int
         Numbers from 0: of the stack in the campaign, of the frame in the stack.
+    start : datetime
+        Of the campaign: nights of one detector differ in their noise, whatever their seed.
 
     Returns
     -------
     numpy.random.Generator
     """
-    return generator(seed, 1, stack, frame)
+    if start == BEGIN:
+        return generator(seed, 1, stack, frame)
+    return generator(seed, 3, (start - datetime.min) // timedelta(milliseconds=1), stack, frame)
 
 
 def simulate_campaign(
@@ -247,6 +280,9 @@ def simulate_campaign(
     effects: Effects | None = None,
     mode: str | None = None,
     level: Level = "2a",
+    detector: Truth | str | Path | None = None,
+    date: str | None = None,
+    drift: Drift | None = None,
     overwrite: bool = False,
     threads: int = 1,
     progress: Callable[[int, int], None] | None = None,
@@ -285,6 +321,14 @@ def simulate_campaign(
     level : {"1", "2a"}
         Raw frames, or frames of level 2a. Cameras whose files have no ERR and DQ have raw
         frames of their own, at either.
+    detector : Truth, str or Path, optional
+        The detector, or the ``truth.fits`` of an earlier campaign: the same detector again. By
+        default one that the seed makes up.
+    date : str, optional
+        When the first exposure begins (ISO 8601, UTC); by default 2026-01-01. The frames of each
+        date have noise of their own.
+    drift : Drift, optional
+        How the detector has changed. The ``truth.fits`` of this campaign is what it is now.
     overwrite : bool
         Replace an earlier simulated campaign in the folder: its files go, others stay.
     threads : int
@@ -315,8 +359,9 @@ def simulate_campaign(
         units=units,
         effects=_effects(effects, chosen, level),
         level=level,
+        start=_moment(date),
     )
-    truth = make_truth(campaign.camera, seed, level=level)
+    truth = _detector(campaign, detector).drifted(drift or Drift())
     folder = _clear(Path(directory), overwrite)
     truth_path, plan_path = folder / TRUTH_FILE, folder / PLAN_FILE
     # First of all: with it, an interrupted campaign can be overwritten.
@@ -326,6 +371,33 @@ def simulate_campaign(
         write_calibrations(folder, truth, invented_linearity())
     paths = _write_frames(folder, campaign, truth, max(1, threads), progress)
     return CampaignFiles(paths, truth, truth_path, plan_path, campaign)
+
+
+def _moment(date: str | None) -> datetime:
+    """Start of a campaign."""
+    if date is None:
+        return BEGIN
+    try:
+        found = datetime.fromisoformat(date)
+    except (TypeError, ValueError):
+        raise InputError(f"date {date!r} is none; give one such as 2026-03-01") from None
+    if not 1900 <= found.year < 2200:
+        raise InputError(f"date {date!r}: give one from 1900 to 2199")
+    return found.astimezone(UTC).replace(tzinfo=None) if found.tzinfo else found
+
+
+def _detector(campaign: Campaign, detector: Truth | str | Path | None) -> Truth:
+    """The detector of a campaign: as it is given, or made up."""
+    camera = campaign.camera
+    if detector is None:
+        return make_truth(camera, campaign.seed, level=campaign.level)
+    given = detector if isinstance(detector, Truth) else load_truth(detector, camera)
+    if (given.camera.name, given.k_gain) != (camera.name, camera.noise.k_gain):
+        raise InputError(
+            f"the detector is one of camera {given.camera.name} with {given.k_gain:g} e-/DN, not "
+            f"of {camera.name} with {camera.noise.k_gain:g}; give its camera and mode"
+        )
+    return as_read_at(replace(given, camera=camera), campaign.level)
 
 
 def _effects(effects: Effects | None, camera: Camera, level: Level) -> Effects:
@@ -346,7 +418,7 @@ def _ray_tables(campaign: Campaign, truth: Truth) -> list[Any]:
         return []
     parts = []
     for number, facts in enumerate(campaign.facts()):
-        rng = frame_generator(campaign.seed, facts.stack, facts.frame)
+        rng = campaign.chance(facts)
         rays = rays_in_frame(truth.camera, facts.exposure_time, rng, campaign.effects)
         frame = np.full(rays.row.size, number, dtype=np.int32)
         parts.append((frame, rays.row, rays.column, rays.total(truth.camera)))
@@ -400,11 +472,11 @@ class _Writer:
         path = self._folder / plan.name
         camera, effects = campaign.camera, campaign.effects
         if campaign.as_l1:
-            raw = self._set_up(first).raw_frame(self._chance(first), effects, self._linearity)
+            raw = self._set_up(first).raw_frame(campaign.chance(first), effects, self._linearity)
             save_l1(path, raw.data, first, camera)
             return path, 1
         frames = [
-            self._set_up(facts).frame(self._chance(facts), effects, campaign.units)
+            self._set_up(facts).frame(campaign.chance(facts), effects, campaign.units)
             for facts in plan.facts
         ]
         if camera.frames.err_and_dq:
@@ -413,16 +485,13 @@ class _Writer:
             save_plain(path, frames, first, camera)
         return path, len(plan.facts)
 
-    def _chance(self, facts: FrameFacts) -> np.random.Generator:
-        return frame_generator(self._campaign.seed, facts.stack, facts.frame)
-
     def _set_up(self, facts: FrameFacts) -> Exposure:
         """The stack's exposure: made anew where the last one was another stack's.
 
         Threads may make it twice; whichever stays, it is the same.
         """
         exposure = self._exposure
-        wanted = (facts.gain, facts.exposure_time)
+        wanted = (self._truth.true_gain(facts.gain), facts.exposure_time)
         if exposure is None or (exposure.gain, exposure.exposure_time) != wanted:
             exposure = Exposure.of(self._truth, *wanted)
             self._exposure = exposure
@@ -519,6 +588,7 @@ def load_campaign(directory: str | Path, camera: str | Camera | None = None) -> 
         units=tables["units"],
         effects=tables["effects"],
         level=tables["level"],
+        start=tables["start"],
     )
 
 
@@ -533,6 +603,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
             "effects": Effects(**tables["effects"]),
             "mode": str(tables.get("mode", "")),
             "level": tables.get("level", "2a"),
+            "start": datetime.fromisoformat(tables.get("start", BEGIN.isoformat())),
             "names": FileNames(tables.get("files", "l2a"), int(tables.get("frames_per_file", 1))),
         }
     except OSError as error:
@@ -563,7 +634,7 @@ def _remove_earlier(folder: Path) -> None:
     """Delete exactly the frames that the earlier campaign wrote."""
     tables = _read_toml(folder / PLAN_FILE)
     # Names depend on neither k-gain nor unit.
-    facts = stack_facts(tables["stacks"], 1.0, Unit.DN, tables["level"])
+    facts = stack_facts(tables["stacks"], 1.0, Unit.DN, tables["level"], tables["start"])
     others = CALIBRATION_FILES if tables["names"].files == "l1" else ()
     try:
         for plan in tables["names"].plans(facts):

@@ -20,8 +20,8 @@ from emdarks.fits import ascii_text
 from emdarks.fits import astropy_fits as fits
 from emdarks.simulate.truth import Level
 
-#: When simulated campaigns begin, as a date and as MJD.
-_BEGIN = datetime(2026, 1, 1)
+#: When simulated campaigns begin where nothing else is asked for, as a date and as MJD.
+BEGIN = datetime(2026, 1, 1)
 _BEGIN_MJD = 61041.0
 _DAY = 86400.0
 #: How far temperatures swing, degrees Celsius.
@@ -44,7 +44,7 @@ class FrameFacts:
     unit : Unit
         Of the pixels.
     elapsed : float
-        Start of the exposure, seconds after the campaign's.
+        Start of the exposure, seconds after `BEGIN`.
     stack, frame : int
         Numbers, from 0, that go into the visit's name.
     program : int
@@ -69,7 +69,7 @@ class FrameFacts:
     @property
     def begin(self) -> datetime:
         """Start of the exposure."""
-        return _BEGIN + timedelta(seconds=self.elapsed)
+        return BEGIN + timedelta(seconds=self.elapsed)
 
     @property
     def end(self) -> datetime:
@@ -125,10 +125,14 @@ class StackPlan(NamedTuple):
 
 
 def stack_facts(
-    stacks: Iterable[StackPlan], k_gain: float, unit: Unit, level: Level = "2a"
+    stacks: Iterable[StackPlan],
+    k_gain: float,
+    unit: Unit,
+    level: Level = "2a",
+    start: datetime = BEGIN,
 ) -> Iterator[FrameFacts]:
     """What goes into the headers of stacks that are taken one after the other."""
-    elapsed = 0.0
+    elapsed = (start - BEGIN).total_seconds()
     for number, stack in enumerate(stacks):
         for frame in range(stack.frames):
             yield FrameFacts(

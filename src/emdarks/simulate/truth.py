@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,44 @@ _MAPS = ("FPN", "CIC", "DC")
 _UNITS = {"FPN": "detected EM electron", "CIC": "electron/frame", "DC": "electron/s"}
 #: Shares of the pattern's variance: smooth waves, column stripes, single pixels.
 _WAVES, _STRIPES, _PIXELS = 0.5, 0.3, 0.2
+
+
+class Drift(NamedTuple):
+    """How a detector has changed.
+
+    Attributes
+    ----------
+    fixed_pattern : float
+        Added to F in the imaging area, EM electrons.
+    clock_induced_charge, dark_current : float
+        Factors of C and D, in all pixels.
+    gain : float
+        Factor of what the EM gain is above 1; headers keep the commanded gain.
+    read_noise : float
+        Factor of the read noise.
+    """
+
+    fixed_pattern: float = 0.0
+    clock_induced_charge: float = 1.0
+    dark_current: float = 1.0
+    gain: float = 1.0
+    read_noise: float = 1.0
+
+    def check(self) -> None:
+        """Refuse what no detector can do.
+
+        Raises
+        ------
+        InputError
+            A factor is negative or no number, or so is the change of F.
+        """
+        wrong = [
+            name.replace("_", " ")
+            for name, value in self._asdict().items()
+            if not (math.isfinite(value) and (value >= 0 or name == "fixed_pattern"))
+        ]
+        if wrong:
+            raise InputError(f"drift of {wrong[0]}: give a number, and of a factor 0 or more")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +95,9 @@ class Truth:
         What it was made from.
     stages : int
         Stages of the gain register.
+    gain_factor : float
+        True EM gain above 1 over the commanded one above 1: what the register does is no longer
+        what the headers say where this is not 1.
     """
 
     camera: Camera
@@ -67,6 +108,31 @@ class Truth:
     k_gain: float
     seed: int
     stages: int = STAGES
+    gain_factor: float = 1.0
+
+    def true_gain(self, commanded: float) -> float:
+        """EM gain of the register where a gain is commanded; 1 stays 1."""
+        return 1.0 + self.gain_factor * (commanded - 1.0)
+
+    def drifted(self, drift: Drift) -> Truth:
+        """The same detector later.
+
+        Raises
+        ------
+        InputError
+            A factor is negative or no number.
+        """
+        drift.check()
+        pattern = self.fixed_pattern.copy()
+        pattern[self.imaging_area] += np.float32(drift.fixed_pattern)
+        return replace(
+            self,
+            fixed_pattern=pattern,
+            clock_induced_charge=self.clock_induced_charge * np.float32(drift.clock_induced_charge),
+            dark_current=self.dark_current * np.float32(drift.dark_current),
+            read_noise=self.read_noise * drift.read_noise,
+            gain_factor=self.gain_factor * drift.gain,
+        )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -231,6 +297,7 @@ def _header(truth: Truth) -> fits.Header:
             ("KGAINPAR", truth.k_gain, "electrons per DN"),
             ("SIMSEED", truth.seed, "seed of the simulation"),
             ("STAGES", truth.stages, "stages of the gain register"),
+            ("GAINFAC", truth.gain_factor, "true EM gain - 1 over the commanded one - 1"),
         ]
     )
 
@@ -288,11 +355,22 @@ def make_truth(
     )
     noise = chosen.noise
     _as_read(maps[0], chosen)
-    if level == "1" and chosen.frames.err_and_dq:
-        _as_raw(maps[0], maps[1], chosen)
     for values in maps:
         values[telemetry_rows(chosen)] = 0.0
-    return Truth(chosen, *maps, noise.read_noise, noise.k_gain, seed, stages)
+    made = Truth(chosen, *maps, noise.read_noise, noise.k_gain, seed, stages)
+    return as_read_at(made, level)
+
+
+def as_read_at(truth: Truth, level: Level) -> Truth:
+    """The detector as frames of a level show it; one that was made for level 1 stays as it is."""
+    camera = truth.camera
+    if level != "1" or not camera.frames.err_and_dq:
+        return truth
+    maps = truth.fixed_pattern.copy(), truth.clock_induced_charge.copy()
+    _as_raw(*maps, camera)
+    for values in maps:
+        values[telemetry_rows(camera)] = 0.0
+    return replace(truth, fixed_pattern=maps[0], clock_induced_charge=maps[1])
 
 
 def check_simulable(camera: Camera) -> None:
@@ -380,16 +458,21 @@ def load_truth(path: str | os.PathLike[str], camera: str | Camera | None = None)
     Raises
     ------
     InputError
-        The file cannot be read or is no truth, or its camera is unknown.
+        The file cannot be read or is no truth, or its camera is unknown or another one.
     """
     layout = scan_file(path)
     header = layout.primary
     if header.get("DATATYPE") != "Truth":
         raise InputError(f"{layout.path}: is not the truth of a simulation")
+    chosen = load_camera(camera or str(header["CAMERA"]))
+    if ascii_text(chosen.name) != header["CAMERA"]:
+        raise InputError(
+            f"{layout.path}: is a detector of camera {header['CAMERA']}, not of {chosen.name}"
+        )
     with open_whole(layout) as hdus:
         pattern, charge, dark = (np.array(hdus[name].data, dtype=np.float32) for name in _MAPS)
     return Truth(
-        camera=load_camera(camera or str(header["CAMERA"])),
+        camera=chosen,
         fixed_pattern=pattern,
         clock_induced_charge=charge,
         dark_current=dark,
@@ -397,4 +480,5 @@ def load_truth(path: str | os.PathLike[str], camera: str | Camera | None = None)
         k_gain=float(header["KGAINPAR"]),
         seed=int(header["SIMSEED"]),
         stages=int(header["STAGES"]),
+        gain_factor=float(header.get("GAINFAC", 1.0)),
     )
