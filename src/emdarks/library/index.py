@@ -134,7 +134,7 @@ class Index:
                 connection = sqlite3.connect(part)
                 connection.executescript(_SCHEMA)
                 connection.close()
-                os.link(part, path)
+                _appear(part, path)
             except FileExistsError:
                 raise InputError(f"{folder}: is a library already") from None
             finally:
@@ -208,6 +208,18 @@ def is_remote(folder: Path) -> bool:
     mounts = [line.split()[1:3] for line in lines]
     within = [(len(at), kind) for at, kind in mounts if real.startswith(f"{at.rstrip('/')}/")]
     return bool(within) and max(within)[1].startswith(_REMOTE)
+
+
+def _appear(part: Path, path: Path) -> None:
+    """Give a whole file its name, which no other file has."""
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if path.exists():
+            raise FileExistsError from None
+        part.rename(path)
 
 
 def _is_read_only(folder: Path) -> bool:
@@ -324,17 +336,23 @@ def entries(
     numbers: bool = True,
 ) -> list[Entry]:
     """Products that a condition holds for, by number; without their numbers for choosing."""
-    names = ", ".join(f'"{name}"' for name in _READ)
+    names, given = ", ".join(f'"{name}"' for name in _READ), tuple(values)
     rows = connection.execute(
-        f"SELECT {names} FROM products WHERE {where} ORDER BY id", tuple(values)
+        f"SELECT {names} FROM products WHERE {where} ORDER BY id", given
     ).fetchall()
-    known = _numbers(connection) if numbers else {}
+    known = _numbers(connection, where, given) if numbers else {}
     return [_entry(row, known.get(row[0], {})) for row in rows]
 
 
-def _numbers(connection: sqlite3.Connection) -> dict[int, dict[str, Number]]:
+def _numbers(
+    connection: sqlite3.Connection, where: str, values: tuple[Any, ...]
+) -> dict[int, dict[str, Number]]:
     found: dict[int, dict[str, Number]] = {}
-    rows = connection.execute("SELECT product, name, value, error, unit FROM numbers")
+    rows = connection.execute(
+        "SELECT product, name, value, error, unit FROM numbers "
+        f"WHERE product IN (SELECT id FROM products WHERE {where})",
+        values,
+    )
     for product, name, value, error, unit in rows:
         found.setdefault(product, {})[name] = Number(_float(value), _float(error), unit)
     return found
