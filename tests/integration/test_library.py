@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -307,6 +308,15 @@ def test_errors_of_0_are_not_the_smallest(night: Night, library: Library, tmp_pa
     assert match.entry.id == known.id
 
 
+def test_a_group_may_write_where_the_mask_lets_it(tmp_path: Path) -> None:
+    before = os.umask(0o002)
+    try:
+        library = Library.init(tmp_path / "library")
+    finally:
+        os.umask(before)
+    assert library.index.path.stat().st_mode & 0o777 == 0o664
+
+
 def test_a_library_where_files_have_one_name_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -449,6 +459,35 @@ def test_raw_frames_get_their_calibrations(tmp_path: Path, library: Library) -> 
     history = str(less[0].ext_hdr["HISTORY"]).replace("\n", "")
     for words in ("dark", "nonlinearity", "kgain", "detector params", "offset"):
         assert f"From the library, {words}: product" in history
+
+
+def test_a_dark_of_raw_frames_goes_with_its_own_bias_offset(
+    tmp_path: Path, library: Library
+) -> None:
+    """Not with that of newer maps, even of the same name."""
+    raw = RawCampaign.small(tmp_path / "raw")
+    maps = calibrate_darks_lsq(raw.files(), None)
+    maps.save(tmp_path, "maps.fits")
+    gain = Dataset(raw.paths)[-1].ext_hdr["EMGAIN_C"]
+    last = [f for f in _prepared(raw, tmp_path / "maps.fits") if f.ext_hdr["EMGAIN_C"] == gain]
+    time = last[-1].ext_hdr["EXPTIME"]
+    dark = build_trad_dark([f for f in last if f.ext_hdr["EXPTIME"] == time], None)
+    dark.save(tmp_path, "dark.fits")
+    (tmp_path / "newer").mkdir()
+    newer = changed(
+        tmp_path / "maps.fits", tmp_path / "newer" / "maps.fits", B_O=3.0, DRPCTIME="2040-01-01"
+    )
+    for name in ("nonlinearity.fits", "kgain.fits", "params.fits"):
+        library.add(raw.folder / name, camera="excam-small")
+    library.certify(library.add(tmp_path / "dark.fits").id)
+    library.add(newer)
+    frames = Dataset(raw.paths[-1:])
+    with pytest.raises(InputError, match=r"1 not maps\.fits \(.* DN\), whose bias .*--offset MAPS"):
+        subtract_by_library(library, frames)
+    own = library.add(tmp_path / "maps.fits")
+    (less,) = subtract_by_library(library, frames)
+    assert less[0].ext_hdr["BIASOFFV"] == maps.ext_hdr["B_O"]
+    assert f"offset: product {own.id} (" in str(less[0].ext_hdr["HISTORY"]).replace("\n", "")
 
 
 def _prepared(raw: RawCampaign, maps: Path) -> Dataset:

@@ -95,7 +95,8 @@ def add(
             console.say_error(error)
         else:
             added.append(entry)
-    _tell_entries(added, as_json)
+    if added or as_json:
+        _tell_entries(added, as_json)
     if len(added) < len(products):
         raise typer.Exit(1)
 

@@ -38,8 +38,6 @@ from emdarks.stacks.compatibility import readout_text
 Array = npt.NDArray[Any]
 Headers = tuple[Mapping[str, Any], Mapping[str, Any]]
 _ABSOLUTE_ZERO = -273.15
-#: Digits of its SHA-256 before the name of a file whose own name is taken.
-DIGITS = 8
 
 
 class Kind(StrEnum):

@@ -19,7 +19,7 @@ from emdarks.checks.finding import Finding
 from emdarks.errors import EmdarksWarning, InputError
 from emdarks.fits import whole_file
 from emdarks.library import index as sql
-from emdarks.library.entry import DIGITS, Entry, Kind, describe, sha256_of
+from emdarks.library.entry import Entry, Kind, describe, sha256_of
 from emdarks.library.index import Event, Index
 from emdarks.library.match import Catalogue, Match
 from emdarks.library.request import Request, requests_of
@@ -278,7 +278,7 @@ class Library:
         target = self.folder / path.name
         if not target.exists() or sha256_of(target) == entry.sha256:
             return target
-        return self.folder / f"{entry.sha256[:DIGITS]}_{path.name}"
+        return self.folder / f"{entry.sha256[:8]}_{path.name}"
 
     def _copy(self, path: Path, target: Path, entry: Entry) -> None:
         digest = hashlib.sha256()

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from emdarks.checks.thresholds import TEMPERATURE_SPREAD
 from emdarks.frames.frame_input import is_raw
-from emdarks.library.entry import DIGITS, Entry, Kind
+from emdarks.library.entry import Entry, Kind
 from emdarks.library.request import Request
 from emdarks.products.model import SAME_GAIN, SAME_TIME
 from emdarks.products.provenance import iso_date
@@ -141,10 +141,9 @@ def _of_two_maps(request: Request, entry: Entry) -> str:
 
 
 def _offset(request: Request, entry: Entry) -> str:
-    """A dark of raw frames goes with its own offset; names may have got digits before them."""
-    name = request.offset_of
-    same = not name or entry.name == name or entry.name[DIGITS:] == f"_{name}"
-    return "" if same else f"not {name}, whose bias offset the dark has"
+    """A dark of raw frames goes with the offset that its own frames have."""
+    same = request.offset_of in ("", entry.path)
+    return "" if same else f"not {request.offset_of}, whose bias offset the dark has"
 
 
 def default_days(kind: Kind) -> float:
@@ -553,7 +552,7 @@ def _advice(asked: Request) -> str:
             "(emdarks library certify DIR ID)"
         )
     if asked.offset_of:
-        return f"add these maps, or give their bias offset (--offset {asked.offset_of})"
+        return "add these maps, or give their bias offset (--offset MAPS)"
     made = {
         Kind.NOISE_MAPS: "emdarks noisemaps DARKS --add DIR",
         Kind.BAD_PIXEL_MAP: "emdarks badpixels MAPS --add DIR",

@@ -58,7 +58,7 @@ class Request:
     offset_only : bool
         Of noise maps, their bias offset is all that is wanted.
     offset_of : str
-        File of the noise maps whose bias offset it must be; empty where any will do.
+        Path of the noise maps, as in `Entry`, whose offset it must be; empty where any will do.
     """
 
     kind: Kind

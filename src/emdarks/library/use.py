@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -119,10 +120,15 @@ class LibrarySubtraction:
     def _offset_of(self, frame: int) -> str:
         """Noise maps whose bias offset the frames of the dark have; empty where it says none."""
         dark = self._dark(frame)
-        if dark.id not in self._offsets and dark.kind is Kind.DARK:
+        if dark.id not in self._offsets:
             image, _ = headers_of_product(self._library.file(dark))
-            self._offsets[dark.id] = str(image.get("BIASOFF", ""))
-        return self._offsets.get(dark.id, "")
+            name, value = str(image.get("BIASOFF", "")), image.get("BIASOFFV")
+            if value is not None:
+                maps = self._library.list(Kind.NOISE_MAPS)
+                same = (one.path for one in maps if _has_offset(one, value))
+                name = next(same, f"{name} ({value:g} DN)")
+            self._offsets[dark.id] = name
+        return self._offsets[dark.id]
 
     def __iter__(self) -> Iterator[Dataset]:
         """Subtracted frames of each share, one after the other: a product in memory at a time."""
@@ -221,6 +227,12 @@ def subtract_by_library(
         The library has nothing for a frame: says what is missing and which command makes it.
     """
     return LibrarySubtraction(library, dataset, camera, days, preparation or {}, options)
+
+
+def _has_offset(maps: Entry, value: float) -> bool:
+    """Names of files do not tell maps apart; their offsets do."""
+    known = maps.numbers.get("bias_offset")
+    return known is not None and math.isclose(known.value, value, rel_tol=1e-9)
 
 
 def _refuse_missing(matches: Sequence[Match]) -> None:
