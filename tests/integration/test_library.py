@@ -265,6 +265,13 @@ def test_dates_of_other_time_zones(night: Night, library: Library) -> None:
     assert entry.valid_to == 61042
 
 
+def test_names_that_headers_cannot_hold(night: Night, library: Library, tmp_path: Path) -> None:
+    library.add(shutil.copy(night.maps, tmp_path / "Kälte.fits"))
+    ((less, *_),) = subtract_by_library(library, night.frames[:1])
+    assert less.ext_hdr["DARKFILE"] == r"K\xe4lte.fits"
+    assert r"From the library, dark: product 1 (K\xe4lte.fits" in str(less.ext_hdr["HISTORY"])
+
+
 def test_a_link_within_the_library_stays_a_link(night: Night, library: Library) -> None:
     link = library.folder / "link.fits"
     link.symlink_to(night.maps)

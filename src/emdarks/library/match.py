@@ -525,7 +525,7 @@ def _numbered(entry: Entry) -> str:
 
 
 def _moment(time: float) -> str:
-    return iso_date(time) or f"MJD {time:g}"
+    return "any time" if math.isnan(time) else iso_date(time) or f"MJD {time:g}"
 
 
 def _missing(match: Match) -> str:
