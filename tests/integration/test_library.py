@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -248,6 +249,95 @@ def test_validity_and_rejection_are_kept_with_who_when_and_why(
     assert all(event.who and event.when.startswith("20") for event in library.history())
 
 
+def test_validity_and_rejection_can_be_taken_back(night: Night, library: Library) -> None:
+    """To certify what was rejected would put it before all others."""
+    added = library.add(night.maps)
+    library.certify(added.id, "2026-01-01", "2026-02-01")
+    library.reject(added.id, "a light was on")
+    assert run("library", "certify", library.folder, added.id, "--undo").exit_code == 0
+    assert library.show(added.id) == added
+    assert len(library.history(added.id)) == 4
+
+
+def test_dates_of_other_time_zones(night: Night, library: Library) -> None:
+    entry = library.certify(library.add(night.maps).id, "2026-01-01T05:00+09:00", "2026-01-02")
+    assert entry.valid_from == 61040 + 20 / 24
+    assert entry.valid_to == 61042
+
+
+def test_names_that_headers_cannot_hold(night: Night, library: Library, tmp_path: Path) -> None:
+    library.add(shutil.copy(night.maps, tmp_path / "Kälte.fits"))
+    ((less, *_),) = subtract_by_library(library, night.frames[:1])
+    assert less.ext_hdr["DARKFILE"] == r"K\xe4lte.fits"
+    assert r"From the library, dark: product 1 (K\xe4lte.fits" in str(less.ext_hdr["HISTORY"])
+
+
+def test_a_link_within_the_library_stays_a_link(night: Night, library: Library) -> None:
+    link = library.folder / "link.fits"
+    link.symlink_to(night.maps)
+    assert library.add(link).path == "link.fits"
+    assert link.is_symlink()
+
+
+def test_what_lay_there_before_outlives_an_addition_that_fails(
+    night: Night, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = Path(shutil.copy(night.maps, library.folder))
+
+    def fail(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("emdarks.library.index.insert", fail)
+    with pytest.raises(InputError, match="No space left"):
+        library.add(night.maps)
+    assert there.read_bytes() == night.maps.read_bytes()
+
+
+def test_a_product_is_not_of_two_cameras(night: Night, library: Library, tmp_path: Path) -> None:
+    with fits.open(changed(night.maps, tmp_path / "m.fits"), mode="update") as hdus:
+        for hdu in hdus[:2]:
+            hdu.header.remove("CAMERA", ignore_missing=True)
+    first = library.add(tmp_path / "m.fits", camera="excam")
+    with pytest.raises(InputError, match=r"is product 1 already, as one of camera excam;.* remove"):
+        library.add(tmp_path / "m.fits", camera="excam-small")
+    assert library.list() == [first]
+
+
+def test_errors_of_0_are_not_the_smallest(night: Night, library: Library, tmp_path: Path) -> None:
+    """Nobody knows the error of such a dark."""
+    shutil.copy(night.dark, tmp_path / "no_error.fits")
+    with fits.open(tmp_path / "no_error.fits", mode="update") as hdus:
+        hdus["ERR"].data[:] = 0
+    known, unknown = library.add(night.dark), library.add(tmp_path / "no_error.fits")
+    assert unknown.covariance is None
+    (match,) = library.find(night.stack(300.0)[:1])
+    assert match.entry is not None
+    assert match.entry.id == known.id
+
+
+def test_a_group_may_write_where_the_mask_lets_it(tmp_path: Path) -> None:
+    before = os.umask(0o002)
+    try:
+        library = Library.init(tmp_path / "library")
+    finally:
+        os.umask(before)
+    assert library.index.path.stat().st_mode & 0o777 == 0o664
+
+
+def test_a_library_where_files_have_one_name_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some file systems have no hard links."""
+
+    def none(*_: Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", none)
+    assert Library.init(tmp_path / "library").list() == []
+    with pytest.raises(InputError, match="is a library already"):
+        Library.init(tmp_path / "library")
+
+
 def test_wrong_dates_and_numbers_are_refused(night: Night, library: Library) -> None:
     entry = library.add(night.maps)
     with pytest.raises(InputError, match="is no date"):
@@ -376,6 +466,35 @@ def test_raw_frames_get_their_calibrations(tmp_path: Path, library: Library) -> 
     history = str(less[0].ext_hdr["HISTORY"]).replace("\n", "")
     for words in ("dark", "nonlinearity", "kgain", "detector params", "offset"):
         assert f"From the library, {words}: product" in history
+
+
+def test_a_dark_of_raw_frames_goes_with_its_own_bias_offset(
+    tmp_path: Path, library: Library
+) -> None:
+    """Not with that of newer maps, even of the same name."""
+    raw = RawCampaign.small(tmp_path / "raw")
+    maps = calibrate_darks_lsq(raw.files(), None)
+    maps.save(tmp_path, "maps.fits")
+    gain = Dataset(raw.paths)[-1].ext_hdr["EMGAIN_C"]
+    last = [f for f in _prepared(raw, tmp_path / "maps.fits") if f.ext_hdr["EMGAIN_C"] == gain]
+    time = last[-1].ext_hdr["EXPTIME"]
+    dark = build_trad_dark([f for f in last if f.ext_hdr["EXPTIME"] == time], None)
+    dark.save(tmp_path, "dark.fits")
+    (tmp_path / "newer").mkdir()
+    newer = changed(
+        tmp_path / "maps.fits", tmp_path / "newer" / "maps.fits", B_O=3.0, DRPCTIME="2040-01-01"
+    )
+    for name in ("nonlinearity.fits", "kgain.fits", "params.fits"):
+        library.add(raw.folder / name, camera="excam-small")
+    library.certify(library.add(tmp_path / "dark.fits").id)
+    library.add(newer)
+    frames = Dataset(raw.paths[-1:])
+    with pytest.raises(InputError, match=r"1 not maps\.fits \(.* DN\), whose bias .*--offset MAPS"):
+        subtract_by_library(library, frames)
+    own = library.add(tmp_path / "maps.fits")
+    (less,) = subtract_by_library(library, frames)
+    assert less[0].ext_hdr["BIASOFFV"] == maps.ext_hdr["B_O"]
+    assert f"offset: product {own.id} (" in str(less[0].ext_hdr["HISTORY"]).replace("\n", "")
 
 
 def _prepared(raw: RawCampaign, maps: Path) -> Dataset:
@@ -554,7 +673,7 @@ def test_what_goes_together_is_said(night: Night, library: Library) -> None:
         (("subtract", "x", "-o", "y"), "give either --dark or --library"),
         (("subtract", "x", "-o", "y", "--dark", "d", "--days", "3"), "--days goes with --library"),
         (("noisemaps", "x"), "give --output, or a library"),
-        (("library", "certify", "x", "1", "--reject", "a", "--to", "b"), "give either --reject"),
+        (("library", "certify", "x", "1", "--reject", "a", "--to", "b"), "give one of --reject"),
         (("library", "export", "x", "-o", "y"), "say the format: --corgidrp"),
     ):
         done = run(*arguments)

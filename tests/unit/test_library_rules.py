@@ -60,6 +60,7 @@ def entries(draw: Any) -> Entry:
         begin=begin,
         end=begin + draw(st.sampled_from((0.0, 0.25, 1.5))),
         covariance=draw(covariances()),
+        temperature=draw(st.sampled_from((NAN, -88.0, -88.0, -88.4, -80.0))),
         made=draw(st.sampled_from(("2026-01-01", "2026-01-02"))),
         certified=certified,
         valid_from=draw(maybe(DAYS)) if certified else NAN,
@@ -84,6 +85,7 @@ def requests(draw: Any) -> Request:
         k_gain=8.0,
         in_dn=draw(st.booleans()),
         time=draw(maybe(DAYS)),
+        temperature=draw(st.sampled_from((NAN, -88.0, -79.5))),
     )
 
 
@@ -109,6 +111,8 @@ def read_alike(asked: Request, one: Entry) -> bool:
 
 
 def of_this_setting(asked: Request, one: Entry) -> bool:
+    if abs(one.temperature - asked.temperature) > 1.0:
+        return False
     if one.level and asked.level and (one.level == "L1") != (asked.level == "L1"):
         return False
     if one.kind is Kind.DARK:
@@ -220,6 +224,7 @@ FRAME = Request(
     k_gain=8.0,
     in_dn=True,
     time=61000.25,
+    temperature=-88.0,
 )
 DARK = Entry(
     path="dark.fits",
@@ -265,6 +270,7 @@ def chosen(*products: Entry, request: Request = FRAME, days: float = 30.0) -> An
         ("gain and time", {"exposure_time": 10.1}, "1 exposure time 10.1"),
         ("gain and time", {"gain": NAN}, "1 no EM gain"),
         ("gain and time", {"k_gain": 9.0, "k_gains_used": ()}, "1 k-gain 9"),
+        ("temperature", {"temperature": -80.0}, "1 taken at -80.0 degrees, the frame at -88.0"),
         ("time", {"begin": 60900.0, "end": 60900.0}, "none was taken within 30 days"),
         ("time", {"begin": NAN, "end": NAN}, "none says its time"),
         ("time", {"certified": True, "valid_to": 61000.0}, "1 certified for other times"),
@@ -278,6 +284,19 @@ def test_each_rule_leaves_out_and_says_why(rule: str, change: dict[str, Any], wo
     assert words in next(step.words for step in match.steps if step.out)
     assert "emdarks noisemaps DARKS --add DIR" in match.missing
     assert "emdarks dark DARKS --gain 50 --exptime 10 --add DIR" in match.missing
+
+
+def test_darks_counted_above_other_thresholds_do_not_serve() -> None:
+    low, high = (replace(DARK, kind=Kind.COUNTED_DARK, threshold=t) for t in (800.0, 900.0))
+    asked = replace(FRAME, kind=Kind.COUNTED_DARK)
+    low, high = replace(low, id=1), replace(high, id=2)
+    assert Catalogue([low, high]).find(replace(asked, threshold=900.0)).entry == high
+    assert Catalogue([low, high]).find(replace(asked, threshold=850.0)).entry is None
+    match = Catalogue([low, high]).find(asked)
+    assert match.entry is None
+    assert "counted above 800 and 900 EM electrons: say which (--threshold)" in match.missing
+    assert "--photon-counting --add DIR" in match.missing
+    assert Catalogue([low]).find(asked).entry == low
 
 
 def test_two_maps_serve_their_own_gain_or_time() -> None:

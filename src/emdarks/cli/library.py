@@ -95,7 +95,8 @@ def add(
             console.say_error(error)
         else:
             added.append(entry)
-    _tell_entries(added, as_json)
+    if added or as_json:
+        _tell_entries(added, as_json)
     if len(added) < len(products):
         raise typer.Exit(1)
 
@@ -163,6 +164,13 @@ class Choice:
     kind: Kinds = option(Kinds.dark, "What is wanted; dark: a dark or noise maps.", in_file=False)
     kgain: str | None = KGAIN_OR_FILE
     days: float | None = DAYS
+    threshold: float | None = option(
+        None,
+        "By which the frames are counted, EM electrons, with --kind counted-dark; default: that of "
+        "their headers.",
+        in_file=False,
+        min=0.0,
+    )
 
 
 def find(
@@ -235,7 +243,11 @@ class Certificate:
         in_file=False,
     )
     last: str | None = option(
-        None, "Valid to this one; default: no limit.", "--to", metavar="DATE", in_file=False
+        None,
+        "Valid to this one (a day alone: its beginning); default: no limit.",
+        *("--to",),
+        metavar="DATE",
+        in_file=False,
     )
     reject: str = option(
         "",
@@ -243,12 +255,15 @@ class Certificate:
         metavar="WHY",
         in_file=False,
     )
+    undo: bool = option(
+        False, "Take back validity and rejection, as when it was added.", in_file=False
+    )
     why: str = WHY
 
     def __post_init__(self) -> None:
-        """Refuse a validity of what is rejected."""
-        if self.reject and (self.first or self.last):
-            raise typer.BadParameter("give either --reject or a validity (--from, --to)")
+        """Refuse several at once."""
+        if sum(map(bool, (self.reject, self.first or self.last, self.undo))) > 1:
+            raise typer.BadParameter("give one of --reject, --undo, a validity (--from, --to)")
 
 
 def certify(
@@ -257,14 +272,16 @@ def certify(
     """Say from when to when a product is valid, or take it out of use.
 
     Within its validity a product comes before those that are not certified; it is never used
-    outside. One that was rejected is in use again.
+    outside. One that was rejected is in use again; --undo puts it back as it was added.
 
     Example: emdarks library certify library 1 --from 2026-01-01 --to 2026-02-01
     """
     from emdarks.library import Library
 
     library = Library(folder)
-    if certificate.reject:
+    if certificate.undo:
+        entry = library.undo(product, certificate.why)
+    elif certificate.reject:
         entry = library.reject(product, certificate.reject)
     else:
         entry = library.certify(product, certificate.first, certificate.last, why=certificate.why)

@@ -161,7 +161,12 @@ def products_table(entries: Sequence[Entry]) -> Table:
 
 
 def _made_for(entry: Entry) -> str:
-    known = (entry.gain, "gain {:g}"), (entry.exposure_time, "{:g} s"), (entry.k_gain, "{:g} e-/DN")
+    known = (
+        (entry.gain, "gain {:g}"),
+        (entry.exposure_time, "{:g} s"),
+        (entry.k_gain, "{:g} e-/DN"),
+        (entry.threshold, "counted above {:g} e-"),
+    )
     words = ["unknown settings" if entry.settings is None else entry.settings]
     words += [text.format(value) for value, text in known if math.isfinite(value)]
     if math.isfinite(entry.highest_gain):

@@ -221,6 +221,7 @@ def _level_2a(own: Cards, image: PreparedImage) -> Cards:
         "NONLIN": (ascii_text(settings.linearity_name), ""),
         "KGAINSRC": ("headers" if k_gain is None else ascii_text(k_gain.source), ""),
         "BIASOFF": (ascii_text(settings.offset_name or NONE), ""),
+        "BIASOFFV": ((settings.offset or (0.0,))[0], "that bias offset, DN"),
         "CRSEARCH": (settings.search_name, "parameters of the search for cosmic rays"),
         "NAXIS1": (image.shape[1], "columns"),
         "NAXIS2": (image.shape[0], "rows"),

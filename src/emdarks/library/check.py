@@ -179,8 +179,8 @@ def _product(library: Library, entry: Entry, strange: list[Path], mend: bool) ->
             "warning",
             topic,
             f"{text} It was taken out of use.",
-            remedy="Bring the file back as it was, then emdarks library certify; or add the "
-            "product anew.",
+            remedy=f"Bring the file back as it was, then emdarks library certify "
+            f"{library.folder} {entry.id} --undo; or add the product anew.",
         )
     else:
         yield Finding(

@@ -314,7 +314,7 @@ def _camera_name(path: Any, headers: Headers, camera: str | Camera | None) -> st
     if has_keywords_of(BUILTIN[0], headers):  # as for frames
         return BUILTIN[0]
     raise InputError(
-        f"{os.fspath(path)}: does not say whose camera it is of; give --camera (camera=)"
+        f"{os.fspath(path)}: does not say of which camera it is; give --camera (camera=)"
     )
 
 
@@ -447,6 +447,8 @@ def _covariance(planes: Maps, good: Array) -> Covariance | None:
     if not good.any():
         return None
     errors = np.nan_to_num(planes.errors[:, good])
+    if not errors.any():  # not known
+        return None
     pairs = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
     products = [errors[a] * errors[b] for a, b in pairs]
     if planes.correlations is not None:
@@ -516,9 +518,7 @@ def _of_dark(product: Dark, camera: Camera | None) -> tuple[Any, list[Finding]]:
         "mean": Number(found.mean, found.mean_error, plane.base_unit),
         "hot_pixels": _hot(view),
     }
-    if errors.size:
-        details["covariance"] = Covariance(cc=float(np.median(errors)) ** 2)
-    return details, find(DARK, view)
+    return details | _error_of_dark(errors), find(DARK, view)
 
 
 def _counted(product: Dark) -> dict[str, Any]:
@@ -527,10 +527,13 @@ def _counted(product: Dark) -> dict[str, Any]:
     good = good.reshape(-1, *good.shape[-2:])[0]
     errors = np.asarray(product.err).reshape(-1, *good.shape)[0][good]
     threshold = product.threshold
-    details: dict[str, Any] = {"threshold": math.nan if threshold is None else threshold}
-    if errors.size and np.median(errors) > 0:
-        details["covariance"] = Covariance(cc=float(np.median(errors)) ** 2)
-    return details
+    return {"threshold": math.nan if threshold is None else threshold} | _error_of_dark(errors)
+
+
+def _error_of_dark(errors: Array) -> dict[str, Any]:
+    """The typical error; an error of 0 is one that nobody knows."""
+    typical = float(np.median(errors)) if errors.size else math.nan
+    return {"covariance": Covariance(cc=typical**2)} if typical > 0 else {}
 
 
 def _number(header: Any, keyword: str) -> float:

@@ -26,6 +26,8 @@ from emdarks.library.request import Request, requests_of
 from emdarks.products.provenance import iso_date, mjd_of
 
 _PIECE = 1 << 20
+#: MJD of 1941 and 2132: numbers beyond them are something else.
+_FIRST_DAY, _LAST_DAY = 30_000.0, 100_000.0
 
 # `Library.list` takes the name away from annotations of the class.
 Entries: TypeAlias = list[Entry]
@@ -230,6 +232,11 @@ class Library:
         copied: Paths | None,
     ) -> Entry:
         same = sql.entries(connection, "sha256 = ?", (entry.sha256,))
+        if same and same[0].camera != entry.camera:
+            raise InputError(
+                f"{path}: is product {same[0].id} already, as one of camera {same[0].camera}; "
+                f"first emdarks library remove {self.folder} {same[0].id}, if that is wrong"
+            )
         if same and self._is_there(same[0]):
             return same[0]
         place = self._place(path, entry, copied)
@@ -252,9 +259,13 @@ class Library:
     def _place(self, path: Path, entry: Entry, copied: Paths | None) -> str:
         """Where the product lies from now on, relative to the library."""
         real, root = path.resolve(), self.folder.resolve()
-        if not real.is_relative_to(root) and copied is not None:
+        named = path.parent.resolve() / path.name
+        if named.is_relative_to(root):  # also a link to elsewhere
+            real = named
+        elif not real.is_relative_to(root) and copied is not None:
             target = self._free_name(path, entry)
-            copied.append(target)
+            if not target.exists():
+                copied.append(target)
             self._copy(path, target, entry)
             return target.name
         return Path(os.path.relpath(real, root)).as_posix()
@@ -267,7 +278,7 @@ class Library:
         target = self.folder / path.name
         if not target.exists() or sha256_of(target) == entry.sha256:
             return target
-        return self.folder / f"{path.name.removesuffix('.fits')}_{entry.sha256[:8]}.fits"
+        return self.folder / f"{entry.sha256[:8]}_{path.name}"
 
     def _copy(self, path: Path, target: Path, entry: Entry) -> None:
         digest = hashlib.sha256()
@@ -315,7 +326,7 @@ class Library:
         return self._decide(product, values, words, why)
 
     def reject(self, product: int, why: str) -> Entry:
-        """Take a product out of use without deleting it; `certify` puts it back.
+        """Take a product out of use without deleting it; `undo` and `certify` put it back.
 
         Raises
         ------
@@ -325,6 +336,11 @@ class Library:
         if not why.strip():
             raise InputError(f"say why product {product} is rejected")
         return self._decide(product, {"rejected": why}, "rejected", why)
+
+    def undo(self, product: int, why: str = "") -> Entry:
+        """Take back validity and rejection: the product is as when it was added."""
+        values = {"valid_from": None, "valid_to": None, "certified": 0, "rejected": ""}
+        return self._decide(product, values, "neither certified nor rejected", why)
 
     def _decide(self, product: int, values: dict[str, Any], what: str, why: str) -> Entry:
         with self.index.writing() as connection:
@@ -350,7 +366,13 @@ class Library:
             sql.note(connection, product, entry.path, "removed", why, user())
             others = sql.entries(connection, "path = ?", (entry.path,))
         if not (others or entry.path.startswith("../")) and self._is_there(entry):
-            self.file(entry).unlink()
+            try:
+                self.file(entry).unlink()
+            except OSError as error:
+                raise InputError(
+                    f"{self.file(entry)}: is no product of {self.folder} any more, and cannot be "
+                    f"deleted ({error.strerror})"
+                ) from None
         return entry
 
     # Choosing
@@ -363,6 +385,7 @@ class Library:
         camera: str | Camera | None = None,
         kgain: float | None = None,
         days: float | None = None,
+        threshold: float | None = None,
     ) -> Matches:
         """Choose the product for each frame.
 
@@ -379,6 +402,9 @@ class Library:
         days : float, optional
             How far from the frame a product that is not certified may be, in days; by default 30
             for noise maps, darks and bad-pixel maps, 1000 for others.
+        threshold : float, optional
+            By which the frames are counted, EM electrons, for photon-counted darks; by default
+            that of their headers (card PCTHRESH).
 
         Returns
         -------
@@ -391,7 +417,7 @@ class Library:
             A header cannot be used, or the file of a product that is chosen is gone or has
             another size.
         """
-        return self.match(requests_of(frames, camera, kgain, kind), days, kgain)
+        return self.match(requests_of(frames, camera, kgain, kind, threshold), days, kgain)
 
     def match(
         self, requests: Sequence[Request], days: float | None = None, kgain: float | None = None
@@ -440,7 +466,8 @@ def moment(given: str | float | None) -> float:
     with suppress(ValueError):
         given = float(given)
     found = mjd_of(given)
-    if math.isnan(found):
+    # A year, 2027, and digits without dashes, 20270131, are numbers, too.
+    if not _FIRST_DAY < found < _LAST_DAY:
         raise InputError(f"{given!r} is no date; give one such as 2027-01-31 or 61437.5 (MJD)")
     return found
 

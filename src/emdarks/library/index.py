@@ -8,8 +8,9 @@ import os
 import shutil
 import sqlite3
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -25,6 +26,8 @@ FILE = "library.sqlite"
 _APPLICATION, _FORMAT = 0x656D646B, 1
 #: Seconds to wait for another process that writes.
 _PATIENCE = 60.0
+#: Times that somebody who may not write tries to read.
+_TRIES = 20
 #: File systems of several machines, where a write-ahead log would need memory that they share.
 _REMOTE = ("nfs", "cifs", "smb", "fuse", "9p", "lustre", "gpfs", "beegfs", "afs", "ceph", "panfs")
 
@@ -131,10 +134,12 @@ class Index:
         part = folder / f".{FILE}.{os.getpid()}"
         with _told(path):
             try:
+                # SQLite itself would leave out the group's right to write, whatever the mask.
+                os.close(os.open(part, os.O_CREAT | os.O_RDWR, 0o666))
                 connection = sqlite3.connect(part)
                 connection.executescript(_SCHEMA)
                 connection.close()
-                os.link(part, path)
+                _appear(part, path)
             except FileExistsError:
                 raise InputError(f"{folder}: is a library already") from None
             finally:
@@ -156,15 +161,32 @@ class Index:
                 connection.close()
 
     def _reader(self, spare: Path) -> sqlite3.Connection:
-        if os.access(self.folder, os.W_OK) and not _is_read_only(self.folder):
+        if self._is_ours():
             return _connected(self.path, "mode=rw")
+        for _ in range(_TRIES):
+            # Others may write meanwhile: their log comes and goes.
+            with suppress(FileNotFoundError, sqlite3.OperationalError):
+                return self._read_only(spare)
+            time.sleep(0.01)
+        return self._read_only(spare)
+
+    def _read_only(self, spare: Path) -> sqlite3.Connection:
+        log, shared = (self.path.with_name(f"{FILE}-{ending}") for ending in ("wal", "shm"))
         # A write-ahead log needs a file beside it that changes, even to read.
-        log = self.path.with_name(f"{FILE}-wal")
+        if shared.is_file() and not _is_read_only(self.folder):
+            connection = _connected(self.path, "mode=ro")
+            connection.execute("SELECT id FROM products LIMIT 1").fetchall()
+            return connection
         if log.is_file() and log.stat().st_size:
             for file in (self.path, log):
                 shutil.copy(file, spare)
             return _connected(spare / FILE, "mode=rw")
         return _connected(self.path, "immutable=1")
+
+    def _is_ours(self) -> bool:
+        """Whether this user may write: a log of somebody who may not shuts the owner out."""
+        may = all(os.access(path, os.W_OK) for path in (self.folder, self.path))
+        return may and not _is_read_only(self.folder)
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -177,6 +199,10 @@ class Index:
         InputError
             The disk is full or read-only, or another process holds the index for a minute.
         """
+        if not self._is_ours():
+            raise InputError(
+                f"{self.path}: cannot be written by this user, or lies on a read-only disk"
+            )
         with _told(self.path):
             connection = _connected(self.path, "mode=rw")
             try:
@@ -208,6 +234,18 @@ def is_remote(folder: Path) -> bool:
     mounts = [line.split()[1:3] for line in lines]
     within = [(len(at), kind) for at, kind in mounts if real.startswith(f"{at.rstrip('/')}/")]
     return bool(within) and max(within)[1].startswith(_REMOTE)
+
+
+def _appear(part: Path, path: Path) -> None:
+    """Give a whole file its name, which no other file has."""
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if path.exists():
+            raise FileExistsError from None
+        part.rename(path)
 
 
 def _is_read_only(folder: Path) -> bool:
@@ -324,17 +362,23 @@ def entries(
     numbers: bool = True,
 ) -> list[Entry]:
     """Products that a condition holds for, by number; without their numbers for choosing."""
-    names = ", ".join(f'"{name}"' for name in _READ)
+    names, given = ", ".join(f'"{name}"' for name in _READ), tuple(values)
     rows = connection.execute(
-        f"SELECT {names} FROM products WHERE {where} ORDER BY id", tuple(values)
+        f"SELECT {names} FROM products WHERE {where} ORDER BY id", given
     ).fetchall()
-    known = _numbers(connection) if numbers else {}
+    known = _numbers(connection, where, given) if numbers else {}
     return [_entry(row, known.get(row[0], {})) for row in rows]
 
 
-def _numbers(connection: sqlite3.Connection) -> dict[int, dict[str, Number]]:
+def _numbers(
+    connection: sqlite3.Connection, where: str, values: tuple[Any, ...]
+) -> dict[int, dict[str, Number]]:
     found: dict[int, dict[str, Number]] = {}
-    rows = connection.execute("SELECT product, name, value, error, unit FROM numbers")
+    rows = connection.execute(
+        "SELECT product, name, value, error, unit FROM numbers "
+        f"WHERE product IN (SELECT id FROM products WHERE {where})",
+        values,
+    )
     for product, name, value, error, unit in rows:
         found.setdefault(product, {})[name] = Number(_float(value), _float(error), unit)
     return found

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from emdarks.checks.thresholds import TEMPERATURE_SPREAD
 from emdarks.frames.frame_input import is_raw
 from emdarks.library.entry import Entry, Kind
 from emdarks.library.request import Request
@@ -33,6 +34,8 @@ Array = npt.NDArray[Any]
 DAYS, DAYS_OF_OTHERS = 30.0, 1000.0
 #: Relative difference of gains of headers, and of predicted errors, that is none.
 _SAME = 1e-9
+#: Relative difference of thresholds that is rounding.
+_SAME_THRESHOLD = 1e-3
 #: What answers a request.
 _ANSWERS = {Kind.DARK: (Kind.DARK, Kind.NOISE_MAPS)}
 #: Kinds that must have been read as the frame was.
@@ -137,6 +140,12 @@ def _of_two_maps(request: Request, entry: Entry) -> str:
     return ""
 
 
+def _offset(request: Request, entry: Entry) -> str:
+    """A dark of raw frames goes with the offset that its own frames have."""
+    same = request.offset_of in ("", entry.path)
+    return "" if same else f"not {request.offset_of}, whose bias offset the dark has"
+
+
 def default_days(kind: Kind) -> float:
     """Days within which the nearest product of a kind is taken."""
     return DAYS if kind in _OF_FRAMES or kind is Kind.BAD_PIXEL_MAP else DAYS_OF_OTHERS
@@ -158,6 +167,7 @@ RULES = (
         ("kind", "gain", "commanded_gain", "exposure_time", "k_gain", "offset_only"),
         _gain_and_time,
     ),
+    Rule("offset", ("path",), ("offset_of",), _offset),
 )
 
 
@@ -266,8 +276,11 @@ class Match:
         return "" if self.entry is not None else _missing(self)
 
 
+_TEMPERATURE, _THRESHOLD = "temperature", "threshold"
 _TIME, _ERROR, _NEWEST = "time", "predicted error", "newest"
-_ORDER = (*(rule.name for rule in RULES), _TIME, _ERROR, _NEWEST)
+#: Rules that compare numbers of all products at once.
+_COMPARED = (_TEMPERATURE, _THRESHOLD, _TIME, _ERROR, _NEWEST)
+_ORDER = (*(rule.name for rule in RULES), *_COMPARED)
 
 
 class _Verdict(NamedTuple):
@@ -291,6 +304,7 @@ class Catalogue:
         self.entries = list(entries)
         self.numbers = np.array([entry.id for entry in self.entries], dtype=np.int64)
         self._groups = {rule.name: _Groups(self.entries, rule) for rule in RULES}
+        self._conditions = _Conditions(self.entries)
         self._times = _Times(self.entries)
         self._errors = _Errors(self.entries)
         newest = sorted(range(len(self.entries)), key=lambda i: _age(self.entries[i]))
@@ -312,7 +326,7 @@ class Catalogue:
         most = default_days(request.kind) if days is None else days
         out = self._by_rules(request).copy()
         words: dict[str, str] = {}
-        for name in (_TIME, _ERROR, _NEWEST):
+        for name in _COMPARED:
             left = np.flatnonzero(out < 0)
             kept, words[name] = self._compare(name, request, left, most)
             out[np.setdiff1d(left, kept, assume_unique=True)] = _ORDER.index(name)
@@ -337,6 +351,10 @@ class Catalogue:
     def _compare(self, name: str, request: Request, left: Array, days: float) -> tuple[Array, str]:
         if not left.size:
             return left, ""
+        if name == _TEMPERATURE:
+            return self._conditions.as_cold(request, left)
+        if name == _THRESHOLD:
+            return self._conditions.counted_alike(request, left)
         if name == _TIME:
             return self._times.nearest(request.time, left, days)
         if name == _ERROR:
@@ -377,6 +395,42 @@ class _Groups:
         for code in np.flatnonzero(numbers):
             found[self._rule.why_not(request, self._of[code])] += int(numbers[code])
         return found.most_common()
+
+
+class _Conditions:
+    """Temperature and threshold of all products."""
+
+    def __init__(self, entries: Sequence[Entry]):
+        self._of_frames = np.array([entry.kind in _OF_FRAMES for entry in entries], dtype=bool)
+        self._temperature, self._threshold = (
+            np.array([getattr(entry, name) for entry in entries], dtype=np.float64)
+            for name in (_TEMPERATURE, _THRESHOLD)
+        )
+
+    def as_cold(self, request: Request, left: Array) -> tuple[Array, str]:
+        """Darks and maps that are not known to be of another temperature; not for their offset."""
+        if request.offset_only:
+            return left, ""
+        own = self._temperature[left]
+        far = (np.abs(own - request.temperature) > TEMPERATURE_SPREAD) & self._of_frames[left]
+        words = ""
+        if far.any():
+            span = " to ".join(sorted({f"{end:.1f}" for end in (own[far].min(), own[far].max())}))
+            words = f"{far.sum()} taken at {span} degrees, the frame at {request.temperature:.1f}"
+        return left[~far], words
+
+    def counted_alike(self, request: Request, left: Array) -> tuple[Array, str]:
+        """Photon-counted darks of the frame's threshold."""
+        if request.kind is not Kind.COUNTED_DARK:
+            return left, ""
+        own, asked = self._threshold[left], request.threshold
+        told = " and ".join(f"{value:g}" for value in np.unique(own))
+        if not math.isnan(asked):
+            words = f"counted above {told} EM electrons, the frame above {asked:g}"
+            return left[np.abs(own - asked) <= _SAME_THRESHOLD * asked], words
+        if np.unique(own).size == 1:
+            return left, ""
+        return left[:0], f"counted above {told} EM electrons: say which (--threshold)"
 
 
 class _Times:
@@ -424,6 +478,8 @@ class _Times:
         if kept.size:
             near = f"the nearest in time, {away.min():g} days off"
             return f"{none}: {kept.size} of {left.size} {near}{others}"
+        if not away.size:
+            return f"{none}{others}"
         known = away[np.isfinite(away)]
         nearest = f"the nearest is {known.min():g} days off" if known.size else "none says its time"
         return f"{none}, and none was taken within {days:g} days ({nearest}{others})"
@@ -469,7 +525,7 @@ def _numbered(entry: Entry) -> str:
 
 
 def _moment(time: float) -> str:
-    return iso_date(time) or f"MJD {time:g}"
+    return "any time" if math.isnan(time) else iso_date(time) or f"MJD {time:g}"
 
 
 def _missing(match: Match) -> str:
@@ -483,6 +539,9 @@ def _missing(match: Match) -> str:
     )
 
 
+_ADD = "emdarks library add DIR FILE --camera"
+
+
 def _advice(asked: Request) -> str:
     """The command that would make what is missing."""
     if asked.kind is Kind.DARK:
@@ -492,8 +551,12 @@ def _advice(asked: Request) -> str:
             f"{asked.exposure_time:g} --add DIR), or certify one for this time "
             "(emdarks library certify DIR ID)"
         )
+    if asked.offset_of:
+        return "add these maps, or give their bias offset (--offset MAPS)"
     made = {
         Kind.NOISE_MAPS: "emdarks noisemaps DARKS --add DIR",
         Kind.BAD_PIXEL_MAP: "emdarks badpixels MAPS --add DIR",
+        Kind.COUNTED_DARK: f"emdarks dark DARKS --gain {asked.commanded_gain:g} --exptime "
+        f"{asked.exposure_time:g} --photon-counting --add DIR",
     }.get(asked.kind)
-    return f"make one: {made}" if made else "add its file: emdarks library add DIR FILE"
+    return f"make one: {made}" if made else f"add its file: {_ADD} {asked.camera}"

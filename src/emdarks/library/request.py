@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from emdarks.arguments import is_number
 from emdarks.cameras import Camera, load_camera, read_record
 from emdarks.detector import frame_shape, region_slices
 from emdarks.fits import ascii_text
@@ -19,6 +21,7 @@ Shape = tuple[int, int]
 
 #: Processing level of raw frames when they have been prepared.
 _PREPARED = "L2a"
+_DARKS = (Kind.DARK, Kind.COUNTED_DARK, Kind.NOISE_MAPS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +49,16 @@ class Request:
         Whether the frame is multiplied by it.
     time : float
         Start of the exposure, MJD; NaN where the header does not say it.
+    temperature : float
+        Of the detector, degrees Celsius; NaN where the header does not say it.
+    threshold : float
+        By which the frame is counted, EM electrons; NaN where nobody says it.
     raw : bool
         Whether the frame has to be prepared (level 1).
     offset_only : bool
         Of noise maps, their bias offset is all that is wanted.
+    offset_of : str
+        Path of the noise maps, as in `Entry`, whose offset it must be; empty where any will do.
     """
 
     kind: Kind
@@ -65,13 +74,16 @@ class Request:
     k_gain: float
     in_dn: bool
     time: float
+    temperature: float = math.nan
+    threshold: float = math.nan
     raw: bool = False
     offset_only: bool = False
+    offset_of: str = ""
 
     @property
     def of_dark(self) -> bool:
         """Whether a dark of its gain and time is wanted, from a dark or from noise maps."""
-        return self.kind in (Kind.DARK, Kind.NOISE_MAPS) and not self.offset_only
+        return self.kind in _DARKS and not self.offset_only
 
     @property
     def setting(self) -> str:
@@ -85,6 +97,7 @@ def requests_of(
     camera: str | Camera | None = None,
     kgain: float | None = None,
     kind: Kind = Kind.DARK,
+    threshold: float | None = None,
 ) -> list[Request]:
     """What the frames of a dataset ask for; reads headers only.
 
@@ -98,6 +111,8 @@ def requests_of(
         Electrons per DN, instead of the headers'.
     kind : Kind
         What is wanted.
+    threshold : float, optional
+        By which the frames are counted, EM electrons, instead of the headers' (card PCTHRESH).
 
     Raises
     ------
@@ -105,7 +120,8 @@ def requests_of(
         A header cannot be used; the message names the frame.
     """
     geometry = _Geometry()
-    return [_request(frame, camera, kgain, kind, geometry) for frame in frames_of(dataset)]
+    found = [_request(frame, camera, kgain, kind, geometry) for frame in frames_of(dataset)]
+    return [replace(one, threshold=threshold) for one in found] if threshold else found
 
 
 def _request(
@@ -131,8 +147,16 @@ def _request(
         k_gain=kgain or record.k_gain,
         in_dn=record.in_dn and not raw,
         time=record.start,
+        temperature=record.temperature,
+        threshold=_threshold(headers[0]),
         raw=raw,
     )
+
+
+def _threshold(header: Any) -> float:
+    """Of a frame that was counted; -999 in one that was not."""
+    value = header.get("PCTHRESH")
+    return float(value) if is_number(value) and value > 0 else math.nan
 
 
 class _Geometry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from emdarks.cameras import Camera, load_camera
 from emdarks.errors import InputError
 from emdarks.frames import Dataset, frames_of, prepare_frames
-from emdarks.library.entry import Entry, Kind
+from emdarks.library.entry import Entry, Kind, headers_of_product
 from emdarks.library.folder import Library
 from emdarks.library.match import Match
 from emdarks.library.request import requests_of
@@ -76,6 +77,7 @@ class LibrarySubtraction:
         options: Mapping[str, Any],
     ):
         self._library, self._preparation, self._options = library, preparation, options
+        self._offsets: dict[int, str] = {}
         kgain = options.get("kgain")
         frames = frames_of(dataset)
         self.matches = library.find(frames, camera=camera, kgain=kgain, days=days)
@@ -100,17 +102,33 @@ class LibrarySubtraction:
         for name, kind in wanted.items():
             asked = requests_of(chosen, camera, kgain, kind)
             if name == "offset":
-                asked = [replace(request, offset_only=True) for request in asked]
+                asked = [
+                    replace(request, offset_only=True, offset_of=self._offset_of(i))
+                    for i, request in zip(raw, asked, strict=True)
+                ]
             for i, match in zip(raw, self._library.match(asked, None, kgain), strict=True):
-                found[i][name] = self._offset(i, match) if name == "offset" else match
-        _refuse_missing([each for matches in found for each in _needed(matches)])
+                own = name == "offset" and self._dark(i).kind is Kind.NOISE_MAPS
+                found[i][name] = self.matches[i] if own else match
+        _refuse_missing([each for matches in found for each in _needed(matches, camera)])
         return found
 
-    def _offset(self, frame: int, match: Match) -> Match:
-        """The bias offset is that of the maps which the dark is made from, where it is."""
-        own = self.matches[frame]
-        is_maps = own.entry is not None and own.entry.kind is Kind.NOISE_MAPS
-        return own if is_maps else match
+    def _dark(self, frame: int) -> Entry:
+        entry = self.matches[frame].entry
+        assert entry is not None  # refused before
+        return entry
+
+    def _offset_of(self, frame: int) -> str:
+        """Noise maps whose bias offset the frames of the dark have; empty where it says none."""
+        dark = self._dark(frame)
+        if dark.id not in self._offsets:
+            image, _ = headers_of_product(self._library.file(dark))
+            name, value = str(image.get("BIASOFF", "")), image.get("BIASOFFV")
+            if value is not None:
+                maps = self._library.list(Kind.NOISE_MAPS)
+                same = (one.path for one in maps if _has_offset(one, value))
+                name = next(same, f"{name} ({value:g} DN)")
+            self._offsets[dark.id] = name
+        return self._offsets[dark.id]
 
     def __iter__(self) -> Iterator[Dataset]:
         """Subtracted frames of each share, one after the other: a product in memory at a time."""
@@ -126,9 +144,8 @@ class LibrarySubtraction:
         if share.matches[0].request.raw:
             dataset = self._prepared(dataset, share)
         less = subtract_dark(dataset, dark, camera=share.camera, **self._options)
-        notes = {match.request.name: _notes(match, share) for match in share.matches}
-        for frame in less:
-            frame.note(notes[frame.source_name])
+        for frame, match in zip(less, share.matches, strict=True):
+            frame.note(_notes(match, share))
         self._last = share, less
         return less
 
@@ -212,6 +229,12 @@ def subtract_by_library(
     return LibrarySubtraction(library, dataset, camera, days, preparation or {}, options)
 
 
+def _has_offset(maps: Entry, value: float) -> bool:
+    """Names of files do not tell maps apart; their offsets do."""
+    known = maps.numbers.get("bias_offset")
+    return known is not None and math.isclose(known.value, value, rel_tol=1e-9)
+
+
 def _refuse_missing(matches: Sequence[Match]) -> None:
     missing = [match for match in matches if match.entry is None]
     if missing:
@@ -219,16 +242,12 @@ def _refuse_missing(matches: Sequence[Match]) -> None:
         raise InputError(f"{missing[0].missing}{more}")
 
 
-def _needed(calibrations: Mapping[str, Match]) -> Iterator[Match]:
+def _needed(calibrations: Mapping[str, Match], camera: str | Camera | None) -> Iterator[Match]:
     """Those that raw frames cannot do without: others stand in headers and in the camera file."""
     for name, match in calibrations.items():
-        own = name == "nonlinearity" and match.entry is None and _tells_linearity(match)
-        if name in ("nonlinearity", "offset") and not own:
+        linear = load_camera(camera or match.request.camera).linearity is not None
+        if name == "offset" or (name == "nonlinearity" and not linear):
             yield match
-
-
-def _tells_linearity(match: Match) -> bool:
-    return load_camera(match.request.camera).linearity is not None
 
 
 def _shared(

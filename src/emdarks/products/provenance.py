@@ -70,13 +70,14 @@ def utc_date(moment: datetime) -> str:
 
 
 def mjd_of(value: Any) -> float:
-    """A moment in a header, a date or MJD; NaN where it is neither."""
+    """A moment in a header, a date (UTC where it names no zone) or MJD; NaN where it is neither."""
     if isinstance(value, str):
         try:
-            date = datetime.fromisoformat(value)
+            date = datetime.fromisoformat(value.strip())
         except ValueError:
             return math.nan
-        return (date.replace(tzinfo=None) - _MJD_0) / timedelta(days=1)
+        utc = date.astimezone(UTC).replace(tzinfo=None) if date.tzinfo else date
+        return (utc - _MJD_0) / timedelta(days=1)
     known = isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
     return float(value) if known else math.nan
 

@@ -220,13 +220,13 @@ class SubtractedFrame(Image):
         was = self._input.record.unit_text or "no unit"
         header[step.unit_keyword] = header["BUNIT"] = SUBTRACTED_UNIT
         # Without a comment: names are long, and astropy warns of comments that are cut off.
-        header["DARKFILE"] = facts.name
+        header["DARKFILE"] = ascii_text(facts.name)
         header["DARKSYNT"] = (facts.synthesised, "the dark was made from noise maps")
         header["DARKGAIN"] = (facts.gain, "EM gain that the dark is for")
         header["DARKTIME"] = (facts.exposure_time, "s, exposure time that the dark is for")
         _shift_reference_pixel(header, step.sections)
         stamp(header)
-        header["HISTORY"] = (
+        header["HISTORY"] = ascii_text(
             f"Dark subtracted: pixels ({was}) times {self._scale:.10g} to detected electrons, "
             f"less {facts.words}"
         )
