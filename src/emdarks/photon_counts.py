@@ -114,7 +114,7 @@ class CountLaw:
         -------
         ndarray
             Electrons a frame, signed: without charge read noise alone gives a share. NaN where
-            the share is that of more than `MOST_RATE` electrons, or all.
+            the share is that of more than ``MOST_RATE`` electrons, or all.
         """
         p, F = np.broadcast_arrays(np.asarray(share, float), np.asarray(level, float))
         most = self.share(MOST_RATE, F)

@@ -117,7 +117,7 @@ class StackSummary:
         EM gain that the samples show, and its 1-sigma error; NaN where they cannot tell.
     flagged_from : float
         Lowest level at which a sample can have been flagged, EM electrons: that of the search for
-        cosmic rays, where `searched`, else that of saturation; infinite where nothing tells.
+        cosmic rays, where ``searched``, else that of saturation; infinite where nothing tells.
     """
 
     em_gain: float

@@ -121,7 +121,7 @@ def build_photon_counted_dark(
         or the frame; ``photon_counted`` is True, ``threshold`` is T. The fixed pattern F of a
         pixel is not known here: a pixel with F above 0 has its threshold lower by F, as in all
         frames of its setting that are counted in the same way. HDUs ``NGOOD`` and ``NABOVE``
-        hold the counts themselves, of which `Dark.rate_interval` makes intervals. A pixel that is
+        hold the counts themselves, of which ``Dark.rate_interval`` makes intervals. A pixel that is
         bad in every frame is 0, its error NaN, its flags the OR of all. One with so many counts
         that they tell no rate is NaN with flag 1. Telemetry rows are NaN with flag 1.
 

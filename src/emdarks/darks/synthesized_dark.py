@@ -52,7 +52,7 @@ def build_synthesized_dark(
     gain_tolerance : float
         Largest relative spread of the frames' measured gains.
     threshold, read_noise : float, optional
-        For a photon-counted dark, EM electrons; see `DetectorNoiseMaps.synthesize`.
+        For a photon-counted dark, EM electrons; see ``DetectorNoiseMaps.synthesize``.
 
     Returns
     -------

@@ -175,7 +175,7 @@ class DetectorNoiseMaps(Product):
         Raises
         ------
         InputError
-            What it holds would make results wrong; see `emdarks.products.validation`.
+            What it holds would make results wrong; see ``products.validation``.
         """
         if isinstance(maps, cls):
             return maps
@@ -427,7 +427,7 @@ class DetectorNoiseMaps(Product):
         Returns
         -------
         float or None
-            See `emdarks.products.electron_step`; None where neither the table STACKS nor HISTORY
+            See ``products.electron_step``; None where neither the table STACKS nor HISTORY
             names the stacks.
         """
         table = self.table("STACKS")
