@@ -182,7 +182,7 @@ def possible_products(context: Context, problems: Set[str]) -> Findings:
     problems : set of str
         Topics of the problems.
     """
-    if problems <= _LEFT_OUT:
+    if context.stacks and problems <= _LEFT_OUT:
         without = ", without the frames that are left out here (--skip-bad-frames)"
         yield Finding(
             "fine",

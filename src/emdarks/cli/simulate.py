@@ -188,7 +188,7 @@ def simulate(*, made: Simulation, output: Output) -> None:
 
     Example: emdarks simulate raw --level 1 --size small --rays 5 --tails long
 
-    Example: emdarks simulate later --detector darks/truth.fits --date 2026-02-01 --drift D=1.1
+    Example: emdarks simulate later --detector darks/truth.fits --date 2026-02-01
     """
     from emdarks.accumulate import available_cores
     from emdarks.simulate import Drift, simulate_campaign
