@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from astropy.io import fits
@@ -52,7 +52,12 @@ one of these a line; of a folder, products among the frames are left out by thei
 
 
 class Shell:
-    """Runs commands in a folder as on a terminal without colours."""
+    """Runs commands in a folder as on a terminal without colours, by a user of no machine."""
+
+    SETTINGS: ClassVar = {
+        **{"COLUMNS": str(WIDTH), "TTY_COMPATIBLE": "1", "TTY_INTERACTIVE": "0"},
+        "LOGNAME": "user",
+    }
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -62,7 +67,7 @@ class Shell:
         made = subprocess.run(
             [sys.executable, "-m", *shlex.split(line)],
             cwd=self.folder,
-            env=os.environ | {"COLUMNS": str(WIDTH), "TTY_COMPATIBLE": "1", "TTY_INTERACTIVE": "0"},
+            env=os.environ | self.SETTINGS,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -70,6 +75,7 @@ class Shell:
         if made.returncode != code:
             raise SystemExit(f"{line}\nended with {made.returncode}, not {code}:\n{made.stdout}")
         text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", made.stdout)
+        text = text.replace(f"{self.folder}/", "")
         return "\n".join(each.rstrip() for each in text.splitlines()).strip("\n")
 
     def shown(self, line: str, code: int = 0, most: int = 60) -> str:
