@@ -55,7 +55,9 @@ class Shell:
     """Runs commands in a folder as on a terminal without colours, by a user of no machine."""
 
     SETTINGS: ClassVar = {
-        **{"COLUMNS": str(WIDTH), "TTY_COMPATIBLE": "1", "TTY_INTERACTIVE": "0"},
+        "COLUMNS": str(WIDTH),
+        "TTY_COMPATIBLE": "1",
+        "TTY_INTERACTIVE": "0",
         "LOGNAME": "user",
     }
 
