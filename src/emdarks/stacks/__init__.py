@@ -18,7 +18,7 @@ from emdarks.stacks.compatibility import (
     product_cards,
     refuse_subtracted,
 )
-from emdarks.stacks.drift import Slope, common_slope, sequence_times
+from emdarks.stacks.drift import Slope, common_slope, excess_scatter, sequence_times
 from emdarks.stacks.group import Stack, check_stack, group_stacks
 from emdarks.stacks.regions import check_shape, figure_area, telemetry_slice
 from emdarks.stacks.stack_moments import (
@@ -45,6 +45,7 @@ __all__ = [
     "check_stack",
     "common_slope",
     "drop_lost",
+    "excess_scatter",
     "figure_area",
     "group_stacks",
     "jobs_of",
