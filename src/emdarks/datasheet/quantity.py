@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Self
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Protocol, Self
 
 #: Share of trials in which an interval of one standard error holds the true value.
 COVERAGE = 0.6827
@@ -13,6 +13,19 @@ COVERAGE = 0.6827
 MORE_TO_HALVE = 3
 
 _NUMBERS = ("value", "error", "low", "high", "frames_to_halve")
+
+
+class Estimate(Protocol):
+    """A number with its error and its interval."""
+
+    @property
+    def value(self) -> float: ...  # noqa: D102
+    @property
+    def error(self) -> float: ...  # noqa: D102
+    @property
+    def low(self) -> float: ...  # noqa: D102
+    @property
+    def high(self) -> float: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +97,26 @@ class Quantity:
         more = float(MORE_TO_HALVE * frames) if frames and error > 0 else math.nan
         ends = value - error, value + error
         return cls(key, label, unit, value, error, *ends, source, note, setting or {}, more)
+
+    @classmethod
+    def estimated(
+        cls,
+        key: str,
+        label: str,
+        unit: str,
+        estimate: Estimate,
+        source: str,
+        *,
+        frames: int = 0,
+        note: str = "",
+        setting: Mapping[str, float | str] | None = None,
+    ) -> Self:
+        """A value with an interval that need not be symmetric; arguments as of `measured`."""
+        found = cls.measured(
+            key, label, unit, estimate.value, estimate.error, source,
+            frames=frames, note=note, setting=setting,
+        )  # fmt: skip
+        return replace(found, low=float(estimate.low), high=float(estimate.high))
 
     @classmethod
     def unknown(
