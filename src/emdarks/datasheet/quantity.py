@@ -141,6 +141,17 @@ class Quantity:
         """Key and setting: two sheets have the same quantity where these are equal."""
         return self.key, tuple(sorted(self.setting.items()))
 
+    @property
+    def of(self) -> str:
+        """The setting in words; empty for the whole device."""
+        units = {"exposure_time": " s", "temperature": " °C"}
+        words = {"em_gain": "EM gain "}
+        return ", ".join(
+            f"{words.get(name, '')}{value if isinstance(value, str) else f'{value:g}'}"
+            f"{units.get(name, '')}"
+            for name, value in self.setting.items()
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; None for numbers that are not known."""
         values = asdict(self) | {"setting": dict(self.setting)}

@@ -209,6 +209,19 @@ class Change:
     difference: float = math.nan
     error: float = math.nan
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; None for numbers that are not known."""
+        numbers = {
+            "before": math.nan if self.before is None else self.before.value,
+            "after": math.nan if self.after is None else self.after.value,
+            "difference": self.difference,
+            "error": self.error,
+            "sigmas": self.sigmas,
+        }
+        names = {"key": self.quantity.key, "unit": self.quantity.unit}
+        plain = {key: _plain(value) for key, value in numbers.items()}
+        return names | {"setting": dict(self.quantity.setting)} | plain
+
     @property
     def quantity(self) -> Quantity:
         """One of both, for its names."""
