@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         mean_combine,
     )
     from emdarks.data import BadPixelMap, Dark, Dataset, DetectorNoiseMaps, DetectorParams, Image
+    from emdarks.datasheet import DataSheet, characterize
     from emdarks.detector import detector_areas
     from emdarks.errors import EmdarksError, EmdarksWarning
     from emdarks.frames import prepare_frames
@@ -35,6 +36,7 @@ __all__ = [
     "Checkpoint",
     "Dark",
     "Dask",
+    "DataSheet",
     "Dataset",
     "DetectorNoiseMaps",
     "DetectorParams",
@@ -48,6 +50,7 @@ __all__ = [
     "build_synthesized_dark",
     "build_trad_dark",
     "calibrate_darks_lsq",
+    "characterize",
     "check_darks",
     "detector_areas",
     "inspect_campaign",
@@ -77,6 +80,7 @@ _HOMES = {
         "DetectorParams",
         "Image",
     ),
+    "emdarks.datasheet": ("DataSheet", "characterize"),
     "emdarks.detector": ("detector_areas",),
     "emdarks.errors": ("EmdarksError", "EmdarksWarning"),
     "emdarks.accumulate": ("Checkpoint", "Threads"),

@@ -16,6 +16,7 @@ LAYERS = [
     {"cli"},
     {"report"},
     {"library"},
+    {"datasheet"},
     {"simulate", "half_split", "planning", "subtract", "bad_pixels"},
     {"darks", "data"},
     {"checks"},

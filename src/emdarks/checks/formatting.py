@@ -16,6 +16,8 @@ _NO_BREAK, _THIN = "\N{NO-BREAK SPACE}", "\N{NARROW NO-BREAK SPACE}"
 _EPOCH = datetime(1858, 11, 17)
 _MINUS = "\N{MINUS SIGN}"
 _NOTHING = "\N{EN DASH}"
+#: Sides of an interval that differ by no more than this share are shown as one error.
+_ALIKE = 0.1
 _POWERS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -111,6 +113,18 @@ def measured(value: float, error: float) -> str:
         return f"{number(value)} ± {number(error, 2)}"
     # Adding 0 turns -0.0 into 0.0.
     return _typeset(f"{round(value, decimals) + 0.0:,.{decimals}f} ± {error:,.{decimals}f}")
+
+
+def between(value: float, low: float, high: float) -> str:
+    """A value with its interval: one error where both sides are alike, else one for each side."""
+    above, below = high - value, value - low
+    if not (math.isfinite(above) and math.isfinite(below) and max(above, below) > 0):
+        return number(value)
+    if abs(above - below) <= _ALIKE * max(above, below):
+        return measured(value, (above + below) / 2)
+    decimals = min(_decimals(max(above, below), 2), 7)
+    numbers = (f"{round(x, decimals) + 0.0:,.{decimals}f}" for x in (value, above, below))
+    return _typeset("{} +{} -{}".format(*numbers))
 
 
 def count(value: float) -> str:

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from emdarks.cli import (
     badpixels,
     cameras,
+    characterize,
     check,
     console,
     dark,
@@ -109,6 +110,7 @@ for function in (
     subtract.subtract,
     badpixels.badpixels,
     check.check,
+    characterize.characterize,
     plan.plan,
     report.report,
     cameras.cameras,

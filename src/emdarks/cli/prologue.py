@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -215,3 +215,9 @@ def named_frames(frames: Frames, camera: str | None) -> Dataset:
     wanted = named.pop("where")
     dataset = select_frames(**named, extensions=reads_extensions(camera))
     return frames_where(dataset, wanted, camera) if wanted else dataset
+
+
+def campaign_name(arguments: Sequence[str]) -> str:
+    """The folder of the frames, where there is one."""
+    folders = {str(Path(name) if Path(name).is_dir() else Path(name).parent) for name in arguments}
+    return Path(folders.pop()).resolve().name if len(folders) == 1 else "frames"

@@ -19,7 +19,7 @@ from emdarks.cli.options import (
     output_option,
 )
 from emdarks.cli.output_files import check_not_read, output_file
-from emdarks.cli.prologue import prepared
+from emdarks.cli.prologue import campaign_name, prepared
 
 if TYPE_CHECKING:
     from emdarks.data import Dataset
@@ -97,7 +97,7 @@ def report(
             against=about.against,
             frames=checked,
             check=about.check,
-            name=_campaign_name(campaign),
+            name=campaign_name(campaign),
             executor=Threads(threads),
             **settings,
         )
@@ -188,12 +188,6 @@ def _targets(
     for one in targets:
         check_not_read(one, (*files, *others))
     return [Path(str(one)) for one in targets]
-
-
-def _campaign_name(arguments: Sequence[str]) -> str:
-    """The folder of the frames, where there is one."""
-    folders = {str(Path(name) if Path(name).is_dir() else Path(name).parent) for name in arguments}
-    return Path(folders.pop()).resolve().name if len(folders) == 1 else "frames"
 
 
 def _result(page: Page, path: Path) -> dict[str, Any]:

@@ -6,12 +6,15 @@ import math
 from collections.abc import Sequence
 
 from rich import box
+from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
 from emdarks.cameras import Camera, Explained
 from emdarks.checks import CampaignSummary, StackSummary
+from emdarks.checks.formatting import between, measured, number
 from emdarks.cli.console import one_line
+from emdarks.datasheet import Change, DataSheet
 from emdarks.half_split import CheckReport
 from emdarks.library import Entry
 from emdarks.products.provenance import iso_date
@@ -83,6 +86,18 @@ def _electrons(value: float) -> str:
     return f"{round(value, 1) + 0.0:.1f}" if abs(value) < 1000 else f"{value:.0f}"
 
 
+_SHEET_CAPTION = (
+    "±: half of the interval that holds the true value in 68 % of all cases. frames: how many more "
+    "of the same kind halve it"
+)
+_SHEET_COLUMNS: tuple[tuple[str, JustifyMethod], ...] = (
+    ("quantity", "left"),
+    ("of", "left"),
+    ("value", "right"),
+    ("unit", "left"),
+    ("frames", "right"),
+    ("why not", "left"),
+)
 _CHECK_CAPTION = (
     "misfit: image mean of the stack minus what all other stacks predict, EM electrons, and in "
     "standard errors. pulls: residuals of single pixels over their errors, median and robust "
@@ -103,6 +118,41 @@ def check_table(report: CheckReport) -> Table:
             f"{stack.sigmas:+.1f}",
             f"{stack.pull_median:+.3f}",
             f"{stack.pull_scatter:.3f}",
+        )
+    return table
+
+
+def sheet_table(sheet: DataSheet) -> Table:
+    """The quantities of a data sheet; reasons where a value is not known."""
+    table = Table(box=box.SIMPLE_HEAD, caption=_SHEET_CAPTION, caption_justify="left")
+    for title, justify in _SHEET_COLUMNS:
+        table.add_column(title, justify=justify, overflow="fold")
+    for each in sheet.quantities:
+        value = between(each.value, each.low, each.high) if each.known else "-"
+        more = number(each.frames_to_halve, 2) if math.isfinite(each.frames_to_halve) else "-"
+        note = "" if each.known else each.note
+        cells = (each.label, each.of, value, each.unit, more, note)
+        table.add_row(*(Text(one_line(text)) for text in cells))
+    return table
+
+
+def changes_table(changes: Sequence[Change], name: str, other: str) -> Table:
+    """Differences of two data sheets."""
+    caption = f"difference: {one_line(name)} less {one_line(other)}, with its 1-sigma error"
+    table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left")
+    titles = ("quantity", "of", one_line(other), one_line(name), "difference", "sigmas", "unit")
+    for title in titles:
+        table.add_column(title, justify="left" if title in ("quantity", "of", "unit") else "right")
+    for each in changes:
+        values = ("-" if q is None else number(q.value) for q in (each.before, each.after))
+        known = math.isfinite(each.difference)
+        table.add_row(
+            each.quantity.label,
+            each.quantity.of,
+            *values,
+            measured(each.difference, each.error) if known else "-",
+            f"{each.sigmas:+.1f}" if math.isfinite(each.sigmas) else "-",
+            each.quantity.unit,
         )
     return table
 

@@ -3,59 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from emdarks import _core
-from emdarks.accumulate import Executor, StackJob, StackSums
+from emdarks.accumulate import Executor, StackSums
 from emdarks.arguments import check_flag, check_names, is_number
 from emdarks.cameras import Camera
 from emdarks.checks.context import FlaggingRule
 from emdarks.checks.recipe_frames import ProductLook
 from emdarks.checks.search import ray_share
-from emdarks.counting_sums import HistogramBins
-from emdarks.darks.counting import (
-    CountedFrames,
-    CountingOptions,
-    CountingPlan,
-    fit_counts,
-    refuse_options,
-)
-from emdarks.darks.counting_tables import CountingTables
+from emdarks.darks.counting import CountingOptions, refuse_options
 from emdarks.darks.fitted_maps import Columns, FittedMaps
 from emdarks.darks.frame_pixels import FramePixels
+from emdarks.darks.planned_stacks import PlannedStacks, Sums, without_lost
 from emdarks.darks.rejection import Streamed, check_kinds, judged
 from emdarks.darks.threshold_check import ThresholdCheck, check_left
 from emdarks.detector import Regions
 from emdarks.errors import InputError
 from emdarks.fit.least_squares import fit_reference
-from emdarks.fit.pooled import fit_pooled
 from emdarks.fits import ascii_text
 from emdarks.frames.bad_frames import SKIP_SHARE
 from emdarks.products import DetectorNoiseMaps
 from emdarks.products.model import model_cards, model_words
 from emdarks.products.noise_maps import PLANES
 from emdarks.stacks import (
-    Screening,
     Stack,
     StackStore,
-    accumulate_stacks,
     bias_history,
     check_frames,
-    check_shape,
-    drop_lost,
-    figure_area,
     group_stacks,
-    jobs_of,
     k_gain_card,
     product_cards,
-    to_em_electrons,
 )
 from emdarks.stacks.calibration_inputs import CalibrationInputs, calibration_inputs, choose
-from emdarks.stacks.model import FULL, MODELS, Model, model_of_stacks
-from emdarks.stacks.nominal_noise import histograms_of
+from emdarks.stacks.model import MODELS, Model, model_of_stacks
 
 ESTIMATORS = ("pooled", "reference", "counting", "frames")
 #: Powers of the number of good samples that are weights of "frames"; the first is the default.
@@ -242,7 +225,7 @@ def calibrate_darks_lsq(
     job = threshold.leave_out(job)
     recipe = _Recipe(options, job, job.telemetry(detector_params))
     job, planned, (store, sums) = judged(
-        job, recipe.plan, recipe.accumulate, skip, _without_lost, threshold.apart
+        job, recipe.plan, recipe.accumulate, skip, without_lost, threshold.apart
     )
     job.skipping.tell(job.frames)
     fitted = _fitted(options, job, planned, store, recipe.telemetry)
@@ -319,25 +302,6 @@ class _Options:
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
-    """Stacks of the frames, the model that is fitted to them, and the work that they are."""
-
-    stacks: list[Stack]
-    jobs: list[StackJob]
-    screenings: list[Screening] | None
-    model: Model
-    counting: CountingPlan | None = None
-
-    def unused_bins(self, stack: int) -> HistogramBins | None:
-        """Bins of a histogram that no fit of the maps takes the EM gain from."""
-        return None if self.counting else self.jobs[stack].histogram
-
-
-#: Sums of all stacks, together and one by one.
-_Found = tuple[StackStore, list[StackSums]]
-
-
-@dataclass(frozen=True, slots=True)
 class _Recipe:
     """From frames to sums of stacks."""
 
@@ -345,52 +309,27 @@ class _Recipe:
     job: CalibrationInputs
     telemetry: slice
 
-    def plan(self, job: CalibrationInputs) -> _Plan:
+    def plan(self, job: CalibrationInputs) -> PlannedStacks:
         """Decide by the headers; refuses stacks that cannot be fitted."""
         stacks = group_stacks(job.inputs, job.gain_tolerance)
         check_left(stacks, job, self.options.model)
         check_frames(stacks)
         model = _model(stacks, self.options, job.kgain)
-        check_shape(stacks, job.arrtype, job.regions)
-        area = figure_area(job.arrtype, job.regions, self.telemetry)
-        scales = [to_em_electrons(stack, job.kgain) for stack in stacks]
-        screen = self.options.screen
-        kept, counting = _core.KEPT if screen else 0, None
-        if self.options.estimator == "counting":
-            counting = self.options.counting.plan(stacks, job.camera, scales)
-        ways = counting.ways if counting else histograms_of(stacks, job.camera)
-        telemetry = self.telemetry.start, self.telemetry.stop
-        jobs = jobs_of(stacks, scales, job.mask, area, kept, ways, telemetry)
-        screenings = [_screening(stack, job.camera) for stack in stacks] if screen else None
-        return _Plan(stacks, jobs, screenings, model, counting)
+        counting = self.options.counting if self.options.estimator == "counting" else None
+        return PlannedStacks.of(stacks, job, self.telemetry, model, counting, self.options.screen)
 
-    def accumulate(self, planned: _Plan, executor: Executor) -> Streamed[_Found]:
+    def accumulate(self, planned: PlannedStacks, executor: Executor) -> Streamed[Sums]:
         """Stream the stacks, and look at their sums before they are screened."""
         look = ProductLook(
             self.job,
             self.telemetry,
             self.job.kgain,
-            fit=planned.model.name == FULL.name,
+            fit=planned.full,
             screened=self.options.screen,
             flagging=self.options.threshold.rule,
             silent=self.options.threshold.silent,
         )
-        found = accumulate_stacks(
-            planned.jobs,
-            executor,
-            planned.screenings,
-            lambda i, moments: look.at(planned.stacks[i], moments, bins=planned.unused_bins(i)),
-        )
-        return _streamed(found, look)
-
-
-def _streamed(found: _Found, look: ProductLook) -> Streamed[_Found]:
-    return Streamed(found, look, [sums.figures for sums in found[1]])
-
-
-def _without_lost(made: Streamed[_Found]) -> Streamed[_Found]:
-    """The sums without stacks of which no frame is left."""
-    return _streamed(drop_lost(*made.sums), made.look)
+        return planned.accumulate(executor, look)
 
 
 def _model(stacks: list[Stack], options: _Options, kgain: float | None) -> Model:
@@ -405,43 +344,29 @@ def _model(stacks: list[Stack], options: _Options, kgain: float | None) -> Model
     return found
 
 
-def _screening(stack: Stack, camera: Camera) -> Screening:
-    record = stack.frames[0].record
-    noise = camera.noise_in(record.mode)
-    if set(noise.unknown) - {"k_gain"}:
-        raise InputError(
-            f"{record.name}: is in no mode of camera {camera.name}, which has its noise by mode, "
-            "and cosmic rays cannot be told from it; add the mode or [noise] to the camera file, "
-            "or do without screening (screen, --screen)"
-        )
-    charge = noise.clock_induced_charge + stack.exposure_time * noise.dark_current
-    return Screening(stack.em_gain, noise.read_noise, charge, str(stack))
-
-
 def _fitted(
     options: _Options,
     job: CalibrationInputs,
-    planned: _Plan,
+    planned: PlannedStacks,
     store: StackStore,
     telemetry: slice,
 ) -> FittedMaps:
     """Fit the moments of the stacks."""
     stacks, model = planned.stacks, planned.model
+    assert model is not None
     frame = FramePixels.of(job, stacks[0].frames[0].record.shape, telemetry)
-    data = (store, stacks, options.weighting, frame.imaging, frame.skip, job.executor)
     if options.estimator == "reference":
+        data = (store, stacks, options.weighting, frame.imaging, frame.skip, job.executor)
         return FittedMaps(fit_reference(*data), None, store, stacks, model, frame, job)
-    power = options.weight_power if options.estimator == "frames" else None
-    fit, noise = fit_pooled(*data, options.gain_error, model, power)
-    if planned.counting is None:
-        return FittedMaps(fit, noise, store, stacks, model, frame, job)
-    assert store.histograms is not None
-    frames = CountedFrames(store, stacks, planned.counting, frame)
-    counted = fit_counts(frames, fit, job.executor, options.counting.gain)
-    gains = counted.law_gain.tolist()
-    stacks = [replace(stack, em_gain=g) for stack, g in zip(stacks, gains, strict=True)]
-    tables = CountingTables(counted, planned.counting, stacks, store.n, store.histograms)
-    return FittedMaps(fit, noise, store, stacks, model, frame, job, tables)
+    return planned.fit(
+        store,
+        frame,
+        job,
+        weighting=options.weighting,
+        gain_error=options.gain_error,
+        weight_power=options.weight_power if options.estimator == "frames" else None,
+        gain=options.counting.gain,
+    )
 
 
 def _raw_columns(stacks: Sequence[Stack], sums: Sequence[StackSums]) -> Columns:

@@ -1,0 +1,220 @@
+"""What one pass over dark frames leaves, for all quantities of a data sheet.
+
+Sums for the maps, counts, histograms, figures of single frames: each frame is read once. Where
+maps cannot be fitted, or not by counts, the reason is kept, and the rest goes on.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from emdarks.accumulate import Executor, FrameFigures
+from emdarks.cameras import Camera
+from emdarks.checks.recipe_frames import ProductLook
+from emdarks.counting_sums import HistogramBins
+from emdarks.darks.counting import CountingOptions, CountingPlan, CountingResult
+from emdarks.darks.fitted_maps import FittedMaps
+from emdarks.darks.frame_pixels import FramePixels
+from emdarks.darks.planned_stacks import PlannedStacks, Sums, without_lost
+from emdarks.darks.rejection import Streamed, judged
+from emdarks.errors import CalDarksLSQException, EmdarksWarning, InputError
+from emdarks.stacks import Stack, StackStore, check_frames, check_stack, group_stacks
+from emdarks.stacks.calibration_inputs import CalibrationInputs
+from emdarks.stacks.model import MODELS, Model, model_of_stacks
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What one pass leaves; planes are flat in pixels.
+
+    Attributes
+    ----------
+    job : CalibrationInputs
+        The frames that were used.
+    stacks : list of Stack
+        Frames of one setting each, with the EM gain of the headers.
+    store : StackStore
+        Moments, counts and histograms of the stacks.
+    figures : list of tuples of FrameFigures
+        Of the frames of each stack, in their order.
+    frame : FramePixels
+        The regions.
+    bins : HistogramBins or None
+        Of all histograms; None where no read noise is known before the pass.
+    plan : CountingPlan or None
+        Thresholds; None as for ``bins``.
+    maps : FittedMaps or None
+        The fit of F, C and D, or of two maps; None where there is none.
+    counted : CountingResult or None
+        What the counting estimator found; None where the maps are not from it.
+    no_maps, no_counts : str
+        Why there are none; empty where there are.
+    """
+
+    job: CalibrationInputs
+    stacks: list[Stack]
+    store: StackStore
+    figures: list[tuple[FrameFigures, ...]]
+    frame: FramePixels
+    bins: HistogramBins | None
+    plan: CountingPlan | None
+    maps: FittedMaps | None
+    counted: CountingResult | None
+    no_maps: str = ""
+    no_counts: str = ""
+
+    @property
+    def camera(self) -> Camera:
+        """Camera of the frames."""
+        return self.job.camera
+
+    @property
+    def stages(self) -> float:
+        """Stages of the gain register; infinity where nobody says."""
+        return self.camera.noise.register_stages if self.plan is None else self.plan.stages
+
+    @property
+    def frames(self) -> int:
+        """Frames that were used."""
+        return len(self.job.inputs)
+
+    @property
+    def temperatures(self) -> list[Array]:
+        """Temperature of every frame of each stack, degrees Celsius; NaN where unknown."""
+        return self._records("temperature")
+
+    @property
+    def starts(self) -> list[Array]:
+        """Start of every exposure of each stack, MJD; NaN where unknown."""
+        return self._records("start")
+
+    @property
+    def gain(self) -> Array:
+        """EM gain of each stack, by the headers."""
+        return np.array([stack.em_gain for stack in self.stacks], dtype=np.float64)
+
+    @property
+    def time(self) -> Array:
+        """Exposure time of each stack, s."""
+        return np.array([stack.exposure_time for stack in self.stacks], dtype=np.float64)
+
+    def _records(self, name: str) -> list[Array]:
+        return [
+            np.array([getattr(item.record, name) for item in stack.frames], dtype=np.float64)
+            for stack in self.stacks
+        ]
+
+
+def gather(
+    job: CalibrationInputs,
+    telemetry: slice,
+    options: CountingOptions,
+    skip: Sequence[str] = (),
+) -> Evidence:
+    """Stream the frames once, and fit what can be fitted.
+
+    Parameters
+    ----------
+    job : CalibrationInputs
+        The frames.
+    telemetry : slice
+        Rows of telemetry.
+    options : CountingOptions
+        Flagging level, read noise and stages, where they are given.
+    skip : sequence of str
+        Kinds of findings whose frames are left out.
+
+    Raises
+    ------
+    InputError
+        The frames are no darks, of different settings, or cannot be read.
+    """
+    recipe = _Recipe(job, telemetry, options)
+    job, planned, (store, sums) = judged(job, recipe.plan, recipe.accumulate, skip, without_lost)
+    job.skipping.tell(job.frames)
+    frame = FramePixels.of(job, planned.stacks[0].frames[0].record.shape, telemetry)
+    reasons = recipe.reasons
+    maps = None
+    if planned.model is not None:
+        maps = recipe.fitted(planned, store, frame, job)
+    return Evidence(
+        job,
+        planned.stacks,
+        store,
+        [each.figures for each in sums],
+        frame,
+        planned.jobs[0].histogram,
+        planned.counting,
+        maps,
+        None if maps is None or maps.counting is None else maps.counting.result,
+        reasons.get("maps", ""),
+        reasons.get("counts", ""),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    """From frames to sums and maps; ``reasons`` says what cannot be had, and why."""
+
+    job: CalibrationInputs
+    telemetry: slice
+    options: CountingOptions
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def plan(self, job: CalibrationInputs) -> PlannedStacks:
+        """Decide by the headers; refuses frames that are no darks."""
+        stacks = group_stacks(job.inputs, job.gain_tolerance)
+        check_frames(stacks)
+        for stack in stacks:
+            check_stack(stack, job.kgain)
+        self.reasons.clear()
+        return self._counted(stacks, job, self._model(stacks, job.kgain))
+
+    def _model(self, stacks: list[Stack], kgain: float | None) -> Model | None:
+        """F, C and D, else two maps, else none."""
+        refused = ""
+        for name in MODELS:
+            try:
+                return model_of_stacks(stacks, name, kgain, 1)
+            except CalDarksLSQException as error:
+                refused = refused or str(error)
+        self.reasons["maps"] = refused
+        return None
+
+    def _counted(
+        self, stacks: list[Stack], job: CalibrationInputs, model: Model | None
+    ) -> PlannedStacks:
+        """With counts and histograms of all samples, as far as a read noise is known."""
+        try:
+            return PlannedStacks.of(stacks, job, self.telemetry, model, self.options)
+        except InputError as error:
+            self.reasons["counts"] = str(error)
+        anything = CountingOptions(np.inf, self.options.read_noise, stages=self.options.stages)
+        with warnings.catch_warnings(), suppress(InputError):
+            # The histogram of all samples is worth having, though flags cut into the counts.
+            warnings.simplefilter("ignore", EmdarksWarning)
+            return PlannedStacks.of(stacks, job, self.telemetry, model, anything)
+        return PlannedStacks.of(stacks, job, self.telemetry, model)
+
+    def accumulate(self, planned: PlannedStacks, executor: Executor) -> Streamed[Sums]:
+        """Stream the stacks, and look at their sums."""
+        look = ProductLook(self.job, self.telemetry, self.job.kgain, fit=planned.full)
+        return planned.accumulate(executor, look)
+
+    def fitted(
+        self, planned: PlannedStacks, store: StackStore, frame: FramePixels, job: CalibrationInputs
+    ) -> FittedMaps:
+        """The maps: by counts where F, C and D are fitted and no flags cut into the counts."""
+        if not planned.full:
+            self.reasons.setdefault("counts", "the counting estimator needs maps of F, C and D")
+        without = "counts" in self.reasons
+        return planned.fit(store, frame, job, counts=not without, gain="fitted")

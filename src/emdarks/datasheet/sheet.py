@@ -1,0 +1,264 @@
+"""A data sheet: all quantities of a camera, as JSON, and against another one."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from emdarks._version import __version__
+from emdarks.datasheet.evidence import Evidence
+from emdarks.datasheet.quantity import Quantity
+from emdarks.errors import InputError
+from emdarks.fits import whole_file
+
+#: Word in the JSON of a data sheet that says what it is, and the version of its schema.
+KIND, SCHEMA = "emdarks data sheet", 1
+
+
+@dataclass(frozen=True, slots=True)
+class StackRow:
+    """A stack of a data sheet.
+
+    Attributes
+    ----------
+    commanded_gain, em_gain : float
+        EM gain asked for, and that of the headers.
+    exposure_time : float
+        Seconds.
+    frames : int
+        Frames that were used.
+    temperature : float
+        Mean, degrees Celsius; NaN where unknown.
+    """
+
+    commanded_gain: float
+    em_gain: float
+    exposure_time: float
+    frames: int
+    temperature: float
+
+
+@dataclass(frozen=True)
+class DataSheet:
+    """What dark frames tell of a camera.
+
+    Attributes
+    ----------
+    name : str
+        What to call the frames.
+    camera : str
+        Name of the camera.
+    shape : tuple of int
+        Rows and columns of a frame.
+    setting : mapping of str to str
+        Readout setting of the frames.
+    observed : tuple of float
+        Start of the first and of the last exposure, MJD; NaN where unknown.
+    stacks : tuple of StackRow
+        The stacks.
+    quantities : tuple of Quantity
+        In the order of the page.
+    notes : tuple of str
+        What these frames do not tell, and why.
+    version : str
+        Of emdarks.
+    evidence : Evidence or None
+        What it was made of; None where it was read from a file.
+    """
+
+    name: str
+    camera: str
+    shape: tuple[int, int]
+    setting: Mapping[str, str]
+    observed: tuple[float, float]
+    stacks: tuple[StackRow, ...]
+    quantities: tuple[Quantity, ...]
+    notes: tuple[str, ...] = ()
+    version: str = __version__
+    evidence: Evidence | None = field(default=None, compare=False, repr=False)
+    chapters: Sequence[Any] = field(default=(), compare=False, repr=False)
+
+    @property
+    def frames(self) -> int:
+        """Frames that were used."""
+        return sum(stack.frames for stack in self.stacks)
+
+    def all(self, key: str) -> list[Quantity]:
+        """The quantities of a key, one a setting."""
+        return [each for each in self.quantities if each.key == key]
+
+    def __getitem__(self, key: str) -> Quantity:
+        """The quantity of a key that is there once.
+
+        Raises
+        ------
+        KeyError
+            There is none, or several.
+        """
+        found = self.all(key)
+        if len(found) != 1:
+            raise KeyError(f"{key}: {len(found)} quantities have this key; all() lists them")
+        return found[0]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; None for numbers that are not known."""
+        return {
+            "kind": KIND,
+            "schema": SCHEMA,
+            "version": self.version,
+            "name": self.name,
+            "camera": self.camera,
+            "shape": list(self.shape),
+            "setting": dict(self.setting),
+            "observed_mjd": [_plain(time) for time in self.observed],
+            "frames": self.frames,
+            "stacks": [{k: _plain(v) for k, v in asdict(row).items()} for row in self.stacks],
+            "quantities": [each.as_dict() for each in self.quantities],
+            "notes": list(self.notes),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The data sheet that `as_dict` made these values of.
+
+        Raises
+        ------
+        TypeError, KeyError, ValueError
+            The values are of something else.
+        """
+        if values["kind"] != KIND or values["schema"] != SCHEMA:
+            raise ValueError(f"kind {values['kind']!r}, schema {values['schema']!r}")
+        rows, columns = values["shape"]
+        first, last = map(_number, values["observed_mjd"])
+        return cls(
+            values["name"],
+            values["camera"],
+            (int(rows), int(columns)),
+            dict(values["setting"]),
+            (first, last),
+            tuple(StackRow(**{k: _number(v) for k, v in row.items()}) for row in values["stacks"]),
+            tuple(Quantity.from_dict(each) for each in values["quantities"]),
+            tuple(values["notes"]),
+            values["version"],
+        )
+
+    def json(self) -> str:
+        """The data sheet as the text of a JSON file."""
+        return json.dumps(self.as_dict(), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the JSON, whole or not at all; an earlier file of that name is replaced.
+
+        Raises
+        ------
+        InputError
+            The file cannot be written.
+        """
+        target = Path(path)
+        with whole_file(target) as file:
+            file.write(self.json().encode("utf-8"))
+        return target
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a data sheet that `save`, or ``emdarks characterize``, wrote.
+
+        Raises
+        ------
+        InputError
+            The file cannot be read, or holds something else.
+        """
+        try:
+            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            raise InputError(
+                f"{path}: is no data sheet of this version; make one with "
+                f"emdarks characterize FRAMES -o {path}"
+            ) from None
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _number(value: Any) -> Any:
+    return math.nan if value is None else value
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A quantity of two data sheets.
+
+    Attributes
+    ----------
+    before, after : Quantity or None
+        Of the earlier, or other, sheet, and of this one; None where a sheet lacks it.
+    difference, error : float
+        After less before, and its 1-sigma error; NaN where one is not known.
+    """
+
+    before: Quantity | None
+    after: Quantity | None
+    difference: float = math.nan
+    error: float = math.nan
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; None for numbers that are not known."""
+        numbers = {
+            "before": math.nan if self.before is None else self.before.value,
+            "after": math.nan if self.after is None else self.after.value,
+            "difference": self.difference,
+            "error": self.error,
+            "sigmas": self.sigmas,
+        }
+        names = {"key": self.quantity.key, "unit": self.quantity.unit}
+        plain = {key: _plain(value) for key, value in numbers.items()}
+        return names | {"setting": dict(self.quantity.setting)} | plain
+
+    @property
+    def quantity(self) -> Quantity:
+        """One of both, for its names."""
+        found = self.after or self.before
+        assert found is not None
+        return found
+
+    @property
+    def sigmas(self) -> float:
+        """The difference in standard errors; NaN where nothing tells."""
+        return self.difference / self.error if self.error > 0 else math.nan
+
+
+def changes(after: DataSheet, before: DataSheet) -> list[Change]:
+    """Compare two data sheets, of two devices or of two dates.
+
+    Parameters
+    ----------
+    after, before : DataSheet
+        The sheets; a difference is the first less the second.
+
+    Returns
+    -------
+    list of Change
+        In the order of the first sheet; what the second alone has comes last.
+    """
+    earlier = {each.name: each for each in before.quantities}
+    found = [_change(earlier.pop(each.name, None), each) for each in after.quantities]
+    return found + [Change(each, None) for each in earlier.values()]
+
+
+def _change(before: Quantity | None, after: Quantity) -> Change:
+    """Errors of the sides of both intervals that face each other."""
+    if before is None or not (before.known and after.known):
+        return Change(before, after)
+    difference = after.value - before.value
+    sides = [after.value - after.low, before.high - before.value]
+    if difference < 0:
+        sides = [after.high - after.value, before.value - before.low]
+    return Change(before, after, difference, math.hypot(*sides))
