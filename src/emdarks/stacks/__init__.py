@@ -28,7 +28,7 @@ from emdarks.stacks.stack_moments import (
     drop_lost,
     jobs_of,
 )
-from emdarks.stacks.units import to_detected_electrons, to_em_electrons
+from emdarks.stacks.units import refuse_counted, to_detected_electrons, to_em_electrons
 
 __all__ = [
     "SUBTRACTED_UNIT",
@@ -52,6 +52,7 @@ __all__ = [
     "k_gain_card",
     "k_gains_used",
     "product_cards",
+    "refuse_counted",
     "refuse_subtracted",
     "sequence_times",
     "telemetry_slice",
