@@ -11,16 +11,22 @@ from emdarks import plots
 from emdarks.checks.formatting import observed, several
 from emdarks.checks.stack_table import stack_name
 from emdarks.datasheet import DataSheet, Evidence, Quantity, changes
+from emdarks.datasheet.noise import NoiseChapter
+from emdarks.datasheet.pixels import PixelChapter
+from emdarks.datasheet.structure import StructureChapter
 from emdarks.report.page import Page, Verdict, render
 from emdarks.report.sections import MOST, panel_figure
 
 #: Histograms of so many stacks are shown.
 MOST_SAMPLES = 3
 
-#: Titles of the table, and the quantities under each.
+#: Titles of the table, and beginnings of the keys of the quantities under each.
 GROUPS = {
-    "Noise and gain": ("read_noise", "em_gain", "em_gain_ratio"),
-    "Charge": ("clock_induced_charge", "dark_current"),
+    "Noise and gain": ("read_noise", "excess_noise", "em_gain"),
+    "Charge": ("clock_induced", "register_charge", "dark_current"),
+    "Pixels": ("hot_", "warm_", "noisy_", "telegraph_"),
+    "Transfer": ("deferred_", "trail_"),
+    "Structure and linearity": ("glow", "fixed_pattern", "nonlinearity"),
 }
 
 
@@ -76,13 +82,12 @@ def _verdict(sheet: DataSheet) -> Verdict:
 
 def _groups(sheet: DataSheet) -> list[tuple[str, list[Quantity]]]:
     """Known quantities under their titles."""
-    found = [
-        (title, [each for key in keys for each in sheet.all(key) if each.known])
-        for title, keys in GROUPS.items()
-    ]
-    named = {key for keys in GROUPS.values() for key in keys}
-    others = [each for each in sheet.quantities if each.known and each.key not in named]
-    return [(title, rows) for title, rows in [*found, ("Others", others)] if rows]
+    found: dict[str, list[Quantity]] = {title: [] for title in [*GROUPS, "Others"]}
+    for each in sheet.quantities:
+        titles = (title for title, keys in GROUPS.items() if each.key.startswith(keys))
+        if each.known:
+            found[next(titles, "Others")].append(each)
+    return [(title, rows) for title, rows in found.items() if rows]
 
 
 class _Rows:
@@ -117,7 +122,13 @@ def _figures(sheet: DataSheet) -> dict[str, plots.Figure]:
     evidence = sheet.evidence
     if evidence is None:
         return {}
-    drawn = {"samples": _samples(evidence), "maps": _maps(evidence)}
+    chapters = {type(each): each for each in sheet.chapters}
+    drawn = {
+        "samples": _samples(evidence),
+        "read_noise": _read_noise(chapters[NoiseChapter]),
+        "maps": _maps(chapters[StructureChapter]),
+        "trails": _trails(chapters[PixelChapter]),
+    }
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
@@ -137,19 +148,53 @@ def _samples(evidence: Evidence) -> plots.Figure | None:
     return figure
 
 
-def _maps(evidence: Evidence) -> plots.Figure | None:
-    """Maps of dark current and level, of the imaging area."""
-    maps = evidence.maps
-    if maps is None:
+def _read_noise(chapter: NoiseChapter) -> plots.Figure | None:
+    """Map and histogram of the read noise."""
+    if chapter.pixels is None:
         return None
-    frame = evidence.frame
-    box = (
-        np.flatnonzero(frame.imaging.reshape(frame.shape).any(axis=1)),
-        np.flatnonzero(frame.imaging.reshape(frame.shape).any(axis=0)),
-    )
-    area = tuple(slice(int(at[0]), int(at[-1]) + 1) for at in box)
+    evidence = chapter.evidence
+    plane = np.full(evidence.frame.imaging.shape, np.nan)
+    plane[evidence.frame.imaging] = chapter.pixels.plane
     figure, axes = panel_figure(2, 4.2)
-    for ax, k, title, unit in zip(axes, (2, 0), ("D", "F"), ("e⁻/s", "e⁻"), strict=True):
-        plane = maps.fit.values[k].reshape(frame.shape)[area]
-        plots.show_map(plane, title, unit, both_signs=k == 0, most=MOST, ax=ax)
+    plots.show_map(
+        evidence.image(plane), "read noise", "e⁻", most=MOST, ax=axes[0]
+    )  # fmt: skip
+    plots.value_histogram(chapter.pixels.plane, "read noise of the pixels", "e⁻", ax=axes[1])
+    return figure
+
+
+def _maps(chapter: StructureChapter) -> plots.Figure | None:
+    """Dark current with its glow, and the level, of the imaging area."""
+    evidence = chapter.evidence
+    if evidence.maps is None:
+        return None
+    panels = [("level F", evidence.map(0)[0], "e⁻", True)]
+    if chapter.glow is not None:
+        panels = [
+            ("dark current D", evidence.map(2)[0], "e⁻/s", False),
+            ("glow in D", chapter.glow.surface(), "e⁻/s", False),
+            *panels,
+        ]
+    figure, axes = panel_figure(len(panels), 3.6)
+    for ax, (title, plane, unit, both_signs) in zip(axes, panels, strict=True):
+        plots.show_map(plane, title, unit, both_signs=both_signs, most=MOST, ax=ax)
+    return figure
+
+
+def _trails(chapter: PixelChapter) -> plots.Figure | None:
+    """Share of the charge of hot pixels that lies before and behind them."""
+    if not any(each.pixels >= 3 for each in chapter.trails):
+        return None
+    figure, axes = panel_figure(2, 3.2)
+    for ax, found, name in zip(axes, chapter.trails, ("columns", "rows"), strict=True):
+        steps = np.arange(1, found.trailing.size + 1)
+        plots.measured_points(
+            np.concatenate([-steps, steps]),
+            100 * np.concatenate([found.leading, found.trailing]),
+            100 * np.tile(found.profile_error, 2),
+            f"along {name}",
+            ("pixels behind a hot one", "% of its charge"),
+            levels=[0.0],
+            ax=ax,
+        )
     return figure
