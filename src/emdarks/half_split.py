@@ -47,6 +47,7 @@ from emdarks.stacks import (
     check_shape,
     common_slope,
     drop_lost,
+    excess_scatter,
     figure_area,
     group_stacks,
     jobs_of,
@@ -363,13 +364,14 @@ def _report(
     seen = [i for i in range(len(stacks)) if (store.n[i, pixels] > 0).any()]
     shown = [stacks[i] for i in seen]
     figures = [[part[i] for i in seen] for part in halves.figures]
+    level_noise = _level_noise(store, pixels, seen)
     verdicts: tuple[StackVerdict, ...] = ()
     if counted is None:
         means = _image_means(fit, noise, store, stacks, pixels, seen, model)
         verdicts = _verdicts(means, shown)
-        drift = _drift(means, shown, figures)
+        drift = _drift(means, shown, figures, level_noise)
     else:
-        drift = _within(_times(shown), figures)
+        drift = _within(_times(shown), figures, level_noise)
     disagreeing = _disagreeing(verdicts)
     # Two maps rest on few stacks, and so on few electrons.
     enough = FEW_FRAMES if model.fitted.all() else 3 * FEW_FRAMES
@@ -597,6 +599,7 @@ def _drift(
     means: _Means,
     stacks: Sequence[Stack],
     figures: Sequence[Sequence[Sequence[FrameFigures]]],
+    noise: Array,
 ) -> Slope:
     """Drift of the level along the sequence.
 
@@ -604,7 +607,7 @@ def _drift(
     image means. A wrong stack may look like the second, so the first must agree.
     """
     times = _times(stacks)
-    within = _within(times, figures)
+    within = _within(times, figures, noise)
     between = _between(means, np.array([t.mean() for t in times]))
     if abs(within.sigmas) < HINT or within.value * between.value <= 0:
         return within
@@ -619,13 +622,26 @@ def _times(stacks: Sequence[Stack]) -> list[Array]:
     return sequence_times(starts)
 
 
-def _within(times: Sequence[Array], figures: Sequence[Any]) -> Slope:
-    """Common slope of frame levels, each stack with a level of its own."""
+def _within(times: Sequence[Array], figures: Sequence[Any], noise: Array) -> Slope:
+    """Common slope of frame levels, each stack with a level of its own.
+
+    Few frames tell their own scatter badly, so all stacks tell it together, as a multiple of what
+    the noise of the pixels makes of a level.
+    """
     levels = [np.empty(time.size) for time in times]
     for index, level in enumerate(levels):
         for parity in (0, 1):
             level[parity::2] = [frame.level for frame in figures[parity][index]]
-    return common_slope(times, levels)
+    return common_slope(times, levels, noise * excess_scatter(times, levels, noise))
+
+
+def _level_noise(store: StackStore, pixels: Array, seen: Sequence[int]) -> Array:
+    """Error of the level of one frame that the noise of its pixels makes, stack by stack."""
+    rows = np.asarray(seen)[:, None]
+    freedom = np.maximum(store.n[rows, pixels] - 1.0, 0.0).sum(axis=1)
+    variance = store.m2[rows, pixels].sum(axis=1) / np.maximum(freedom, 1.0)
+    error: Array = np.sqrt(variance / pixels.size)
+    return error
 
 
 def _between(means: _Means, times: Array) -> Slope:

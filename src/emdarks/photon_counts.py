@@ -23,6 +23,7 @@ from emdarks.one_electron import one_electron
 __all__ = [
     "MOST_RATE",
     "CountLaw",
+    "SeriesLaw",
     "beta_quantile",
     "binomial_interval",
     "expected_shares",
@@ -315,6 +316,30 @@ def _third_order(rate: Array, T: float, g: float) -> tuple[Array, Array]:
     share = factor * L * above / all_
     slope = factor * ((above + L * above_by) / all_ - L * above * all_by / all_**2)
     return share, slope
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesLaw:
+    """The published series in the place of `CountLaw`: method page, eq. 27 (thirdorder).
+
+    Attributes
+    ----------
+    threshold, gain : float
+        T, EM electrons; EM gain.
+    """
+
+    threshold: float
+    gain: float
+
+    def statistics(self, rate: npt.ArrayLike) -> tuple[Array, Array]:
+        """Share of samples above the threshold, and its derivative to the rate."""
+        return _third_order(np.asarray(rate, float), self.threshold, self.gain)
+
+    def rate(self, share: npt.ArrayLike) -> Array:
+        """Electrons a frame, by two steps of Newton's rule; NaN where they leave the series."""
+        p = np.asarray(share, float)
+        rate = third_order_rate(p, np.ones(p.shape), self.threshold, self.gain, 2)
+        return np.where(rate < 0, np.nan, rate)
 
 
 def third_order_variance(rate: Array, n: Array, threshold: float, gain: float) -> Array:

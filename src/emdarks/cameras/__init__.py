@@ -6,7 +6,7 @@ camera file, ``units`` what single values mean, ``header_reader`` reads headers 
 """
 
 from emdarks.cameras.camera import Camera
-from emdarks.cameras.frame_metadata import FrameRecord, Unit
+from emdarks.cameras.frame_metadata import Counted, FrameRecord, Unit
 from emdarks.cameras.header_reader import (
     Explained,
     explain,
@@ -20,6 +20,7 @@ from emdarks.cameras.schema import (
     Bias,
     ConventionalRule,
     CosmicRays,
+    Counting,
     FrameFiles,
     HeaderRules,
     Keywords,
@@ -38,6 +39,8 @@ __all__ = [
     "Camera",
     "ConventionalRule",
     "CosmicRays",
+    "Counted",
+    "Counting",
     "Explained",
     "FrameFiles",
     "FrameRecord",

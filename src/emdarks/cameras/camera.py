@@ -12,6 +12,7 @@ from emdarks.cameras.schema import (
     Bias,
     ConventionalRule,
     CosmicRays,
+    Counting,
     FrameFiles,
     HeaderRules,
     Keywords,
@@ -98,6 +99,8 @@ class Camera:
         How cosmic rays are looked for in raw frames.
     linearity : Linearity or None
         The table that makes raw frames linear; None where the file says nothing of it.
+    counting : Counting or None
+        Which frames hold counts above a threshold; None: none does.
     frames : FrameFiles
         How frames lie in files.
     simulation : Simulation
@@ -132,6 +135,7 @@ class Camera:
     raw: RawFrames | None = None
     cosmic_rays: CosmicRays = field(default_factory=CosmicRays)
     linearity: Linearity | None = None
+    counting: Counting | None = None
     frames: FrameFiles = field(default_factory=FrameFiles)
     simulation: Simulation = field(default_factory=Simulation)
     headers: HeaderRules = field(default_factory=HeaderRules)

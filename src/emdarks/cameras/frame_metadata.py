@@ -13,7 +13,48 @@ class Unit(Enum):
     DN = "DN"
     EM_ELECTRON = "detected EM electron"
     ELECTRON = "detected electron"
+    #: Electrons were counted: what a number is says `Counted`.
+    COUNT = "count"
     UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How the electrons of a frame were counted.
+
+    Attributes
+    ----------
+    threshold : float
+        T: a sample above it was counted, EM electrons.
+    value : {"count", "sum", "share", "rate"}
+        What a number of the frame is; see `emdarks.cameras.schema.Counting`.
+    frames : int
+        Over how many frames; 1 for "count".
+    one : float
+        Number that stands for a count.
+    """
+
+    threshold: float
+    value: str = "count"
+    frames: int = 1
+    one: float = 1.0
+
+    @property
+    def step(self) -> float:
+        """Number of the frame that stands for one count, or one electron, a frame."""
+        return {"sum": self.frames * self.one, "rate": 1.0}.get(self.value, self.one)
+
+    def __str__(self) -> str:
+        number = f" of {self.frames} frames" if self.frames > 1 else ""
+        return f"{_VALUES[self.value]}{number} above {self.threshold:g} EM electrons"
+
+
+_VALUES = {
+    "count": "counts",
+    "sum": "sums of counts",
+    "share": "means of counts",
+    "rate": "rates of counts",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +95,8 @@ class FrameRecord:
         DN as stored from which on a sample is to be flagged as saturated.
     not_dark : str
         The card that says that the frame is no dark; empty where none does.
+    counted : Counted or None
+        How its electrons were counted; None where its samples are not counts.
     """
 
     name: str
@@ -72,6 +115,7 @@ class FrameRecord:
     saturation: float = math.inf
     not_dark: str = ""
     odd_temperature: str = ""
+    counted: Counted | None = None
 
     @property
     def in_dn(self) -> bool:

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from emdarks.cameras.camera import Camera
 from emdarks.cameras.contradictions import refuse_contradictions
-from emdarks.cameras.frame_metadata import FrameRecord, Unit
-from emdarks.cameras.schema import CONVENTIONAL, Mode, Rule
+from emdarks.cameras.frame_metadata import Counted, FrameRecord, Unit
+from emdarks.cameras.schema import CONVENTIONAL, Counting, Mode, Rule
 from emdarks.cameras.units import Value, text_of
 from emdarks.errors import EmdarksError, InputError, MissingKeywordError
 
@@ -380,8 +380,10 @@ class _Reading:
         return str(next((raw for raw in cards if raw is not None), "")).strip()
 
     def unit(self) -> _Found:
-        """Unit of the pixels."""
+        """Unit of the pixels; counts have none of the header's."""
         text, camera = self.unit_text, self._camera
+        if self.counted is not None:
+            return _Found(Unit.COUNT, "table [counting] of the camera file", Unit.COUNT.value)
         keywords = " or ".join(camera.keywords.unit)
         spelled = text.lower()
         unit = camera.units.get(spelled, OWN_UNITS.get(spelled, Unit.UNKNOWN))
@@ -394,6 +396,70 @@ class _Reading:
                 f'"{text}" = "DN"'
             )
         return _Found(unit, repr(text) if text else f"no {keywords or 'unit keyword'}", unit.value)
+
+    @cached_property
+    def counted(self) -> Counted | None:
+        """How the electrons of the frame were counted; None where its samples are no counts.
+
+        Raises
+        ------
+        InputError, MissingKeywordError
+            The header says that they were, but not above which threshold, or in how many frames.
+        """
+        table = self._camera.counting
+        if table is None or not table.applies(self.find(table.keyword) if table.keyword else None):
+            return None
+        threshold = self._threshold(table)
+        if threshold is None:
+            return None
+        frames = self._required([table.frames]).value if table.frames else 1.0
+        if not (frames >= 1 and frames.is_integer()):
+            raise InputError(
+                f"{self._name}: {table.frames} is {frames:g}, no number of frames in which "
+                "electrons were counted; correct the card, or [counting] in the camera file"
+            )
+        return Counted(threshold, table.value, int(frames), table.one)
+
+    def _threshold(self, table: Counting) -> float | None:
+        """EM electrons; None where the frame has none, and no other card says that it is counted.
+
+        Raises
+        ------
+        InputError, MissingKeywordError
+            One says so, or the threshold goes by a read noise that nobody knows.
+        """
+        value = table.threshold
+        if isinstance(value, str):
+            key, found = value, self._optional([value]).value
+            value = self._required([key]).value if table.keyword else found
+            if not (value > 0 and math.isfinite(value)):
+                if not table.keyword:
+                    return None
+                raise InputError(
+                    f"{self._name}: {table.keyword} says that its electrons are counted, but "
+                    f"{key} = {value:g} is no threshold; correct the card"
+                )
+        return value * (1.0 if table.unit == "EM electron" else self._read_noise())
+
+    def _read_noise(self) -> float:
+        """EM electrons, by which a threshold goes."""
+        mode = "" if self.mode is None else self.mode.name
+        own = self._optional(["RN"]).value
+        noise = own if own > 0 else self._camera.noise_in(mode).read_noise
+        if not noise > 0:
+            raise InputError(
+                f"{self._name}: the threshold of its counts goes by the read noise, which neither "
+                f"header (RN) nor camera {self._camera.name} has; add it to the camera file"
+            )
+        return noise
+
+    def counting(self) -> _Found:
+        """How its electrons were counted, in words."""
+        found, table = self.counted, self._camera.counting
+        assert table is not None
+        keys = [key for key in (table.keyword, table.threshold) if key and isinstance(key, str)]
+        source = ", ".join(self._card([key]) for key in keys) or "the camera file"
+        return _Found(found, source, "no" if found is None else str(found))
 
     def bias(self) -> _Found:
         """Level to be subtracted, DN; 0 where there is none, or a file or region gives it."""
@@ -482,6 +548,7 @@ class _Reading:
             bias=self.bias().value if in_dn else 0.0,
             saturation=self.saturation().value if in_dn else math.inf,
             not_dark=self.kind().value,
+            counted=self.counted,
         )
 
     def explain(self) -> list[Explained]:
@@ -504,6 +571,7 @@ class _Reading:
         settings = ((f"setting {name}", keys) for name, keys in camera.settings.items())
         register: list[Any] = [("gain register", "", self.register)]
         mode: list[Any] = [("mode", "", self.mode_name)]
+        counting: list[Any] = [("counted", "", self.counting)]
         return [
             ("kind of frame", "", self.kind),
             ("exposure time", "s", self.exposure_time),
@@ -513,6 +581,7 @@ class _Reading:
             *((title, "", partial(self.setting, keys)) for title, keys in settings),
             *(mode if camera.modes else []),
             ("sensitivity", "e-/DN", self.k_gain),
+            *(counting if camera.counting is not None else []),
             ("unit", "", self.unit),
             ("bias", "DN", self.bias),
             ("saturation", "DN", self.saturation),

@@ -318,6 +318,60 @@ class RawFrames(Rule):
 
 
 @dataclass(frozen=True)
+class Counting:
+    """Frames whose electrons are counted already: which they are, and what their numbers mean.
+
+    Attributes
+    ----------
+    threshold : float or str
+        T: a sample above it was counted. A number, or the keyword that holds it. Frames without a
+        positive number there are not counted.
+    unit : {"EM electron", "read noise"}
+        Unit of the threshold; the read noise is that of the header (RN), else the camera's.
+    value : {"count", "sum", "share", "rate"}
+        What a number of the frame is: "count": ``one`` where the sample was counted, else 0;
+        "sum": how many samples of several frames were; "share": the same over the number of
+        frames, their mean; "rate": electrons a frame by the series of third order, as the
+        Coronagraph's pipeline writes them.
+    frames : str
+        Keyword of the number of frames that were added, or averaged; "count" has none.
+    one : float
+        Number that stands for a count.
+    keyword : str
+        Keyword that tells which frames are counted; empty: all are that have a threshold.
+    values : tuple
+        Its values that mean yes.
+    """
+
+    threshold: float | str
+    unit: Literal["EM electron", "read noise"] = "EM electron"
+    value: Literal["count", "sum", "share", "rate"] = "count"
+    frames: str = ""
+    one: float = 1.0
+    keyword: str = ""
+    values: tuple[Scalar, ...] = ()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.threshold, str):
+            if not self.threshold:
+                raise ValueError("threshold is empty; give a number or a keyword")
+        elif not 0 < self.threshold < math.inf:
+            raise ValueError(f"threshold is {self.threshold}; it must be positive")
+        if not 0 < self.one < math.inf:
+            raise ValueError(f"one is {self.one}; it must be positive")
+        if self.value == "count" and self.frames:
+            raise ValueError("value 'count' is of one frame; leave frames out")
+        if self.value != "count" and not self.frames:
+            raise ValueError(f"value {self.value!r} needs frames, the keyword of their number")
+        if bool(self.keyword) != bool(self.values):
+            raise ValueError("give keyword and values, or neither")
+
+    def applies(self, raw: Any) -> bool:
+        """Whether a frame is counted, by the value of ``keyword`` (None: it has none)."""
+        return not self.keyword or any(raw is not None and same(raw, x) for x in self.values)
+
+
+@dataclass(frozen=True)
 class CosmicRays:
     """How cosmic rays are looked for in raw frames, along rows.
 

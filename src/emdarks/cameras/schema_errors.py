@@ -26,6 +26,7 @@ MEANINGS = {
     "darks.values": "the values of that keyword that mean a dark",
     "raw.keyword": "the keyword that tells raw frames",
     "raw.values": "the values of that keyword that mean a raw frame",
+    "counting.threshold": "the threshold of the counts: a number, or its keyword",
     "linearity.file": 'the table that makes frames linear, or "none"',
     "modes.name": "what the mode is called",
     "modes.when": "the settings that select the mode",

@@ -265,6 +265,11 @@ def _figures() -> Iterator[str]:
     yield "# [bias]"
     yield "# level = 300.0  # DN"
     yield ""
+    yield f"# {MARK}: if electrons are counted in frames already: 1 above a threshold, 0 below"
+    yield "# [counting]"
+    yield "# threshold = 5.0"
+    yield '# unit = "read noise"  # or "EM electron"'
+    yield ""
     yield f"# {MARK}: a table that makes frames linear, beside this file; none: they are linear"
     yield "# [linearity]"
     yield '# file = "none"'

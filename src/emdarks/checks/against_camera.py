@@ -25,22 +25,49 @@ _ROUNDING = 1e-6
 
 
 def photon_counted(context: Context) -> Findings:
-    """Frames whose samples are 0 or 1."""
-    found = [
-        frame.name
-        for stack, frame in context.places()
-        if stack.em_gain > 0
-        and _is_thresholded(frame.figures, _steps_of(stack.k_gain, stack.em_gain))
-    ]
-    if found:
+    """Frames whose samples are 0 or 1, and others that are said to be."""
+    counts, others = [], []
+    for of_frames, stack in zip(context.campaign.stacks, context.stacks, strict=False):
+        told = of_frames.frames[0].record.counted
+        for frame in stack.frame_summaries if stack.em_gain > 0 else ():
+            if told is None:
+                steps = _steps_of(stack.k_gain, stack.em_gain)
+                counts += [frame.name] if _is_thresholded(frame.figures, steps) else []
+            elif told.value == "count" and not holds_counts(frame.figures, (stack.em_gain,)):
+                others.append(frame.name)
+    if counts:
         yield Finding(
             "problem",
             "level",
-            f"all samples of {several(len(found), 'frame', 'are')} 0 or 1, the first {found[0]}: "
+            f"all samples of {several(len(counts), 'frame', 'are')} 0 or 1, the first {counts[0]}: "
             "photon-counted frames are no analog ones",
-            tuple(found),
-            "give the frames from before the threshold",
+            tuple(counts),
+            "give the frames from before the threshold, or say in a camera file how they are "
+            "counted ([counting])",
         )
+    if others:
+        yield Finding(
+            "problem",
+            "level",
+            f"{several(len(others), 'frame', 'hold')} other numbers than counts, the first "
+            f"{others[0]}, and camera {context.camera.name} has them as counted",
+            tuple(others),
+            "look at [counting] of the camera file: which frames it names, and what one count is",
+        )
+
+
+def holds_counts(frame: FrameFigures, steps: Sequence[float]) -> bool:
+    """Whether all good samples of a frame are 0, or one of the steps; all may be 0.
+
+    Parameters
+    ----------
+    frame : FrameFigures
+        The frame.
+    steps : sequence of float
+        What a count may have become in the unit of the figures.
+    """
+    empty = frame.highest == 0 and frame.scatter == 0
+    return empty or math.isnan(frame.highest) or _is_thresholded(frame, steps)
 
 
 def _is_thresholded(frame: FrameFigures, steps: Sequence[float]) -> bool:
@@ -90,7 +117,7 @@ def noise_of_another(context: Context) -> Findings:
     noise = context.camera.noise
     if not noise.read_noise > 0:
         return  # no figure for these frames
-    far = [(ratio, stack) for stack in context.stacks if (ratio := _far(stack, noise))]
+    far = [(ratio, stack) for stack in _of_samples(context) if (ratio := _far(stack, noise))]
     if far:
         ratio = max((each for each, _ in far), key=lambda each: abs(math.log(each)))
         measured = ratio * noise.read_noise
@@ -105,6 +132,12 @@ def noise_of_another(context: Context) -> Findings:
             "k-gain and unit are right, and whether numbers were scaled; or mend read_noise in "
             "the camera file",
         )
+
+
+def _of_samples(context: Context) -> list[StackSummary]:
+    """Stacks of frames that hold samples, no counts."""
+    pairs = zip(context.campaign.stacks, context.stacks, strict=False)
+    return [stack for stack_, stack in pairs if stack_.frames[0].record.counted is None]
 
 
 def _far(stack: StackSummary, noise: NoiseFigures) -> float:

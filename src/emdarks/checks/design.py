@@ -191,6 +191,7 @@ def possible_products(context: Context, problems: Set[str]) -> Findings:
             f"{without if problems else ''}, and master darks synthesised from them; they are "
             f"measured for {_reach(context.stacks)}",
         )
+    counted = any(item.record.counted is not None for item in context.campaign.inputs)
     averaged = [stack for stack in context.stacks if stack.most_good > 1 and stack.em_gain >= 1]
     if averaged:
         which = (
@@ -198,7 +199,8 @@ def possible_products(context: Context, problems: Set[str]) -> Findings:
             if len(averaged) == len(context.stacks)
             else f"the stacks {named(averaged)}"
         )
-        yield Finding("fine", "darks", f"a traditional master dark can be made of {which}")
+        kind = "photon-counted dark" if counted else "traditional master dark"
+        yield Finding("fine", "darks", f"a {kind} can be made of {which}")
 
 
 def _reach(stacks: Sequence[StackSummary]) -> str:

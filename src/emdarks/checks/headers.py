@@ -143,6 +143,22 @@ def divided_by_gain(context: Context) -> Findings:
         )
 
 
+def counted_frames(context: Context) -> Findings:
+    """Frames whose electrons are counted, where samples are needed."""
+    counted = [item.record for item in context.campaign.inputs if item.record.counted is not None]
+    if counted:
+        yield Finding(
+            "problem",
+            "unit",
+            f"{several(len(counted), 'frame', 'hold')} {counted[0].counted}, the first "
+            f"{counted[0].name} (levels here are times the EM gain): noise maps and traditional "
+            "darks need samples",
+            tuple(record.name for record in counted),
+            "count these frames (emdarks dark --photon-counting), or give those from before the "
+            "threshold",
+        )
+
+
 def unknown_unit(context: Context) -> Findings:
     """Frames whose headers give no unit, or one that is not known."""
     unknown = [item.record for item in context.campaign.inputs if item.record.unit is Unit.UNKNOWN]

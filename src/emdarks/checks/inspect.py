@@ -111,7 +111,8 @@ def inspect_campaign(
     factors = [
         [_em_electrons(stack, item, kgain) for item in stack.frames] for stack in campaign.stacks
     ]
-    ways = histograms_of(campaign.stacks, chosen)
+    samples = all(item.record.counted is None for item in campaign.inputs)
+    ways = histograms_of(campaign.stacks, chosen) if samples else None
     jobs = jobs_of(campaign.stacks, factors, job.mask, area, counting=ways)
     found = _look_at_all(campaign, jobs, look, job, kgain)
     pixels = look.counts()
@@ -143,8 +144,10 @@ def _area(job: CalibrationInputs, campaign: SortedFrames, detector_params: Any) 
 
 
 def _em_electrons(stack: Stack, item: FrameInput, kgain: float | None) -> float:
-    """Factor to EM electrons; 1 where nothing tells."""
+    """Factor to EM electrons; 1 where nothing tells. One count is one electron."""
     unit = item.record.unit
+    if item.record.counted is not None:
+        return stack.em_gain / item.record.counted.step
     k_gain = kgain or stack.k_gain
     if unit is Unit.DN and k_gain > 0:
         return k_gain
@@ -336,7 +339,7 @@ def summary_of(
             FrameSummary(record.name, record.start, record.temperature, frame)
             for record, frame in zip(records, figures, strict=True)
         ),
-        cut_off_samples=samples_at_ceiling(figures, k_gain),
+        cut_off_samples=0 if records[0].counted else samples_at_ceiling(figures, k_gain),
         searched=is_searched(stack.frames[0]),
         search=search,
         ray_share=ray_share(stack, figures),

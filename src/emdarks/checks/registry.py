@@ -45,6 +45,7 @@ HEADERS: tuple[Check[Context], ...] = (
     headers.spread_gains,
     headers.unlike_others,
     headers.divided_by_gain,
+    headers.counted_frames,
     headers.unknown_unit,
     headers.different_units,
     headers.split_stacks,
@@ -121,6 +122,7 @@ _REFUSED = (
     headers.different_readout,
     design.can_be_fitted,
     headers.divided_by_gain,
+    headers.counted_frames,
 )
 _OF_DESIGN = (design.ill_conditioned, design.short_stacks, design.incomplete_grid, masks.unfittable)
 #: What every recipe refuses when it has read the pixels: products of these frames would be wrong.

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from emdarks.accumulate import Executor, StackJob, StackSums
 from emdarks.arguments import check_flag, is_number, is_whole
-from emdarks.cameras import Camera
+from emdarks.cameras import Camera, Counted
 from emdarks.checks.recipe_frames import ProductLook
 from emdarks.counting_sums import MOST_FRAMES, CountsAbove, CountThreshold
 from emdarks.darks.counting import stages_in
@@ -26,6 +26,7 @@ from emdarks.frames.prepared import check_offset
 from emdarks.one_electron import check_stages
 from emdarks.photon_counts import (
     CountLaw,
+    SeriesLaw,
     expected_shares,
     third_order_rate,
     third_order_variance,
@@ -45,6 +46,7 @@ from emdarks.stacks import (
     to_em_electrons,
 )
 from emdarks.stacks.calibration_inputs import CalibrationInputs, calibration_inputs, choose
+from emdarks.stacks.counts import counted_alike, of_counts
 from emdarks.stacks.nominal_noise import nominal_noise
 
 Array = npt.NDArray[Any]
@@ -85,7 +87,8 @@ def build_photon_counted_dark(
     ----------
     dataset : Dataset, or an object like it
         Full frames of one exposure time, EM gain and k-gain: bias subtracted, cosmic rays
-        flagged, linearised. In DN or EM electrons (not divided by gain), or raw frames.
+        flagged, linearised. In DN or EM electrons (not divided by gain), or raw frames. Or frames
+        of counts, 0 and 1, of which the camera file tells the threshold (table ``[counting]``).
     detector_params : DetectorParams, or an object like it, optional
         ``params["TFACTOR"]`` and ``["PCECNTMX"]`` are ``t_factor`` and ``max_rate`` where these
         are not given; ``["TELRSTRT"]`` and ``["TELREND"]`` say which rows are telemetry,
@@ -162,6 +165,7 @@ def build_photon_counted_dark(
     )
     telemetry = job.telemetry(detector_params)
     choice = _Choice(
+        t_factor is not None or threshold is not None,
         threshold,
         _parameter("t_factor", t_factor, detector_params, "TFACTOR", T_FACTOR),
         read_noise,
@@ -196,8 +200,12 @@ def build_photon_counted_dark(
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
-    """What was asked for; see `build_photon_counted_dark`."""
+    """What was asked for; see `build_photon_counted_dark`.
 
+    ``asked`` is whether a caller chose the threshold.
+    """
+
+    asked: bool
     threshold: float | None
     t_factor: float
     read_noise: float | None
@@ -223,8 +231,13 @@ class _Choice:
         Raises
         ------
         InputError
-            No read noise is known, or the threshold is one that electrons do not pass.
+            No read noise is known, or the threshold is one that electrons do not pass, or
+            another than that of frames that are counted already.
         """
+        at = self.threshold
+        counted = counted_alike(stack)
+        if counted is not None:
+            at = self._threshold_of(counted, stack)
         noise = nominal_noise(stack, camera) if self.read_noise is None else self.read_noise
         if not noise > 0:
             raise InputError(
@@ -232,11 +245,26 @@ class _Choice:
                 "has its header (RN), and the threshold goes by it; give it (read_noise, "
                 "--read-noise)"
             )
-        at = self.t_factor * noise if self.threshold is None else self.threshold
+        at = self.t_factor * noise if at is None else at
         check_threshold(str(stack), at, stack.em_gain)
         stages = camera.noise.register_stages if self.stages is None else self.stages
         check_stages(stages)
         return CountLaw(float(at), float(stack.em_gain), float(noise), float(stages))
+
+    def _threshold_of(self, counted: Counted, stack: Stack) -> float:
+        """That of frames that are counted already."""
+        name = stack.frames[0].record.name
+        if counted.value != "count":
+            raise InputError(
+                f"{name}: holds {counted}; a dark is made of single frames: give frames of 0 and "
+                "1, or those from before the threshold"
+            )
+        if self.asked:
+            raise InputError(
+                f"{name}: is counted already, above {counted.threshold:g} EM electrons: leave the "
+                "threshold out (threshold, t_factor, --threshold, --t-factor)"
+            )
+        return counted.threshold
 
 
 def _parameter(name: str, given: float | None, params: Any, key: str, default: float) -> float:
@@ -278,10 +306,18 @@ class _Plan:
         _check_kind(stack)
         law = choice.law(stack, job.camera)
         area = figure_area(job.arrtype, job.regions, telemetry)
-        scales = to_em_electrons(stack, kgain)
         at = CountThreshold(law.threshold, errors=choice.estimator == "reference")
+        if counted_alike(stack) is None:
+            scales = to_em_electrons(stack, kgain)
+        else:
+            scales, at = of_counts(stack)
         jobs = jobs_of([stack], [scales], job.mask, area, counting=[(at, None)])
         return cls(stack, law, jobs)
+
+    def mean_rate(self, mean: float) -> float:
+        """Electrons a frame of a mean of samples, EM electrons; a count is one of g of them."""
+        share = mean / self.stack.em_gain
+        return share if counted_alike(self.stack) is None else float(self.law.rate(share))
 
 
 def _only_stack(stacks: list[Stack]) -> Stack:
@@ -334,8 +370,8 @@ def _check_rate(
     means = moments.mean[_imaging(job, telemetry).reshape(-1) & (moments.n > 0)]
     if not means.size:
         raise InputError(f"{stack}: no pixel of the imaging area is good in any frame")
-    rate = float(means.mean()) / stack.em_gain
-    if rate > most:
+    rate = planned.mean_rate(float(means.mean()))
+    if not rate <= most:
         raise InputError(
             f"{stack}: {rate:.3g} electrons a pixel and frame on average are too many to count one "
             f"by one; the most is {most:g} (max_rate, --max-rate): count shorter exposures, or "
@@ -359,6 +395,8 @@ def _planes(
     moments, counts = sums.moments, sums.moments.counting
     assert isinstance(counts, CountsAbove)
     n, above, plus, minus = (np.asarray(x, np.float64) for x in (moments.n, *counts.sums()))
+    if not plus.size:
+        plus = minus = above
     if choice.estimator == "reference":
         data, err, extra = _reference_rates(n, (above, plus, minus), planned.law, choice.iterations)
     else:
@@ -378,12 +416,26 @@ def _law_rates(n: Array, above: Array, imaging: Array, law: CountLaw) -> tuple[A
     """Rates, errors and flags; errors go by the pixels of the imaging area, or of the rest."""
     rate, err = np.empty(n.shape), np.empty(n.shape)
     for region in (imaging, ~imaging):
-        rate[region], err[region] = _rates_and_errors(n[region], above[region], law)
+        rate[region], err[region] = rates_and_errors(n[region], above[region], law)
     return rate, err, np.where(np.isnan(rate), DQ.BAD_UNSPECIFIED, 0)
 
 
-def _rates_and_errors(n: Array, above: Array, law: CountLaw) -> tuple[Array, Array]:
-    """Of pixels of one region; those of the same counts have the same."""
+def rates_and_errors(n: Array, above: Array, law: CountLaw | SeriesLaw) -> tuple[Array, Array]:
+    """Rates and errors of the pixels of one region; those of the same counts have the same.
+
+    Parameters
+    ----------
+    n, above : ndarray of whole numbers, shape (pixels,)
+        Good samples, and those of them above the threshold.
+    law : CountLaw or SeriesLaw
+        The law of the counts.
+
+    Returns
+    -------
+    rate, err : ndarray, shape (pixels,)
+        Method page, eq. 25 (rate) and eq. 26 (counterr). Where no sample is good, 0 and NaN;
+        where the counts tell no rate, NaN.
+    """
     kinds, where, pixels = np.unique(
         n.astype(np.uint32) * np.uint32(MOST_FRAMES + 1) + above.astype(np.uint32),
         return_inverse=True,

@@ -394,7 +394,8 @@ class Library:
         frames : Dataset, or a list of frames
             Of any cameras and settings; raw ones, too.
         kind : Kind
-            What is wanted; ``Kind.DARK`` is answered by darks and by noise maps.
+            What is wanted; ``Kind.DARK`` is answered by darks and by noise maps, of frames whose
+            electrons are counted by photon-counted darks and by noise maps.
         camera : str or Camera, optional
             Of all frames; by default the one that each frame's CAMERA card names, else ``excam``.
         kgain : float, optional

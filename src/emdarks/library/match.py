@@ -25,6 +25,7 @@ from emdarks.products.model import SAME_GAIN, SAME_TIME
 from emdarks.products.provenance import iso_date
 from emdarks.products.synthesis import beyond_stacks
 from emdarks.stacks.compatibility import SAME_K_GAIN, differing_settings, untold_settings
+from emdarks.stacks.counts import SAME_THRESHOLD
 from emdarks.stacks.group import TIME_TOLERANCE
 
 Array = npt.NDArray[Any]
@@ -34,10 +35,11 @@ Array = npt.NDArray[Any]
 DAYS, DAYS_OF_OTHERS = 30.0, 1000.0
 #: Relative difference of gains of headers, and of predicted errors, that is none.
 _SAME = 1e-9
-#: Relative difference of thresholds that is rounding.
-_SAME_THRESHOLD = 1e-3
 #: What answers a request.
-_ANSWERS = {Kind.DARK: (Kind.DARK, Kind.NOISE_MAPS)}
+_ANSWERS = {
+    Kind.DARK: (Kind.DARK, Kind.NOISE_MAPS),
+    Kind.COUNTED_DARK: (Kind.COUNTED_DARK, Kind.NOISE_MAPS),
+}
 #: Kinds that must have been read as the frame was.
 _OF_FRAMES = frozenset({Kind.NOISE_MAPS, Kind.DARK, Kind.COUNTED_DARK})
 
@@ -402,6 +404,7 @@ class _Conditions:
 
     def __init__(self, entries: Sequence[Entry]):
         self._of_frames = np.array([entry.kind in _OF_FRAMES for entry in entries], dtype=bool)
+        self._of_maps = np.array([e.kind is Kind.NOISE_MAPS for e in entries], dtype=bool)
         self._temperature, self._threshold = (
             np.array([getattr(entry, name) for entry in entries], dtype=np.float64)
             for name in (_TEMPERATURE, _THRESHOLD)
@@ -420,17 +423,20 @@ class _Conditions:
         return left[~far], words
 
     def counted_alike(self, request: Request, left: Array) -> tuple[Array, str]:
-        """Photon-counted darks of the frame's threshold."""
+        """Photon-counted darks of the frame's threshold; maps make them of any that is known."""
         if request.kind is not Kind.COUNTED_DARK:
             return left, ""
         own, asked = self._threshold[left], request.threshold
-        told = " and ".join(f"{value:g}" for value in np.unique(own))
+        maps = self._of_maps[left]
+        told = " and ".join(f"{value:g}" for value in np.unique(own[~maps]))
         if not math.isnan(asked):
+            fits = maps | (np.abs(own - asked) <= SAME_THRESHOLD * asked)
             words = f"counted above {told} EM electrons, the frame above {asked:g}"
-            return left[np.abs(own - asked) <= _SAME_THRESHOLD * asked], words
-        if np.unique(own).size == 1:
+            return left[fits], words
+        if np.unique(own).size == 1 and not maps.any():
             return left, ""
-        return left[:0], f"counted above {told} EM electrons: say which (--threshold)"
+        left_out = f"counted above {told} EM electrons: " if told else ""
+        return left[:0], f"{left_out}say which threshold is wanted (--threshold)"
 
 
 class _Times:
@@ -532,7 +538,9 @@ def _missing(match: Match) -> str:
     asked = match.request
     told = [step.words for step in match.steps if step.rule != "kind" and step.words]
     why = f" (of those that it has: {'; '.join(told)})" if told else ""
-    what = "dark, and no noise maps" if asked.kind is Kind.DARK else asked.kind.words
+    what = asked.kind.words
+    if asked.kind in (Kind.DARK, Kind.COUNTED_DARK):
+        what += ", and no noise maps"
     return (
         f"{asked.name}: the library has no {what} for it: camera {asked.camera}, {asked.setting}"
         f"{f', {_moment(asked.time)}' if asked.time == asked.time else ''}{why}; {_advice(asked)}"

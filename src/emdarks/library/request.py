@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from emdarks.arguments import is_number
-from emdarks.cameras import Camera, load_camera, read_record
+from emdarks.cameras import Camera, FrameRecord, load_camera, read_record
 from emdarks.detector import frame_shape, region_slices
 from emdarks.fits import ascii_text
 from emdarks.frames import camera_named_in, frames_of
@@ -110,9 +110,10 @@ def requests_of(
     kgain : float, optional
         Electrons per DN, instead of the headers'.
     kind : Kind
-        What is wanted.
+        What is wanted; a dark of frames whose electrons are counted is a photon-counted one.
     threshold : float, optional
-        By which the frames are counted, EM electrons, instead of the headers' (card PCTHRESH).
+        By which the frames are counted, EM electrons, instead of the headers' (table
+        ``[counting]`` of the camera file, else card PCTHRESH).
 
     Raises
     ------
@@ -125,15 +126,20 @@ def requests_of(
 
 
 def _request(
-    frame: Any, named: str | Camera | None, kgain: float | None, kind: Kind, geometry: _Geometry
+    frame: Any,
+    named: str | Camera | None,
+    kgain: float | None,
+    kind: Kind,
+    geometry: _Geometry,
 ) -> Request:
     camera = geometry.camera(named or camera_named_in([frame]))
     shape, headers, name = shape_of(frame) or (0, 0), headers_of(frame), frame_name(frame)
     plane = getattr(frame, "frame", None)
     record = read_record(camera, name, shape, headers, plane=plane, k_gain=kgain)
     raw = camera.raw is not None and is_raw_frame(frame, camera)
+    counted = kind is Kind.DARK and record.counted is not None
     return Request(
-        kind=kind,
+        kind=Kind.COUNTED_DARK if counted else kind,
         name=name,
         camera=ascii_text(camera.name),
         settings=ascii_text(readout_text(record.setting)),
@@ -148,13 +154,15 @@ def _request(
         in_dn=record.in_dn and not raw,
         time=record.start,
         temperature=record.temperature,
-        threshold=_threshold(headers[0]),
+        threshold=_threshold(record, headers[0]),
         raw=raw,
     )
 
 
-def _threshold(header: Any) -> float:
+def _threshold(record: FrameRecord, header: Any) -> float:
     """Of a frame that was counted; -999 in one that was not."""
+    if record.counted is not None:
+        return record.counted.threshold
     value = header.get("PCTHRESH")
     return float(value) if is_number(value) and value > 0 else math.nan
 

@@ -144,8 +144,8 @@ class LibrarySubtraction:
         if share.matches[0].request.raw:
             dataset = self._prepared(dataset, share)
         less = subtract_dark(dataset, dark, camera=share.camera, **self._options)
-        for frame, match in zip(less, share.matches, strict=True):
-            frame.note(_notes(match, share))
+        for frame in less:
+            frame.note(_notes(share.matches[frame.place], share))
         self._last = share, less
         return less
 
@@ -263,6 +263,7 @@ def _shared(
         key = (
             match.request.camera,
             match.request.raw,
+            match.request.kind,
             tuple(each.entry.id for each in used if each.entry is not None),
         )
         if key not in shares:

@@ -72,6 +72,21 @@ def write_law(header: fits.Header, law: CountLaw) -> None:
     header["PCLOST"] = (law.lost(), "share of electrons below the threshold")
 
 
+def law_in(header: Any) -> CountLaw | None:
+    """The law by which counts of a dark are rates, as `write_law` writes it; None where it is none.
+
+    Parameters
+    ----------
+    header : Header
+        Of the dark's image. Darks of the reference have none of these cards but the threshold.
+    """
+    values = [header.get(name, NOT_SUPPLIED) for name in (*_LAW, "NEMGAIN")]
+    if not all(is_number(value) for value in values) or min(values[:3]) <= 0:
+        return None
+    T, gain, noise, stages = (float(value) for value in values)
+    return CountLaw(T, gain, noise, stages if stages > 0 else math.inf)
+
+
 def count_hdus(good: Array, above: Array) -> list[Any]:
     """HDUs of the counts of every pixel in a measured dark."""
     return _hdus((good, above), _COUNTS)
@@ -174,13 +189,9 @@ class Dark(Product):
         n, above = counts["NGOOD"], counts["NABOVE"]
         assert n is not None
         assert above is not None
-        return rate_interval(above, n, self._law(), confidence)
-
-    def _law(self) -> CountLaw:
-        """The law of its counts, as the header has it."""
-        stages = float(self.ext_hdr.get("NEMGAIN", NOT_SUPPLIED))
-        T, gain, noise = (float(self.ext_hdr[name]) for name in _LAW)
-        return CountLaw(T, gain, noise, stages if stages > 0 else math.inf)
+        law = law_in(self.ext_hdr)
+        assert law is not None
+        return rate_interval(above, n, law, confidence)
 
     def _counts(self, name: str) -> Array | None:
         return np.asarray(self.hdu_list[name].data) if name in self.hdu_names else None

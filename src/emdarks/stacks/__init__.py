@@ -18,7 +18,7 @@ from emdarks.stacks.compatibility import (
     product_cards,
     refuse_subtracted,
 )
-from emdarks.stacks.drift import Slope, common_slope, sequence_times
+from emdarks.stacks.drift import Slope, common_slope, excess_scatter, sequence_times
 from emdarks.stacks.group import Stack, check_stack, group_stacks
 from emdarks.stacks.regions import check_shape, figure_area, telemetry_slice
 from emdarks.stacks.stack_moments import (
@@ -28,7 +28,7 @@ from emdarks.stacks.stack_moments import (
     drop_lost,
     jobs_of,
 )
-from emdarks.stacks.units import to_detected_electrons, to_em_electrons
+from emdarks.stacks.units import refuse_counted, to_detected_electrons, to_em_electrons
 
 __all__ = [
     "SUBTRACTED_UNIT",
@@ -45,12 +45,14 @@ __all__ = [
     "check_stack",
     "common_slope",
     "drop_lost",
+    "excess_scatter",
     "figure_area",
     "group_stacks",
     "jobs_of",
     "k_gain_card",
     "k_gains_used",
     "product_cards",
+    "refuse_counted",
     "refuse_subtracted",
     "sequence_times",
     "telemetry_slice",

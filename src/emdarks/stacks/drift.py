@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +48,7 @@ def sequence_times(starts: Sequence[Array]) -> list[Array]:
 
 
 def common_slope(
-    times: Sequence[Array], levels: Sequence[Array], errors: Sequence[float] | None = None
+    times: Sequence[Array], levels: Sequence[Array], errors: Sequence[float] | Array | None = None
 ) -> Slope:
     """Slope that all stacks share, each with a level of its own.
 
@@ -69,17 +69,66 @@ def common_slope(
     numerator = denominator = 0.0
     floors = np.zeros(len(times)) if errors is None else np.asarray(errors)
     for time, level, floor in zip(times, levels, floors, strict=True):
-        good = np.isfinite(level)
-        if good.sum() < 3:
+        own = _own_slope(time, level)
+        if own is None:
             continue
-        t, y = time[good] - time[good].mean(), level[good] - level[good].mean()
-        square = (t**2).sum()
-        # Scatter about the stack's own slope: a drift must not hide itself in the noise.
-        slope = (t * y).sum() / square if square > 0 else 0.0
-        variance = max(((y - slope * t) ** 2).sum() / max(good.sum() - 2, 1), floor**2)
+        variance = max(own.residual / own.freedom, floor**2)
         if variance > 0:
-            numerator += (t * y).sum() / variance
-            denominator += square / variance
+            numerator += own.product / variance
+            denominator += own.square / variance
     if denominator == 0:
         return Slope(0.0, math.inf)
     return Slope(float(numerator / denominator), float(denominator**-0.5))
+
+
+def excess_scatter(
+    times: Sequence[Array], levels: Sequence[Array], errors: Sequence[float] | Array
+) -> float:
+    """By how much levels scatter about the slopes of their stacks, in units of their errors.
+
+    Parameters
+    ----------
+    times, levels : sequence of ndarray
+        As in `common_slope`.
+    errors : sequence of float
+        Standard error that noise alone gives a level, stack by stack.
+
+    Returns
+    -------
+    float
+        The median of all stacks, which one wild frame does not move; 0 where none has three
+        levels.
+    """
+    found = []
+    for time, level, error in zip(times, levels, errors, strict=True):
+        own = _own_slope(time, level)
+        if own is not None and error > 0:
+            # The median of chi squared (Wilson and Hilferty 1931).
+            median = own.freedom * (1 - 2 / (9 * own.freedom)) ** 3
+            found.append(own.residual / (median * error**2))
+    return math.sqrt(float(np.median(found))) if found else 0.0
+
+
+class _Line(NamedTuple):
+    """Sums of a stack's levels y about their mean at times t about theirs.
+
+    ``product`` sum of t y, ``square`` of t^2, ``residual`` of squares about the stack's own slope
+    (a drift must not hide itself in the noise), with its degrees of freedom.
+    """
+
+    product: float
+    square: float
+    residual: float
+    freedom: int
+
+
+def _own_slope(time: Array, level: Array) -> _Line | None:
+    """None with fewer than three levels."""
+    good = np.isfinite(level)
+    if good.sum() < 3:
+        return None
+    t, y = time[good] - time[good].mean(), level[good] - level[good].mean()
+    product, square = float((t * y).sum()), float((t**2).sum())
+    slope = product / square if square > 0 else 0.0
+    residual = float(((y - slope * t) ** 2).sum())
+    return _Line(product, square, residual, max(int(good.sum()) - 2, 1))

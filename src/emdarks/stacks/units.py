@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from emdarks.cameras import Unit
 from emdarks.errors import InputError
 from emdarks.frames import FrameInput
 from emdarks.stacks.group import Stack
+
+
+def refuse_counted(frames: Sequence[FrameInput]) -> None:
+    """Refuse frames whose electrons are counted already, where samples are wanted.
+
+    Raises
+    ------
+    InputError
+        Names the first, and says how many there are.
+    """
+    counted = [item.record for item in frames if item.record.counted is not None]
+    if counted:
+        raise InputError(
+            f"{counted[0].name}: holds {counted[0].counted} (as {len(counted)} of {len(frames)} "
+            "frames), no samples: give the frames from before the threshold"
+        )
 
 
 def to_em_electrons(stack: Stack, k_gain: float | None) -> list[float]:
@@ -14,8 +32,9 @@ def to_em_electrons(stack: Stack, k_gain: float | None) -> list[float]:
     Raises
     ------
     InputError
-        Frames are already divided by an EM gain above 1.
+        Frames are already divided by an EM gain above 1, or their electrons are counted.
     """
+    refuse_counted(stack.frames)
     return [_em_factor(stack, item, k_gain) for item in stack.frames]
 
 
@@ -32,7 +51,14 @@ def _em_factor(stack: Stack, item: FrameInput, k_gain: float | None) -> float:
 
 
 def to_detected_electrons(stack: Stack, k_gain: float | None) -> list[float]:
-    """Factor of each frame to detected electrons (divided by gain), for master darks."""
+    """Factor of each frame to detected electrons (divided by gain), for master darks.
+
+    Raises
+    ------
+    InputError
+        Electrons of a frame are counted.
+    """
+    refuse_counted(stack.frames)
     factors = {
         Unit.DN: (k_gain or stack.k_gain) / stack.em_gain,
         Unit.EM_ELECTRON: 1.0 / stack.em_gain,

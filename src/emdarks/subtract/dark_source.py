@@ -6,27 +6,35 @@ import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from emdarks.arguments import is_number
 from emdarks.cameras import Camera, read_temperature
 from emdarks.checks.thresholds import TEMPERATURE_SPREAD
 from emdarks.darks.synthesized_dark import dark_setting
 from emdarks.detector import Regions, frame_shape, region_slices
 from emdarks.errors import EmdarksWarning, InputError
+from emdarks.photon_counts import CountLaw, SeriesLaw
 from emdarks.products import DetectorNoiseMaps
+from emdarks.products.dark import PHOTON_COUNTED, law_in
 from emdarks.products.model import check_setting, dark_formula
 from emdarks.products.synthesis import (
-    DarkSetting,
+    ExpectedCounts,
+    Maps,
     beyond_measured,
+    count_law,
     synthesize_arrays,
     warn_beyond_measured,
 )
 from emdarks.stacks import Stack, check_product
+from emdarks.stacks.counts import SAME_THRESHOLD, counted_alike
 from emdarks.stacks.group import GAIN_WARNING, TIME_TOLERANCE
+from emdarks.stacks.nominal_noise import nominal_noise
+from emdarks.subtract.count_rates import CountRates
 
 Array = npt.NDArray[Any]
 Section = tuple[slice, slice]
@@ -161,8 +169,14 @@ class DarkSource(ABC):
     def planes(self, stack: Stack, section: Section) -> DarkPlanes:
         """A part of the dark of a stack."""
 
+    def rates(self, stack: Stack) -> CountRates | None:
+        """How counts of a stack become rates; None where darks are for samples."""
+        return None
 
-def dark_source(product: Any, use_signed: bool) -> DarkSource:
+
+def dark_source(
+    product: Any, use_signed: bool, stacks: Sequence[Stack], camera: Camera
+) -> DarkSource:
     """Take a product as a source of darks.
 
     Parameters
@@ -171,24 +185,65 @@ def dark_source(product: Any, use_signed: bool) -> DarkSource:
         Its DATATYPE says which.
     use_signed : bool
         For noise maps; see `emdarks.darks.build_synthesized_dark`.
+    stacks : sequence of Stack
+        The frames: where their electrons are counted, so are those of the darks.
+    camera : Camera
+        Reads them.
 
     Raises
     ------
     InputError
-        It is neither, or a photon-counted dark.
+        It is neither, or for the other kind of frames; or the frames are of both kinds.
     """
     header = getattr(product, "ext_hdr", {})
     kind, name = header.get("DATATYPE"), getattr(product, "filename", "") or "the dark"
+    counted = _counted(stacks)
     if kind == "DetectorNoiseMaps":
-        return _DarksOfMaps(product, use_signed)
+        return (_CountsOfMaps if counted else _DarksOfMaps)(product, use_signed)
     if kind != "Dark":
         raise InputError(f"{name}: is neither a dark nor noise maps (DATATYPE is {kind!r})")
-    if "photon" in str(header.get("PC_STAT", "")) or np.ndim(product.data) != 2:
+    _check_kind(header, name, np.ndim(product.data), stacks[0], counted)
+    return _GivenCounts(product, camera) if counted else _GivenDark(product)
+
+
+def _counted(stacks: Sequence[Stack]) -> bool:
+    """Whether the electrons of all stacks are counted.
+
+    Raises
+    ------
+    InputError
+        Those of some are.
+    """
+    kinds = {counted_alike(stack) is not None: stack.frames[0].record for stack in stacks}
+    if len(kinds) > 1:
         raise InputError(
-            f"{name}: is a photon-counted dark; frames that were not photon-counted need an "
-            "analog one, as emdarks dark and emdarks synthesize make it"
+            f"{kinds[True].name}: holds {kinds[True].counted}, {kinds[False].name} samples: "
+            "subtract darks from the frames of each kind by themselves"
         )
-    return _GivenDark(product)
+    return True in kinds
+
+
+def _check_kind(header: Any, name: str, axes: int, stack: Stack, counted: bool) -> None:
+    """Refuse a counted dark for samples, and a dark of samples for counts."""
+    frame = stack.frames[0].record
+    if axes != 2:
+        raise InputError(
+            f"{name}: has {axes} axes, as photon-counted darks of several kinds in one file have; "
+            "give one of rows and columns"
+        )
+    if (PHOTON_COUNTED in str(header.get("PC_STAT", ""))) == counted:
+        return
+    if counted:
+        raise InputError(
+            f"{name}: is a dark of means, {frame.name} holds {frame.counted}: give a "
+            f"photon-counted dark (emdarks dark or synthesize, --photon-counting --threshold "
+            f"{frame.counted.threshold if frame.counted else 0:g}), or noise maps"
+        )
+    raise InputError(
+        f"{name}: is a photon-counted dark; frames that were not photon-counted, as {frame.name}, "
+        "need an analog one, as emdarks dark and emdarks synthesize make it; or say in a camera "
+        "file how they were counted ([counting])"
+    )
 
 
 def _warn_temperature(product: Any, name: str, stacks: Sequence[Stack], camera: Camera) -> None:
@@ -278,6 +333,66 @@ class _GivenDark(DarkSource):
         )
 
 
+class _GivenCounts(_GivenDark):
+    """One photon-counted dark, for frames of its threshold, too."""
+
+    def __init__(self, product: Any, camera: Camera):
+        super().__init__(product)
+        self._law = law_in(product.ext_hdr)
+        self._camera = camera
+
+    def _differences(self, stack: Stack, k_gain: float | None) -> list[str]:
+        found = super()._differences(stack, k_gain)
+        own: Any = self.product.ext_hdr.get("PCTHRESH")
+        counted = counted_alike(stack)
+        assert counted is not None
+        if not (is_number(own) and own > 0):
+            return [*found, "the dark's header has no threshold (PCTHRESH)"]
+        if math.isclose(own, counted.threshold, rel_tol=SAME_THRESHOLD):
+            return found
+        ends = ", ".join(self._costs(stack, T) for T in (own, counted.threshold))
+        return [
+            *found,
+            f"threshold {own:g} EM electrons of the dark, {counted.threshold:g} of the frame "
+            f"({counted.threshold / own - 1:+.2%}; {ends})",
+        ]
+
+    def _costs(self, stack: Stack, threshold: float) -> str:
+        """What a threshold makes of electrons, in words."""
+        law = self._law_of(stack, threshold)
+        if not law.read_noise > 0:
+            return f"at {threshold:g} electrons below {threshold / law.gain:.3g} gains are lost"
+        return (
+            f"at {threshold:g} {law.lost():.2%} of single electrons are lost and read noise alone "
+            f"counts {law.false_counts():.2g} a frame"
+        )
+
+    def _law_of(self, stack: Stack, threshold: float) -> CountLaw:
+        """Read noise and register by the dark, else by headers and camera of the frames."""
+        own = self._law
+        if own is not None:
+            return CountLaw(threshold, stack.em_gain, own.read_noise, own.stages)
+        noise, stages = nominal_noise(stack, self._camera), self._camera.noise.register_stages
+        return CountLaw(threshold, stack.em_gain, noise, stages)
+
+    def facts(self, stack: Stack) -> DarkFacts:
+        found, header = super().facts(stack), self.product.ext_hdr
+        made = "synthesised" if self._synthesised else "measured"
+        words = (
+            f"{self.name}, a {made} photon-counted dark for EM gain {found.gain:g}, "
+            f"{header['EXPTIME']:g} s and counts above {header['PCTHRESH']:g} EM electrons"
+        )
+        return replace(found, words=words)
+
+    def rates(self, stack: Stack) -> CountRates:
+        counted = counted_alike(stack)
+        assert counted is not None
+        # Darks of the reference, and those made like it, are rates of the series.
+        if self._law is None or self.product.ext_hdr.get("PCESTIM") == "reference":
+            return CountRates(SeriesLaw(counted.threshold, stack.em_gain))
+        return CountRates(self._law_of(stack, counted.threshold))
+
+
 class _DarksOfMaps(DarkSource):
     """Darks made from noise maps when they are asked for; the last one is kept."""
 
@@ -285,7 +400,7 @@ class _DarksOfMaps(DarkSource):
         maps = DetectorNoiseMaps.of_object(product)
         super().__init__(maps, "noise maps")
         self._maps, self._which = maps.planes_for_darks(use_signed)
-        self._last: tuple[DarkSetting, Section, DarkPlanes] | None = None
+        self._last: tuple[Any, DarkPlanes] | None = None
 
     def check(self, stacks: Sequence[Stack], camera: Camera, k_gain: float | None) -> None:
         for stack in stacks:
@@ -308,10 +423,41 @@ class _DarksOfMaps(DarkSource):
         return DarkFacts(self.name, True, gain, time, words)
 
     def planes(self, stack: Stack, section: Section) -> DarkPlanes:
-        setting = dark_setting(stack)
+        key = dark_setting(stack), section, counted_alike(stack)
         last = self._last
-        if last is None or last[:2] != (setting, section):
-            made = synthesize_arrays(self._maps.cut(section), setting.gain, setting.exposure_time)
+        if last is None or last[0] != key:
             # Threads may make it twice; whichever stays, it is the same.
-            last = self._last = (setting, section, DarkPlanes(*made))
-        return last[2]
+            last = self._last = key, self._made(self._maps.cut(section), stack)
+        return last[1]
+
+    def _made(self, maps: Maps, stack: Stack) -> DarkPlanes:
+        setting = dark_setting(stack)
+        return DarkPlanes(*synthesize_arrays(maps, setting.gain, setting.exposure_time))
+
+
+class _CountsOfMaps(_DarksOfMaps):
+    """Photon-counted darks made from noise maps, for any threshold."""
+
+    def check(self, stacks: Sequence[Stack], camera: Camera, k_gain: float | None) -> None:
+        super().check(stacks, camera, k_gain)
+        for stack in stacks:
+            self._law(stack)
+
+    def _law(self, stack: Stack) -> CountLaw:
+        counted = counted_alike(stack)
+        assert counted is not None
+        law = count_law(self.product, stack.em_gain, counted.threshold, None)
+        assert law is not None
+        return law
+
+    def facts(self, stack: Stack) -> DarkFacts:
+        found, law = super().facts(stack), self._law(stack)
+        words = f"{found.words}; photon-counted, as counts above {law.threshold:g} EM electrons"
+        return replace(found, words=f"{words} show it")
+
+    def rates(self, stack: Stack) -> CountRates:
+        return CountRates(self._law(stack))
+
+    def _made(self, maps: Maps, stack: Stack) -> DarkPlanes:
+        found = ExpectedCounts.of(maps, dark_setting(stack).exposure_time, self._law(stack))
+        return DarkPlanes(found.rate, found.rate_error, np.bitwise_or.reduce(maps.dq, axis=0))

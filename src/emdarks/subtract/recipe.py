@@ -18,6 +18,7 @@ from emdarks.frames import Dataset, FrameInput
 from emdarks.frames.prepared import check_offset
 from emdarks.products import load_product
 from emdarks.stacks import (
+    Stack,
     bias_text,
     check_stack,
     group_stacks,
@@ -25,6 +26,8 @@ from emdarks.stacks import (
     to_detected_electrons,
 )
 from emdarks.stacks.calibration_inputs import CalibrationInputs, calibration_inputs
+from emdarks.stacks.counts import counted_alike
+from emdarks.subtract.counted_frame import CountedFrame
 from emdarks.subtract.dark_source import DarkSource, dark_source, find_sections
 from emdarks.subtract.subtracted_frame import LastPlanes, StackStep, SubtractedFrame
 
@@ -107,18 +110,22 @@ def subtract_dark(
     stacks = group_stacks(job.inputs, gain_tolerance)
     for stack in stacks:
         check_stack(stack, kgain)
-    darks = _source(dark_or_maps, use_signed)
+    darks = _source(dark_or_maps, use_signed, stacks, job.camera)
     darks.check(stacks, job.camera, kgain)
     tell_of_headers(job, stacks, SUBTRACTION)
     steps: dict[int, tuple[StackStep, float]] = {}
     for step in _steps(job, darks, stacks, detector_params):
-        scales = to_detected_electrons(step.stack, kgain)
-        for item, scale in zip(step.stack.frames, scales, strict=True):
+        counted = counted_alike(step.stack) is not None
+        used = _frames_to_use(step.stack)
+        scales = [1.0] * len(used) if counted else to_detected_electrons(step.stack, kgain)
+        for item, scale in zip(used, scales, strict=True):
             steps[id(item)] = step, scale
-    frames = []
-    for origin, item in zip(_frames(dataset), job.inputs, strict=True):
-        step, scale = steps[id(item)]
-        frames.append(SubtractedFrame.of(origin, item, scale, step))
+    frames: list[SubtractedFrame] = []
+    for place, (origin, item) in enumerate(zip(_frames(dataset), job.inputs, strict=True)):
+        if id(item) in steps:
+            step, scale = steps[id(item)]
+            kind = SubtractedFrame if item.record.counted is None else CountedFrame
+            frames.append(kind.of(origin, item, scale, step, place))
     less = Dataset(frames)
     # Files that were left out of the frames are missing here, too.
     less.skipped = tuple(getattr(dataset, "skipped", ()))
@@ -126,14 +133,35 @@ def subtract_dark(
     return less
 
 
+def _frames_to_use(stack: Stack) -> Sequence[FrameInput]:
+    """Frames of a stack that a result is made of each: of single counts the last, for all.
+
+    Raises
+    ------
+    InputError
+        There is one frame of single counts.
+    """
+    counted = counted_alike(stack)
+    if counted is None or counted.value != "count":
+        return stack.frames
+    if len(stack.frames) < 2:
+        raise InputError(
+            f"{stack.frames[0].record.name}: is the only frame of {stack}; one count tells no "
+            "rate: give all frames that are to be counted together"
+        )
+    return stack.frames[-1:]
+
+
 def _frames(dataset: Any) -> list[Any]:
     return list(dataset.frames) if hasattr(dataset, "frames") else list(dataset)
 
 
-def _source(dark_or_maps: Any, use_signed: bool) -> DarkSource:
+def _source(
+    dark_or_maps: Any, use_signed: bool, stacks: Sequence[Stack], camera: Camera
+) -> DarkSource:
     if isinstance(dark_or_maps, (str, os.PathLike)):
         dark_or_maps = load_product(dark_or_maps)
-    return dark_source(dark_or_maps, use_signed)
+    return dark_source(dark_or_maps, use_signed, stacks, camera)
 
 
 def _steps(

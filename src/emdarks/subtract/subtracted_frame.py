@@ -103,7 +103,14 @@ class SubtractedFrame(Image):
 
     Made by `subtract_dark`. Pixels are read and computed when they are asked for, as
     read-only arrays; those of the last frame are kept. Assign an array to replace them.
+
+    Attributes
+    ----------
+    place : int
+        Where the frame stood in the dataset.
     """
+
+    place: int
 
     _origin: Any
     _input: FrameInput
@@ -112,7 +119,7 @@ class SubtractedFrame(Image):
     _notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, origin: Any, item: FrameInput, scale: float, step: StackStep) -> Self:
+    def of(cls, origin: Any, item: FrameInput, scale: float, step: StackStep, place: int) -> Self:
         """Put a frame together.
 
         Parameters
@@ -125,10 +132,13 @@ class SubtractedFrame(Image):
             What makes detected electrons of its numbers.
         step : StackStep
             What is done to it.
+        place : int
+            Where it stands in the dataset.
         """
         frame = cls.__new__(cls)
         frame._begin()
         frame._origin, frame._input, frame._scale, frame._step = origin, item, scale, step
+        frame.place = place
         frame.filename = _result_name(item)
         frame.filedir = str(Path(item.provenance.path).parent)
         return frame
@@ -184,9 +194,26 @@ class SubtractedFrame(Image):
         finally:
             reader.close()
         cut = values.reshape(source.shape)[section].astype(np.float64)
+        self._check_numbers(cut)
         noise = np.zeros_like(cut) if err is None else err.reshape(source.shape)[section]
         flags = np.zeros(cut.shape, np.uint16) if dq is None else dq.reshape(source.shape)[section]
         return cut, noise.astype(np.float64, copy=False), flags
+
+    def _check_numbers(self, values: Array) -> None:
+        """Refuse counts that nobody has told to be counts.
+
+        Raises
+        ------
+        InputError
+            The frame has two different numbers, one apart.
+        """
+        some = np.unique(values[:1])
+        if some.size > 2 or np.ptp(values) != 1.0 or np.unique(values).size > 2:
+            return
+        raise InputError(
+            f"{self.source_name}: all samples are 0 or 1: its electrons are counted; say in a "
+            "camera file above which threshold ([counting]), and give a photon-counted dark"
+        )
 
     # Headers and further HDUs
 
@@ -215,9 +242,13 @@ class SubtractedFrame(Image):
             state_shape(header, self.shape if name != "err" else (1, *self.shape))
         return header
 
+    def _what_was_done(self) -> str:
+        """How pixels became electrons, for the history."""
+        was = self._input.record.unit_text or "no unit"
+        return f"pixels ({was}) times {self._scale:.10g} to detected electrons"
+
     def _describe(self, header: fits.Header) -> None:
         facts, step = self._step.darks.facts(self._step.stack), self._step
-        was = self._input.record.unit_text or "no unit"
         header[step.unit_keyword] = header["BUNIT"] = SUBTRACTED_UNIT
         # Without a comment: names are long, and astropy warns of comments that are cut off.
         header["DARKFILE"] = ascii_text(facts.name)
@@ -227,8 +258,7 @@ class SubtractedFrame(Image):
         _shift_reference_pixel(header, step.sections)
         stamp(header)
         header["HISTORY"] = ascii_text(
-            f"Dark subtracted: pixels ({was}) times {self._scale:.10g} to detected electrons, "
-            f"less {facts.words}"
+            f"Dark subtracted: {self._what_was_done()}, less {facts.words}"
         )
         if step.bias and step.bias != "nothing":
             header["HISTORY"] = f"Bias subtracted before: {step.bias}"
