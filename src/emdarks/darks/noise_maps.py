@@ -379,7 +379,7 @@ class _Recipe:
             planned.jobs,
             executor,
             planned.screenings,
-            lambda i, moments: look.at(planned.stacks[i], moments, bins=planned.unused_bins(i)),
+            lambda i, sums: look.at(planned.stacks[i], sums.moments, bins=planned.unused_bins(i)),
         )
         return _streamed(found, look)
 
