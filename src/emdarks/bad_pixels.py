@@ -37,10 +37,12 @@ from emdarks.products.model import model_of
 
 __all__ = [
     "Neighbourhood",
+    "StandingOut",
     "build_bad_pixel_map",
     "ds9_regions",
     "hot_pixel_table",
     "neighbourhood",
+    "standing_out",
 ]
 
 Array = npt.NDArray[Any]
@@ -66,6 +68,23 @@ class Neighbourhood(NamedTuple):
     median: Array
     scatter: Array
     error: Array
+
+
+class StandingOut(NamedTuple):
+    """What pixels are judged by.
+
+    Attributes
+    ----------
+    around : Neighbourhood
+        What their neighbours are like.
+    sigma, limit : ndarray, shape (rows, columns)
+        How far a pixel may lie off its neighbours if it were ordinary, and the value above which
+        it stands out; NaN where it is not known.
+    """
+
+    around: Neighbourhood
+    sigma: Array
+    limit: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,12 +354,12 @@ def _judge(
     good = known & (judged.dq[area] == 0)
     if judged.has_ratio:
         _check_clipping(x[good], name)
-    around = neighbourhood(x, e, good, window)
-    excess = np.where(known, x - around.median, np.nan)
-    sigma = _sigma(excess, np.where(known, e, np.nan), around, judged.step)
-    stands_out = excess > sigmas * sigma + HOT_JUMP * judged.step
+    around, sigma, limit = standing_out(
+        x, np.where(known, e, np.nan), good, sigmas, window, judged.step
+    )
+    stands_out = x > limit
     with np.errstate(divide="ignore", invalid="ignore"):
-        verdict.sigmas[area] = excess / sigma
+        verdict.sigmas[area] = (x - around.median) / sigma
         ratio = np.where(known & (around.median > 0), x / around.median, np.nan)
     if judged.has_ratio:
         # Where the median is not positive, whatever stands out is far above it.
@@ -348,6 +367,30 @@ def _judge(
         verdict.ratio[area] = ratio
     verdict.flags[area][stands_out] |= flags.dtype.type(DQ.HOT)
     return verdict
+
+
+def standing_out(
+    values: Array, errors: Array, good: Array, sigmas: float, window: int, step: float
+) -> StandingOut:
+    """From which value on each pixel stands out of its neighbourhood.
+
+    Parameters
+    ----------
+    values, errors, good, window
+        As in `neighbourhood`; errors are NaN where pixels are not known.
+    sigmas : float
+        k of the formula in `emdarks.bad_pixels`.
+    step : float
+        What one average electron does to a value.
+
+    Returns
+    -------
+    StandingOut
+    """
+    around = neighbourhood(values, errors, good, window)
+    excess = np.where(np.isnan(errors), np.nan, values - around.median)
+    sigma = _sigma(excess, errors, around, step)
+    return StandingOut(around, sigma, around.median + sigmas * sigma + HOT_JUMP * step)
 
 
 def _sigma(excess: Array, errors: Array, around: Neighbourhood, step: float) -> Array:

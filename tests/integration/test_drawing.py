@@ -39,3 +39,13 @@ def test_odd_values_can_be_drawn(values: list[float], tmp_path: Path) -> None:
     ]
     for number, figure in enumerate(figures):
         figure.savefig(tmp_path / f"{number}.png", dpi=40)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_negative_excess_noise_draws_no_root_of_it() -> None:
+    """A fit may give one; the model is drawn as far as its variance is positive."""
+    ax = plots.noise_against_signal([1.0, 30.0], [10.0, 9.0], 10.0, -0.5)
+    line = ax.get_lines()[0]
+    assert np.isfinite(line.get_ydata()).all()
+    assert max(line.get_xdata()) < 10 / np.sqrt(0.5)
+    assert len(plots.noise_against_signal([1.0], [2.0], 0.0, -1.0).get_lines()) == 1

@@ -144,9 +144,10 @@ def noise_against_signal(
     shown = np.isfinite(x) & np.isfinite(y) & (x > 0) & (y > 0)
     if shown.any():
         line = np.geomspace(x[shown].min() / 1.5, x[shown].max() * 1.5, 200)
-        model = np.sqrt(read_noise**2 + excess * line**2)
-        if np.isfinite(model).all():
-            ax.plot(line, model, color=GREY, ls="--", label="model")
+        variance = read_noise**2 + excess * line**2
+        told = variance > 0  # a fitted excess noise may be negative
+        if told.any():
+            ax.plot(line[told], np.sqrt(variance[told]), color=GREY, ls="--", label="model")
         ax.plot(x[shown], y[shown], "o", color=BLUE, ms=5, label="stacks")
         ax.set_xscale("log")
         ax.set_yscale("log")

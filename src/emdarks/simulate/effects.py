@@ -54,6 +54,9 @@ class Effects:
     spoiled_rows : float
         At level 1, mean number of rows in a frame whose prescan got charge that is not theirs,
         so that their bias cannot be measured.
+    deferred_rows, deferred_columns : float
+        Share of the charge of each pixel that comes one transfer late: in the next row, and in the
+        next column. Not of that of rays.
     """
 
     flagged: float = 0.003
@@ -65,6 +68,8 @@ class Effects:
     rays: float = 0.0
     tails: int = TAILS["short"]
     spoiled_rows: float = 0.0
+    deferred_rows: float = 0.0
+    deferred_columns: float = 0.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -75,6 +80,8 @@ class Effects:
             raise InputError(f"effect tails is {self.tails!r}; give a whole number of samples")
         if self.unflagged > 1 or self.flagged > 1:
             raise InputError("the share of samples hit by cosmic rays is at most 1")
+        if self.deferred_rows > 1 or self.deferred_columns > 1:
+            raise InputError("the share of charge that comes late is at most 1")
 
     @classmethod
     def none(cls) -> Effects:
@@ -108,6 +115,35 @@ class Effects:
 def fill_wells(electrons: npt.NDArray[Any], noise: NoiseFigures) -> npt.NDArray[np.bool_]:
     """Cut electrons at the full well of the image area, in place; True where cut."""
     return _cut(electrons, noise.full_well_image)
+
+
+def defer(
+    electrons: npt.NDArray[Any], effects: Effects, rng: np.random.Generator
+) -> npt.NDArray[Any]:
+    """Let a share of the electrons come one transfer late, first along columns, then along rows.
+
+    Parameters
+    ----------
+    electrons : ndarray of integers, shape (rows, columns)
+        Those that enter the register; as they are where no charge is deferred.
+    effects : Effects
+        The shares.
+    rng : numpy.random.Generator
+        Source of chance.
+
+    Returns
+    -------
+    ndarray of integers, shape (rows, columns)
+        None is lost: those of the last row, or column, stay there.
+    """
+    for axis, share in enumerate((effects.deferred_rows, effects.deferred_columns)):
+        if share:
+            late = np.moveaxis(rng.binomial(electrons, share), axis, 0)
+            late[-1] = 0
+            electrons = np.moveaxis(electrons, axis, 0) - late
+            electrons[1:] += late[:-1]
+            electrons = np.moveaxis(electrons, 0, axis)
+    return electrons
 
 
 def disturb(

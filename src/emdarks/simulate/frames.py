@@ -24,7 +24,7 @@ from emdarks.detector import region_slices
 from emdarks.dq import DQ
 from emdarks.errors import InputError
 from emdarks.raw import Linearity
-from emdarks.simulate.effects import Effects, Flags, disturb, fill_wells
+from emdarks.simulate.effects import Effects, Flags, defer, disturb, fill_wells
 from emdarks.simulate.level_1 import (
     BITS,
     RawFrame,
@@ -145,7 +145,7 @@ class Exposure:
         self, chances: _Chances, effects: Effects, wells: NoiseFigures
     ) -> tuple[Map, Flags]:
         """EM electrons of every sample, read noise included, and flags."""
-        signal, overfull = self._amplified(chances.frame, effects, wells)
+        signal, overfull = self._amplified(chances, effects, wells)
         plateaus = self._struck(signal, effects, wells, chances.rays)
         dq = disturb(signal, self.exposure_time, effects, wells, chances.disturbance)
         dq.reshape(-1)[overfull] |= np.uint16(DQ.SATURATED)
@@ -173,10 +173,11 @@ class Exposure:
         return find_plateaus(signal, rays, camera, well) if math.isfinite(well) else None
 
     def _amplified(
-        self, rng: np.random.Generator, effects: Effects, wells: NoiseFigures
+        self, chances: _Chances, effects: Effects, wells: NoiseFigures
     ) -> tuple[Map, npt.NDArray[np.int64]]:
         """What leaves the register, and the flat indices of pixels above full well."""
-        electrons = rng.poisson(self.electrons).reshape(-1)
+        rng = chances.frame
+        electrons = defer(rng.poisson(self.electrons), effects, chances.transfer).reshape(-1)
         # Most pixels of a dark are empty: only the others go through the register.
         hit = np.flatnonzero(electrons)
         entered = electrons[hit]
@@ -202,10 +203,11 @@ class _Chances(NamedTuple):
     telemetry: np.random.Generator
     rays: np.random.Generator
     spoiled: np.random.Generator
+    transfer: np.random.Generator
 
     @classmethod
     def of(cls, rng: np.random.Generator) -> _Chances:
-        return cls(rng, *rng.spawn(5))
+        return cls(rng, *rng.spawn(6))
 
 
 def _illuminate(

@@ -310,6 +310,7 @@ def make_truth(
     hot_share: float = 0.01,
     stages: int = STAGES,
     level: Level = "2a",
+    glow: float = 0.0,
 ) -> Truth:
     """Make up a detector.
 
@@ -334,6 +335,9 @@ def make_truth(
         Of the frames. At level 1, C is 0 in prescan and overscan, which hold no charge, and F is
         as it remains when the bias of each row is subtracted. Cameras whose frames have no ERR
         and DQ are raw in any case, and their truth is the same at both.
+    glow : float
+        Electrons per pixel and second that D gets more in the last corner of the imaging area:
+        the square of a slope from the first one.
 
     Returns
     -------
@@ -351,7 +355,7 @@ def make_truth(
     maps = (
         _pattern(chosen, pattern, rng),
         _clock_induced_charge(chosen, rng),
-        _dark_current(chosen, hot_share, rng),
+        _dark_current(chosen, hot_share, rng) + _glow(chosen, glow),
     )
     noise = chosen.noise
     _as_read(maps[0], chosen)
@@ -439,6 +443,14 @@ def _dark_current(camera: Camera, hot_share: float, rng: np.random.Generator) ->
     dark = np.zeros(area.shape, dtype=np.float32)
     dark[area] = values
     return dark
+
+
+def _glow(camera: Camera, height: float) -> Map:
+    rows, cols, (row0, col0) = imaging_area_geom(camera.arrtype, camera.regions)
+    row, col = np.ogrid[0 : 1 : rows * 1j, 0 : 1 : cols * 1j]
+    glow = np.zeros(frame_shape(camera.arrtype, camera.regions), dtype=np.float32)
+    glow[row0 : row0 + rows, col0 : col0 + cols] = height * ((row + col) / 2) ** 2
+    return glow
 
 
 def load_truth(path: str | os.PathLike[str], camera: str | Camera | None = None) -> Truth:
