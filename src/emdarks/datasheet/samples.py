@@ -107,6 +107,6 @@ def _gains(evidence: Evidence) -> tuple[Array, Array]:
     for i, stack in enumerate(evidence.stacks):
         planes = (store.n[i, inside], store.mean[i, inside], store.m2[i, inside])
         found[:, i] = gain_of_stack(
-            store.histograms[i, 0], evidence.bins, stack.em_gain, *(p[:, None] for p in planes)
+            store.histograms[i], evidence.bins, stack.em_gain, *(p[:, None] for p in planes)
         )
     return found[0], found[1]
