@@ -245,4 +245,5 @@ def _solve(information: Array, right: Array) -> Array:
     """Solve with a scaled matrix: the unknowns have different sizes."""
     scale = np.sqrt(np.maximum(np.diag(information), 1e-300))
     scaled = information / np.multiply.outer(scale, scale)
-    return np.linalg.solve(scaled, right / scale) / scale
+    found: Array = np.linalg.solve(scaled, right / scale) / scale
+    return found

@@ -28,15 +28,7 @@ import numpy.typing as npt
 from emdarks.counting_sums import T_NOISE, HistogramBins
 from emdarks.fit.estimate import Estimate
 from emdarks.fit.histogram_fit import Likelihood, Part, Point
-from emdarks.fit.sample_law import (
-    CHARGE,
-    GAIN,
-    RAY_POWER,
-    RAYS,
-    REGISTER,
-    WIDTH,
-    Charges,
-    SampleLaw,
+from emdarks.fit.sample_law import ALIKE, CHARGE, GAIN, RAY_POWER, RAYS, REGISTER, WIDTH, Charges, SampleLaw,
 )
 from emdarks.one_electron import EXPONENTIAL
 
@@ -129,7 +121,7 @@ class StackHistograms:
     bins: HistogramBins
     gain: float
     flagged: float = math.inf
-    charges: Charges = Charges()
+    charges: Charges = ALIKE
     electron: Array = field(default_factory=EXPONENTIAL.copy)
 
     @property
@@ -153,7 +145,7 @@ class StackHistograms:
         top = min(level + ABOVE_NOISE * noise + ABOVE_GAIN * self.gain, self.flagged)
         inside = (edges[:-1] >= level - BELOW * noise - 1) & (edges[1:] <= top)
         at = np.flatnonzero(inside)
-        charges = Charges() if region else self.charges
+        charges = ALIKE if region else self.charges
         law = SampleLaw(edges[at[0] : at[-1] + 2], noise, charges, self.electron)
         where = _REST if region else _IMAGING
         return Part(law, self.counts[region, at] * 1.0, where, np.zeros(where.size))
@@ -211,7 +203,12 @@ def _fit(stack: StackHistograms, sigmas: float) -> StackCharges | None:
     alone[REGISTER] = 0.0
     alone, _ = replace(likelihood, parts=parts[:1]).maximum(alone, _NO_REST)
     return StackCharges(
-        *(estimate(i) for i in (GAIN, CHARGE, REGISTER, WIDTH, _REST_WIDTH, _REST_CHARGE)),
+        gain=estimate(GAIN),
+        image=estimate(CHARGE),
+        register=estimate(REGISTER),
+        width=estimate(WIDTH),
+        rest_width=estimate(_REST_WIDTH),
+        rest_charge=estimate(_REST_CHARGE),
         rays=best[[RAYS, RAY_POWER]],
         image_alone=float(alone[CHARGE]),
         misfit=misfit,
