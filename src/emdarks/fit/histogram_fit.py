@@ -19,13 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.fit.estimate import Estimate
-from emdarks.fit.sample_law import GAIN, WIDTH, SampleLaw
+from emdarks.fit.sample_law import GAIN, RAY_POWER, WIDTH, SampleLaw
 
 Array = npt.NDArray[Any]
 
 #: Steps at most, halvings of one, and the gain of the log likelihood that ends them.
 STEPS, HALVINGS, SETTLED = 40, 12, 1e-4
-#: Largest relative change of gain and width in a step.
+#: Largest relative change of gain and width in a step, and change of the power of rays.
 _LARGEST = 0.3
 #: The least probability of a bin.
 _TINY = 1e-14
@@ -160,11 +160,12 @@ class Likelihood:
         return step * self._shorter(unknown, step)
 
     def _shorter(self, unknown: Array, step: Array) -> float:
-        """Share of a step that changes no gain and no width too much."""
+        """Share of a step that changes no gain, no width and no power of rays too much."""
         most = 0.0
         for part in self.parts:
-            for i in part.where[[GAIN, WIDTH]]:
-                most = max(most, abs(step[i] / unknown[i]) if i >= 0 else 0.0)
+            for i in part.where[[GAIN, WIDTH, RAY_POWER]]:
+                size = 1.0 if i == part.where[RAY_POWER] else unknown[i]
+                most = max(most, abs(step[i] / size) if i >= 0 else 0.0)
         return min(1.0, _LARGEST / max(most, 1e-9))
 
     def misfit(self, unknown: Array) -> float:

@@ -28,7 +28,16 @@ import numpy.typing as npt
 from emdarks.counting_sums import T_NOISE, HistogramBins
 from emdarks.fit.estimate import Estimate
 from emdarks.fit.histogram_fit import Likelihood, Part, Point
-from emdarks.fit.sample_law import ALIKE, CHARGE, GAIN, RAY_POWER, RAYS, REGISTER, WIDTH, Charges, SampleLaw,
+from emdarks.fit.sample_law import (
+    ALIKE,
+    CHARGE,
+    GAIN,
+    RAY_POWER,
+    RAYS,
+    REGISTER,
+    WIDTH,
+    Charges,
+    SampleLaw,
 )
 from emdarks.one_electron import EXPONENTIAL
 
@@ -48,6 +57,9 @@ _LEAST = np.array([1.01, 0.0, 0.0, -np.inf, 0.0, 0.0, -np.inf, -np.inf, 0.0, 0.0
 _KNOWN = np.eye(_UNKNOWNS)[RAY_POWER] * POWER
 _KNOWN_ERROR = np.where(_KNOWN == POWER, POWER_ERROR, np.inf)
 _NO_REST = [REGISTER, _REST_LEVEL, _REST_WIDTH, _REST_CHARGE]
+#: So many gains above the noise are hardly any samples but of rays; the number of the smallest ray
+#: charges is about this share of theirs.
+_RAYS_FROM, _RAYS_OF = 8.0, 0.1
 #: Whole electrons in the rest are believed from so many sigma on; what to start from, e-.
 _NOTABLE, _LITTLE = 3.0, 1e-5
 #: Samples that a region needs.
@@ -134,9 +146,10 @@ class StackHistograms:
         even = self.counts[region, : self.bins.even]
         return self.bins.middle(int(np.argmax(even)))
 
-    def share(self, region: int) -> float:
-        """Share of samples above the noise."""
-        above = self.bins.edges[:-1] >= self.level(region) + T_NOISE * self.bins.read_noise
+    def share(self, region: int, gains: float = 0.0) -> float:
+        """Share of samples above the noise, or so many gains more."""
+        from_here = self.level(region) + T_NOISE * self.bins.read_noise + gains * self.gain
+        above = self.bins.edges[:-1] >= from_here
         return float(self.counts[region, above].sum() / max(self.counts[region].sum(), 1))
 
     def part(self, region: int) -> Part:
@@ -157,8 +170,9 @@ class StackHistograms:
         register = self.share(1) * factor * math.log(self.gain) if self.has_rest else 0.0
         image = max(self.share(0) - (self.share(1) if self.has_rest else 0.0), 1e-6) * factor
         levels = self.level(0), self.level(1)
+        rays = max(_RAYS_OF * self.share(0, _RAYS_FROM), _LITTLE)
         return np.array(
-            [self.gain, image, register, levels[0], noise, 1e-6, POWER, levels[1], noise, 0.0]
+            [self.gain, image, register, levels[0], noise, rays, POWER, levels[1], noise, 0.0]
         )
 
 
