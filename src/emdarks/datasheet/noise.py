@@ -57,7 +57,7 @@ class NoiseChapter:
         """Numbers."""
         yield self._read_noise(0, "read_noise", "read noise")
         if self.evidence.frame.prescan.size:
-            yield self._read_noise(1, "read_noise_prescan", "read noise beside the imaging area")
+            yield self._read_noise(1, "read_noise_prescan", "read noise, prescan")
         yield self._noisy()
         yield self._factor()
 

@@ -13,7 +13,9 @@ from emdarks.bad_pixels import StandingOut, standing_out
 from emdarks.datasheet.evidence import Evidence
 from emdarks.datasheet.quantity import Quantity
 from emdarks.fit.deferred_charge import DeferredCharge, deferred_charge
+from emdarks.fit.estimate import Estimate
 from emdarks.fit.hot_counts import HotCount, hot_counts
+from emdarks.fit.pixel_noise import share_interval
 
 Array = npt.NDArray[Any]
 
@@ -23,6 +25,9 @@ WARM, HOT = 5.0, 50.0
 SIGMAS, WINDOW = 5.0, 64
 #: Probability that noise lifts an ordinary pixel above 5 standard deviations and a lucky electron.
 FALSE_RATE = 1e-6
+
+#: Pixels with one level that are taken for telegraph pixels, at most.
+FALSE_TELEGRAPH = 1e-4
 
 _AXES = (("columns", "along columns"), ("rows", "along rows"))
 
@@ -65,6 +70,7 @@ class PixelChapter:
     def quantities(self) -> Iterator[Quantity]:
         """Numbers of pixels, and trails."""
         yield from self._counts()
+        yield self._telegraph()
         yield from self._trails()
 
     def _counts(self) -> Iterator[Quantity]:
@@ -83,11 +89,28 @@ class PixelChapter:
                 note=hidden if found.hidden > 0.01 else "",
             )  # fmt: skip
 
+    def _telegraph(self) -> Quantity:
+        head, evidence = ("telegraph_pixels", "telegraph pixels", ""), self.evidence
+        if not evidence.telegraph:
+            return Quantity.unknown(*head, evidence.no_telegraph)
+        pixels = np.unique(np.concatenate([each.found.pixel for each in evidence.telegraph]))
+        among = int((evidence.frame.imaging & evidence.frame.signal).sum())
+        low, high = share_interval(pixels.size, among)
+        stacks = ", ".join(str(len(each.stack.frames)) for each in evidence.telegraph)
+        found = Estimate(pixels.size, 0.5 * (high - low) * among, low * among, high * among)
+        return Quantity.estimated(
+            *head, found,
+            f"pixels with two levels in time, in means of every few frames of stacks of {stacks} "
+            "frames",
+            note=f"of {among} pixels up to {FALSE_TELEGRAPH * among:.2g} may be found by chance; "
+            "charge noise of large EM gains hides small steps",
+        )  # fmt: skip
+
     def _trails(self) -> Iterator[Quantity]:
         for (name, words), i in zip(_AXES, range(2), strict=True):
             heads = (
                 (f"deferred_charge_{name}", f"deferred charge, {words}", "%"),
-                (f"trail_{name}", f"charge in a trail, {words}", "e⁻/s"),
+                (f"trail_{name}", f"trail, {words}", "e⁻/s"),
             )
             if not self.trails:
                 for head in heads:

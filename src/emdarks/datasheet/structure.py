@@ -74,7 +74,7 @@ class StructureChapter:
 
     def _pattern(self) -> Iterator[Quantity]:
         for name in ("rows", "columns", "pixels"):
-            head = f"fixed_pattern_{name}", f"fixed pattern of {name}, rms", "e⁻"
+            head = f"fixed_pattern_{name}", f"pattern of {name}, rms", "e⁻"
             if self.pattern is None:
                 yield Quantity.unknown(*head, self.evidence.no_maps)
                 continue

@@ -106,7 +106,7 @@ def sheet_of(evidence: Evidence, name: str = "darks") -> DataSheet:
         ends,
         tuple(_rows(evidence)),
         tuple(quantity for chapter in chapters for quantity in chapter.quantities()),
-        tuple(text for text in (evidence.no_maps, evidence.no_counts) if text),
+        tuple(text for text in (evidence.no_counts, *evidence.notes) if text),
         evidence=evidence,
         chapters=chapters,
     )
