@@ -127,7 +127,8 @@ def fixed_pattern(values: Array, errors: Array) -> FixedPattern:
         nothing = Estimate.unknown()
         return FixedPattern(nothing, nothing, nothing, int(used.sum()))
     noise = float((errors[used] ** 2).mean())
-    pixels = _root_mean_square(layout.variance, noise, layout.freedom, int(used.sum()))
+    # Effects of rows and columns take the same share of true squares as of noise.
+    pixels = _root_mean_square(layout.variance, noise, layout.freedom, layout.freedom)
     return FixedPattern(layout.amplitude(0), layout.amplitude(1), pixels, int(used.sum()))
 
 
