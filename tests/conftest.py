@@ -8,9 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from campaigns import Campaign, quirky_campaign
 from emdarks.data import Dataset, DetectorParams, Image
+
+# A busy machine is slow, and that is no fault of what is tested.
+settings.register_profile("emdarks", deadline=None)
+settings.load_profile("emdarks")
 
 #: Needs an environment of its own: make interchange.
 collect_ignore = ["interchange"]

@@ -66,7 +66,9 @@ OpenSums open_sums(Memory &memory, Index pixels, bool errors) {
             memory.array<double>(pixels),
             memory.array<double>(pixels),
             errors ? memory.array<double>(pixels) : Array1<double>{},
-            memory.take<std::uint64_t>(pixels)};
+            memory.take<std::uint64_t>(pixels),
+            memory.array<std::uint16_t>(pixels),
+            memory.array<double>(pixels)};
 }
 
 struct WholeSums {
@@ -116,6 +118,12 @@ struct BoundCountsAbove {
 struct BoundHistogram {
     Out<std::int64_t> counts;
     Histogram histogram;
+};
+
+struct BoundSequenceMeans {
+    Out<float> mean;
+    Out<std::uint8_t> n;
+    SequenceMeans sequence;
 };
 
 struct Frames {
@@ -200,7 +208,8 @@ std::pair<Index, bool> add_band(const Frames &frames, const Rooms &room,
                                 const std::optional<Out<double>> &top,
                                 const std::optional<const BoundCountingSums *> &counting,
                                 const std::optional<const BoundHistogram *> &histogram,
-                                const std::optional<const BoundCountsAbove *> &counts_above) {
+                                const std::optional<const BoundCountsAbove *> &counts_above,
+                                const std::optional<const BoundSequenceMeans *> &sequence) {
     Band band;
     band.files = line(frames.files, "files");
     band.offsets = plane(frames.offsets, "offsets", 3, band.files.size);
@@ -263,6 +272,12 @@ std::pair<Index, bool> add_band(const Frames &frames, const Rooms &room,
     }
     if (histogram)
         band.histogram = (*histogram)->histogram;
+    if (sequence) {
+        band.sequence = (*sequence)->sequence;
+        const auto &[means, counts, length, first] = band.sequence;
+        if (means.cols != pixels || means.rows * length < first + band.files.size)
+            throw nb::value_error("sequence must fit the frame, and have planes for all frames");
+    }
     const auto result = kernels().add_band(band);
     return {result.failed, result.errors};
 }
@@ -473,12 +488,46 @@ ValueError
             array("counts"), "start"_a, "width"_a, "every"_a, "first"_a, "by_rows"_a, "area"_a,
             "telemetry"_a);
 
+    nb::class_<BoundSequenceMeans>(m, "SequenceMeans", R"(Where means of every few frames go.
+
+Parameters
+----------
+mean : ndarray of float32, shape (planes, pixels)
+    Means of the good samples of ``length`` frames each; NaN where there is none. The last plane
+    may have fewer frames.
+n : ndarray of uint8, shape (planes, pixels)
+    Numbers of good samples.
+length : int
+    Frames of a plane, 1 to 255.
+first : int
+    Frames that were added to the sums before the batch.
+
+Raises
+------
+ValueError
+    Shapes differ, or ``length`` or ``first`` make no sense.)")
+        .def(
+            "__init__",
+            [](BoundSequenceMeans *self, Out<float> mean, Out<std::uint8_t> n, Index length,
+               Index first) {
+                SequenceMeans sequence;
+                sequence.mean = plane(mean, "mean");
+                sequence.n = plane(n, "n", sequence.mean.rows, sequence.mean.cols);
+                if (length < 1 || length > 255)
+                    throw nb::value_error("length must be 1 to 255");
+                if (first < 0)
+                    throw nb::value_error("first must be at least 0");
+                sequence.length = length, sequence.first = first;
+                new (self) BoundSequenceMeans{std::move(mean), std::move(n), sequence};
+            },
+            array("mean"), array("n"), "length"_a, "first"_a);
+
     m.def(
         "add_band", add_band, "frames"_a, "room"_a, "sums"_a.none(), "lo"_a, "hi"_a, "fresh"_a,
         "closed"_a, "imaging"_a, "prescan"_a, optional_array("figures"), array("n"), array("mean"),
         array("m2"), optional_array("err2"), array("flags"), optional_array("top"),
         "counting"_a.none() = nb::none(), "histogram"_a.none() = nb::none(),
-        "counts_above"_a.none() = nb::none(), Unlocked(),
+        "counts_above"_a.none() = nb::none(), "sequence"_a.none() = nb::none(), Unlocked(),
         R"(Add a band of rows of every frame of a batch to open sums; close them if it is the last.
 
 Parameters
@@ -508,6 +557,9 @@ histogram : Histogram, optional
     Receives the samples of the band, by value.
 counts_above : CountsAbove, optional
     Receives the numbers of samples above a threshold.
+sequence : SequenceMeans, optional
+    Receives the means of the frames, a plane for every few of them; the last one when no batch
+    follows.
 
 Returns
 -------

@@ -36,6 +36,21 @@ struct OpenSums {
     Array1<std::uint16_t> n; // a block has fewer frames
     Array1<double> first, shifted, squares, err2;
     void *flags = nullptr;
+    // n and shifted as they were when the frames of the open plane of `SequenceMeans` began.
+    Array1<std::uint16_t> n_before;
+    Array1<double> shifted_before;
+};
+
+// Means of every `length` frames, a plane each, and the numbers of good samples in them. They are
+// differences of the open sums, which they leave as they are.
+struct SequenceMeans {
+    Array2<float> mean; // (planes, pixels)
+    Array2<std::uint8_t> n;
+    Index length = 0, first = 0; // frames of a plane; frames added before the batch
+
+    EMDARKS_INLINE explicit operator bool() const { return length > 0; }
+    // Frames from number f of the batch on that belong to one plane.
+    EMDARKS_INLINE Index left(Index f) const { return length - (first + f) % length; }
 };
 
 // How far a core reaches, rows and columns: the samples so near may hold charge of its cosmic ray.
@@ -141,6 +156,7 @@ struct Band {
     CountingSums counting;    // or none
     CountsAbove counts_above; // or none
     Histogram histogram;      // or none
+    SequenceMeans sequence;   // or none
     Room room;
 };
 

@@ -115,14 +115,20 @@ public:
                 reset(a_.counting, lo, hi);
             if (a_.fresh && a_.counts_above)
                 reset(a_.counts_above, lo, hi);
+            if (a_.fresh && a_.sequence)
+                begin_plane(base, hi - lo);
             const auto run = add_run(lo, hi, base);
             if (run.failed >= 0)
                 return run;
             result.errors |= run.errors;
             if (a_.histogram.counts)
                 counted_.flush_into(a_.histogram);
-            if (a_.closed)
+            if (a_.closed) {
+                const Index frames = a_.files.size;
+                if (a_.sequence && a_.sequence.left(frames) < a_.sequence.length)
+                    end_plane(frames, lo, hi, base);
                 close(lo, hi, base, run.errors);
+            }
         }
         return result;
     }
@@ -140,8 +146,10 @@ private:
     BandResult add_run(Index lo, Index hi, Index base) {
         const Index frames = a_.files.size;
         bool errors = false;
-        for (Index first = 0; first < frames; first += GROUP) {
-            const Index count = frames - first < GROUP ? frames - first : GROUP;
+        for (Index first = 0, count; first < frames; first += count) {
+            count = frames - first < GROUP ? frames - first : GROUP;
+            if (a_.sequence && a_.sequence.left(first) < count)
+                count = a_.sequence.left(first);
             const Value *values[GROUP] = {};
             for (Index g = 0; g < count; ++g) {
                 Value *to = read_frame(first + g, lo, hi, g);
@@ -159,8 +167,36 @@ private:
             else
                 add_samples<false>(values, &a_.scales[first], count, hi - lo, sums_, a_.counting,
                                    start);
+            if (a_.sequence && a_.sequence.left(first) == count)
+                end_plane(first + count, lo, hi, base);
         }
         return {-1, errors};
+    }
+
+    // The next frame is the first of a plane of means.
+    void begin_plane(Index base, Index pixels) {
+        for (Index p = base; p < base + pixels; ++p) {
+            sums_.n_before[p] = sums_.n[p];
+            sums_.shifted_before[p] = sums_.shifted[p];
+        }
+    }
+
+    // Write the plane of means that the last of so many frames of the batch belongs to.
+    void end_plane(Index frames, Index lo, Index hi, Index base) {
+        const Index plane = (a_.sequence.first + frames - 1) / a_.sequence.length, pixels = hi - lo;
+        float *__restrict mean = &a_.sequence.mean(plane, lo);
+        std::uint8_t *__restrict n = &a_.sequence.n(plane, lo);
+        const std::uint16_t *all = sums_.n.at(base, pixels),
+                            *before = sums_.n_before.at(base, pixels);
+        const double *first = sums_.first.at(base, pixels), *sum = sums_.shifted.at(base, pixels),
+                     *sum_before = sums_.shifted_before.at(base, pixels);
+        for (Index p = 0; p < pixels; ++p) {
+            const auto count = static_cast<double>(all[p] - before[p]);
+            // Without a sample this is 0 / 0: no number.
+            mean[p] = static_cast<float>(first[p] + (sum[p] - sum_before[p]) / count);
+            n[p] = static_cast<std::uint8_t>(all[p] - before[p]);
+        }
+        begin_plane(base, pixels);
     }
 
     bool read_plane(Index f, Index plane, const Stored &stored, Index lo, Index hi, void *to) {

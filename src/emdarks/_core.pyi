@@ -76,6 +76,9 @@ class Histogram:
         telemetry: tuple[int, int],
     ) -> None: ...
 
+class SequenceMeans:
+    def __init__(self, mean: Array, n: Array, length: int, first: int) -> None: ...
+
 def add_band(
     frames: Frames,
     room: Room,
@@ -96,6 +99,7 @@ def add_band(
     counting: CountingSums | None = None,
     histogram: Histogram | None = None,
     counts_above: CountsAbove | None = None,
+    sequence: SequenceMeans | None = None,
 ) -> tuple[int, bool]: ...
 def merge(
     n: Array,

@@ -180,7 +180,7 @@ def test_threads_and_bands_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -
 # Laws
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.floats(0.5, 3.0), st.booleans())
 def test_frames_times_a_constant(factor: float, weighting: bool) -> None:
     """Excess noise grows with the factor, so it must stay in its credible range."""
@@ -190,7 +190,7 @@ def test_frames_times_a_constant(factor: float, weighting: bool) -> None:
     close_to(fit(scaled, weighting)[0], fit(stacks, weighting)[0], scale=factor)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.floats(-1e4, 1e4), st.booleans())
 def test_a_constant_added_to_the_pattern(level: float, weighting: bool) -> None:
     stacks = simulated("m9", 30)
@@ -198,7 +198,7 @@ def test_a_constant_added_to_the_pattern(level: float, weighting: bool) -> None:
     close_to(fit(moved, weighting)[0], fit(stacks, weighting)[0], shift=level)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.permutations(range(16)))
 def test_order_of_stacks(order: list[int]) -> None:
     stacks = simulated("real16", 30, masked=0.05)

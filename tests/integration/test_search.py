@@ -28,7 +28,6 @@ from strategies import Frames, campaigns, frames, headers, planes
 
 QUICK = settings(
     max_examples=25,
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     # A campaign takes seconds to shrink.
@@ -42,7 +41,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @given(headers())
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 def test_any_header_becomes_a_record_or_a_clear_error(header: fits.Header) -> None:
     cards = Cards.from_header(header)
     for name in BUILTIN:

@@ -67,4 +67,3 @@ def samples(rate: Any, count: int, seed: int) -> Any:
 def counts(rate: Any, count: int, seed: int, threshold: float = T) -> Any:
     """0 and 1 of such frames."""
     return (samples(rate, count, seed) > threshold).astype(np.uint8)
-

@@ -75,6 +75,16 @@ def test_raw_frames_in_the_cluster(client: Any, tmp_path: Path) -> None:
     assert_same_product(found, wanted)
 
 
+def test_means_along_the_sequence(client: Any, campaign: Campaign) -> None:
+    sources = [FileSource(scan_file(str(path))) for path in campaign.stack(300.0, 50.0).paths]
+    job = StackJob(tuple(map(Sample, sources)), sources[0].shape, 4, mean_frames=1)
+    found, wanted = (executor.sums(job).sequence for executor in (Dask(client), Threads(1)))
+    assert [means.frames for means in found] == [(1, 1), (1, 1), (1,)]
+    for mine, theirs in zip(found, wanted, strict=True):
+        assert mine.mean.tobytes() == theirs.mean.tobytes()
+        assert mine.n.tobytes() == theirs.n.tobytes()
+
+
 @pytest.mark.parametrize("screen", [False, True])
 def test_the_same_bits_as_threads(client: Any, campaign: Campaign, screen: bool) -> None:
     told: list[tuple[int, int]] = []

@@ -1372,7 +1372,7 @@ def test_real_numbers_keep_their_width(cases: dict[str, Case]) -> None:
     assert widths == {"float32": np.float32, "float64": np.float64}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_any_run_is_that_part_of_the_frame(cases: dict[str, Case], data: st.DataObject) -> None:
     """Several runs through one reader and one scratch, as the stream asks for them."""
@@ -1574,7 +1574,7 @@ def test_flags_of_any_integer_type_become_unsigned_ones_of_that_width(kind: str)
     assert np.array_equal(found.view(array.dtype), array.ravel())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=st.integers(1, 6),
     cols=st.integers(1, 9),

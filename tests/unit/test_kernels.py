@@ -83,7 +83,7 @@ def test_small_integers_are_exact() -> None:
     np.testing.assert_allclose(sums.m2, data.var(axis=0) * 6, rtol=1e-14)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 12), st.floats(-1e6, 1e6))
 def test_filling_two_and_merging_is_filling_one(
     seed: int, first: int, second: int, level: float
@@ -103,7 +103,7 @@ def test_filling_two_and_merging_is_filling_one(
     np.testing.assert_allclose(left.err2, whole.err2, rtol=1e-12)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 20))
 def test_the_order_of_frames_hardly_matters(seed: int, frames: int) -> None:
     rng = np.random.default_rng(seed)
@@ -116,7 +116,7 @@ def test_the_order_of_frames_hardly_matters(seed: int, frames: int) -> None:
     np.testing.assert_allclose(one.m2, other.m2, rtol=1e-12, atol=1e-9)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.floats(1e-3, 1e3))
 def test_scaling_samples_scales_moments(seed: int, factor: float) -> None:
     data, err, dq = samples(np.random.default_rng(seed), 6, 7, np.float64)

@@ -93,7 +93,7 @@ def test_fewer_stages_lose_fewer_electrons() -> None:
     assert law.lost() < 0.95 * CountLaw(T, gain, 50.0).lost()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(n=st.integers(1, 3000), share=st.floats(0, 1), confidence=st.floats(0.5, 0.999))
 def test_interval_is_clopper_and_pearsons(n: int, share: float, confidence: float) -> None:
     above = round(share * n)

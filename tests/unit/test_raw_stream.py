@@ -202,6 +202,23 @@ def test_over_saturated_frames_are_not_added(options: Any) -> None:
 
 
 @pytest.mark.parametrize("options", EXECUTORS, ids=str)
+def test_means_along_the_sequence_of_frames_that_are_added(options: Any) -> None:
+    def job(frames: Any) -> StackJob:
+        samples = tuple(Sample(source, 0.125) for source in in_memory(frames))
+        return StackJob(samples, golden()["raw"].shape[1:], MASK, AREA, mean_frames=2)
+
+    (found,) = Threads(**options).sums(job(WITH_OVER)).sequence
+    kept = [i for i in WITH_OVER if not golden()["is_bad"][i]]
+    assert found.frames == (2, 2, 1)
+    for plane, first in enumerate(range(0, len(kept), 2)):
+        alone = sums(in_memory(kept[first : first + 2])).moments
+        np.testing.assert_array_equal(found.n[plane], alone.n)
+        good = alone.n > 0
+        np.testing.assert_allclose(found.mean[plane][good], alone.mean[good], 1e-6, 1e-5)
+    assert Threads(**options).sums(job([9, 9])).sequence[0].frames == ()
+
+
+@pytest.mark.parametrize("options", EXECUTORS, ids=str)
 def test_a_stack_of_over_saturated_frames(options: Any) -> None:
     found = sums(in_memory([9, 9, 9]), **options)
     assert all(each.over_saturated for each in found.figures)

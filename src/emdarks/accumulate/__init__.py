@@ -6,7 +6,14 @@ run it, ``threads`` runs it on one machine, ``cluster`` on a Dask cluster;
 ``checkpoint`` keeps finished blocks on disk, whoever computes.
 """
 
-from emdarks.accumulate.blocks import BLOCK_FRAMES, FrameFigures, Sample, StackJob, StackSums
+from emdarks.accumulate.blocks import (
+    BLOCK_FRAMES,
+    FrameFigures,
+    Sample,
+    SequenceMeans,
+    StackJob,
+    StackSums,
+)
 from emdarks.accumulate.checkpoint import Checkpoint
 from emdarks.accumulate.executor import Executor
 from emdarks.accumulate.threads import Threads, available_cores
@@ -17,6 +24,7 @@ __all__ = [
     "Executor",
     "FrameFigures",
     "Sample",
+    "SequenceMeans",
     "StackJob",
     "StackSums",
     "Threads",

@@ -177,7 +177,8 @@ class Careful(Executor):
             self._count.add(frames_of([left[index]]))
             (sums,) = self._executor.stacks([left[index]], rooms, blocks, self._count)
         self.sampled.append(left[index].samples)
-        if not sums.lost:
+        # Means along a sequence are many: whoever wants them again, reads again.
+        if not (sums.lost or sums.sequence):
             self.found[key_of(left[index].samples)] = sums
         return sums
 

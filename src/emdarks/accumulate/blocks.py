@@ -37,6 +37,8 @@ Array = npt.NDArray[Any]
 T = TypeVar("T")
 
 BLOCK_FRAMES = 128
+#: Frames of a mean along the sequence, at least, and planes of means of a stack, at most.
+_FEWEST_FRAMES, _MOST_PLANES = 4, 64
 #: Scatter within a frame, relative to its level, below which it holds no noise.
 _NO_SCATTER = 1e-6
 
@@ -80,6 +82,8 @@ class StackJob:
         Bins of the histogram of all good samples; None takes none.
     telemetry : tuple of int
         First and last-plus-one row without signal, which these two leave out.
+    mean_frames : int
+        Frames of each mean along the sequence; 0 takes none.
 
     Raises
     ------
@@ -95,6 +99,7 @@ class StackJob:
     thresholds: Thresholds | CountThreshold | None = None
     histogram: HistogramBins | None = None
     telemetry: tuple[int, int] = (0, 0)
+    mean_frames: int = 0
 
     def __post_init__(self) -> None:
         if self.thresholds is not None and len(self.samples) > MOST_FRAMES:
@@ -300,6 +305,36 @@ def _highest(figures: Array) -> tuple[float, int]:
 
 
 @dataclass(frozen=True, slots=True)
+class SequenceMeans:
+    """Means of every few frames of a block, in their order.
+
+    Attributes
+    ----------
+    frames : tuple of int
+        Frames that went into each plane; over-saturated ones are in none.
+    mean : ndarray of float32, shape (planes, pixels)
+        Means of the good samples, NaN where there is none, in the unit of the sums.
+    n : ndarray of uint8, shape (planes, pixels)
+        Numbers of good samples.
+    """
+
+    frames: tuple[int, ...]
+    mean: npt.NDArray[np.float32]
+    n: npt.NDArray[np.uint8]
+
+
+def mean_frames(frames: int) -> int:
+    """Frames of each mean along a sequence of so many: at most 64 planes of up to 8192 frames.
+
+    A power of two, so that it divides the frames of a block, and four at least.
+    """
+    length = _FEWEST_FRAMES
+    while length < BLOCK_FRAMES and length * _MOST_PLANES < frames:
+        length *= 2
+    return length
+
+
+@dataclass(frozen=True, slots=True)
 class StackSums:
     """Closed sums of frames of a stack, and what was learnt on the way.
 
@@ -315,6 +350,8 @@ class StackSums:
         What a user should hear of.
     lost : bool
         No frame was left: the moments mean nothing.
+    sequence : tuple of SequenceMeans
+        Those of each block, in order; empty where none were asked for.
     """
 
     moments: Moments
@@ -322,6 +359,7 @@ class StackSums:
     bytes_read: int
     warnings: tuple[str, ...] = ()
     lost: bool = False
+    sequence: tuple[SequenceMeans, ...] = ()
 
 
 def in_blocks(frames: Sequence[int]) -> list[Sequence[int]]:
@@ -362,6 +400,7 @@ def join(
         left.figures + right.figures,
         left.bytes_read + right.bytes_read,
         left.warnings + right.warnings,
+        sequence=left.sequence + right.sequence,
     )
 
 

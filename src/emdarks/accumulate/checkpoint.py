@@ -103,7 +103,18 @@ class Checkpoint(Executor):
         blocks: Blocks | None = None,
         count: Count | None = None,
     ) -> Iterator[StackSums]:
-        """See `Executor`; ``blocks`` is not used."""
+        """See `Executor`; ``blocks`` is not used.
+
+        Raises
+        ------
+        InputError
+            Means along the sequence are wanted, which would take eight times the space.
+        """
+        if any(job.mean_frames for job in jobs):
+            raise InputError(
+                "means along the sequence, which telegraph pixels are found in, are not kept in a "
+                "checkpoint; do without one (checkpoint, --checkpoint), or without them"
+            )
         return self._executor.stacks(jobs, into, self._blocks, count)
 
     def release(self, moments: Moments) -> None:

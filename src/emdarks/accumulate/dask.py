@@ -365,6 +365,8 @@ def _size(sums: StackSums) -> int:
     planes = [getattr(sums.moments, name) for name in SUMS]
     if sums.moments.counting is not None:
         planes += sums.moments.counting.sums()
+    for means in sums.sequence:
+        planes += means.mean, means.n
     return sum(plane.nbytes for plane in planes if plane is not None)
 
 

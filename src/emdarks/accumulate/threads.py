@@ -26,6 +26,7 @@ from emdarks.accumulate.blocks import (
     FrameFigures,
     Kind,
     Sample,
+    SequenceMeans,
     StackJob,
     StackSums,
     finish,
@@ -151,10 +152,11 @@ def _stored(reader: Reader) -> RawFrame:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Some frames of a block, and where they stand in it."""
+    """Some frames of a block, where they stand in it, and how many were added before them."""
 
     group: _Alike
     first: int
+    added: int
     figures: Array
     fresh: bool
     closed: bool
@@ -164,10 +166,12 @@ class _Part:
 class _Read:
     """What was learnt of the frames of a block.
 
-    ``rows`` holds figures (frame, row, figure), ``scans`` what was learnt from raw frames.
+    ``rows`` holds figures (frame, row, figure), ``scans`` what was learnt from raw frames,
+    ``added`` how many were not left out.
     """
 
     rows: Array
+    added: int = 0
     scans: list[FrameScan | None] = field(default_factory=list)
     bytes_read: int = 0
     left_out: tuple[str, ...] = ()
@@ -191,6 +195,33 @@ class _Read:
             FrameFigures.of_frame(figures, rows, learnt)
             for figures, learnt in zip(self.rows, self.scans, strict=True)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenSequence:
+    """Where the means along the sequence of a block go."""
+
+    length: int
+    mean: Array
+    n: Array
+
+    @classmethod
+    def of(cls, block: StackJob, pixels: int) -> _OpenSequence | None:
+        """Fresh memory; None where none are wanted."""
+        if not block.mean_frames:
+            return None
+        shape = -(-len(block.samples) // block.mean_frames), pixels
+        return cls(block.mean_frames, np.empty(shape, np.float32), np.empty(shape, np.uint8))
+
+    def after(self, added: int) -> _core.SequenceMeans:
+        """What the kernel needs to know, so many frames having been added."""
+        return _core.SequenceMeans(self.mean, self.n, self.length, added)
+
+    def closed(self, added: int) -> SequenceMeans:
+        """All means, so many frames having been added."""
+        firsts = range(0, added, self.length)
+        frames = tuple(min(self.length, added - first) for first in firsts)
+        return SequenceMeans(frames, self.mean[: len(frames)], self.n[: len(frames)])
 
 
 class Threads(Executor):
@@ -269,8 +300,11 @@ class Threads(Executor):
             if moments.has_errors and moments.err2 is not None:
                 moments.err2[:] = 0.0
             moments.has_errors = False
-            made = self._accumulate(block.job, moments)
-        return StackSums(moments, made.frame_figures(block.job), made.bytes_read, made.left_out)
+            sequence = _OpenSequence.of(block.job, moments.n.size)
+            made = self._accumulate(block.job, moments, sequence)
+        figures = made.frame_figures(block.job)
+        means = () if sequence is None else (sequence.closed(made.added),)
+        return StackSums(moments, figures, made.bytes_read, made.left_out, sequence=means)
 
     def room(self, kind: Kind) -> Moments:
         """See `Adder`."""
@@ -289,18 +323,21 @@ class Threads(Executor):
         if not moments.has_errors:
             self._spare.append(moments)
 
-    def _accumulate(self, block: StackJob, moments: Moments) -> _Read:
+    def _accumulate(
+        self, block: StackJob, moments: Moments, sequence: _OpenSequence | None
+    ) -> _Read:
         """Sums of one block."""
         batches = list(self._batches(block.samples))
         ahead = ReadAhead([batch for _, batch in batches], self.threads)
         # Other executors of this process may be reading, too.
         with OPEN_FILES.taken(files_open([batch for _, batch in batches], ahead.opens_ahead)):
-            return self._accumulate_batches(block, moments, batches, ahead)
+            return self._accumulate_batches(block, moments, sequence, batches, ahead)
 
     def _accumulate_batches(
         self,
         block: StackJob,
         moments: Moments,
+        sequence: _OpenSequence | None,
         batches: Sequence[tuple[int, Sequence[Sample]]],
         ahead: ReadAhead,
     ) -> _Read:
@@ -318,15 +355,24 @@ class Threads(Executor):
                     part = _Part(
                         group,
                         first + group.first,
+                        read.added,
                         read.rows[first + group.first :],
                         fresh=number == 0 and group is groups[0],
                         closed=number == len(batches) - 1 and group is groups[-1],
                     )
-                    self._add(block, moments, part, only)
+                    self._add(block, moments, sequence, part, only)
+                    read.added += len(group.raw)
                     read.bytes_read += moments.n.size * group.bytes_of_a_pixel
         return read
 
-    def _add(self, block: StackJob, moments: Moments, part: _Part, only: bool) -> None:
+    def _add(
+        self,
+        block: StackJob,
+        moments: Moments,
+        sequence: _OpenSequence | None,
+        part: _Part,
+        only: bool,
+    ) -> None:
         """Add frames of one layout to the sums of a block."""
         frames = part.group.frames(block.mask)
         area = block.area
@@ -334,6 +380,7 @@ class Threads(Executor):
         figures = None if area is None else part.figures
         whole = None if only and not block.kept else self._open(moments)
         counting, above = _counting(block, moments)
+        means = None if sequence is None else sequence.after(part.added)
         bands = self._bands(block.shape)
         histograms = _histograms(block, moments, part.first, len(bands))
         rooms: SimpleQueue[_core.Room] = SimpleQueue()
@@ -362,6 +409,7 @@ class Threads(Executor):
                     counting,
                     histograms[number][0] if histograms else None,
                     above,
+                    means,
                 )
             finally:
                 rooms.put(room)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from emdarks import _core
@@ -68,8 +69,26 @@ class PlannedStacks:
         model: Model | None,
         counting: CountingOptions | None = None,
         screen: bool = False,
+        sequence: bool = False,
     ) -> PlannedStacks:
         """What is done with these stacks, whose frames can be used.
+
+        Parameters
+        ----------
+        stacks : list of Stack
+            The stacks.
+        job : CalibrationInputs
+            The frames.
+        telemetry : slice
+            Rows of telemetry.
+        model : Model or None
+            What is fitted, if anything is.
+        counting : CountingOptions, optional
+            How samples are counted, if they are.
+        screen : bool
+            Take unflagged cosmic rays out.
+        sequence : bool
+            Means of every few frames are wanted.
 
         Raises
         ------
@@ -83,7 +102,7 @@ class PlannedStacks:
         ways = counted.ways if counted else histograms_of(stacks, job.camera)
         rows = telemetry.start, telemetry.stop
         kept = _core.KEPT if screen else 0
-        jobs = jobs_of(stacks, scales, job.mask, area, kept, ways, rows)
+        jobs = jobs_of(stacks, scales, job.mask, area, kept, ways, rows, sequence)
         screenings = [_screening(stack, job.camera) for stack in stacks] if screen else None
         return cls(stacks, jobs, screenings, model, counted)
 
@@ -96,15 +115,30 @@ class PlannedStacks:
         """Bins of a histogram that no fit of the maps takes the EM gain from."""
         return None if self.counting else self.jobs[stack].histogram
 
-    def accumulate(self, executor: Executor, look: ProductLook) -> Streamed[Sums]:
-        """Stream the stacks, and look at their sums before they are screened."""
-        found = accumulate_stacks(
-            self.jobs,
-            executor,
-            self.screenings,
-            lambda i, moments: look.at(self.stacks[i], moments, bins=self.unused_bins(i)),
-        )
-        return _streamed(found, look)
+    def accumulate(
+        self,
+        executor: Executor,
+        look: ProductLook,
+        each: Callable[[int, StackSums], None] | None = None,
+    ) -> Streamed[Sums]:
+        """Stream the stacks, and look at their sums before they are screened.
+
+        Parameters
+        ----------
+        executor : Executor
+            Who computes.
+        look : ProductLook
+            Looks at the sums of every stack.
+        each : callable, optional
+            Takes the index of a stack and its sums, means along the sequence included.
+        """
+
+        def finished(i: int, sums: StackSums) -> None:
+            look.at(self.stacks[i], sums.moments, bins=self.unused_bins(i))
+            if each is not None:
+                each(i, sums)
+
+        return _streamed(accumulate_stacks(self.jobs, executor, self.screenings, finished), look)
 
     def fit(
         self,

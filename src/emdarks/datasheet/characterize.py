@@ -14,8 +14,11 @@ from emdarks.darks.counting import CountingOptions, stages_in
 from emdarks.darks.rejection import check_kinds
 from emdarks.datasheet.charge import ChargeChapter
 from emdarks.datasheet.evidence import Evidence, gather
+from emdarks.datasheet.noise import NoiseChapter
+from emdarks.datasheet.pixels import PixelChapter
 from emdarks.datasheet.samples import SampleChapter
 from emdarks.datasheet.sheet import DataSheet, StackRow
+from emdarks.datasheet.structure import StructureChapter
 from emdarks.detector import Regions
 from emdarks.frames.bad_frames import SKIP_SHARE
 from emdarks.stacks.calibration_inputs import calibration_inputs
@@ -23,7 +26,7 @@ from emdarks.stacks.calibration_inputs import calibration_inputs
 Array = npt.NDArray[Any]
 
 #: In the order of the page.
-CHAPTERS = (SampleChapter, ChargeChapter)
+CHAPTERS = (NoiseChapter, SampleChapter, ChargeChapter, PixelChapter, StructureChapter)
 
 
 def characterize(

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from emdarks.datasheet.evidence import Evidence
@@ -30,25 +29,14 @@ class ChargeChapter:
     ----------
     evidence : Evidence
         What they are from.
-    ordinary : ndarray of bool, shape (pixels,)
-        Pixels of the imaging area that are fitted and not hot.
     """
 
     evidence: Evidence
-    ordinary: Array
 
     @classmethod
     def of(cls, evidence: Evidence) -> ChargeChapter:
-        """Find the ordinary pixels."""
-        inside = evidence.frame.imaging & evidence.frame.signal
-        if evidence.maps is not None:
-            inside = inside & evidence.maps.fit.fitted
-            D = evidence.maps.fit.values[2]
-            if evidence.maps.model.has_d and inside.any():
-                middle = np.median(D[inside])
-                scatter = 1.4826 * np.median(np.abs(D[inside] - middle))
-                inside = inside & (middle + 6 * scatter > D)
-        return cls(evidence, inside)
+        """Take the maps."""
+        return cls(evidence)
 
     def quantities(self) -> Iterator[Quantity]:
         """Means of C and D."""
@@ -57,12 +45,10 @@ class ChargeChapter:
 
     def _mean(self, k: int, head: tuple[str, str, str]) -> Quantity:
         maps = self.evidence.maps
-        if maps is None:
-            return Quantity.unknown(*head, self.evidence.no_maps)
-        if not maps.model.fitted[k]:
-            why = "stacks of one EM gain" if k == 1 else "stacks of one exposure time"
-            return Quantity.unknown(*head, f"{why} do not tell it")
-        values, errors = maps.fit.values[k, self.ordinary], maps.fit.errors[k, self.ordinary]
+        if maps is None or not self.evidence.has(k):
+            return Quantity.unknown(*head, self.evidence.why_no[k])
+        ordinary = self.evidence.ordinary
+        values, errors = maps.fit.values[k, ordinary], maps.fit.errors[k, ordinary]
         if not values.size:
             return Quantity.unknown(*head, "no pixel could be fitted")
         random = math.sqrt(float((errors**2).sum())) / values.size

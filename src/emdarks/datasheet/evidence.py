@@ -31,6 +31,9 @@ from emdarks.stacks.model import MODELS, Model, model_of_stacks
 
 Array = npt.NDArray[Any]
 
+#: A pixel is hot so many robust scatters above the median of the dark current.
+HOT_SCATTERS = 6.0
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -106,6 +109,51 @@ class Evidence:
     def time(self) -> Array:
         """Exposure time of each stack, s."""
         return np.array([stack.exposure_time for stack in self.stacks], dtype=np.float64)
+
+    @property
+    def area(self) -> tuple[slice, slice]:
+        """Rows and columns of the imaging area."""
+        inside = self.frame.imaging.reshape(self.frame.shape)
+        rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
+        return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+    def image(self, plane: Array) -> Array:
+        """A plane, flat in pixels, as an image of the imaging area."""
+        image: Array = plane.reshape(self.frame.shape)[self.area]
+        return image
+
+    def map(self, k: int) -> tuple[Array, Array]:
+        """F, C or D of the imaging area, and its errors; NaN where there is no fit."""
+        assert self.maps is not None
+        fit = self.maps.fit
+        errors = self.image(fit.errors[k])
+        return np.where(np.isfinite(errors), self.image(fit.values[k]), np.nan), errors
+
+    def has(self, k: int) -> bool:
+        """Whether the frames tell F, C or D."""
+        return self.maps is not None and bool(self.maps.model.fitted[k])
+
+    @property
+    def ordinary(self) -> Array:
+        """Pixels of the imaging area that are fitted and not hot; boolean, flat."""
+        inside: Array = self.frame.imaging & self.frame.signal
+        if self.maps is None:
+            return inside
+        inside = inside & self.maps.fit.fitted
+        if self.has(2) and inside.any():
+            D = self.maps.fit.values[2]
+            middle = np.median(D[inside])
+            scatter = 1.4826 * np.median(np.abs(D[inside] - middle))
+            inside = inside & (middle + HOT_SCATTERS * scatter > D)
+        return inside
+
+    @property
+    def why_no(self) -> Sequence[str]:
+        """Why F, C, or D is not known."""
+        if self.maps is None:
+            return (self.no_maps,) * 3
+        one_gain = "the stacks have one EM gain, which does not tell F and C apart"
+        return ("", one_gain, "the stacks have one exposure time, which tells no current")
 
     def _records(self, name: str) -> list[Array]:
         return [

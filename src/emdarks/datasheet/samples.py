@@ -1,4 +1,4 @@
-"""What samples show by their distribution: read noise, EM gain of each stack, excess noise."""
+"""EM gain of each stack, as its samples show it."""
 
 from __future__ import annotations
 
@@ -54,20 +54,10 @@ class SampleChapter:
         return cls(evidence, gain, error)
 
     def quantities(self) -> Iterator[Quantity]:
-        """Read noise, EM gains, excess noise."""
-        yield self._read_noise()
+        """EM gains, against commanded ones."""
         for i, stack in enumerate(self.evidence.stacks):
             yield self._gain(i, stack)
         yield from self._ratios()
-
-    def _read_noise(self) -> Quantity:
-        counted, head = self.evidence.counted, ("read_noise", "read noise", "e⁻")
-        if counted is None:
-            return Quantity.unknown(*head, "no stack of low gain tells it")
-        return Quantity.measured(
-            *head, counted.read_noise, 0.001 * counted.read_noise,
-            "width of the lower half of all samples of stacks of low EM gain",
-        )  # fmt: skip
 
     def _gain(self, i: int, stack: Stack) -> Quantity:
         head = "em_gain", "EM gain", ""

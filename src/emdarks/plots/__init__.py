@@ -18,6 +18,7 @@ from emdarks.plots.maps import (
     shrink,
     thumbnail,
 )
+from emdarks.plots.measured import measured_points
 from emdarks.plots.pixels import (
     exceedance,
     pull_histogram,
@@ -52,6 +53,7 @@ __all__ = [
     "fewer_colours",
     "frame_levels",
     "map_grid",
+    "measured_points",
     "new_figure",
     "noise_against_signal",
     "outline",

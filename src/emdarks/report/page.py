@@ -32,6 +32,7 @@ _DPI = 150
 _COLOURS = 256
 
 _FILTERS = (
+    "between",
     "count",
     "measured",
     "number",

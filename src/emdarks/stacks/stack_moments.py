@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from emdarks import _core
 from emdarks.accumulate import Executor, FrameFigures, Sample, StackJob, StackSums
-from emdarks.accumulate.blocks import FigureArea
+from emdarks.accumulate.blocks import FigureArea, mean_frames
 from emdarks.counting_sums import CountingSums, CountThreshold, HistogramBins, Thresholds
 from emdarks.errors import InputError
 from emdarks.moments import HISTOGRAM_BINS, Moments, counts_dtype, merge
@@ -205,7 +205,7 @@ def accumulate_stacks(
     jobs: Sequence[StackJob],
     executor: Executor,
     screenings: Sequence[Screening] | None = None,
-    look: Callable[[int, Moments], None] | None = None,
+    look: Callable[[int, StackSums], None] | None = None,
 ) -> tuple[StackStore, list[StackSums]]:
     """Stream all stacks and keep their moments.
 
@@ -218,7 +218,8 @@ def accumulate_stacks(
     screenings : sequence of Screening, optional
         Screen each stack when it is finished.
     look : callable, optional
-        Called with the index and the sums of each finished stack, before it is screened.
+        Called with the index and the sums of each finished stack, before it is screened. Means
+        along the sequence are seen here alone, so that those of one stack are held at a time.
 
     Returns
     -------
@@ -239,11 +240,11 @@ def accumulate_stacks(
         moments.top, moments.counting = tops, counting
     finished = []
     for index, sums in enumerate(executor.stacks(jobs, into)):
-        finished.append(sums)
+        finished.append(replace(sums, sequence=()))
         if sums.lost:
             continue
         if look is not None:
-            look(index, into[index])
+            look(index, sums)
         if screenings is not None:
             assert store.rejected is not None
             screenings[index].check(into[index], sums.figures)
@@ -268,6 +269,7 @@ def jobs_of(
     counting: Sequence[tuple[Thresholds | CountThreshold | None, HistogramBins | None]]
     | None = None,
     telemetry: tuple[int, int] = (0, 0),
+    sequence: bool = False,
 ) -> list[StackJob]:
     """Work of each stack.
 
@@ -287,6 +289,8 @@ def jobs_of(
         Of each stack, where its counts, or its histogram, are wanted.
     telemetry : tuple of int
         First and last-plus-one row without signal.
+    sequence : bool
+        Whether the means of every few frames are wanted (`emdarks.accumulate.SequenceMeans`).
     """
     ways = [(None, None)] * len(stacks) if counting is None else counting
     return [
@@ -300,6 +304,7 @@ def jobs_of(
             kept,
             *way,
             telemetry,
+            mean_frames(len(stack.frames)) if sequence else 0,
         )
         for stack, scales, way in zip(stacks, factors, ways, strict=True)
     ]

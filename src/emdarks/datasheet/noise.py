@@ -1,0 +1,150 @@
+"""Read noise, as one number and as a map, and the excess noise of the register."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from emdarks.datasheet.evidence import Evidence
+from emdarks.datasheet.quantity import Quantity
+from emdarks.fit.em_gain import LEAST_GAIN
+from emdarks.fit.excess_noise import ExcessNoise, Samples, measure_excess_noise
+from emdarks.fit.pixel_noise import PixelNoise, pixel_noise
+from emdarks.fit.read_noise import read_noise_of
+from emdarks.one_electron import excess_noise
+
+Array = npt.NDArray[Any]
+
+#: Histograms drawn for the error of the width of one.
+_DRAWS = 100
+
+
+@dataclass(frozen=True)
+class NoiseChapter:
+    """Read noise and excess noise.
+
+    Attributes
+    ----------
+    evidence : Evidence
+        What they are from.
+    low : ndarray of bool, shape (stacks,)
+        Stacks of so low a gain that charge hardly adds to the scatter.
+    pixels : PixelNoise or None
+        Of the imaging area, flat; None where there is no stack of low gain.
+    excess : ExcessNoise or None
+        None where C or D is not known.
+    """
+
+    evidence: Evidence
+    low: Array
+    pixels: PixelNoise | None
+    excess: ExcessNoise | None
+
+    @classmethod
+    def of(cls, evidence: Evidence) -> NoiseChapter:
+        """Measure."""
+        commanded = np.array([stack.commanded_gain for stack in evidence.stacks])
+        noise = math.nan if evidence.bins is None else evidence.bins.read_noise
+        low = commanded < (LEAST_GAIN * noise if noise > 0 else 1.5)
+        return cls(evidence, low, _pixels(evidence, low), _excess(evidence, low))
+
+    def quantities(self) -> Iterator[Quantity]:
+        """Numbers."""
+        yield self._read_noise(0, "read_noise", "read noise")
+        if self.evidence.frame.prescan.size:
+            yield self._read_noise(1, "read_noise_prescan", "read noise beside the imaging area")
+        yield self._noisy()
+        yield self._factor()
+
+    def _read_noise(self, region: int, key: str, label: str) -> Quantity:
+        head, evidence = (key, label, "e⁻"), self.evidence
+        if evidence.bins is None or evidence.store.histograms is None:
+            return Quantity.unknown(
+                *head, "no read noise is stated to make histograms by (read_noise, --read-noise)"
+            )
+        if not self.low.any():
+            return Quantity.unknown(*head, "no stack has an EM gain below 3 read noises")
+        histogram = evidence.store.histograms[self.low, region].sum(axis=0)
+        spread = _spread(evidence, region)
+        value = read_noise_of(histogram, evidence.bins, spread)
+        if not math.isfinite(value):
+            return Quantity.unknown(*head, "too few samples")
+        rng = np.random.default_rng(0)
+        drawn = [read_noise_of(rng.poisson(histogram), evidence.bins, spread)
+                 for _ in range(_DRAWS)]  # fmt: skip
+        frames = sum(len(s.frames) for s, low in zip(evidence.stacks, self.low, strict=True) if low)
+        return Quantity.measured(
+            *head, value, float(np.nanstd(drawn)),
+            "width of the lower half of all samples of stacks of low EM gain, which neither "
+            "charge nor cosmic rays reach; the pattern of the pixels taken off",
+            frames=frames,
+        )  # fmt: skip
+
+    def _noisy(self) -> Quantity:
+        head = "noisy_pixels", "noisy pixels", ""
+        if self.pixels is None:
+            return Quantity.unknown(*head, "no stack has an EM gain below 3 read noises")
+        return Quantity.estimated(
+            *head, self.pixels.excess,
+            "pixels whose scatter at low gain lies 3 standard deviations above that of all, beyond "
+            f"the {self.pixels.expected:.0f} that chance puts there; cosmic rays add some",
+        )  # fmt: skip
+
+    def _factor(self) -> Quantity:
+        head = "excess_noise_factor", "excess noise factor F²", ""
+        if self.excess is None:
+            return Quantity.unknown(*head, self.evidence.no_maps or self.evidence.why_no[1])
+        if not math.isfinite(self.excess.factor.value):
+            return Quantity.unknown(*head, "no stack has charge enough beside its read noise")
+        stages = self.evidence.stages
+        of = f"{stages:g} stages" if math.isfinite(stages) else "infinitely many stages"
+        return Quantity.estimated(
+            *head, self.excess.factor,
+            "scatter of the samples of all stacks against their charge",
+            note=f"theory of {of}: {self.excess.theory:.4g}; cosmic rays raise it",
+            frames=self.evidence.frames,
+        )  # fmt: skip
+
+
+def _spread(evidence: Evidence, region: int) -> float:
+    """Variance of the level over pixels: the pattern widens the histogram, and is no noise."""
+    if evidence.maps is None:
+        return 0.0
+    fit = evidence.maps.fit
+    inside = evidence.frame.imaging if region == 0 else ~evidence.frame.imaging
+    known = inside & evidence.frame.signal & fit.fitted
+    if not known.any():
+        return 0.0
+    return max(float(fit.values[0, known].var() - np.mean(fit.errors[0, known] ** 2)), 0.0)
+
+
+def _pixels(evidence: Evidence, low: Array) -> PixelNoise | None:
+    """Noise of the pixels of the imaging area, by stacks of low gain."""
+    if not low.any():
+        return None
+    inside, store = evidence.frame.imaging, evidence.store
+    charge = np.zeros((int(low.sum()), int(inside.sum())))
+    if evidence.has(1) and evidence.maps is not None:
+        values = np.nan_to_num(evidence.maps.fit.values[:, inside])
+        for row, i in enumerate(np.flatnonzero(low)):
+            g, t = float(evidence.gain[i]), float(evidence.time[i])
+            electrons = np.maximum(values[1] + t * values[2], 0.0)
+            charge[row] = excess_noise(g, evidence.stages) * g**2 * electrons
+    return pixel_noise(store.n[low][:, inside], store.m2[low][:, inside], charge)
+
+
+def _excess(evidence: Evidence, low: Array) -> ExcessNoise | None:
+    """Scatter against charge, of ordinary pixels."""
+    if not evidence.has(1) or evidence.maps is None or low.all():
+        return None
+    fit, store = evidence.maps.fit, evidence.store
+    use = evidence.ordinary
+    gain = np.array([stack.em_gain for stack in evidence.maps.stacks])
+    planes = np.nan_to_num(fit.values[1]), np.nan_to_num(fit.values[2])
+    samples = Samples(store.n, store.m2, gain, evidence.time, *planes, use)
+    return measure_excess_noise(samples, evidence.stages)

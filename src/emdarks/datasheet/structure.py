@@ -1,0 +1,114 @@
+"""What is not alike over the detector, and not linear: glow, fixed pattern, residuals of stacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from emdarks.datasheet.evidence import Evidence
+from emdarks.datasheet.quantity import Quantity
+from emdarks.fit.fixed_pattern import FixedPattern, fixed_pattern
+from emdarks.fit.glow import Glow, fit_glow
+from emdarks.fit.linearity import ImageMeans, Linearity, image_means, linearity
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class StructureChapter:
+    """Glow, fixed pattern and linearity.
+
+    Attributes
+    ----------
+    evidence : Evidence
+        What they are from.
+    glow : Glow or None
+        Surface of D; None where D is not known.
+    pattern : FixedPattern or None
+        Of the level F; None where there are no maps.
+    linearity : Linearity or None
+        Of the image means; None where there are no maps.
+    """
+
+    evidence: Evidence
+    glow: Glow | None
+    pattern: FixedPattern | None
+    linearity: Linearity | None
+
+    @classmethod
+    def of(cls, evidence: Evidence) -> StructureChapter:
+        """Measure."""
+        glow = fit_glow(evidence.map(2)[0]) if evidence.has(2) else None
+        if evidence.maps is None:
+            return cls(evidence, glow, None, None)
+        store, inside = evidence.store, evidence.frame.imaging & evidence.maps.fit.fitted
+        means = image_means(store.n, store.mean, store.m2, inside)
+        fitted = evidence.maps.model.fitted.tolist()
+        gain = np.array([stack.em_gain for stack in evidence.maps.stacks])
+        means = _with_gain_errors(evidence, means, gain)
+        straight = linearity(gain, evidence.time, means, fitted)
+        return cls(evidence, glow, fixed_pattern(*evidence.map(0)), straight)
+
+    def quantities(self) -> Iterator[Quantity]:
+        """Amplitudes."""
+        yield self._glow()
+        yield from self._pattern()
+        yield from self._linearity()
+
+    def _glow(self) -> Quantity:
+        head = "glow", "glow, peak to valley", "e⁻/pixel/s"
+        if self.glow is None:
+            return Quantity.unknown(*head, self.evidence.why_no[2])
+        if not np.isfinite(self.glow.amplitude.value):
+            return Quantity.unknown(*head, "too few pixels are fitted")
+        return Quantity.estimated(
+            *head, self.glow.amplitude,
+            f"surface of second degree in D, over {self.glow.pixels} pixels that are not hot; "
+            f"a flat detector gives as much with a probability of {self.glow.p_value:.2g}",
+            frames=self.evidence.frames,
+        )  # fmt: skip
+
+    def _pattern(self) -> Iterator[Quantity]:
+        for name in ("rows", "columns", "pixels"):
+            head = f"fixed_pattern_{name}", f"fixed pattern of {name}, rms", "e⁻"
+            if self.pattern is None:
+                yield Quantity.unknown(*head, self.evidence.no_maps)
+                continue
+            estimate = getattr(self.pattern, name)
+            if np.isfinite(estimate.value):
+                yield Quantity.estimated(
+                    *head, estimate,
+                    f"what {name} of F differ by beyond noise, {self.pattern.pixels_used} pixels",
+                    frames=self.evidence.frames,
+                )  # fmt: skip
+            else:
+                yield Quantity.unknown(*head, "too few pixels are fitted")
+
+    def _linearity(self) -> Iterator[Quantity]:
+        for name, words in (("time", "exposure time"), ("gain", "EM gain")):
+            head = f"nonlinearity_{name}", f"nonlinearity in {words}", "%"
+            estimate = None if self.linearity is None else getattr(self.linearity, name)
+            if estimate is None:
+                yield Quantity.unknown(*head, self.evidence.no_maps)
+            elif np.isfinite(estimate.value):
+                yield Quantity.estimated(
+                    *head, estimate.scaled(100.0),
+                    f"share of the signal at the largest {words} that grows with its square, from "
+                    "image means of the stacks",
+                    frames=self.evidence.frames,
+                )  # fmt: skip
+            else:
+                yield Quantity.unknown(*head, f"too few stacks of different {words} tell it")
+
+
+def _with_gain_errors(evidence: Evidence, means: ImageMeans, gain: Array) -> ImageMeans:
+    """Errors of measured gains move the means of stacks that they multiply."""
+    if evidence.counted is None:
+        return means
+    relative = evidence.counted.gains.error / gain
+    signal = means.mean - means.mean[int(np.argmin(gain))]
+    return means._replace(error=np.hypot(means.error, relative * signal))

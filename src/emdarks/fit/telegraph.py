@@ -1,0 +1,384 @@
+"""Telegraph pixels: two levels in time, found in the means of every few frames.
+
+Model. A mean of n frames at the level m, EM electrons, has the variance V(m) / n with
+
+    V(m) = rn^2 + e (m - F),
+
+with the read noise rn, the offset F of the pixel, and e = variance of the register's output over
+its mean, EM electrons (2 g at high EM gain g). Any law whose variance is linear in its mean has the
+likelihood of a Poisson law in
+
+    N = n (m - F + rn^2 / e) / e
+
+up to its higher moments (quasi-likelihood: McCullagh & Nelder, *Generalized Linear Models*, 1989,
+section 9.2). It is the normal one where read noise rules, and that of single electrons where
+charge does. With the mean L of N, a mean costs
+
+    min(N ln(N / L) - N + L, c)    (half its deviance)
+
+where the ceiling c makes a single outlying mean, such as one with a cosmic ray, count as an
+outlier of either level: it cannot make a level of its own.
+
+A pixel without levels costs the least sum S0 over one L. A pixel with two has the least sum S2 over
+two levels and all ways of switching between them, each switch costing w: the best way is found by
+dynamic programming (Viterbi, *IEEE Trans. Inf. Theory* 13, 1967, 260), the levels are the means of
+those that are at them, and both are repeated from several starts. It is a telegraph pixel where
+S0 - S2 is above a threshold.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+#: Most that a mean costs; a switch; and what two levels must explain of the cost.
+CEILING, SWITCH, THRESHOLD = 10.0, 4.0, 10.0
+#: Candidates: their cost is so many standard deviations above that of one level, or a part of the
+#: sequence stands out by so much of it.
+_SCATTER, _STEP = 2.0, 8.0
+#: Starts of the two levels: shares of the means that are below them.
+_STARTS = ((0.1, 0.9), (0.3, 0.7), (0.5, 0.9), (0.1, 0.5))
+_ROUNDS = 5
+#: Means that a level must have, outliers not counted.
+_FEWEST_MEANS = 2
+# Half the deviance, cut at the first: its mean, and its deviation over that, by the law of
+# chi-square.
+_CUT, _CUT_MEAN, _CUT_DEVIATION = 1.5, 0.429, 1.114
+#: Pixels at a time.
+_CHUNK = 1 << 15
+
+
+@dataclass(frozen=True, slots=True)
+class TelegraphPixels:
+    """Pixels with two levels in time, arrays of shape (found,).
+
+    Attributes
+    ----------
+    pixel : ndarray of int
+        Where they are, ascending.
+    low, high : ndarray
+        Levels, in the unit of the means.
+    low_error, high_error : ndarray
+        Their standard errors.
+    occupancy : ndarray
+        Share of the frames at the high level.
+    switches : ndarray of int
+        How often the level changes along the sequence.
+    evidence : ndarray
+        What two levels explain of the cost, in units of the logarithm of a likelihood.
+    """
+
+    pixel: Array
+    low: Array
+    high: Array
+    low_error: Array
+    high_error: Array
+    occupancy: Array
+    switches: Array
+    evidence: Array
+
+
+@dataclass(frozen=True, slots=True)
+class SampleNoise:
+    """Variance of a sample: read_noise^2 + excess (level - offset).
+
+    Attributes
+    ----------
+    read_noise : float
+        In the unit of the means.
+    excess : float
+        Variance over mean of what charge becomes, in the unit of the means: the EM gain times the
+        square of its excess noise factor; 1 without gain.
+    """
+
+    read_noise: float
+    excess: float
+
+    @property
+    def shift(self) -> float:
+        """The charge whose variance is that of the read noise."""
+        return self.read_noise**2 / self.excess
+
+    def counts(self, level: Array) -> Array:
+        """Counts per frame of a Poisson law with the same scatter, from levels above the offset."""
+        return (level + self.shift) / self.excess
+
+    def level(self, counts: Array) -> Array:
+        """The inverse of `counts`."""
+        return counts * self.excess - self.shift
+
+
+def telegraph_pixels(
+    means: Sequence[Array] | Array,
+    n: Sequence[Array] | Array,
+    noise: SampleNoise,
+    *,
+    offset: Array | float = 0.0,
+    chosen: Array | None = None,
+    threshold: float = THRESHOLD,
+) -> TelegraphPixels:
+    """Find pixels with two levels in time.
+
+    Parameters
+    ----------
+    means : sequence of ndarray, shape (planes,) of (pixels,)
+        Means of every few frames, in order of time, in EM electrons; not looked at where ``n`` is
+        0. Those of `emdarks.accumulate.SequenceMeans`.
+    n : sequence of ndarray of integers, shape (planes,) of (pixels,)
+        Numbers of good samples.
+    noise : SampleNoise
+        Of a sample.
+    offset : ndarray, shape (pixels,), or float
+        What a sample without charge reads, EM electrons (the fixed pattern). It matters where
+        charge makes most of the noise.
+    chosen : ndarray of bool, shape (pixels,), optional
+        Look at these pixels alone, and take the drift that all pixels share from them.
+    threshold : float
+        Evidence from which on a pixel has two levels. By the default 1 pixel in 10,000 with one
+        level is found at most, whatever its noise is made of.
+
+    Returns
+    -------
+    TelegraphPixels
+        None where there are fewer than four planes.
+
+    Notes
+    -----
+    What all pixels share, the median of each plane, is taken off first: no drift of the bias makes
+    levels.
+    """
+    size = means[0].size
+    offsets = np.broadcast_to(np.asarray(offset, np.float64), (size,))
+    wanted = np.arange(size) if chosen is None else np.flatnonzero(chosen)
+    if len(means) < 2 * _FEWEST_MEANS or not wanted.size:
+        return _joined([])
+    drift = _common_drift(means, n, wanted)
+    found = []
+    for lo in range(0, wanted.size, _CHUNK):
+        some = wanted[lo : lo + _CHUNK]
+        counts = np.stack([plane[some] for plane in n]).astype(np.float64)
+        levels = np.stack([plane[some] for plane in means]) - drift[:, None] - offsets[some]
+        levels = np.where(counts > 0, levels, 0.0)
+        found.append(_found_in(_Series.of(levels, counts, noise), some, offsets, threshold))
+    return _joined(found)
+
+
+def _common_drift(means: Sequence[Array] | Array, n: Sequence[Array] | Array, at: Array) -> Array:
+    """What each plane has more than the others in all pixels."""
+    some = at[:: max(1, at.size >> 16)]
+    levels = np.stack([plane[some] for plane in means]).astype(np.float64)
+    levels[np.stack([plane[some] for plane in n]) == 0] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # pixels and planes without samples
+        levels -= np.nanmean(levels, axis=0)
+        drift = np.nan_to_num(np.nanmedian(levels, axis=1))
+    found: Array = drift - drift.mean()
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Series:
+    """Counts N of means, and the frames n in them, shape (planes, pixels)."""
+
+    counts: Array
+    frames: Array
+    noise: SampleNoise
+
+    @classmethod
+    def of(cls, levels: Array, frames: Array, noise: SampleNoise) -> _Series:
+        counts = np.maximum(frames * noise.counts(levels), 0.0)
+        return cls(counts, frames, noise)
+
+    @property
+    def least(self) -> float:
+        """Counts per frame of a pixel without charge, or with so little less than none."""
+        return 0.5 * self.noise.shift / self.noise.excess
+
+    def of_pixels(self, some: Array) -> _Series:
+        return _Series(self.counts[:, some], self.frames[:, some], self.noise)
+
+    def costs(self, rate: Array) -> Array:
+        """Half the deviance of each mean from a level, counts per frame; at most the ceiling."""
+        expected = self.frames * rate
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = self.counts * np.log(self.counts / expected)
+        half = np.where(self.counts > 0, ratio, 0.0) - self.counts + expected
+        found: Array = np.minimum(half, CEILING)
+        return found
+
+    def rate(self, weights: Array) -> Array:
+        """Level of those means that have a weight."""
+        frames = (weights * self.frames).sum(axis=0)
+        rate: Array = (weights * self.counts).sum(axis=0) / np.maximum(frames, 1.0)
+        return np.maximum(rate, self.least)
+
+    def one_level(self) -> tuple[Array, Array]:
+        """Level without outliers, and the cost of each mean; begun without the highest mean."""
+        own = self.counts / np.maximum(self.frames, 1.0)
+        weights = np.ones_like(own)
+        np.put_along_axis(weights, own.argmax(axis=0)[None], 0.0, axis=0)
+        for _ in range(_ROUNDS):
+            rate = self.rate(weights)
+            costs = self.costs(rate)
+            weights = (costs < CEILING).astype(np.float64)
+        return rate, costs
+
+
+def _found_in(series: _Series, pixels: Array, offsets: Array, threshold: float) -> TelegraphPixels:
+    """Those of some pixels that have two levels."""
+    rate, costs = series.one_level()
+    likely = np.flatnonzero(_candidates(series, rate, costs))
+    series, one = series.of_pixels(likely), costs[:, likely].sum(axis=0)
+    best = _best_levels(series)
+    noisy = best.excess_noise
+    evidence = (one - best.cost) / noisy
+    sure = (evidence > threshold) & best.has_two_levels
+    return best.pixels(series, noisy, evidence, np.flatnonzero(sure), pixels[likely], offsets)
+
+
+def _candidates(series: _Series, rate: Array, costs: Array) -> Array:
+    """Pixels whose means scatter more than those of one level do, or of which a part stands out."""
+    planes = len(costs)
+    scattered = costs.sum(axis=0) > planes / 2 + _SCATTER * np.sqrt(planes / 2)
+    expected = series.frames * rate
+    deviation = np.sign(series.counts - expected) * np.sqrt(2 * np.maximum(costs, 0.0))
+    total = np.cumsum(deviation, axis=0)
+    share = np.arange(1, planes + 1)[:, None] / planes
+    bridge = total - share * total[-1]
+    variance = np.maximum(planes * share * (1 - share), 0.5)
+    stands_out = (bridge**2 / variance).max(axis=0) > 2 * _STEP
+    found: Array = scattered | stands_out
+    return found
+
+
+@dataclass(slots=True)
+class _TwoLevels:
+    """The best two levels: counts per frame (2, pixels); whether high, cost of each mean."""
+
+    rates: Array
+    high: Array
+    costs: Array
+    cost: Array
+
+    @property
+    def has_two_levels(self) -> Array:
+        """Whether each has means enough that are no outliers."""
+        good = self.costs < CEILING
+        at_high, at_low = (good & self.high).sum(axis=0), (good & ~self.high).sum(axis=0)
+        enough = np.minimum(at_high, at_low) >= _FEWEST_MEANS
+        both: Array = enough & (self.rates[1] > self.rates[0])
+        return both
+
+    @property
+    def excess_noise(self) -> Array:
+        """Variance of the means over the expected one, 1 where it may be by chance."""
+        scatter = np.minimum(self.costs, _CUT).mean(axis=0) / _CUT_MEAN
+        noisy: Array = np.maximum(1.0, scatter - 2 * _CUT_DEVIATION / np.sqrt(len(self.costs)))
+        return noisy
+
+    def steady(self, some: Array) -> tuple[Array, Array]:
+        """Means of some pixels that belong to the low and the high level, shape (planes, pixels).
+
+        Not beside a switch, which is somewhere within such a mean, unless there are too few others.
+        """
+        high, good = self.high[:, some], self.costs[:, some] < CEILING
+        switch = high[1:] != high[:-1]
+        none = np.zeros((1, high.shape[1]), bool)
+        beside = np.concatenate([none, switch]) | np.concatenate([switch, none])
+        found = []
+        for state in (good & ~high, good & high):
+            enough = (state & ~beside).sum(axis=0) >= _FEWEST_MEANS
+            found.append(state & ~(beside & enough))
+        return found[0], found[1]
+
+    def take(self, other: _TwoLevels) -> None:
+        """Receive what is better in another one."""
+        better = other.cost < self.cost
+        for name in ("rates", "high", "costs", "cost"):
+            getattr(self, name)[..., better] = getattr(other, name)[..., better]
+
+    def pixels(
+        self,
+        series: _Series,
+        noisy: Array,
+        evidence: Array,
+        some: Array,
+        pixels: Array,
+        offsets: Array,
+    ) -> TelegraphPixels:
+        """Those that were found."""
+        at, high = pixels[some], self.high[:, some]
+        series, steady = series.of_pixels(some), np.stack(self.steady(some))
+        frames = series.frames
+        rates = np.stack([series.rate(state) for state in steady])
+        levels = series.noise.level(rates)
+        variance = series.noise.excess**2 * rates * noisy[some]
+        errors = np.sqrt(variance / np.maximum((frames * steady).sum(axis=1), 1.0))
+        return TelegraphPixels(
+            pixel=at,
+            low=levels[0] + offsets[at],
+            high=levels[1] + offsets[at],
+            low_error=errors[0],
+            high_error=errors[1],
+            occupancy=(frames * high).sum(axis=0) / np.maximum(frames.sum(axis=0), 1.0),
+            switches=(high[1:] != high[:-1]).sum(axis=0),
+            evidence=evidence[some],
+        )
+
+
+def _best_levels(series: _Series) -> _TwoLevels:
+    """The best two levels from several starts."""
+    own = np.sort(series.counts / np.maximum(series.frames, 1.0), axis=0)
+    best = None
+    for shares in _STARTS:
+        places = [round(share * (len(own) - 1)) for share in shares]
+        rates = np.maximum(own[places], series.least)
+        for _ in range(_ROUNDS):
+            found = _best_way(series, rates)
+            good = found.costs < CEILING
+            levels = (series.rate(good & state) for state in (~found.high, found.high))
+            rates = np.sort(np.stack(list(levels)), axis=0)
+        if best is None:
+            best = found
+        else:
+            best.take(found)
+    assert best is not None
+    return best
+
+
+def _best_way(series: _Series, rates: Array) -> _TwoLevels:
+    """The cheapest way of switching between two levels."""
+    costs = np.stack([series.costs(rate) for rate in rates], axis=1)
+    planes, _, pixels = costs.shape
+    came = np.empty((planes, 2, pixels), bool)  # from the other level
+    total = costs[0]
+    for plane in range(1, planes):
+        other = total[::-1] + SWITCH
+        came[plane] = other < total
+        total = np.minimum(total, other) + costs[plane]
+    high = np.empty((planes, pixels), bool)
+    high[-1] = total[1] < total[0]
+    for plane in range(planes - 1, 0, -1):
+        switched = np.where(high[plane], came[plane, 1], came[plane, 0])
+        high[plane - 1] = high[plane] ^ switched
+    own = np.where(high, costs[:, 1], costs[:, 0])
+    return _TwoLevels(rates, high, own, total.min(axis=0))
+
+
+def _joined(parts: Sequence[TelegraphPixels]) -> TelegraphPixels:
+    names = TelegraphPixels.__slots__
+    if not parts:
+        whole = np.zeros(0, np.int64)
+        return TelegraphPixels(
+            **{n: whole if n in ("pixel", "switches") else np.zeros(0) for n in names}
+        )
+    return TelegraphPixels(
+        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    )

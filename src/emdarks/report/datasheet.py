@@ -1,0 +1,200 @@
+"""The page of a data sheet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from emdarks import plots
+from emdarks.checks.formatting import observed, several
+from emdarks.checks.stack_table import stack_name
+from emdarks.datasheet import DataSheet, Evidence, Quantity, changes
+from emdarks.datasheet.noise import NoiseChapter
+from emdarks.datasheet.pixels import PixelChapter
+from emdarks.datasheet.structure import StructureChapter
+from emdarks.report.page import Page, Verdict, render
+from emdarks.report.sections import MOST, panel_figure
+
+#: Histograms of so many stacks are shown.
+MOST_SAMPLES = 3
+
+#: Titles of the table, and beginnings of the keys of the quantities under each.
+GROUPS = {
+    "Noise and gain": ("read_noise", "excess_noise", "em_gain"),
+    "Charge": ("clock_induced", "register_charge", "dark_current"),
+    "Pixels": ("hot_", "warm_", "noisy_", "telegraph_"),
+    "Transfer": ("deferred_", "trail_"),
+    "Structure and linearity": ("glow", "fixed_pattern", "nonlinearity"),
+}
+
+
+def datasheet_page(sheet: DataSheet, other: DataSheet | None = None) -> Page:
+    """The page of a data sheet.
+
+    Parameters
+    ----------
+    sheet : DataSheet
+        What it shows; with figures where it was just made, without where it was read from a file.
+    other : DataSheet, optional
+        Of another device or date: a table of the differences.
+    """
+    found = [] if other is None else changes(sheet, other)
+    figures = _figures(sheet)
+    words = render(
+        "datasheet.html.j2",
+        figures,
+        sheet=sheet,
+        other=other,
+        groups=_groups(sheet),
+        unknown=_unknown(sheet.quantities),
+        changes=found,
+        compared=sum(math.isfinite(each.sigmas) for each in found),
+        sources=_sources(sheet.quantities),
+        drawn=set(figures),
+    )
+    size = " x ".join(map(str, sheet.shape))
+    return Page.of(
+        words,
+        title="Data sheet",
+        subtitle=f"{sheet.name} · camera {sheet.camera} · {size} · {_setting(sheet)}",
+        observed=observed(*sheet.observed),
+        advice=[],
+        question="Is it complete?",
+        answer=_verdict(sheet),
+    )
+
+
+def _setting(sheet: DataSheet) -> str:
+    settings = [f"{name} {value}" for name, value in sheet.setting.items()]
+    return ", ".join([*settings, several(sheet.frames, "frame")])
+
+
+def _verdict(sheet: DataSheet) -> Verdict:
+    """Whether all quantities are known."""
+    missing = {each.label for each in sheet.quantities if not each.known}
+    missing -= {each.label for each in sheet.quantities if each.known}
+    if not missing:
+        return Verdict("fine", "Yes: these frames tell every quantity.")
+    return Verdict("note", f"These frames do not tell: {', '.join(sorted(missing))}.")
+
+
+def _groups(sheet: DataSheet) -> list[tuple[str, list[Quantity]]]:
+    """Known quantities under their titles."""
+    found: dict[str, list[Quantity]] = {title: [] for title in [*GROUPS, "Others"]}
+    for each in sheet.quantities:
+        titles = (title for title, keys in GROUPS.items() if each.key.startswith(keys))
+        if each.known:
+            found[next(titles, "Others")].append(each)
+    return [(title, rows) for title, rows in found.items() if rows]
+
+
+class _Rows:
+    """Quantities that are told in one row."""
+
+    def __init__(self, first: Quantity):
+        self.label, self.source, self.note, self.of = first.label, first.source, first.note, ""
+
+
+def _unknown(quantities: Iterable[Quantity]) -> list[_Rows]:
+    """What is not known, once a reason."""
+    rows: dict[tuple[str, str], _Rows] = {}
+    for each in quantities:
+        if not each.known:
+            row = rows.setdefault((each.label, each.note), _Rows(each))
+            row.of = "; ".join(filter(None, [row.of, each.of]))
+    return list(rows.values())
+
+
+def _sources(quantities: Iterable[Quantity]) -> list[_Rows]:
+    """What known quantities are from, once a sentence."""
+    rows: dict[tuple[str, str], _Rows] = {}
+    for each in quantities:
+        if each.known:
+            row = rows.setdefault((each.label, each.source), _Rows(each))
+            row.note = row.note if row.note == each.note else ""
+    return list(rows.values())
+
+
+def _figures(sheet: DataSheet) -> dict[str, plots.Figure]:
+    """Figures of a sheet that was just made, by name."""
+    evidence = sheet.evidence
+    if evidence is None:
+        return {}
+    chapters = {type(each): each for each in sheet.chapters}
+    drawn = {
+        "samples": _samples(evidence),
+        "read_noise": _read_noise(chapters[NoiseChapter]),
+        "maps": _maps(chapters[StructureChapter]),
+        "trails": _trails(chapters[PixelChapter]),
+    }
+    return {name: figure for name, figure in drawn.items() if figure is not None}
+
+
+def _samples(evidence: Evidence) -> plots.Figure | None:
+    """Histograms of the stacks of the largest gains, and of the lowest."""
+    if evidence.maps is None or evidence.maps.counting is None:
+        return None
+    table = evidence.maps.counting.histogram()
+    order = np.argsort(-evidence.gain, kind="stable")
+    shown = sorted({*order[: MOST_SAMPLES - 1].tolist(), int(order[-1])}, key=order.tolist().index)
+    figure, axes = panel_figure(len(shown), 3.2)
+    edges = np.append(table["LOWER"], table["UPPER"][-1])
+    for i, ax in zip(shown, axes, strict=True):
+        stack = evidence.stacks[i]
+        title = stack_name(stack.commanded_gain, stack.exposure_time)
+        plots.sample_histogram(edges, table["COUNTS"][:, i], table["LAW"][:, i], title, ax=ax)
+    return figure
+
+
+def _read_noise(chapter: NoiseChapter) -> plots.Figure | None:
+    """Map and histogram of the read noise."""
+    if chapter.pixels is None:
+        return None
+    evidence = chapter.evidence
+    plane = np.full(evidence.frame.imaging.shape, np.nan)
+    plane[evidence.frame.imaging] = chapter.pixels.plane
+    figure, axes = panel_figure(2, 4.2)
+    plots.show_map(
+        evidence.image(plane), "read noise", "e⁻", most=MOST, ax=axes[0]
+    )  # fmt: skip
+    plots.value_histogram(chapter.pixels.plane, "read noise of the pixels", "e⁻", ax=axes[1])
+    return figure
+
+
+def _maps(chapter: StructureChapter) -> plots.Figure | None:
+    """Dark current with its glow, and the level, of the imaging area."""
+    evidence = chapter.evidence
+    if evidence.maps is None:
+        return None
+    panels = [("level F", evidence.map(0)[0], "e⁻", True)]
+    if chapter.glow is not None:
+        panels = [
+            ("dark current D", evidence.map(2)[0], "e⁻/s", False),
+            ("glow in D", chapter.glow.surface(), "e⁻/s", False),
+            *panels,
+        ]
+    figure, axes = panel_figure(len(panels), 3.6)
+    for ax, (title, plane, unit, both_signs) in zip(axes, panels, strict=True):
+        plots.show_map(plane, title, unit, both_signs=both_signs, most=MOST, ax=ax)
+    return figure
+
+
+def _trails(chapter: PixelChapter) -> plots.Figure | None:
+    """Share of the charge of hot pixels that lies before and behind them."""
+    if not any(each.pixels >= 3 for each in chapter.trails):
+        return None
+    figure, axes = panel_figure(2, 3.2)
+    for ax, found, name in zip(axes, chapter.trails, ("columns", "rows"), strict=True):
+        steps = np.arange(1, found.trailing.size + 1)
+        plots.measured_points(
+            np.concatenate([-steps, steps]),
+            100 * np.concatenate([found.leading, found.trailing]),
+            100 * np.tile(found.profile_error, 2),
+            f"along {name}",
+            ("pixels behind a hot one", "% of its charge"),
+            levels=[0.0],
+            ax=ax,
+        )
+    return figure
