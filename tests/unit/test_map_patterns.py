@@ -113,6 +113,18 @@ def test_amplitudes_of_a_fixed_pattern() -> None:
         assert 0 < estimate.error < 0.15
 
 
+def test_noise_of_rows_is_no_pattern() -> None:
+    rng = np.random.default_rng(10)
+    errors = np.full(SHAPE, 3.0)
+    values = errors * rng.standard_normal(SHAPE) + rng.standard_normal((SHAPE[0], 1))
+    assert fixed_pattern(values, errors).rows.low > 0.8
+    found = fixed_pattern(values, errors, (1.0, 0.1))
+    assert found.rows.low < 0.2
+    assert found.columns == fixed_pattern(values, errors).columns
+    vague = fixed_pattern(values, errors, (1.0, 0.5))
+    assert vague.rows.high > found.rows.high
+
+
 def test_no_pattern_and_no_pixel() -> None:
     rng = np.random.default_rng(6)
     errors = np.full(SHAPE, 3.0)
