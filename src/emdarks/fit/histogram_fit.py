@@ -255,4 +255,3 @@ def _solve(information: Array, right: Array) -> Array:
     scale = np.sqrt(np.maximum(np.diag(information), 1e-300))
     scaled = information / np.multiply.outer(scale, scale)
     return np.linalg.solve(scaled, right / scale) / scale
-
