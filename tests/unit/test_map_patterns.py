@@ -74,6 +74,15 @@ def test_without_hot_pixels_nothing_is_known() -> None:
         assert math.isnan(found.share.value)
 
 
+def test_a_plane_without_noise() -> None:
+    values = np.zeros((40, 57))
+    values[5:30:8, 7:50:8] = 2.0
+    values[5:30:8, 8:50:8] = 0.1
+    found = deferred_charge(values, np.zeros_like(values), 1)
+    assert found.share.value == pytest.approx(0.05)
+    assert found.pixels == 24
+
+
 def test_a_lucky_electron_is_no_hot_pixel() -> None:
     values, errors = hot_map(0.0, 1)
     assert deferred_charge(values, errors, 1, step=0.2).pixels == 0
