@@ -28,6 +28,7 @@ from emdarks.datasheet.telegraph import StackTelegraph, TelegraphSearch
 from emdarks.errors import CalDarksLSQException, EmdarksWarning, InputError
 from emdarks.stacks import Stack, StackStore, check_frames, check_stack, group_stacks
 from emdarks.stacks.calibration_inputs import CalibrationInputs
+from emdarks.stacks.design import design
 from emdarks.stacks.model import MODELS, Model, model_of_stacks
 
 Array = npt.NDArray[Any]
@@ -156,6 +157,26 @@ class Evidence:
             scatter = 1.4826 * np.median(np.abs(D[inside] - middle))
             inside = inside & (middle + HOT_SCATTERS * scatter > D)
         return inside
+
+    @property
+    def moments_inside(self) -> tuple[Array, Array, Array]:
+        """Good samples, means, and squared deviations of the imaging area, (stacks, pixels)."""
+        inside, store = self.frame.imaging, self.store
+        return store.n[:, inside], store.mean[:, inside], store.m2[:, inside]
+
+    @property
+    def electron_step(self) -> float:
+        """What one average electron does to D: the most that any sample can; 0 without D."""
+        if not self.has(2) or self.maps is None:
+            return 0.0
+        gain, gain_time = design(self.maps.stacks)
+        region = None if self.maps.noise is None else self.maps.noise.imaging
+        n = self.store.n[:, self.frame.imaging].mean(axis=1)
+        weight = n / (np.ones_like(gain) if region is None else np.maximum(region.v, 1e-9))
+        A = np.column_stack([np.ones_like(gain), gain, gain_time])[:, self.maps.model.fitted]
+        A = A / np.abs(A).max(axis=0)
+        linear = np.linalg.pinv((weight * A.T) @ A)[-1] @ (weight * A.T)
+        return float(np.max(np.abs(linear) * gain / np.maximum(n, 1)) / np.abs(gain_time).max())
 
     @property
     def why_no(self) -> Sequence[str]:

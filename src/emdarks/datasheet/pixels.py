@@ -60,11 +60,12 @@ class PixelChapter:
             return cls(evidence, None, [], [])
         values, errors = evidence.map(2)
         good = np.isfinite(values)
-        standing = standing_out(values, errors, good, SIGMAS, WINDOW, 0.0)
+        step = evidence.electron_step
+        standing = standing_out(values, errors, good, SIGMAS, WINDOW, step)
         median = float(np.median(values[good])) if good.any() else np.nan
         thresholds = [WARM * median, HOT * median]
         counts = hot_counts(values, errors, standing.limit, FALSE_RATE, thresholds)
-        trails = [deferred_charge(values, errors, axis) for axis in (0, 1)]
+        trails = [deferred_charge(values, errors, axis, step=step) for axis in (0, 1)]
         return cls(evidence, standing, counts, trails)
 
     def quantities(self) -> Iterator[Quantity]:
@@ -75,7 +76,7 @@ class PixelChapter:
 
     def _counts(self) -> Iterator[Quantity]:
         for key, times, i in (("warm_pixels", WARM, 0), ("hot_pixels", HOT, 1)):
-            head = key, key.replace("_", " "), ""
+            head = key, key.replace("_", " "), "pixels"
             if not self.counts:
                 yield Quantity.unknown(*head, self.evidence.why_no[2])
                 continue
@@ -90,7 +91,7 @@ class PixelChapter:
             )  # fmt: skip
 
     def _telegraph(self) -> Quantity:
-        head, evidence = ("telegraph_pixels", "telegraph pixels", ""), self.evidence
+        head, evidence = ("telegraph_pixels", "telegraph pixels", "pixels"), self.evidence
         if not evidence.telegraph:
             return Quantity.unknown(*head, evidence.no_telegraph)
         pixels = np.unique(np.concatenate([each.found.pixel for each in evidence.telegraph]))
