@@ -74,6 +74,15 @@ def test_without_hot_pixels_nothing_is_known() -> None:
         assert math.isnan(found.share.value)
 
 
+def test_a_plane_without_noise() -> None:
+    values = np.zeros((40, 57))
+    values[5:30:8, 7:50:8] = 2.0
+    values[5:30:8, 8:50:8] = 0.1
+    found = deferred_charge(values, np.zeros_like(values), 1)
+    assert found.share.value == pytest.approx(0.05)
+    assert found.pixels == 24
+
+
 def test_a_lucky_electron_is_no_hot_pixel() -> None:
     values, errors = hot_map(0.0, 1)
     assert deferred_charge(values, errors, 1, step=0.2).pixels == 0
@@ -111,6 +120,18 @@ def test_amplitudes_of_a_fixed_pattern() -> None:
     ):
         assert abs(estimate.value - truth) < 3 * estimate.error
         assert 0 < estimate.error < 0.15
+
+
+def test_noise_of_rows_is_no_pattern() -> None:
+    rng = np.random.default_rng(10)
+    errors = np.full(SHAPE, 3.0)
+    values = errors * rng.standard_normal(SHAPE) + rng.standard_normal((SHAPE[0], 1))
+    assert fixed_pattern(values, errors).rows.low > 0.8
+    found = fixed_pattern(values, errors, (1.0, 0.1))
+    assert found.rows.low < 0.2
+    assert found.columns == fixed_pattern(values, errors).columns
+    vague = fixed_pattern(values, errors, (1.0, 0.5))
+    assert vague.rows.high > found.rows.high
 
 
 def test_no_pattern_and_no_pixel() -> None:

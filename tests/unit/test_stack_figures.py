@@ -11,6 +11,7 @@ import pytest
 from emdarks.fit.excess_noise import Samples, agreement, measure_excess_noise
 from emdarks.fit.linearity import ImageMeans, image_means, linearity
 from emdarks.fit.pixel_noise import pixel_noise
+from emdarks.fit.row_noise import NO_ROW_NOISE, row_noise
 from emdarks.one_electron import excess_noise
 from emdarks.simulate.register import multiply
 from loops import for_each
@@ -107,7 +108,8 @@ def test_read_noise_as_a_number_and_as_a_map() -> None:
     assert found.noisy[:30].all()
     assert found.counted == found.noisy.sum()
     assert found.expected == pytest.approx(4000 * 0.00135, rel=0.001)
-    assert found.excess.low < 30 < found.excess.high
+    assert abs(found.excess.value - 30) < 3 * found.excess.error
+    assert 1 < found.excess.error < 4
     within = np.abs(found.plane - true)[:4000] < found.errors[:4000]
     assert within.mean() == pytest.approx(0.6827, abs=0.03)
     by_pixel = pixel_noise(n, m2, np.array([[1.0], [4.0]]) * np.ones((2, 4001)))
@@ -181,3 +183,44 @@ def test_stacks_that_do_not_tell() -> None:
     assert math.isfinite(found.time.value)
     assert math.isnan(found.gain.value)
     assert math.isnan(image_means(np.ones((2, 3)), few.mean, few.mean, EVERY[:3]).mean[0])
+
+
+def test_noise_of_rows_makes_image_means_worse() -> None:
+    n, mean, m2, _ = moments()
+    single = image_means(n, mean, m2, EVERY)
+    both = image_means(n, mean, m2, EVERY, row_variance=9.0, rows=7)
+    np.testing.assert_allclose(both.error**2 - single.error**2, 9 / (7 * FRAMES), rtol=1e-9)
+    below = image_means(n, mean, m2, EVERY, row_variance=-1.0, rows=7)
+    np.testing.assert_array_equal(below.error, single.error)
+
+
+# Noise that a row has in common
+
+
+@for_each("level", [0.0, 30.0])
+def test_noise_of_rows(level: float) -> None:
+    rng = np.random.default_rng(13)
+    shape = 77, 13
+    n, mean, m2, _ = moments()
+    use = np.ones(shape, bool)
+    use[5, 3] = use[8] = False
+    common = level * rng.standard_normal((GAIN.size, 77)) / np.sqrt(FRAMES)[:, None]
+    mean += np.repeat(common, 13, axis=1) + np.repeat(5 * rng.standard_normal(77), 13)
+    found = row_noise(n, mean, m2, GAIN, TIME, use)
+    assert abs(found.variance - level**2) < 3 * found.error
+    assert 20 < found.error < 60 + 0.1 * level**2
+    assert found.frame.low - found.frame.error < math.sqrt(max(found.variance, 0.0))
+    assert abs(found.frame.value - level) < 6 * found.frame.error
+    # F of a row is the mean of six stacks, most of it that of the first two.
+    assert found.of_map(0) == (found.maps[0] * found.variance, found.maps[0] * found.error)
+    assert 1 / FRAMES.sum() < found.maps[0] < 1 / FRAMES[0]
+
+
+def test_noise_of_rows_that_nothing_tells() -> None:
+    n, mean, m2, _ = moments()
+    use = np.ones((7, 143), bool)
+    assert row_noise(n[:3], mean[:3], m2[:3], GAIN[:3], TIME[:3], use) is NO_ROW_NOISE
+    assert row_noise(n, mean, m2, GAIN, TIME, ~use) is NO_ROW_NOISE
+    two = row_noise(n[:3], mean[:3], m2[:3], GAIN[:3], TIME[:3], use, (True, False, True))
+    assert two.maps[1] == 0
+    assert two.maps[0] > 0

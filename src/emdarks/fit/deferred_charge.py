@@ -33,6 +33,8 @@ FAR = 5.0
 #: Weight of the errors of the maps beside the scatter of the hot pixels, in hot pixels.
 PRIOR = 20.0
 _RESAMPLES = 400
+#: Least error of a pixel, of the charge of the hot one: planes without noise have none.
+_LEAST_ERROR = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ def deferred_charge(
         )
     difference = (arms[:, 0] - arms[:, 1]).sum(axis=1)
     near = _near_errors(errors if axis == 1 else errors.T, rows[known], columns[known], reach)
-    sigma = np.sqrt(noise**2 + near**2)
+    sigma = np.maximum(np.sqrt(noise**2 + near**2), _LEAST_ERROR * charge)
     weight, share = _weights(difference, charge, np.sqrt(2 * reach) * sigma)
     error = _error(difference, charge, weight, np.sqrt(2 * reach) * sigma, share)
     profile = _profile(arms - beside[:, None, None], charge, weight)

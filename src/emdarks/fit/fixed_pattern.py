@@ -86,16 +86,26 @@ class Layout(NamedTuple):
         noise = self.variance * float(np.mean(1.0 / pixels))
         return max(float(effects.var(ddof=1)) - noise, -0.5 * noise)
 
-    def amplitude(self, axis: int) -> Estimate:
-        """Root mean square of the effects of rows (0) or columns (1)."""
+    def amplitude(self, axis: int, common: tuple[float, float] = (0.0, 0.0)) -> Estimate:
+        """Root mean square of the effects of rows (0) or columns (1).
+
+        ``common`` is the variance of a noise that the pixels of each have in common, and its
+        error.
+        """
         effects, pixels = self._of(axis)
         if effects.size < 2 or not self.variance > 0:
             return Estimate.unknown()
         middle = np.average(effects, weights=pixels)
-        mean_square = np.average((effects - middle) ** 2, weights=pixels)
-        noise, freedom = self.variance / pixels.mean(), effects.size - 1
+        freedom = effects.size - 1
+        mean_square = float(np.average((effects - middle) ** 2, weights=pixels))
+        single = self.variance / float(pixels.mean())
+        noise = single + max(common[0], -0.5 * single)
+        # A noise that is not known well is one of few degrees of freedom.
+        known = 2.0 / (2.0 / freedom + (common[1] / noise) ** 2)
         mean_square *= effects.size / freedom
-        return _root_mean_square(float(mean_square), noise, freedom, effects.size)
+        return _root_mean_square(
+            mean_square, noise, max(round(known), 1), known * effects.size / freedom
+        )
 
     def _of(self, axis: int) -> tuple[Array, Array]:
         effects = self.rows if axis == 0 else self.columns
@@ -103,7 +113,9 @@ class Layout(NamedTuple):
         return effects[pixels > 0], pixels[pixels > 0]
 
 
-def fixed_pattern(values: Array, errors: Array) -> FixedPattern:
+def fixed_pattern(
+    values: Array, errors: Array, row_noise: tuple[float, float] = (0.0, 0.0)
+) -> FixedPattern:
     """Measure how much rows, columns and pixels of a map differ.
 
     Parameters
@@ -111,15 +123,13 @@ def fixed_pattern(values: Array, errors: Array) -> FixedPattern:
     values, errors : ndarray, shape (rows, columns)
         A map before clipping, such as F in the imaging area, and its errors; NaN where it is not
         known.
+    row_noise : tuple of float
+        Variance of a noise that all pixels of a row have in common, and its error
+        (`emdarks.fit.row_noise.RowNoise.of_map`): without it that noise counts as a pattern.
 
     Returns
     -------
     FixedPattern
-
-    Notes
-    -----
-    Noise that all pixels of a row share in a frame (of its bias) is not in the errors of pixels,
-    and does not average out over them: it counts as a pattern of rows.
     """
     layout = two_way(np.where(np.isfinite(errors), values, np.nan))
     used = np.isfinite(layout.rest)
@@ -127,11 +137,14 @@ def fixed_pattern(values: Array, errors: Array) -> FixedPattern:
         nothing = Estimate.unknown()
         return FixedPattern(nothing, nothing, nothing, int(used.sum()))
     noise = float((errors[used] ** 2).mean())
-    pixels = _root_mean_square(layout.variance, noise, layout.freedom, int(used.sum()))
-    return FixedPattern(layout.amplitude(0), layout.amplitude(1), pixels, int(used.sum()))
+    # Effects of rows and columns take the same share of true squares as of noise.
+    pixels = _root_mean_square(layout.variance, noise, layout.freedom, layout.freedom)
+    return FixedPattern(
+        layout.amplitude(0, row_noise), layout.amplitude(1), pixels, int(used.sum())
+    )
 
 
-def _root_mean_square(mean_square: float, noise: float, freedom: int, number: int) -> Estimate:
+def _root_mean_square(mean_square: float, noise: float, freedom: int, number: float) -> Estimate:
     """Of ``number`` true values whose estimates, of this error variance, have this mean square."""
     if not (noise > 0 and freedom > 0):
         return Estimate.unknown()

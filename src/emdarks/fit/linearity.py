@@ -81,7 +81,9 @@ class ImageMeans(NamedTuple):
     pixels: int
 
 
-def image_means(n: Array, mean: Array, m2: Array, use: Array) -> ImageMeans:
+def image_means(
+    n: Array, mean: Array, m2: Array, use: Array, row_variance: float = 0.0, rows: int = 1
+) -> ImageMeans:
     """Means of stacks over the pixels that are good at least twice in all of them.
 
     Parameters
@@ -90,6 +92,11 @@ def image_means(n: Array, mean: Array, m2: Array, use: Array) -> ImageMeans:
         Moments.
     use : ndarray of bool, shape (pixels,)
         Pixels of the imaging area to take; hot ones belong to it.
+    row_variance : float
+        Variance in a frame of a noise that all pixels of a row have in common
+        (`emdarks.fit.row_noise`).
+    rows : int
+        Rows of the imaging area.
     """
     good = use & (n > 1).all(axis=0)
     pixels = int(good.sum())
@@ -100,7 +107,9 @@ def image_means(n: Array, mean: Array, m2: Array, use: Array) -> ImageMeans:
     for i in range(len(n)):
         samples = n[i, good].astype(np.float64)
         means.append(float(mean[i, good].mean()))
-        errors.append(math.sqrt(float((m2[i, good] / (samples * (samples - 1))).sum())) / pixels)
+        single = float((m2[i, good] / (samples * (samples - 1))).sum()) / pixels**2
+        common = max(row_variance, 0.0) / (rows * float(samples.mean()))
+        errors.append(math.sqrt(single + common))
     return ImageMeans(np.array(means), np.array(errors), pixels)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.fit.estimate import REST, Estimate
+from emdarks.fit.estimate import REST, Estimate, bounded_estimate, chi_square_tail
 from emdarks.photon_counts import beta_quantile
 
 Array = npt.NDArray[Any]
@@ -32,8 +32,9 @@ class PixelNoise:
     plane, errors : ndarray, shape (pixels,)
         Of each pixel, and its 1-sigma error; NaN where fewer than 2 samples are good. 0 where the
         charge explains all of the scatter.
-    noisy : ndarray of bool, shape (pixels,)
-        Noise above that of all by 3 sigma.
+    noisy, outlying : ndarray of bool, shape (pixels,)
+        Noise above that of all by 3 sigma, and by 5 sigma: what is to be left out of numbers of
+        all pixels are the latter, since without the former these would be too small.
     counted : int
         How many.
     expected : float
@@ -46,6 +47,7 @@ class PixelNoise:
     plane: Array
     errors: Array
     noisy: Array
+    outlying: Array
     counted: int
     expected: float
     excess: Estimate
@@ -78,8 +80,9 @@ def pixel_noise(n: Array, m2: Array, charge_variance: Array) -> PixelNoise:
     variance = np.where(told, (total - (freedom * own).sum(axis=0)) / np.maximum(dof, 1), np.nan)
     added = np.where(told, (freedom * own).sum(axis=0) / np.maximum(dof, 1), np.nan)
     typical, error = _typical(variance, added, dof)
-    limit = _upper(typical + added, dof, NOISY) - added
-    noisy = told & (variance > limit)
+    noisy, outlying = (
+        told & (variance > _upper(typical + added, dof, sigmas) - added) for sigmas in (NOISY, FAR)
+    )
     expected = float(told.sum()) * (1.0 - NormalDist().cdf(NOISY))
     plane = np.sqrt(np.maximum(variance, 0.0))
     spread = (np.maximum(variance, 0.0) + added) * np.sqrt(2.0 / np.maximum(dof, 1))
@@ -90,9 +93,10 @@ def pixel_noise(n: Array, m2: Array, charge_variance: Array) -> PixelNoise:
         plane,
         errors,
         noisy,
+        outlying,
         int(noisy.sum()),
         expected,
-        _excess(int(noisy.sum()), int(told.sum()), expected),
+        _excess(int(noisy.sum()), expected),
     )
 
 
@@ -125,11 +129,23 @@ def _square_root(square: float, error: float) -> Estimate:
     return Estimate.normal(root, 0.5 * error / root)
 
 
-def _excess(counted: int, pixels: int, expected: float) -> Estimate:
-    """Pixels beyond those expected, by the interval of the share (Jeffreys)."""
-    low, high = share_interval(counted, pixels)
-    ends = [max(end * pixels - expected, 0.0) for end in (low, high)]
-    return Estimate(max(counted - expected, 0.0), 0.5 * (ends[1] - ends[0]), *ends)
+def _excess(counted: int, expected: float) -> Estimate:
+    """Pixels beyond those that chance makes noisy, a Poisson number."""
+    if not expected > 0:
+        return Estimate.unknown()
+
+    def at_most(k: float) -> float:
+        """Probability of k false ones or fewer; between whole numbers straight."""
+        low = math.floor(k)
+        ends = [
+            chi_square_tail(2 * expected, 2 * (n + 1)) if n >= 0 else 0.0 for n in (low, low + 1)
+        ]
+        return ends[0] + (k - low) * (ends[1] - ends[0])
+
+    def below(a: float) -> float:
+        return at_most(counted - a - 0.5)
+
+    return bounded_estimate(below, math.sqrt(2.0 * expected))
 
 
 def share_interval(counted: int, pixels: int) -> tuple[float, float]:
