@@ -124,7 +124,7 @@ def test_its_counted_frames_and_other_darks(counted: dict[str, Any], tmp_path: P
     plain = emdarks.build_trad_dark(
         counted["dark"], DetectorParams({"TELRSTRT": None}), WHOLE, True
     )
-    with pytest.raises(ValueError, match="is a dark of means, .* holds rates of counts of 60"):
+    with pytest.raises(ValueError, match=r"is a dark of means, .* holds rates of counts of 60"):
         emdarks.subtract_dark([mean], plain, DetectorParams({"TELRSTRT": None}), WHOLE)
     its = get_pc_mean(counted["dark"].copy(), inputmode="darks")
     with pytest.raises(ValueError, match="is a photon-counted dark"):
