@@ -18,6 +18,7 @@ from emdarks.cameras import (
     Camera,
     CosmicRays,
     Counted,
+    Counting,
     FrameRecord,
     HeaderRules,
     Keywords,
@@ -209,6 +210,14 @@ def test_like_replaces_the_geometry_whole(tmp_path: Path) -> None:
     camera = load_camera(str(write(tmp_path, f'like = "excam"\narrtype = "FULL"\n{GEOMETRY}')))
     assert set(camera.geometry) == {"FULL"}
     assert "serial_overscan" not in camera.geometry["FULL"]
+
+
+def test_like_replaces_how_frames_are_counted_whole(tmp_path: Path) -> None:
+    assert load_camera("excam").counting.frames  # which single counts have none of
+    camera = load_camera(
+        str(write(tmp_path, 'like = "excam"\nname = "mine"\n[counting]\nthreshold = 825\n'))
+    )
+    assert camera.counting == Counting(threshold=825)
 
 
 def test_like_follows_a_camera_that_is_like_another(tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def _tables_of(base: Any, origin: str) -> dict[str, Any]:
 def _overlay(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """Tables of ``over`` on ``base``, key by key.
 
-    The geometry is replaced whole, and so are bias and counting; own modes come before the others.
+    Geometry, bias and how frames are counted are replaced whole; own modes come before the others.
     """
     merged = dict(base)
     for key, value in over.items():
