@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,6 @@ from emdarks.stacks import Stack
 
 Array = npt.NDArray[Any]
 
-#: A fit whose chi-square over its degrees of freedom is larger is not that of the samples.
-LARGEST_MISFIT = 2.0
 #: Samples with charge that a stack needs.
 LEAST_CHARGED = 100
 #: A gain with a larger relative error is none.
@@ -154,43 +152,19 @@ def _fit(evidence: Evidence, i: int) -> tuple[StackCharges | None, str]:
         return None, few
     electron = one_electron(stack.em_gain, bins.read_noise, evidence.stages, 4 * bins.read_noise)
     flagged = math.inf if evidence.plan is None else float(evidence.plan.flagged[i])
-    charges = _charges(evidence, i)
-    whole = StackHistograms(histograms[i], bins, stack.em_gain, flagged, charges, electron)
-    found = _best(whole)
+    whole = StackHistograms(histograms[i], bins, stack.em_gain, flagged, electron=electron)
+    found = fit_charges(replace(whole, charges=_charges(evidence, i, whole)))
     if found is None or not found.gain.error < LARGEST_ERROR * found.gain.value:
         return None, few
     return found, ""
 
 
-def _best(whole: StackHistograms) -> StackCharges | None:
-    """With the prescan, unless it holds whole electrons; None where nothing can be fitted."""
-    alone = StackHistograms(
-        whole.counts * np.array([[1], [0]]), whole.bins, whole.gain, whole.flagged, whole.charges,
-        whole.electron,
-    )  # fmt: skip
-    for histograms in (whole, alone) if whole.has_rest else (alone,):
-        try:
-            found = fit_charges(histograms)
-        except np.linalg.LinAlgError:
-            continue
-        if found.misfit < LARGEST_MISFIT or histograms is alone:
-            return found
-    return None
-
-
-def _charges(evidence: Evidence, i: int) -> Charges:
+def _charges(evidence: Evidence, i: int, stack: StackHistograms) -> Charges:
     """Charges of the pixels: those of the maps; without maps by the means of the stack."""
     store, counted, inside = evidence.store, evidence.counted, evidence.frame.imaging
     time = evidence.stacks[i].exposure_time
     if counted is None:
-        planes = (plane[i, inside] for plane in (store.n, store.mean, store.m2))
-        assert evidence.bins is not None
-        assert store.histograms is not None
-        return Charges(
-            *charges_of_pixels(
-                store.histograms[i, 0], evidence.bins, evidence.stacks[i].em_gain, *planes
-            )
-        )
+        return charges_of_pixels(stack, *(p[i, inside] for p in (store.n, store.mean, store.m2)))
     fit = counted.fit
     hot = fit.hot & inside
     own = fit.values[1, hot] + time * fit.values[2, hot]
