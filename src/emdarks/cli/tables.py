@@ -92,11 +92,10 @@ _SHEET_CAPTION = (
 )
 _SHEET_COLUMNS: tuple[tuple[str, JustifyMethod], ...] = (
     ("quantity", "left"),
-    ("of", "left"),
+    ("gain, time", "left"),
     ("value", "right"),
     ("unit", "left"),
     ("frames", "right"),
-    ("why not", "left"),
 )
 _CHECK_CAPTION = (
     "misfit: image mean of the stack minus what all other stacks predict, EM electrons, and in "
@@ -123,16 +122,17 @@ def check_table(report: CheckReport) -> Table:
 
 
 def sheet_table(sheet: DataSheet) -> Table:
-    """The quantities of a data sheet; reasons where a value is not known."""
-    table = Table(box=box.SIMPLE_HEAD, caption=_SHEET_CAPTION, caption_justify="left")
+    """The quantities of a data sheet that are known."""
+    table = Table(
+        box=box.SIMPLE_HEAD, caption=_SHEET_CAPTION, caption_justify="left", padding=(0, 1, 0, 0)
+    )
     for title, justify in _SHEET_COLUMNS:
-        table.add_column(title, justify=justify, overflow="fold")
+        table.add_column(title, justify=justify, no_wrap=title in ("value", "frames"))
     for each in sheet.quantities:
-        value = between(each.value, each.low, each.high) if each.known else "-"
-        more = number(each.frames_to_halve, 2) if math.isfinite(each.frames_to_halve) else "-"
-        note = "" if each.known else each.note
-        cells = (each.label, each.of, value, each.unit, more, note)
-        table.add_row(*(Text(one_line(text)) for text in cells))
+        if each.known:
+            value = between(each.value, each.low, each.high)
+            more = number(each.frames_to_halve, 2)
+            table.add_row(*map(one_line, (each.label, each.of, value, each.unit, more)))
     return table
 
 
@@ -140,9 +140,19 @@ def changes_table(changes: Sequence[Change], name: str, other: str) -> Table:
     """Differences of two data sheets."""
     caption = f"difference: {one_line(name)} less {one_line(other)}, with its 1-sigma error"
     table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left")
-    titles = ("quantity", "of", one_line(other), one_line(name), "difference", "sigmas", "unit")
+    titles = (
+        "quantity",
+        "gain, time",
+        one_line(other),
+        one_line(name),
+        "difference",
+        "sigmas",
+        "unit",
+    )
     for title in titles:
-        table.add_column(title, justify="left" if title in ("quantity", "of", "unit") else "right")
+        table.add_column(
+            title, justify="left" if title in ("quantity", "gain, time", "unit") else "right"
+        )
     for each in changes:
         values = ("-" if q is None else number(q.value) for q in (each.before, each.after))
         known = math.isfinite(each.difference)

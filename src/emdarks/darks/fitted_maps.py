@@ -92,6 +92,11 @@ class FittedMaps:
         return numbers, {name: count.reshape(frame.shape) for name, count in counts.items()}, table
 
     @property
+    def gain(self) -> Array:
+        """EM gain of each stack that the maps were fitted with."""
+        return np.array([stack.em_gain for stack in self.stacks], dtype=np.float64)
+
+    @property
     def _k_gains(self) -> list[float]:
         return [self.job.kgain or stack.k_gain for stack in self.stacks]
 

@@ -1,8 +1,8 @@
 """The data sheet of a camera, from its dark frames alone."""
 
-from emdarks.datasheet.characterize import characterize, sheet_of
 from emdarks.datasheet.evidence import Evidence, gather
 from emdarks.datasheet.quantity import Quantity
+from emdarks.datasheet.recipe import characterize, sheet_of
 from emdarks.datasheet.sheet import Change, DataSheet, StackRow, changes
 
 __all__ = [

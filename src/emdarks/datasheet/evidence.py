@@ -7,15 +7,15 @@ maps cannot be fitted, or not by counts, the reason is kept, and the rest goes o
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.accumulate import Executor, FrameFigures
+from emdarks.accumulate import Checkpoint, Executor, FrameFigures
 from emdarks.cameras import Camera
 from emdarks.checks.recipe_frames import ProductLook
 from emdarks.counting_sums import HistogramBins
@@ -24,13 +24,17 @@ from emdarks.darks.fitted_maps import FittedMaps
 from emdarks.darks.frame_pixels import FramePixels
 from emdarks.darks.planned_stacks import PlannedStacks, Sums, without_lost
 from emdarks.darks.rejection import Streamed, judged
+from emdarks.datasheet.telegraph import StackTelegraph, TelegraphSearch
 from emdarks.errors import CalDarksLSQException, EmdarksWarning, InputError
 from emdarks.stacks import Stack, StackStore, check_frames, check_stack, group_stacks
 from emdarks.stacks.calibration_inputs import CalibrationInputs
+from emdarks.stacks.design import design
 from emdarks.stacks.model import MODELS, Model, model_of_stacks
 
 Array = npt.NDArray[Any]
 
+#: Frames of a stack from which on telegraph pixels are looked for in it.
+LEAST_SEQUENCE = 16
 #: A pixel is hot so many robust scatters above the median of the dark current.
 HOT_SCATTERS = 6.0
 
@@ -59,8 +63,12 @@ class Evidence:
         The fit of F, C and D, or of two maps; None where there is none.
     counted : CountingResult or None
         What the counting estimator found; None where the maps are not from it.
-    no_maps, no_counts : str
+    telegraph : list of StackTelegraph
+        Of the stacks that are long enough.
+    no_maps, no_counts, no_telegraph : str
         Why there are none; empty where there are.
+    notes : sequence of str
+        What was noticed on the way.
     """
 
     job: CalibrationInputs
@@ -72,8 +80,11 @@ class Evidence:
     plan: CountingPlan | None
     maps: FittedMaps | None
     counted: CountingResult | None
+    telegraph: list[StackTelegraph]
     no_maps: str = ""
     no_counts: str = ""
+    no_telegraph: str = ""
+    notes: Sequence[str] = ()
 
     @property
     def camera(self) -> Camera:
@@ -148,6 +159,26 @@ class Evidence:
         return inside
 
     @property
+    def moments_inside(self) -> tuple[Array, Array, Array]:
+        """Good samples, means, and squared deviations of the imaging area, (stacks, pixels)."""
+        inside, store = self.frame.imaging, self.store
+        return store.n[:, inside], store.mean[:, inside], store.m2[:, inside]
+
+    @property
+    def electron_step(self) -> float:
+        """What one average electron does to D: the most that any sample can; 0 without D."""
+        if not self.has(2) or self.maps is None:
+            return 0.0
+        gain, gain_time = design(self.maps.stacks)
+        region = None if self.maps.noise is None else self.maps.noise.imaging
+        n = self.store.n[:, self.frame.imaging].mean(axis=1)
+        weight = n / (np.ones_like(gain) if region is None else np.maximum(region.v, 1e-9))
+        A = np.column_stack([np.ones_like(gain), gain, gain_time])[:, self.maps.model.fitted]
+        A = A / np.abs(A).max(axis=0)
+        linear = np.linalg.pinv((weight * A.T) @ A)[-1] @ (weight * A.T)
+        return float(np.max(np.abs(linear) * gain / np.maximum(n, 1)) / np.abs(gain_time).max())
+
+    @property
     def why_no(self) -> Sequence[str]:
         """Why F, C, or D is not known."""
         if self.maps is None:
@@ -204,8 +235,11 @@ def gather(
         planned.counting,
         maps,
         None if maps is None or maps.counting is None else maps.counting.result,
+        list(recipe.telegraph.values()),
         reasons.get("maps", ""),
         reasons.get("counts", ""),
+        reasons.get("telegraph", ""),
+        tuple(dict.fromkeys(recipe.notes)),
     )
 
 
@@ -217,6 +251,8 @@ class _Recipe:
     telemetry: slice
     options: CountingOptions
     reasons: dict[str, str] = field(default_factory=dict)
+    telegraph: dict[tuple[float, float], StackTelegraph] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def plan(self, job: CalibrationInputs) -> PlannedStacks:
         """Decide by the headers; refuses frames that are no darks."""
@@ -242,21 +278,49 @@ class _Recipe:
         self, stacks: list[Stack], job: CalibrationInputs, model: Model | None
     ) -> PlannedStacks:
         """With counts and histograms of all samples, as far as a read noise is known."""
+        data = (stacks, job, self.telemetry, model)
+        sequence = self._has_sequence(stacks, job)
         try:
-            return PlannedStacks.of(stacks, job, self.telemetry, model, self.options)
+            with self._noting():
+                return PlannedStacks.of(*data, self.options, sequence=sequence)
         except InputError as error:
             self.reasons["counts"] = str(error)
         anything = CountingOptions(np.inf, self.options.read_noise, stages=self.options.stages)
         with warnings.catch_warnings(), suppress(InputError):
             # The histogram of all samples is worth having, though flags cut into the counts.
             warnings.simplefilter("ignore", EmdarksWarning)
-            return PlannedStacks.of(stacks, job, self.telemetry, model, anything)
-        return PlannedStacks.of(stacks, job, self.telemetry, model)
+            return PlannedStacks.of(*data, anything, sequence=sequence)
+        return PlannedStacks.of(*data, sequence=sequence)
+
+    def _has_sequence(self, stacks: list[Stack], job: CalibrationInputs) -> bool:
+        """Whether means of every few frames are taken, to look for telegraph pixels."""
+        most = max(len(stack.frames) for stack in stacks)
+        if isinstance(job.executor, Checkpoint):
+            self.reasons["telegraph"] = (
+                "checkpoints keep no means along the sequence; characterize without them"
+            )
+        elif most < LEAST_SEQUENCE:
+            self.reasons["telegraph"] = (
+                f"it takes {LEAST_SEQUENCE} frames of one stack, and there are {most}"
+            )
+        return "telegraph" not in self.reasons
 
     def accumulate(self, planned: PlannedStacks, executor: Executor) -> Streamed[Sums]:
         """Stream the stacks, and look at their sums."""
         look = ProductLook(self.job, self.telemetry, self.job.kgain, fit=planned.full)
-        return planned.accumulate(executor, look)
+        stacks, bins = planned.stacks, planned.jobs[0].histogram
+        frame = FramePixels.of(self.job, stacks[0].frames[0].record.shape, self.telemetry)
+        inside = frame.imaging & frame.signal
+        search = TelegraphSearch(
+            self.job.executor,
+            self.job.camera.noise.register_stages,
+            np.nan if bins is None else bins.read_noise,
+            sum(len(stack.frames) >= LEAST_SEQUENCE for stack in stacks),
+            self.telegraph,
+        )
+        return planned.accumulate(
+            executor, look, lambda i, sums: search.look(stacks[i], sums, inside)
+        )
 
     def fitted(
         self, planned: PlannedStacks, store: StackStore, frame: FramePixels, job: CalibrationInputs
@@ -265,4 +329,17 @@ class _Recipe:
         if not planned.full:
             self.reasons.setdefault("counts", "the counting estimator needs maps of F, C and D")
         without = "counts" in self.reasons
-        return planned.fit(store, frame, job, counts=not without, gain="fitted")
+        with self._noting():
+            return planned.fit(store, frame, job, counts=not without, gain="fitted")
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        """Warnings about the campaign become notes of the sheet."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", EmdarksWarning)
+            yield
+        for each in caught:
+            if issubclass(each.category, EmdarksWarning):
+                self.notes.append(str(each.message))
+            else:
+                warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)

@@ -22,6 +22,8 @@ Array = npt.NDArray[Any]
 
 #: Histograms drawn for the error of the width of one.
 _DRAWS = 100
+#: Scatter over that of theory from which on cosmic rays are in it, where chance is less likely.
+RAY_RATIO, RAY_CHANCE = 1.5, 1e-3
 
 
 @dataclass(frozen=True)
@@ -51,15 +53,23 @@ class NoiseChapter:
         commanded = np.array([stack.commanded_gain for stack in evidence.stacks])
         noise = math.nan if evidence.bins is None else evidence.bins.read_noise
         low = commanded < (LEAST_GAIN * noise if noise > 0 else 1.5)
-        return cls(evidence, low, _pixels(evidence, low), _excess(evidence, low))
+        pixels = _pixels(evidence, low)
+        return cls(evidence, low, pixels, _excess(evidence, low, pixels))
 
     def quantities(self) -> Iterator[Quantity]:
         """Numbers."""
         yield self._read_noise(0, "read_noise", "read noise")
         if self.evidence.frame.prescan.size:
-            yield self._read_noise(1, "read_noise_prescan", "read noise beside the imaging area")
+            yield self._read_noise(1, "read_noise_prescan", "read noise, prescan")
         yield self._noisy()
         yield self._factor()
+
+    @property
+    def has_rays(self) -> bool:
+        """Whether samples scatter far more than any register makes them."""
+        if self.excess is None:
+            return False
+        return self.excess.ratio.value > RAY_RATIO and self.excess.p_value < RAY_CHANCE
 
     def _read_noise(self, region: int, key: str, label: str) -> Quantity:
         head, evidence = (key, label, "e⁻"), self.evidence
@@ -86,7 +96,7 @@ class NoiseChapter:
         )  # fmt: skip
 
     def _noisy(self) -> Quantity:
-        head = "noisy_pixels", "noisy pixels", ""
+        head = "noisy_pixels", "noisy pixels", "pixels"
         if self.pixels is None:
             return Quantity.unknown(*head, "no stack has an EM gain below 3 read noises")
         return Quantity.estimated(
@@ -98,15 +108,21 @@ class NoiseChapter:
     def _factor(self) -> Quantity:
         head = "excess_noise_factor", "excess noise factor F²", ""
         if self.excess is None:
-            return Quantity.unknown(*head, self.evidence.no_maps or self.evidence.why_no[1])
+            why = self.evidence.why_no[1] or "no stack has an EM gain of 3 read noises"
+            return Quantity.unknown(*head, self.evidence.no_maps or why)
         if not math.isfinite(self.excess.factor.value):
             return Quantity.unknown(*head, "no stack has charge enough beside its read noise")
+        if self.has_rays:
+            return Quantity.unknown(
+                *head, "cosmic rays that are not flagged, or charge that is not linear, raise the "
+                f"scatter to {self.excess.ratio.value:.1f} times that of theory",
+            )  # fmt: skip
         stages = self.evidence.stages
         of = f"{stages:g} stages" if math.isfinite(stages) else "infinitely many stages"
         return Quantity.estimated(
             *head, self.excess.factor,
             "scatter of the samples of all stacks against their charge",
-            note=f"theory of {of}: {self.excess.theory:.4g}; cosmic rays raise it",
+            note=f"theory of {of}: {self.excess.theory:.4g}",
             frames=self.evidence.frames,
         )  # fmt: skip
 
@@ -138,13 +154,14 @@ def _pixels(evidence: Evidence, low: Array) -> PixelNoise | None:
     return pixel_noise(store.n[low][:, inside], store.m2[low][:, inside], charge)
 
 
-def _excess(evidence: Evidence, low: Array) -> ExcessNoise | None:
-    """Scatter against charge, of ordinary pixels."""
+def _excess(evidence: Evidence, low: Array, pixels: PixelNoise | None) -> ExcessNoise | None:
+    """Scatter against charge, of ordinary pixels that are not noisy at low gain."""
     if not evidence.has(1) or evidence.maps is None or low.all():
         return None
     fit, store = evidence.maps.fit, evidence.store
-    use = evidence.ordinary
-    gain = np.array([stack.em_gain for stack in evidence.maps.stacks])
+    use = evidence.ordinary.copy()
+    if pixels is not None:
+        use[evidence.frame.imaging] &= ~pixels.outlying
     planes = np.nan_to_num(fit.values[1]), np.nan_to_num(fit.values[2])
-    samples = Samples(store.n, store.m2, gain, evidence.time, *planes, use)
+    samples = Samples(store.n, store.m2, evidence.maps.gain, evidence.time, *planes, use)
     return measure_excess_noise(samples, evidence.stages)

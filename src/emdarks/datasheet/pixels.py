@@ -13,7 +13,9 @@ from emdarks.bad_pixels import StandingOut, standing_out
 from emdarks.datasheet.evidence import Evidence
 from emdarks.datasheet.quantity import Quantity
 from emdarks.fit.deferred_charge import DeferredCharge, deferred_charge
+from emdarks.fit.estimate import Estimate
 from emdarks.fit.hot_counts import HotCount, hot_counts
+from emdarks.fit.pixel_noise import share_interval
 
 Array = npt.NDArray[Any]
 
@@ -23,6 +25,9 @@ WARM, HOT = 5.0, 50.0
 SIGMAS, WINDOW = 5.0, 64
 #: Probability that noise lifts an ordinary pixel above 5 standard deviations and a lucky electron.
 FALSE_RATE = 1e-6
+
+#: Pixels with one level that are taken for telegraph pixels, at most.
+FALSE_TELEGRAPH = 1e-4
 
 _AXES = (("columns", "along columns"), ("rows", "along rows"))
 
@@ -55,21 +60,23 @@ class PixelChapter:
             return cls(evidence, None, [], [])
         values, errors = evidence.map(2)
         good = np.isfinite(values)
-        standing = standing_out(values, errors, good, SIGMAS, WINDOW, 0.0)
+        step = evidence.electron_step
+        standing = standing_out(values, errors, good, SIGMAS, WINDOW, step)
         median = float(np.median(values[good])) if good.any() else np.nan
         thresholds = [WARM * median, HOT * median]
         counts = hot_counts(values, errors, standing.limit, FALSE_RATE, thresholds)
-        trails = [deferred_charge(values, errors, axis) for axis in (0, 1)]
+        trails = [deferred_charge(values, errors, axis, step=step) for axis in (0, 1)]
         return cls(evidence, standing, counts, trails)
 
     def quantities(self) -> Iterator[Quantity]:
         """Numbers of pixels, and trails."""
         yield from self._counts()
+        yield self._telegraph()
         yield from self._trails()
 
     def _counts(self) -> Iterator[Quantity]:
         for key, times, i in (("warm_pixels", WARM, 0), ("hot_pixels", HOT, 1)):
-            head = key, key.replace("_", " "), ""
+            head = key, key.replace("_", " "), "pixels"
             if not self.counts:
                 yield Quantity.unknown(*head, self.evidence.why_no[2])
                 continue
@@ -83,11 +90,28 @@ class PixelChapter:
                 note=hidden if found.hidden > 0.01 else "",
             )  # fmt: skip
 
+    def _telegraph(self) -> Quantity:
+        head, evidence = ("telegraph_pixels", "telegraph pixels", "pixels"), self.evidence
+        if not evidence.telegraph:
+            return Quantity.unknown(*head, evidence.no_telegraph)
+        pixels = np.unique(np.concatenate([each.found.pixel for each in evidence.telegraph]))
+        among = int((evidence.frame.imaging & evidence.frame.signal).sum())
+        low, high = share_interval(pixels.size, among)
+        stacks = ", ".join(str(len(each.stack.frames)) for each in evidence.telegraph)
+        found = Estimate(pixels.size, 0.5 * (high - low) * among, low * among, high * among)
+        return Quantity.estimated(
+            *head, found,
+            f"pixels with two levels in time, in means of every few frames of stacks of {stacks} "
+            "frames",
+            note=f"of {among} pixels up to {FALSE_TELEGRAPH * among:.2g} may be found by chance; "
+            "charge noise of large EM gains hides small steps",
+        )  # fmt: skip
+
     def _trails(self) -> Iterator[Quantity]:
         for (name, words), i in zip(_AXES, range(2), strict=True):
             heads = (
                 (f"deferred_charge_{name}", f"deferred charge, {words}", "%"),
-                (f"trail_{name}", f"charge in a trail, {words}", "e⁻/s"),
+                (f"trail_{name}", f"trail, {words}", "e⁻/s"),
             )
             if not self.trails:
                 for head in heads:

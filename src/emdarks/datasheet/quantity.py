@@ -143,12 +143,10 @@ class Quantity:
 
     @property
     def of(self) -> str:
-        """The setting in words; empty for the whole device."""
-        units = {"exposure_time": " s", "temperature": " °C"}
-        words = {"em_gain": "EM gain "}
+        """The setting in words, EM gain and time first; empty for the whole device."""
+        units = {"exposure_time": " s"}
         return ", ".join(
-            f"{words.get(name, '')}{value if isinstance(value, str) else f'{value:g}'}"
-            f"{units.get(name, '')}"
+            value if isinstance(value, str) else f"{value:g}{units.get(name, '')}"
             for name, value in self.setting.items()
         )
 

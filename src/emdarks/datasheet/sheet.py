@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from emdarks._version import __version__
 from emdarks.datasheet.evidence import Evidence
@@ -41,6 +41,14 @@ class StackRow:
     exposure_time: float
     frames: int
     temperature: float
+
+
+class Missing(NamedTuple):
+    """Quantities that are not known for one reason: their label, settings, and why."""
+
+    label: str
+    of: str
+    why: str
 
 
 @dataclass(frozen=True)
@@ -104,6 +112,18 @@ class DataSheet:
         if len(found) != 1:
             raise KeyError(f"{key}: {len(found)} quantities have this key; all() lists them")
         return found[0]
+
+    @property
+    def unknown(self) -> list[Missing]:
+        """What is not known, once a reason."""
+        settings: dict[tuple[str, str], list[str]] = {}
+        for each in self.quantities:
+            if not each.known:
+                settings.setdefault((each.label, each.note), []).append(each.of)
+        return [
+            Missing(label, "; ".join(filter(None, of)), why)
+            for (label, why), of in settings.items()
+        ]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; None for numbers that are not known."""

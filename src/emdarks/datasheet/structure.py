@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +12,16 @@ import numpy.typing as npt
 
 from emdarks.datasheet.evidence import Evidence
 from emdarks.datasheet.quantity import Quantity
+from emdarks.datasheet.samples import SampleChapter
 from emdarks.fit.fixed_pattern import FixedPattern, fixed_pattern
 from emdarks.fit.glow import Glow, fit_glow
 from emdarks.fit.linearity import ImageMeans, Linearity, image_means, linearity
+from emdarks.fit.row_noise import row_noise
 
 Array = npt.NDArray[Any]
+
+#: Stacks whose samples show their charge that are enough for C, D and a square.
+LEAST_STACKS = 3
 
 
 @dataclass(frozen=True)
@@ -40,18 +46,25 @@ class StructureChapter:
     linearity: Linearity | None
 
     @classmethod
-    def of(cls, evidence: Evidence) -> StructureChapter:
-        """Measure."""
+    def of(cls, evidence: Evidence, samples: SampleChapter) -> StructureChapter:
+        """Measure; signals of stacks as their samples show them, where three stacks do."""
         glow = fit_glow(evidence.map(2)[0]) if evidence.has(2) else None
         if evidence.maps is None:
             return cls(evidence, glow, None, None)
-        store, inside = evidence.store, evidence.frame.imaging & evidence.maps.fit.fitted
-        means = image_means(store.n, store.mean, store.m2, inside)
+        moments, gain = evidence.moments_inside, evidence.maps.gain
+        ordinary = evidence.image(evidence.ordinary)
         fitted = evidence.maps.model.fitted.tolist()
-        gain = np.array([stack.em_gain for stack in evidence.maps.stacks])
+        rows = row_noise(*moments, gain, evidence.time, ordinary, fitted)
+        pattern = fixed_pattern(*evidence.map(0), rows.of_map(0))
+        if sum(each is not None for each in samples.charges) >= LEAST_STACKS:
+            signals = _signals(samples)
+            by_samples = linearity(evidence.gain, evidence.time, signals, (False, True, True))
+            return cls(evidence, glow, pattern, by_samples)
+        use = evidence.image(evidence.maps.fit.fitted)
+        size = use.shape[0]
+        means = image_means(*moments, use.reshape(-1), max(rows.variance, 0.0), size)
         means = _with_gain_errors(evidence, means, gain)
-        straight = linearity(gain, evidence.time, means, fitted)
-        return cls(evidence, glow, fixed_pattern(*evidence.map(0)), straight)
+        return cls(evidence, glow, pattern, linearity(gain, evidence.time, means, fitted))
 
     def quantities(self) -> Iterator[Quantity]:
         """Amplitudes."""
@@ -74,7 +87,7 @@ class StructureChapter:
 
     def _pattern(self) -> Iterator[Quantity]:
         for name in ("rows", "columns", "pixels"):
-            head = f"fixed_pattern_{name}", f"fixed pattern of {name}, rms", "e⁻"
+            head = f"fixed_pattern_{name}", f"pattern of {name}, rms", "e⁻"
             if self.pattern is None:
                 yield Quantity.unknown(*head, self.evidence.no_maps)
                 continue
@@ -97,8 +110,8 @@ class StructureChapter:
             elif np.isfinite(estimate.value):
                 yield Quantity.estimated(
                     *head, estimate.scaled(100.0),
-                    f"share of the signal at the largest {words} that grows with its square, from "
-                    "image means of the stacks",
+                    f"share of the signal at the largest {words} that grows with its square; the "
+                    "rest taken as linear",
                     frames=self.evidence.frames,
                 )  # fmt: skip
             else:
@@ -112,3 +125,16 @@ def _with_gain_errors(evidence: Evidence, means: ImageMeans, gain: Array) -> Ima
     relative = evidence.counted.gains.error / gain
     signal = means.mean - means.mean[int(np.argmin(gain))]
     return means._replace(error=np.hypot(means.error, relative * signal))
+
+
+def _signals(samples: SampleChapter) -> ImageMeans:
+    """Charge of ordinary pixels times gain, as the samples of each stack show it.
+
+    Cosmic rays are part of the law of samples; they move means far more than a detector departs
+    from a line.
+    """
+    gain = samples.evidence.gain
+    none = math.nan, math.nan
+    found = [none if c is None else (c.image.value, c.image.error) for c in samples.charges]
+    charge, error = np.array(found).T
+    return ImageMeans(gain * charge, gain * error, int(samples.evidence.frame.imaging.sum()))

@@ -85,6 +85,34 @@ def gain_of_stack(
     return found, math.hypot(error, SYSTEMATIC * found)
 
 
+def charges_of_pixels(
+    histogram: Array, bins: HistogramBins, gain: float, n: Array, mean: Array, m2: Array
+) -> tuple[Array, float, float]:
+    """How charge is distributed over the pixels of a stack, by their means.
+
+    Parameters
+    ----------
+    histogram, bins, gain, n, mean, m2
+        As of `gain_of_stack`; of any shape.
+
+    Returns
+    -------
+    mixture : ndarray, shape (2, classes)
+        Charges of classes of hot pixels, and their shares of the samples.
+    ordinary, spread : float
+        Share of the ordinary pixels, and relative scatter of their charges.
+    """
+    level = bins.middle(int(np.argmax(histogram[: bins.even])))
+    above = histogram[bins.edges[:-1] >= level + T_NOISE * bins.read_noise].sum()
+    charge = float(above / max(histogram.sum(), 1)) * math.exp(T_NOISE * bins.read_noise / gain)
+    if not (n > 1).any() or not charge > 0:
+        return np.empty((2, 0)), 1.0, 0.0
+    found = _samples(
+        histogram, bins, gain, charge, level, _Pixels(n[n > 1], mean[n > 1], m2[n > 1])
+    )
+    return found.mixture, found.ordinary, found.spread
+
+
 def _start(gain: float, charge: float, level: float, noise: float) -> tuple[Array, Array, Array]:
     """Parameters to start from, steps of differences, and largest changes."""
     start = np.array([gain, charge, level, noise, 1e-6])

@@ -19,6 +19,8 @@ from emdarks.report.sections import MOST, panel_figure
 
 #: Histograms of so many stacks are shown.
 MOST_SAMPLES = 3
+#: Telegraph pixels that are shown.
+MOST_TELEGRAPH = 3
 
 #: Titles of the table, and beginnings of the keys of the quantities under each.
 GROUPS = {
@@ -48,7 +50,6 @@ def datasheet_page(sheet: DataSheet, other: DataSheet | None = None) -> Page:
         sheet=sheet,
         other=other,
         groups=_groups(sheet),
-        unknown=_unknown(sheet.quantities),
         changes=found,
         compared=sum(math.isfinite(each.sigmas) for each in found),
         sources=_sources(sheet.quantities),
@@ -90,31 +91,13 @@ def _groups(sheet: DataSheet) -> list[tuple[str, list[Quantity]]]:
     return [(title, rows) for title, rows in found.items() if rows]
 
 
-class _Rows:
-    """Quantities that are told in one row."""
-
-    def __init__(self, first: Quantity):
-        self.label, self.source, self.note, self.of = first.label, first.source, first.note, ""
-
-
-def _unknown(quantities: Iterable[Quantity]) -> list[_Rows]:
-    """What is not known, once a reason."""
-    rows: dict[tuple[str, str], _Rows] = {}
-    for each in quantities:
-        if not each.known:
-            row = rows.setdefault((each.label, each.note), _Rows(each))
-            row.of = "; ".join(filter(None, [row.of, each.of]))
-    return list(rows.values())
-
-
-def _sources(quantities: Iterable[Quantity]) -> list[_Rows]:
-    """What known quantities are from, once a sentence."""
-    rows: dict[tuple[str, str], _Rows] = {}
+def _sources(quantities: Iterable[Quantity]) -> list[tuple[str, str, str]]:
+    """Label, source and note of known quantities; the note where all of a source have the same."""
+    notes: dict[tuple[str, str], set[str]] = {}
     for each in quantities:
         if each.known:
-            row = rows.setdefault((each.label, each.source), _Rows(each))
-            row.note = row.note if row.note == each.note else ""
-    return list(rows.values())
+            notes.setdefault((each.label, each.source), set()).add(each.note)
+    return [(*key, found.pop() if len(found) == 1 else "") for key, found in notes.items()]
 
 
 def _figures(sheet: DataSheet) -> dict[str, plots.Figure]:
@@ -128,6 +111,7 @@ def _figures(sheet: DataSheet) -> dict[str, plots.Figure]:
         "read_noise": _read_noise(chapters[NoiseChapter]),
         "maps": _maps(chapters[StructureChapter]),
         "trails": _trails(chapters[PixelChapter]),
+        "telegraph": _telegraph(evidence),
     }
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
@@ -195,6 +179,31 @@ def _trails(chapter: PixelChapter) -> plots.Figure | None:
             f"along {name}",
             ("pixels behind a hot one", "% of its charge"),
             levels=[0.0],
+            ax=ax,
+        )
+    return figure
+
+
+def _telegraph(evidence: Evidence) -> plots.Figure | None:
+    """Means along the sequence of the pixels that switch most clearly."""
+    some = [
+        (float(each.found.evidence[k]), each, k, place)
+        for each in evidence.telegraph
+        for place, k in enumerate(each.shown)
+    ]
+    some = sorted(some, key=lambda one: -one[0])[:MOST_TELEGRAPH]
+    if not some:
+        return None
+    figure, axes = panel_figure(len(some), 2.8)
+    for ax, (_, each, k, place) in zip(axes, some, strict=True):
+        row, column = divmod(int(each.found.pixel[k]), evidence.frame.shape[1])
+        plots.measured_points(
+            each.middle,
+            each.means[:, place],
+            each.errors[:, place],
+            f"row {row}, column {column}",
+            ("frame", "mean, EM e⁻"),
+            levels=[float(each.found.low[k]), float(each.found.high[k])],
             ax=ax,
         )
     return figure

@@ -25,9 +25,6 @@ from emdarks.stacks.calibration_inputs import calibration_inputs
 
 Array = npt.NDArray[Any]
 
-#: In the order of the page.
-CHAPTERS = (NoiseChapter, SampleChapter, ChargeChapter, PixelChapter, StructureChapter)
-
 
 def characterize(
     dataset: Any,
@@ -94,7 +91,14 @@ def characterize(
 
 def sheet_of(evidence: Evidence, name: str = "darks") -> DataSheet:
     """The data sheet of what one pass left."""
-    chapters = [each.of(evidence) for each in CHAPTERS]
+    samples = SampleChapter.of(evidence)
+    chapters = (
+        NoiseChapter.of(evidence),
+        samples,
+        ChargeChapter.of(evidence),
+        PixelChapter.of(evidence),
+        StructureChapter.of(evidence, samples),
+    )
     starts = np.concatenate(evidence.starts)
     known = starts[np.isfinite(starts)]
     ends = (float(known.min()), float(known.max())) if known.size else (np.nan, np.nan)
@@ -106,7 +110,7 @@ def sheet_of(evidence: Evidence, name: str = "darks") -> DataSheet:
         ends,
         tuple(_rows(evidence)),
         tuple(quantity for chapter in chapters for quantity in chapter.quantities()),
-        tuple(text for text in (evidence.no_maps, evidence.no_counts) if text),
+        tuple(text for text in (evidence.no_counts, *evidence.notes) if text),
         evidence=evidence,
         chapters=chapters,
     )

@@ -1,0 +1,191 @@
+"""EM gain, read noise, and the charge of image and register, from a stack's two histograms.
+
+Only the register makes charge in prescan and overscan; in the imaging area there is the charge of
+the pixels, too. Both histograms share the gain and the charge of the register, and are fitted
+together by maximum likelihood: gain, image charge, register charge, two parameters of the ray
+charges (`emdarks.fit.sample_law`), and level and width of the noise in each region. Bins run from
+4 read noises below the level to 5 read noises and 8 gains above it.
+
+Charge made in the register is a number of electrons a pixel and frame, made at any stage alike:
+one of stage k of N leaves as g^(1 - k/N). With r of them, electrons of mean r (1 - 1/g) / ln g
+times the gain leave, which without a prescan look like so much image charge and more, since few
+of them reach the full gain.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from emdarks.counting_sums import T_NOISE, HistogramBins
+from emdarks.fit.histogram_fit import Estimate, Likelihood, Part
+from emdarks.fit.sample_law import CHARGE, RAY_POWER, RAYS, REGISTER, WIDTH, Charges, SampleLaw
+from emdarks.one_electron import EXPONENTIAL
+
+Array = npt.NDArray[Any]
+
+#: The range of a histogram: read noises below the level, and above it with gains.
+BELOW, ABOVE_NOISE, ABOVE_GAIN = 4.0, 5.0, 16.0
+#: Power of the number of ray charges with their size, and how well it is known: 0.5 to 1.4 in
+#: simulated rays, for which a Gaussian spread over pixels is assumed.
+POWER, POWER_ERROR = 0.9, 0.5
+#: Which unknown each parameter of the law is, in the imaging area and in the rest.
+_IMAGING = np.array([0, 1, 2, 3, 4, 5, 6])
+_REST = np.array([0, -1, 2, 7, 8, -1, -1])
+_UNKNOWNS = 9
+_LEAST = np.array([1.01, 0.0, 0.0, -np.inf, 0.0, 0.0, -np.inf, -np.inf, 0.0])
+_KNOWN = np.eye(_UNKNOWNS)[RAY_POWER] * POWER
+_KNOWN_ERROR = np.where(_KNOWN == POWER, POWER_ERROR, np.inf)
+#: Samples that a region needs.
+LEAST_SAMPLES = 1000
+#: Chi-square over its degrees of freedom, this many of its sigma above 1, widens the errors.
+_MISFIT_SIGMAS = 4.0
+
+
+@dataclass(frozen=True)
+class StackCharges:
+    """What the histograms of a stack show.
+
+    Attributes
+    ----------
+    gain : Estimate
+        EM gain.
+    image : Estimate
+        Charge of ordinary pixels, e-/pixel/frame: clock-induced and dark.
+    register : Estimate
+        Charge made in the register, e-/pixel/frame; NaN where there is no prescan nor overscan.
+    width, rest_width : Estimate
+        Read noise and scatter of the level over pixels, in the imaging area and in the rest; e-.
+    rays : ndarray, shape (2,)
+        Ray charges of q electrons are in a q^-b of the samples: a and b.
+    image_alone : float
+        Charge of ordinary pixels where charge of the register is taken for theirs.
+    misfit : float
+        Chi-square over its degrees of freedom. Where it is too large for chance, errors and
+        intervals are wider by its root.
+    """
+
+    gain: Estimate
+    image: Estimate
+    register: Estimate
+    width: Estimate
+    rest_width: Estimate
+    rays: Array
+    image_alone: float
+    misfit: float
+
+
+@dataclass(frozen=True)
+class StackHistograms:
+    """A stack's histograms, and what is known of its pixels.
+
+    Attributes
+    ----------
+    counts : ndarray of int64, shape (2, bins)
+        Good samples of the imaging area, and of the prescan and overscan; EM electrons.
+    bins : HistogramBins
+        Their bins.
+    gain : float
+        EM gain, roughly.
+    flagged : float
+        The lowest level from which on samples may be flagged, e-.
+    charges : Charges
+        How image charge is distributed over pixels.
+    electron : ndarray, shape (5,)
+        What one electron becomes (`one_electron`).
+    """
+
+    counts: Array
+    bins: HistogramBins
+    gain: float
+    flagged: float = math.inf
+    charges: Charges = Charges()
+    electron: Array = field(default_factory=EXPONENTIAL.copy)
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether there is a prescan or overscan."""
+        return bool(self.counts[1].sum() >= LEAST_SAMPLES)
+
+    def level(self, region: int) -> float:
+        """The fullest bin, e-."""
+        even = self.counts[region, : self.bins.even]
+        return self.bins.middle(int(np.argmax(even)))
+
+    def share(self, region: int) -> float:
+        """Share of samples above the noise."""
+        above = self.bins.edges[:-1] >= self.level(region) + T_NOISE * self.bins.read_noise
+        return float(self.counts[region, above].sum() / max(self.counts[region].sum(), 1))
+
+    def part(self, region: int) -> Part:
+        """The histogram of a region as it is fitted."""
+        level, noise, edges = self.level(region), self.bins.read_noise, self.bins.edges
+        top = min(level + ABOVE_NOISE * noise + ABOVE_GAIN * self.gain, self.flagged)
+        inside = (edges[:-1] >= level - BELOW * noise - 1) & (edges[1:] <= top)
+        at = np.flatnonzero(inside)
+        charges = Charges() if region else self.charges
+        law = SampleLaw(edges[at[0] : at[-1] + 2], noise, charges, self.electron)
+        where = _REST if region else _IMAGING
+        return Part(law, self.counts[region, at] * 1.0, where, np.zeros(where.size))
+
+    def start(self) -> Array:
+        """Unknowns to start from."""
+        noise = self.bins.read_noise
+        factor = math.exp(T_NOISE * noise / self.gain)
+        register = self.share(1) * factor * math.log(self.gain) if self.has_rest else 0.0
+        image = max(self.share(0) - (self.share(1) if self.has_rest else 0.0), 1e-6) * factor
+        levels = self.level(0), self.level(1)
+        return np.array(
+            [self.gain, image, register, levels[0], noise, 1e-6, POWER, levels[1], noise]
+        )
+
+
+def fit_charges(stack: StackHistograms, sigmas: float = 1.0) -> StackCharges:
+    """Fit gain, read noise and charges of a stack.
+
+    Parameters
+    ----------
+    stack : StackHistograms
+        Its histograms.
+    sigmas : float
+        Intervals cover as a normal law does between so many sigma: 1 is 68.27 per cent.
+
+    Returns
+    -------
+    StackCharges
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        Too few samples, or too few of them with charge, tell the unknowns.
+    """
+    parts = [stack.part(0), *([stack.part(1)] if stack.has_rest else [])]
+    held = [] if stack.has_rest else [REGISTER, 7, 8]
+    likelihood = Likelihood(parts, _LEAST, _KNOWN, _KNOWN_ERROR)
+    best, point = likelihood.maximum(stack.start(), held)
+    misfit = likelihood.misfit(best)
+    wider = _wider(misfit, sum(part.counts.size for part in parts))
+
+    def estimate(index: int) -> Estimate:
+        if index in held:
+            return Estimate(*(math.nan,) * 4)
+        return likelihood.estimate(best, point, index, held, sigmas, wider)
+
+    alone = best.copy()
+    alone[REGISTER] = 0.0
+    alone, _ = replace(likelihood, parts=parts[:1]).maximum(alone, [REGISTER, 7, 8])
+    return StackCharges(
+        *(estimate(i) for i in (0, CHARGE, REGISTER, WIDTH, 8)),
+        rays=best[[RAYS, RAY_POWER]],
+        image_alone=float(alone[CHARGE]),
+        misfit=misfit,
+    )
+
+
+def _wider(misfit: float, bins: int) -> float:
+    """Factor on errors where the law is not quite that of the samples."""
+    return math.sqrt(misfit) if misfit > 1 + _MISFIT_SIGMAS * math.sqrt(2 / bins) else 1.0

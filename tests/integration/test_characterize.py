@@ -1,0 +1,132 @@
+"""characterize: small cameras whose truth is known, and what few frames cannot tell."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from commands import run_command
+from emdarks import Dataset, characterize
+from emdarks.datasheet import DataSheet
+from emdarks.simulate import simulate_campaign
+
+#: EM gain, exposure time (s) and frames of the stacks.
+STACKS = [
+    (1.0, 2.0, 24), (1.0, 100.0, 24), (1000.0, 60.0, 40), (5000.0, 2.0, 40), (5000.0, 100.0, 40),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return simulate_campaign(
+        tmp_path_factory.mktemp("sheet") / "darks", "excam-small", seed=4, stacks=STACKS, threads=2
+    )
+
+
+@pytest.fixture(scope="module")
+def sheet(made: Any) -> DataSheet:
+    return characterize(Dataset(made.paths))
+
+
+def of_stack(made: Any, *settings: tuple[float, float]) -> Dataset:
+    """Frames of some stacks."""
+    first = np.cumsum([0] + [n for *_, n in STACKS])
+    chosen = [i for i, (g, t, _) in enumerate(STACKS) if (g, t) in settings]
+    return Dataset([path for i in chosen for path in made.paths[first[i] : first[i + 1]]])
+
+
+def test_truth_is_met(made: Any, sheet: DataSheet) -> None:
+    truth = made.truth
+    inside = truth.imaging_area
+    hot = truth.dark_current[inside] > 20 * np.median(truth.dark_current[inside])
+    expected = {
+        "read_noise": truth.read_noise,
+        "clock_induced_charge": truth.clock_induced_charge[inside][~hot].mean(),
+        "dark_current": truth.dark_current[inside][~hot].mean(),
+        "deferred_charge_rows": 0.0,
+        "deferred_charge_columns": 0.0,
+        "nonlinearity_time": 0.0,
+        "nonlinearity_gain": 0.0,
+    }
+    for key, value in expected.items():
+        found = sheet[key]
+        assert abs(found.value - value) < 4 * found.error, (key, found.value, found.error, value)
+    for found in sheet.all("em_gain"):
+        if found.known:
+            gain = found.setting["em_gain"]
+            assert abs(found.value - float(gain)) < 4 * found.error
+            assert found.error < 0.1 * float(gain)
+    assert sheet["dark_current"].error < 0.02 * expected["dark_current"]
+
+
+def test_pixels_are_counted(made: Any, sheet: DataSheet) -> None:
+    D = made.truth.dark_current[made.truth.imaging_area]
+    true = int((50 * np.median(D) < D).sum())
+    assert true > 10
+    assert abs(sheet["hot_pixels"].value - true) < max(4 * sheet["hot_pixels"].error, 3)
+    assert sheet["telegraph_pixels"].value <= 5
+
+
+def test_low_gains_say_why_they_are_not_measured(sheet: DataSheet) -> None:
+    unknown = [each for each in sheet.all("em_gain") if not each.known]
+    assert {each.setting["em_gain"] for each in unknown} == {1.0}
+    assert all("read noise" in each.note for each in unknown)
+
+
+def test_one_stack_tells_what_it_can(made: Any) -> None:
+    found = characterize(of_stack(made, (5000.0, 100.0)))
+    assert abs(found["em_gain"].value - 5000) < 5 * found["em_gain"].error
+    assert "at least 4 stacks" in found["dark_current"].note
+    assert "below 3 read noises" in found["read_noise"].note
+    assert all(each.known or each.note for each in found.quantities)
+
+
+def test_stacks_of_one_time_tell_no_current(made: Any) -> None:
+    found = characterize(of_stack(made, (1.0, 2.0), (5000.0, 2.0)))
+    assert found["read_noise"].known
+    assert not found["dark_current"].known
+    three = characterize(of_stack(made, (1.0, 100.0), (5000.0, 100.0), (1000.0, 60.0)))
+    assert all(each.known or each.note for each in three.quantities)
+
+
+def test_command(made: Any, sheet: DataSheet, tmp_path: Path) -> None:
+    folder = made.paths[0].parent
+    arguments = ("characterize", folder, "-o", "sheet.html", "-o", "sheet.json", "--png", "figures")
+    outcome = run_command(tmp_path, *arguments)
+    assert outcome.returncode == 0, outcome.stderr
+    assert "hot pixels" in outcome.stderr
+    kept = DataSheet.load(tmp_path / "sheet.json")
+    assert kept["dark_current"] == sheet["dark_current"]
+    assert "<table" in (tmp_path / "sheet.html").read_text()
+    assert len(list((tmp_path / "figures").glob("*.png"))) >= 3
+    again = run_command(tmp_path, *arguments)
+    assert again.returncode == 1
+    assert "exists" in again.stderr
+
+
+def test_command_against_an_earlier_sheet(made: Any, sheet: DataSheet, tmp_path: Path) -> None:
+    sheet.save(tmp_path / "old.json")
+    folder = made.paths[0].parent
+    outcome = run_command(tmp_path, "characterize", folder, "--against", "old.json", "--json")
+    assert outcome.returncode == 0, outcome.stderr
+    values = json.loads(outcome.stdout)
+    assert values["against"] == "darks"
+    known = [each for each in values["changes"] if each["sigmas"] is not None]
+    assert len(known) > 10
+    assert all(each["difference"] == 0 for each in known)
+
+
+def test_command_refuses_what_makes_no_sense(made: Any, tmp_path: Path) -> None:
+    folder = made.paths[0].parent
+    for words, text in (
+        (("-o", "sheet.pdf"), ".html or .json"),
+        (("--png", "figures"), "give -o FILE.html"),
+        (("--against", "none.json"), "cannot be read"),
+    ):
+        outcome = run_command(tmp_path, "characterize", folder, *words)
+        assert outcome.returncode in (1, 2)
+        assert text in " ".join(outcome.stderr.split()), outcome.stderr

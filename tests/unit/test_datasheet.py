@@ -1,0 +1,116 @@
+"""Data sheets: quantities, JSON, differences, and how they are told."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emdarks.checks.formatting import between
+from emdarks.cli.tables import changes_table, sheet_table
+from emdarks.datasheet import DataSheet, Quantity, StackRow, changes
+from emdarks.errors import InputError
+from emdarks.report.datasheet import GROUPS, datasheet_page
+
+
+def sheet(name: str = "a", *more: Quantity, gain: float = 980.0) -> DataSheet:
+    setting = {"em_gain": 1000.0, "exposure_time": 60.0}
+    quantities = (
+        Quantity.measured("read_noise", "read noise", "e⁻", 100.0, 0.5, "width", frames=40),
+        Quantity.measured("em_gain", "EM gain", "", gain, 14.0, "likelihood", setting=setting),
+        Quantity("glow", "glow", "e⁻/s", 1e-5, 2e-5, 0.0, 4e-5, "surface"),
+        Quantity.unknown("dark_current", "dark current", "e⁻/s", "one exposure time"),
+        *more,
+    )
+    rows = (StackRow(1000.0, 990.0, 60.0, 7, math.nan), StackRow(1.0, 1.0, 2.0, 5, -85.25))
+    return DataSheet(
+        name, "ixon", (37, 41), {"rate": "10"}, (61041.0, math.nan), rows, quantities, ("no maps",)
+    )
+
+
+def test_an_error_that_falls_with_frames_says_how_many_more_halve_it() -> None:
+    found = sheet()
+    assert found["read_noise"].frames_to_halve == 120
+    assert math.isnan(found["em_gain"].frames_to_halve)
+    assert (found["em_gain"].low, found["em_gain"].high) == (966.0, 994.0)
+
+
+def test_json_gives_the_same_sheet_again(tmp_path: Path) -> None:
+    found = sheet()
+    path = found.save(tmp_path / "sheet.json")
+    again = DataSheet.load(path)
+    assert again.json() == found.json()
+    assert again["glow"] == found["glow"]
+    assert not again["dark_current"].known
+    assert again["dark_current"].note == "one exposure time"
+    assert again.stacks[1] == found.stacks[1]
+    assert math.isnan(again.stacks[0].temperature)
+    assert again.frames == 12
+    assert "NaN" not in path.read_text()
+
+
+def test_what_is_no_data_sheet_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "sheet.json"
+    values: dict[str, Any] = json.loads(sheet().json())
+    for spoilt in ({**values, "kind": "check"}, {**values, "schema": 99}, {"stacks": 3}, [1]):
+        path.write_text(json.dumps(spoilt))
+        with pytest.raises(InputError, match="no data sheet of this version; make one with"):
+            DataSheet.load(path)
+    with pytest.raises(InputError, match="cannot be read"):
+        DataSheet.load(tmp_path / "none.json")
+
+
+def test_a_key_that_is_there_several_times_is_not_guessed() -> None:
+    other = Quantity.unknown("em_gain", "EM gain", "", "low gain", {"em_gain": 1.0})
+    found = sheet("a", other)
+    with pytest.raises(KeyError, match="2 quantities"):
+        found["em_gain"]
+    assert len(found.all("em_gain")) == 2
+
+
+def test_differences_have_the_errors_of_the_sides_that_face_each_other() -> None:
+    after = sheet("after", gain=1030.0)
+    before = sheet("before", Quantity.measured("hot_pixels", "hot pixels", "", 9.0, 1.0, "count"))
+    found = {change.quantity.key: change for change in changes(after, before)}
+    gain = found["em_gain"]
+    assert gain.difference == 50.0
+    assert gain.error == pytest.approx(14.0 * math.sqrt(2))
+    assert gain.sigmas == pytest.approx(50.0 / (14.0 * math.sqrt(2)))
+    assert gain.as_dict()["setting"] == {"em_gain": 1000.0, "exposure_time": 60.0}
+    assert found["hot_pixels"].after is None
+    assert math.isnan(found["hot_pixels"].sigmas)
+    assert found["hot_pixels"].as_dict()["after"] is None
+    assert math.isnan(found["dark_current"].difference)
+    uneven = Quantity("x", "x", "", 5.0, 2.0, 4.0, 8.0, "a")
+    higher = Quantity("x", "x", "", 9.0, 2.0, 8.0, 12.0, "a")
+    change = changes(sheet("b", higher), sheet("a", uneven))[-1]
+    assert change.error == pytest.approx(math.hypot(9.0 - 8.0, 8.0 - 5.0))
+    change = changes(sheet("b", uneven), sheet("a", higher))[-1]
+    assert change.error == pytest.approx(math.hypot(8.0 - 5.0, 9.0 - 8.0))
+
+
+def test_intervals_in_words() -> None:
+    assert between(100.0, 99.5, 100.5) == "100.00 ± 0.50"
+    assert between(1e-5, 0.0, 4e-5) == "0.000010 +0.000030 −0.000010"
+    assert between(0.0, 0.0, 0.3) == "0.00 +0.30 −0.00"
+    assert between(7.0, math.nan, math.nan) == "7.00"
+    assert between(math.nan, math.nan, math.nan) == "–"
+
+
+def test_every_known_quantity_is_on_the_page_and_each_reason() -> None:
+    page = datasheet_page(sheet("darks <b>"), sheet("earlier")).html()
+    for text in ("100.00 ± 0.50", "1000, 60 s", "one exposure time", "earlier", "120"):
+        assert text in page, text
+    assert "darks &lt;b&gt;" in page
+    assert "do not tell: dark current" in page
+    assert "Others" not in page  # every key has a title
+    assert next(iter(GROUPS)) in page
+
+
+def test_tables_for_people() -> None:
+    found = sheet()
+    assert sheet_table(found).row_count == 3
+    assert changes_table(changes(found, sheet("b")), "a", "b").row_count == 4
