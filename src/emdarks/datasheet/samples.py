@@ -96,14 +96,15 @@ class SampleChapter:
             if not some:
                 continue
             known = True
-            value, error = _mean([(c.register.value, c.register.error) for _, c in some])
-            lifts = float(np.mean([c.image_alone - c.image.value for _, c in some]))
-            yield Quantity.measured(
-                *_REGISTER, value, error,
+            # Near 0 intervals are not symmetric, and no weights make a mean that covers.
+            stack, best = min(some, key=lambda each: each[1].register.high - each[1].register.low)
+            lifts = best.image_alone - best.image.value
+            yield Quantity.estimated(
+                *_REGISTER, best.register,
                 "samples of the prescan, where only the register makes charge, and of the imaging "
-                "area, by one likelihood",
-                note=f"without it, the charge of the pixels would look {lifts:.2g} larger",
-                frames=sum(len(stack.frames) for stack, _ in some), setting={"em_gain": g},
+                "area, by one likelihood; of the stack that tells it best",
+                note=f"without it, the charge of the pixels would look {max(lifts, 0.0):.2g} larger",
+                frames=len(stack.frames), setting={"em_gain": g},
             )  # fmt: skip
         if not known:
             yield Quantity.unknown(*_REGISTER, self._no_register())
