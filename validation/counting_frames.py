@@ -247,7 +247,7 @@ def _campaign(
         np.ones(PIXELS, bool),
         SHAPE,
     )
-    histograms = np.stack([each.histogram for each in sums])[:, 0]
+    histograms = np.stack([each.histogram for each in sums])
     flags = np.stack([each.flags for each in sums])
     return Campaign(stacks, flags, true_gain, histograms, bins)
 

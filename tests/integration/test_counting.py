@@ -142,7 +142,7 @@ def test_a_gain_that_nothing_tells_is_not_measured() -> None:
     drawn, _ = campaign()
     fit = fit_counting(drawn.stacks, pooled(drawn)[0], Threads(1))
     few = np.zeros_like(drawn.histograms)
-    few[:, 40] = 3
+    few[:, :, 40] = 3
     for histograms in (0 * few, few):
         gains = fit_gains(drawn.stacks, fit, histograms, drawn.bins)
         assert np.isfinite(gains.gain).all()

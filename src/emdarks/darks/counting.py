@@ -327,7 +327,7 @@ def fit_counts(
     # pooled fit stays there, and with it the bias offset.
     start = Start(pooled.values.copy(), np.where(counted.imaging, pooled.errors, np.nan))
     fit = fit_counting(counted, start, executor)
-    gains = fit_gains(counted, fit, frames.histograms, frames.plan.bins)
+    gains = fit_gains(counted, fit, frames.store.histograms, frames.plan.bins)
     if gain == "fitted":
         counted = replace(counted, gain=gains.gain)
         fit = fit_counting(counted, start, executor)

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from emdarks.fit.estimate import Estimate
 from emdarks.fit.sample_law import GAIN, WIDTH, SampleLaw
 
 Array = npt.NDArray[Any]
@@ -30,25 +31,10 @@ _LARGEST = 0.3
 _TINY = 1e-14
 #: Bins of fewer expected samples tell nothing of the fit.
 _FEW = 5.0
+#: Electrons in all samples from which on their number tells its own error.
+_ELECTRONS = 3.0
 #: Steps to an end of an interval, and how near it is in sigma.
 _TRIES, _NEAR = 8, 0.02
-
-
-class Estimate(NamedTuple):
-    """A number with its error and interval.
-
-    Attributes
-    ----------
-    value, error : float
-        And 1 sigma, the Cramer-Rao bound.
-    low, high : float
-        Interval.
-    """
-
-    value: float
-    error: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -78,7 +64,7 @@ class Part:
         return found
 
 
-class _Point(NamedTuple):
+class Point(NamedTuple):
     """Log likelihood, its gradient, and the information expected."""
 
     value: float
@@ -110,7 +96,7 @@ class Likelihood:
         """Number of unknowns."""
         return self.least.size
 
-    def at(self, unknown: Array) -> _Point:
+    def at(self, unknown: Array) -> Point:
         """Log likelihood, gradient and information."""
         pull = (unknown - self.known) / self.known_error
         value, score = -0.5 * float(pull @ pull), -pull / self.known_error
@@ -125,9 +111,9 @@ class Likelihood:
             value += float(part.counts @ np.log(share))
             np.add.at(score, to, part.counts @ by)
             np.add.at(information, np.ix_(to, to), part.counts.sum() * (by.T * share) @ by)
-        return _Point(value, score, information)
+        return Point(value, score, information)
 
-    def maximum(self, start: Array, held: Sequence[int] = ()) -> tuple[Array, _Point]:
+    def maximum(self, start: Array, held: Sequence[int] = ()) -> tuple[Array, Point]:
         """The unknowns of the largest likelihood.
 
         Parameters
@@ -165,7 +151,7 @@ class Likelihood:
             unknown, point = next_one, there
         return unknown, point
 
-    def _step(self, unknown: Array, point: _Point, loose: Array) -> Array:
+    def _step(self, unknown: Array, point: Point, loose: Array) -> Array:
         """A step of Fisher's scoring of those unknowns that no bound keeps."""
         kept = (unknown <= self.least) & (point.score <= 0)
         free = loose[~kept[loose]]
@@ -195,7 +181,7 @@ class Likelihood:
     def estimate(
         self,
         best: Array,
-        point: _Point,
+        point: Point,
         index: int,
         held: Sequence[int] = (),
         sigmas: float = 1.0,
@@ -214,22 +200,27 @@ class Likelihood:
         held : sequence of int
             Unknowns that stay.
         sigmas : float
-            The interval covers as a normal law does between so many sigma.
+            The interval covers as a normal law does between so many sigma; 0: it is the error.
         wider : float
             Factor on error and interval.
         """
+        # Where a charge is 0, one electron more would contradict any number of samples.
+        samples = sum(part.counts.sum() for part in self.parts)
+        tellable = self.at(np.maximum(best, self.least + _ELECTRONS / samples))
         free = np.setdiff1d(np.arange(self.size), held)
         column = np.zeros(self.size)
         one = (free == index) * 1.0
-        column[free] = _solve(point.information[np.ix_(free, free)], one)
+        column[free] = _solve(tellable.information[np.ix_(free, free)], one)
         error = math.sqrt(column[index])
+        if not sigmas:
+            return Estimate.normal(best[index], wider * error)
         way = sigmas * wider * column / error
         keep = [*held, index]
         low, high = (self._end(best, point, keep, side * way, sigmas * wider) for side in (-1, 1))
         return Estimate(float(best[index]), wider * error, low, high)
 
     def _end(
-        self, best: Array, point: _Point, held: Sequence[int], way: Array, sigmas: float
+        self, best: Array, point: Point, held: Sequence[int], way: Array, sigmas: float
     ) -> float:
         """Where the profile has fallen enough, by the secant of its signed root."""
         index = held[-1]
