@@ -164,10 +164,10 @@ def _of_means(evidence: Evidence, i: int) -> StackCharges | None:
     stack, store, bins = evidence.stacks[i], evidence.store, evidence.bins
     assert bins is not None
     assert store.histograms is not None
-    planes = (evidence.image(plane[i]) for plane in (store.n, store.mean, store.m2))
+    n, mean, m2 = (evidence.image(plane[i]) for plane in (store.n, store.mean, store.m2))
     noise = bins.read_noise
     return charges_of_stack(
-        store.histograms[i], bins, stack.em_gain, *planes,
+        store.histograms[i], bins, stack.em_gain, n, mean, m2,
         flagged=math.inf if evidence.plan is None else float(evidence.plan.flagged[i]),
         electron=one_electron(stack.em_gain, noise, evidence.stages, T_NOISE * noise),
     )  # fmt: skip
