@@ -19,13 +19,15 @@ from emdarks.accumulate import Checkpoint, Executor, FrameFigures
 from emdarks.cameras import Camera
 from emdarks.checks.recipe_frames import ProductLook
 from emdarks.counting_sums import HistogramBins
-from emdarks.darks.counting import CountingOptions, CountingPlan, CountingResult
+from emdarks.darks.counting import CountedFrames, CountingOptions, CountingPlan, CountingResult
 from emdarks.darks.fitted_maps import FittedMaps
 from emdarks.darks.frame_pixels import FramePixels
 from emdarks.darks.planned_stacks import PlannedStacks, Sums, without_lost
 from emdarks.darks.rejection import Streamed, judged
 from emdarks.datasheet.telegraph import StackTelegraph, TelegraphSearch
 from emdarks.errors import CalDarksLSQException, EmdarksWarning, InputError
+from emdarks.fit.em_gain import stack_histograms
+from emdarks.fit.register_charge import StackHistograms
 from emdarks.stacks import Stack, StackStore, check_frames, check_stack, group_stacks
 from emdarks.stacks.calibration_inputs import CalibrationInputs
 from emdarks.stacks.design import design
@@ -163,6 +165,17 @@ class Evidence:
         """Good samples, means, and squared deviations of the imaging area, (stacks, pixels)."""
         inside, store = self.frame.imaging, self.store
         return store.n[:, inside], store.mean[:, inside], store.m2[:, inside]
+
+    @property
+    def histograms(self) -> list[StackHistograms | None]:
+        """Histograms of stacks with what the maps say of their pixels; None at low gain."""
+        assert self.counted is not None
+        assert self.plan is not None
+        assert self.maps is not None
+        frames = CountedFrames(self.store, self.maps.stacks, self.plan, self.frame)
+        counted = frames.counted(self.counted.read_noise)
+        assert self.store.histograms is not None
+        return stack_histograms(counted, self.counted.fit, self.store.histograms, self.plan.bins)
 
     @property
     def electron_step(self) -> float:
