@@ -62,8 +62,8 @@ def expected(gain: float, stages: int, charge: float, d: float) -> dict[str, flo
 
 
 #: Relative errors of 604 stages. The mixture has the register's total, mean and variance, and its
-#: probability and mean excess above T; nothing in it knows of the mean square up to T2, so that V_HH,
-#: which only weights of warm pixels take, is the roughest.
+#: probability and mean excess above T; nothing in it knows of the mean square up to T2, so that
+#: V_HH, which only weights of warm pixels take, is the roughest.
 COUNTED = {"K": 3.5e-4, "LO": 1e-3, "HI": 2.5e-3, "V_HH": 1.5e-2}
 COUNTED |= {"V_KK": 1e-3, "V_KL": 1e-3, "V_LL": 1.2e-3, "V_KH": 2.5e-3, "V_LH": 2.5e-3}
 BELOW = {"K": 1e-4, "V_KK": 4e-4}
