@@ -440,6 +440,16 @@ def test_darks_that_cannot_be_made(darks: Array, options: dict[str, Any], words:
         dark_of(darks[:9], **options)
 
 
+def test_what_is_said_of_samples_is_not_said_of_counts(recwarn: pytest.WarningsRecorder) -> None:
+    """Flags, so that nothing cuts rays off; a card of samples; the noise of counts."""
+    told = counts(DARK, 40, 14)
+    dq = np.zeros(told.shape, np.uint16)
+    dq[3, 5, 6] = 128
+    dataset = frames(told, dq, ISPC=0)
+    build_photon_counted_dark(dataset, None, None, True, camera=COUNTS)
+    assert [str(each.message) for each in recwarn] == []
+
+
 def test_darks_of_sums_and_of_both_kinds(darks: Array, lit: Array) -> None:
     told, seen_by = as_told(lit[0], 20, "share")
     with pytest.raises(InputError, match="a dark is made of single frames"):
