@@ -15,7 +15,7 @@ from astropy.io import fits
 from commands import run_command
 from emdarks import inspect_campaign, subtract_dark
 from emdarks.cameras import Camera, Counting, load_camera
-from emdarks.darks import build_photon_counted_dark, build_trad_dark
+from emdarks.darks import build_photon_counted_dark, build_synthesized_dark, build_trad_dark
 from emdarks.data import Dark, Dataset, DetectorNoiseMaps, DetectorParams, Image
 from emdarks.errors import EmdarksError, InputError
 from emdarks.library import Library, subtract_by_library
@@ -243,25 +243,27 @@ def test_frames_that_the_built_in_camera_knows(lit: Array) -> None:
         np.testing.assert_allclose(other.data, told[0].data / GAIN - maps.data[1], atol=1e-9)
 
 
+@pytest.mark.parametrize("row", [0, ROWS - 1])
 @pytest.mark.parametrize("value", ["count", "share"])
-def test_telemetry_is_no_count(lit: Array, value: str) -> None:
-    """Words in the last row; nothing is made of them, and nothing is refused for them."""
+def test_telemetry_is_no_count(lit: Array, value: str, row: int) -> None:
+    """Words in a row; nothing is made of them, and nothing is refused for them."""
     if value == "count":
         data, seen_by = lit[:60].astype(np.float32), COUNTS
     else:
         told, seen_by = as_told(lit.sum(axis=0, dtype=float), N_FRAMES, "share")
         data = told[0].data[None].astype(np.float32)
-    image = {"rows": ROWS - 1, "cols": COLS, "r0c0": [0, 0]}
+    image = {"rows": ROWS - 1, "cols": COLS, "r0c0": [int(row == 0), 0]}
     geometry = {"SCI": {"frame_rows": ROWS, "frame_cols": COLS, "image": image}}
-    camera_ = replace(seen_by, geometry=geometry, telemetry_rows=(-1, None))
+    camera_ = replace(seen_by, geometry=geometry, telemetry_rows=(row, row + 1))
     cards = {"PCTHRESH": T, "NUM_FR": N_FRAMES}
     maps = maps_of(np.zeros(SHAPE), DARK, np.zeros(SHAPE))
     (plain,) = subtract_dark(frames(data, **cards), maps, camera=camera_)
-    data[:, -1] = 513.0
+    data[:, row] = 513.0
     (less,) = subtract_dark(frames(data, **cards), maps, camera=camera_)
-    np.testing.assert_array_equal(less.data[:-1], plain.data[:-1])
-    assert (less.dq[-1] & 1 == 1).all()
-    assert (less.dq[:-1] == 0).all()
+    others = np.arange(ROWS) != row
+    np.testing.assert_array_equal(less.data[others], plain.data[others])
+    assert (less.dq[row] & 1 == 1).all()
+    assert (less.dq[others] == 0).all()
 
 
 # Noise maps
@@ -305,6 +307,17 @@ def test_the_fixed_pattern_moves_the_threshold_of_both(lit: Array) -> None:
         data, err = less.data[:, column::2], less.err[0, :, column::2]
         assert abs(data.mean()) < 3.5 * data.std() / np.sqrt(data.size)
         assert 0.95 < (data / err).std() < 1.05
+
+
+def test_a_dark_like_counted_frames_is_one_for_them(lit: Array) -> None:
+    maps = maps_of(np.zeros(SHAPE), DARK, np.zeros(SHAPE))
+    told = frames(lit[:5], EMGAIN_A=GAIN)
+    for options in ({}, {"threshold": T}):
+        dark = build_synthesized_dark(told, maps, None, True, camera=COUNTS, **options)
+        assert (dark.photon_counted, dark.threshold) == (True, T)
+        assert len(subtract_dark(told, dark, camera=COUNTS)) == 1
+    with pytest.raises(InputError, match="a dark of threshold 600 does not serve"):
+        build_synthesized_dark(told, maps, None, True, camera=COUNTS, threshold=600.0)
 
 
 # Refusals
@@ -438,6 +451,16 @@ def test_darks_of_frames_that_are_counted_already(lit: Array) -> None:
 def test_darks_that_cannot_be_made(darks: Array, options: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
         dark_of(darks[:9], **options)
+
+
+def test_what_is_said_of_samples_is_not_said_of_counts(recwarn: pytest.WarningsRecorder) -> None:
+    """Flags, so that nothing cuts rays off; a card of samples; the noise of counts."""
+    told = counts(DARK, 40, 14)
+    dq = np.zeros(told.shape, np.uint16)
+    dq[3, 5, 6] = 128
+    dataset = frames(told, dq, ISPC=0)
+    build_photon_counted_dark(dataset, None, None, True, camera=COUNTS)
+    assert [str(each.message) for each in recwarn] == []
 
 
 def test_darks_of_sums_and_of_both_kinds(darks: Array, lit: Array) -> None:
