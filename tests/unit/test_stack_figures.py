@@ -170,6 +170,13 @@ def test_residuals_equal_those_of_a_plain_fit() -> None:
     assert found.largest.value == found.residuals[found.stack]
 
 
+def test_squares_that_are_not_known() -> None:
+    means = means_of()
+    vague = linearity(GAIN, TIME, means._replace(error=30 * means.error))
+    assert math.isnan(vague.time.value)
+    assert math.isfinite(linearity(GAIN, TIME, means).time.value)
+
+
 def test_stacks_that_do_not_tell() -> None:
     few = ImageMeans(np.array([1.0, 2.0]), np.array([0.1, 0.1]), 5)
     found = linearity(GAIN[:2], TIME[:2], few)
