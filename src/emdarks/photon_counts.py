@@ -137,6 +137,33 @@ class CountLaw:
         with_none, by_rate, _ = self.statistics(0.0)
         return float(1.0 - with_none - by_rate)
 
+    def coincidence(self, rate: float) -> float:
+        """Share of the counts of single electrons that are missing since pixels hold several.
+
+        Parameters
+        ----------
+        rate : float
+            Mean number of electrons, above 0.
+        """
+        with_none, by_rate, _ = self.statistics(0.0)
+        return float(1.0 - (self.share(rate) - with_none) / (rate * by_rate))
+
+    def error(self, rate: float, frames: float) -> float:
+        """Error of a rate that is counted in so many frames, electrons a frame.
+
+        Method page, eq. 26 (counterr), with the expected share. Counting each electron would
+        have sqrt(rate / frames).
+
+        Parameters
+        ----------
+        rate : float
+            Mean number of electrons.
+        frames : float
+            Good samples of the pixel.
+        """
+        share, by_rate, _ = self.statistics(rate)
+        return float(np.sqrt(share * (1.0 - share) / frames) / by_rate)
+
 
 def expected_shares(above: Array, n: Array, pixels: Array) -> Array:
     """Shares of counts that errors go by: those of alike pixels, followed as far as they differ.

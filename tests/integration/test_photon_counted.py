@@ -358,12 +358,132 @@ def test_darks_from_maps_are_what_is_measured(monkeypatch: pytest.MonkeyPatch) -
         assert 30 < each.frames < 80
 
 
-def test_report_of_a_photon_counted_dark(tmp_path: Path) -> None:
+def with_prescan(rows: int, cols: int, prescan: int) -> Any:
+    """A frame whose first columns are prescan."""
+    mode = {
+        "frame_rows": rows,
+        "frame_cols": cols,
+        "image": {"rows": rows, "cols": cols - prescan, "r0c0": [0, prescan]},
+        "prescan": {"rows": rows, "cols": prescan, "r0c0": [0, 0]},
+    }
+    return {"SCI": mode}
+
+
+def test_counts_of_the_prescan_are_in_the_header() -> None:
+    rates = np.where(np.arange(17) < 6, 0.001, 0.1) * np.ones((11, 1))
+    data = drawn(rates, 300)
+    dark = build_photon_counted_dark(frames(data), NONE, with_prescan(11, 17, 6))
+    assert dark.data.shape == (11, 11)
+    above = float((data[:, :, :6] > 5 * NOISE).sum())
+    total = data[:, :, :6].size
+    assert above > 0
+    assert dark.ext_hdr["PCPRESC"] == pytest.approx(above / total)
+    assert dark.ext_hdr["PCPRESE"] == pytest.approx(np.sqrt(above) / total, rel=0.1)
+    assert "PCPRESC" not in counted(frames(data)).ext_hdr
+
+
+def page_of(folder: Path, dark: Dark) -> str:
     from emdarks.report import write_report
 
-    counted(frames(drawn(RATES, 9))).save(str(tmp_path), "dark.fits")
-    write_report(tmp_path / "dark.fits", tmp_path / "page.html")
-    page = " ".join((tmp_path / "page.html").read_text(encoding="utf-8").split())
-    assert "Photon-counted master dark" in page
-    assert "from counts above 550 EM electrons in 9 dark frames" in page
-    assert "false counts of read noise" in page
+    dark.save(str(folder), "dark.fits")
+    write_report(folder / "dark.fits", folder / "page.html")
+    return " ".join((folder / "page.html").read_text(encoding="utf-8").split())
+
+
+def test_report_of_a_photon_counted_dark(tmp_path: Path) -> None:
+    dark = build_photon_counted_dark(
+        frames(drawn(0.05 * np.ones((31, 27)), 20)), NONE, with_prescan(31, 27, 6)
+    )
+    page = page_of(tmp_path, dark)
+    for words in (
+        "Photon-counted master dark",
+        "from counts above 550 EM electrons in 20 dark frames",
+        "550 EM e⁻ (5 read noises)",
+        "EM gain used</dt><dd>5000",
+        "read noise used</dt><dd>110 EM e⁻",
+        "counts in 20 frames",
+        "68 % interval",
+        "pixels without a count",
+        "prescan counts a frame",
+        "F of a pixel",
+    ):
+        assert words in page.replace("\N{NO-BREAK SPACE}", " "), words
+    # A row for each threshold, the dark's own in bold.
+    assert "<td><b>550</b></td>" in page
+    assert "<td>330</td>" in page
+
+
+def test_report_of_a_dark_that_tells_no_rate(tmp_path: Path) -> None:
+    """Without any count there is no rate that thresholds could be judged by."""
+    noise = NOISE * np.random.default_rng(1).standard_normal((9, 7, 13))
+    dark = counted(frames(np.minimum(noise, 4 * NOISE).astype(np.float32)))
+    page = page_of(tmp_path, dark)
+    assert "Counts and thresholds" in page
+    assert "read noise +1 %" not in page
+
+
+def test_costs_of_a_threshold_are_those_of_the_law() -> None:
+    from emdarks.checks.product_summary import DarkView
+    from emdarks.report.counted_dark import CountedDark
+
+    dark = counted(frames(drawn(0.05 * np.ones((31, 27)), 50)), threshold=500.0)
+    found = CountedDark.of(DarkView(dark))
+    assert found is not None
+    assert found.rate == pytest.approx(0.05, rel=0.1)
+    rows = list(found.choices())
+    thresholds = [row.law.threshold for row in rows]
+    assert thresholds == sorted(thresholds)
+    assert 500.0 in thresholds
+    for row in rows:
+        true = CountLaw(row.law.threshold, GAIN, 1.01 * NOISE, row.law.stages)
+        off = row.law.rate(true.share(row.rate)) / row.rate - 1
+        assert row.moved("read_noise") == pytest.approx(float(off))
+        assert row.noise > 1
+    assert rows[0].moved("read_noise") > 10 * abs(rows[-1].moved("read_noise"))
+    assert [row.law.lost() for row in rows] == sorted(row.law.lost() for row in rows)
+
+
+def test_counted_darks_are_compared_with_their_own_kind(tmp_path: Path) -> None:
+    from emdarks.darks import build_trad_dark
+    from emdarks.report import compare_products
+
+    dataset = frames(drawn(RATES, 40))
+    one, other = counted(dataset), counted(frames(drawn(RATES, 40, seed=6)), t_factor=4.0)
+    assert not compare_products(one, other).drifted
+    mean = build_trad_dark(dataset, NONE, regions(11, 13), True)
+    with pytest.raises(InputError, match=r"is a photon-counted dark and .* is not"):
+        compare_products(mean, one)
+
+
+def test_a_library_follows_numbers_of_counted_darks(tmp_path: Path) -> None:
+    from emdarks.library import Library, find_trends
+
+    library = Library.init(tmp_path / "library")
+    for night in range(6):
+        rates = (0.04 if night < 3 else 0.06) * np.ones((31, 27))
+        dataset = frames(drawn(rates, 60, seed=night))
+        for i, frame in enumerate(dataset):
+            frame.ext_hdr["MJDSRT"] = 61406.0 + night + i / 1440
+        dark = build_photon_counted_dark(dataset, NONE, with_prescan(31, 27, 6))
+        dark.save(str(tmp_path), f"dark_{night}.fits")
+        library.add(tmp_path / f"dark_{night}.fits", camera="excam")
+    trend = find_trends(library)
+    assert not trend.left_out
+    (group,) = trend.groups
+    assert "above 550 EM e⁻" in group.title
+    series = {each.name: each for each in group.series}
+    assert list(series) == [
+        "mean",
+        "prescan_counts",
+        "false_counts",
+        "read_noise_used",
+        "hot_pixels",
+    ]
+    rate = series["mean"]
+    assert rate.alarm
+    assert rate.nights()[0] == "2027-01-04"
+    pulls = [(p.value - (0.04 if i < 3 else 0.06)) / p.error for i, p in enumerate(rate.points)]
+    assert np.abs(pulls).max() < 4
+    assert series["prescan_counts"].alarm  # the whole frame was made brighter
+    assert series["false_counts"].change is None
+    assert group.as_dict()["threshold"] == 550.0

@@ -81,6 +81,20 @@ def test_false_and_lost_counts() -> None:
     assert law.lost() == pytest.approx(1 - math.exp(-330 / 5000 + (110 / 5000) ** 2 / 2), rel=1e-3)
 
 
+@pytest.mark.parametrize("rate", [0.01, 0.3, 1.5])
+def test_electrons_that_share_a_pixel_count_once(rate: float) -> None:
+    """Without read noise and threshold only frames without electrons do not count."""
+    law = CountLaw(threshold=1e-3, gain=5000.0, read_noise=1e-5)
+    assert law.coincidence(rate) == pytest.approx(1 + math.expm1(-rate) / rate, rel=1e-4)
+
+
+def test_error_of_a_rate_is_its_scatter() -> None:
+    rng = np.random.default_rng(2)
+    share = float(LAW.share(0.1))
+    rates = LAW.rate(rng.binomial(2000, share, 20_000) / 2000)
+    assert LAW.error(0.1, 2000) == pytest.approx(rates.std(), rel=0.02)
+
+
 def test_fewer_stages_lose_fewer_electrons() -> None:
     """What passes T, from electrons that go through every stage."""
     rng, gain, stages, T = np.random.default_rng(6), 2000.0, 200, 400.0

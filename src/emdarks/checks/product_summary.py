@@ -20,6 +20,7 @@ from emdarks.dq import DQ, unsigned
 from emdarks.errors import EmdarksWarning, InputTypeError
 from emdarks.fit.noise_model import HOT_JUMP, intrinsic_variance
 from emdarks.fit.pooled import HOT_MAD
+from emdarks.photon_counts import CountLaw
 from emdarks.products import BadPixelMap, Dark, DetectorNoiseMaps
 from emdarks.products.dark import step_of_dark
 from emdarks.products.model import absent_planes, model_of
@@ -199,6 +200,11 @@ class ProductView(ProductSummary):
         return (rows.stop - rows.start, cols.stop - cols.start) == self.shape
 
     @property
+    def why_valueless(self) -> str:
+        """Why pixels have no value, in words."""
+        return "too few of their samples are unmasked"
+
+    @property
     def published(self) -> bool:
         """Whether negative values that were fitted are not known: they became 0."""
         return False
@@ -289,6 +295,12 @@ class ProductView(ProductSummary):
         )
 
 
+def _tail_of_dark(header: Any) -> float | None:
+    """Reach of one electron in a pixel of a dark; None of one from maps that do not say it."""
+    step = step_of_dark(header)
+    return HOT_JUMP * step if step or not header.get("IS_SYNTH") else None
+
+
 class DarkView(ProductView):
     """A master dark.
 
@@ -315,7 +327,7 @@ class DarkView(ProductView):
             False,
             values,
             np.asarray(product.err[0], dtype=np.float64),
-            None if product.ext_hdr.get("IS_SYNTH") else HOT_JUMP * step_of_dark(product.ext_hdr),
+            _tail_of_dark(product.ext_hdr),
             lift or 0.0,
         )
         super().__init__(product, [plane], _imaging_area(product, camera))
@@ -331,9 +343,21 @@ class DarkView(ProductView):
         return bool(self.header.get("IS_SYNTH"))
 
     @property
+    def why_valueless(self) -> str:
+        """Why pixels have no value, in words."""
+        also = ", or they hold so many electrons that counts tell no rate"
+        return super().why_valueless + (also if self.photon_counted else "")
+
+    @property
     def photon_counted(self) -> bool:
         """Whether it holds rates of counted electrons."""
         return bool(self.product.photon_counted)
+
+    @property
+    def law(self) -> CountLaw | None:
+        """The law of the counts of a photon-counted dark; None where its header has none."""
+        law: CountLaw | None = self.product.count_law
+        return law
 
     @property
     def gain(self) -> float:

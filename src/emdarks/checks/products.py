@@ -82,7 +82,7 @@ def valueless_pixels(view: ProductView) -> Findings:
             _severity(share, MANY_VALUELESS, TOO_MANY_VALUELESS),
             "masked",
             f"{count(view.valueless)} of {count(view.pixels)} pixels ({percent(share)}) have no "
-            "value: too few of their samples are unmasked.",
+            f"value: {view.why_valueless}.",
             remedy="Take more frames, or look at what masks them: `emdarks inspect FRAMES`."
             if share > MANY_VALUELESS
             else "Nothing: they are flagged, and pass their flags on to every dark.",

@@ -50,7 +50,9 @@ def subtract(
     """Subtract darks from frames: photoelectrons, with errors and flags of both.
 
     Frames of any gains and times go together where --dark names noise maps, frames of any cameras,
-    settings and nights with --library; raw frames get their calibrations there, too.
+    settings and nights with --library; raw frames get their calibrations there, too. Counted frames
+    ([counting] of the camera file) take a photon-counted dark or maps; of frames of 0 and 1 those
+    of one setting become one.
 
     Example: emdarks subtract darks/ --dark maps.fits -o subtracted
     """
@@ -79,6 +81,7 @@ def _one(
     shape = less[0].shape
     return {
         "frames": len(less),
+        **_of_counts(less),
         "dark": str(result.dark),
         "settings": len({frame.setting for frame in less}),
         "rows": shape[0],
@@ -86,6 +89,12 @@ def _one(
         "unit": less[0].ext_hdr["BUNIT"],
         **(console.left_out(dataset) if result.as_json else {}),
     }
+
+
+def _of_counts(less: Dataset) -> dict[str, int]:
+    """In how many frames the electrons were counted, where they were."""
+    found = [int(frame.ext_hdr["NUM_FR"]) for frame in less if frame.counted is not None]
+    return {"counted_frames": sum(found)} if found else {}
 
 
 def _of_library(

@@ -258,10 +258,9 @@ class CountedFrames:
 
     @property
     def histograms(self) -> Array:
-        """Of the imaging area, shape (stacks, bins)."""
+        """Of the imaging area and of the rest, shape (stacks, 2, bins)."""
         assert self.store.histograms is not None
-        inside: Array = self.store.histograms[:, 0]
-        return inside
+        return self.store.histograms
 
     def law_noise(self, pooled: Fit) -> float:
         """Read noise that stacks below 3 nominal read noises show; else the nominal one."""
@@ -274,7 +273,7 @@ class CountedFrames:
             spread = max(float(F.var() - np.mean(error**2)), 0.0)
         if not low:
             return nominal
-        noise = read_noise_of(self.histograms[low].sum(axis=0), self.plan.bins, spread)
+        noise = read_noise_of(self.histograms[low, 0].sum(axis=0), self.plan.bins, spread)
         return noise if math.isfinite(noise) else nominal
 
     def counted(self, noise: float) -> CountedStacks:
@@ -334,7 +333,7 @@ def fit_counts(
     # pooled fit stays there, and with it the bias offset.
     start = Start(pooled.values.copy(), np.where(counted.imaging, pooled.errors, np.nan))
     fit = fit_counting(counted, start, executor)
-    gains = fit_gains(counted, fit, frames.store.histograms, frames.plan.bins)
+    gains = fit_gains(counted, fit, frames.histograms, frames.plan.bins)
     if gain == "fitted":
         counted = replace(counted, gain=gains.gain)
         fit = fit_counting(counted, start, executor)

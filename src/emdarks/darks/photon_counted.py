@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +22,7 @@ from emdarks.darks.master_dark import dark_headers
 from emdarks.darks.rejection import Streamed, check_kinds, judged
 from emdarks.detector import Regions, frame_shape, imaging_area_geom, region_slices
 from emdarks.dq import DQ
-from emdarks.errors import EmdarksWarning, InputError, SeveralStacksError
+from emdarks.errors import EmdarksWarning, GeometryError, InputError, SeveralStacksError
 from emdarks.frames.bad_frames import SKIP_SHARE
 from emdarks.frames.prepared import check_offset
 from emdarks.one_electron import check_stages
@@ -32,7 +34,7 @@ from emdarks.photon_counts import (
     third_order_variance,
 )
 from emdarks.products import Dark
-from emdarks.products.dark import PHOTON_COUNTED, count_hdus, write_law
+from emdarks.products.dark import PHOTON_COUNTED, count_hdus, write_law, write_unexposed
 from emdarks.products.synthesis import check_threshold
 from emdarks.stacks import (
     Stack,
@@ -190,10 +192,13 @@ def build_photon_counted_dark(
     job.skipping.tell(job.frames)
     _check_rate(sums, job, telemetry, planned, choice.max_rate)
     planes = _planes(sums, planned, job, telemetry, choice)
+    unexposed = _unexposed(planes, job)
     if not full_frame:
         section = region_slices(job.arrtype, "image", job.regions)
         planes = {name: np.ascontiguousarray(plane[section]) for name, plane in planes.items()}
     dark = _product(planes, job, planned, kgain, choice)
+    if unexposed is not None:
+        write_unexposed(dark.ext_hdr, *unexposed)
     dark.record_skipped(job.skipping.bad)
     return dark
 
@@ -412,6 +417,20 @@ def _planes(
     return planes
 
 
+def _unexposed(planes: dict[str, Array], job: CalibrationInputs) -> tuple[float, float] | None:
+    """Counts of a pixel in a frame of the prescan, and their error; None without one.
+
+    No light and no dark current is there: this is what read noise and the register do.
+    """
+    for name in ("prescan_reliable", "prescan"):
+        with suppress(GeometryError):
+            where = region_slices(job.arrtype, name, job.regions)
+            n, above = (float(planes[key][where].sum()) for key in ("NGOOD", "NABOVE"))
+            p = (above + 1.0) / (n + 2.0)
+            return (above / n, math.sqrt(p * (1.0 - p) / n)) if n else None
+    return None
+
+
 def _law_rates(n: Array, above: Array, imaging: Array, law: CountLaw) -> tuple[Array, Array, Array]:
     """Rates, errors and flags; errors go by the pixels of the imaging area, or of the rest."""
     rate, err = np.empty(n.shape), np.empty(n.shape)
@@ -491,7 +510,7 @@ def _product(
     dark.ext_hdr["HISTORY"] = (
         f"Photon-counted master dark: counts above {law.threshold:.6g} EM electrons in "
         f"{len(job.inputs)} frames; EM gain used {law.gain:.6g}, read noise {law.read_noise:.6g}, "
-        f"estimator {choice.estimator}"
+        f"estimator {choice.estimator}; F of a pixel, which moves its threshold, is not corrected"
     )
     for line in bias_history(planned.stack, job.camera):
         dark.ext_hdr["HISTORY"] = line

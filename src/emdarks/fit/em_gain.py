@@ -76,7 +76,7 @@ def fit_gains(
     size = stacks.gain.size
     gain, error = stacks.gain.copy(), np.full(size, np.inf)
     parts = stack_histograms(stacks, fit, histograms, bins)
-    charges = [part and fit_charges(part, 0.0) for part in parts]
+    charges = [None if part is None else fit_charges(part, 0.0) for part in parts]
     for i, found in enumerate(charges):
         if found is not None:
             gain[i], error[i] = found.gain.value, found.gain.error

@@ -29,6 +29,7 @@ from emdarks.counting_sums import T_NOISE, HistogramBins
 from emdarks.fit.estimate import Estimate
 from emdarks.fit.histogram_fit import Likelihood, Part, Point
 from emdarks.fit.sample_law import (
+    ALIKE,
     CHARGE,
     GAIN,
     RAY_POWER,
@@ -56,12 +57,15 @@ _LEAST = np.array([1.01, 0.0, 0.0, -np.inf, 0.0, 0.0, -np.inf, -np.inf, 0.0, 0.0
 _KNOWN = np.eye(_UNKNOWNS)[RAY_POWER] * POWER
 _KNOWN_ERROR = np.where(_KNOWN == POWER, POWER_ERROR, np.inf)
 _NO_REST = [REGISTER, _REST_LEVEL, _REST_WIDTH, _REST_CHARGE]
+#: So many even bins above the noise become one.
+_MERGED = 4
+#: So many gains above the noise are hardly any samples but of rays; the number of the smallest ray
+#: charges is about this share of theirs.
+_RAYS_FROM, _RAYS_OF = 8.0, 0.1
 #: Whole electrons in the rest are believed from so many sigma on; what to start from, e-.
 _NOTABLE, _LITTLE = 3.0, 1e-5
 #: Samples that a region needs.
 LEAST_SAMPLES = 1000
-#: Chi-square over its degrees of freedom, this many of its sigma above 1, widens the errors.
-_MISFIT_SIGMAS = 4.0
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,9 @@ class StackCharges:
     image_alone : float
         Charge of ordinary pixels where charge of the register is taken for theirs.
     misfit : float
-        Chi-square over its degrees of freedom. Where it is too large for chance, errors and
-        intervals are wider by its root.
+        Chi-square over its degrees of freedom, of the samples above the noise. Where it is too
+        large for chance, errors and intervals are wider by its root; those of the widths by that
+        of the other samples, in whose bins the steps of a converter may show.
     """
 
     gain: Estimate
@@ -129,7 +134,7 @@ class StackHistograms:
     bins: HistogramBins
     gain: float
     flagged: float = math.inf
-    charges: Charges = Charges()
+    charges: Charges = ALIKE
     electron: Array = field(default_factory=EXPONENTIAL.copy)
 
     @property
@@ -142,9 +147,10 @@ class StackHistograms:
         even = self.counts[region, : self.bins.even]
         return self.bins.middle(int(np.argmax(even)))
 
-    def share(self, region: int) -> float:
-        """Share of samples above the noise."""
-        above = self.bins.edges[:-1] >= self.level(region) + T_NOISE * self.bins.read_noise
+    def share(self, region: int, gains: float = 0.0) -> float:
+        """Share of samples above the noise, or so many gains more."""
+        from_here = self.level(region) + T_NOISE * self.bins.read_noise + gains * self.gain
+        above = self.bins.edges[:-1] >= from_here
         return float(self.counts[region, above].sum() / max(self.counts[region].sum(), 1))
 
     def part(self, region: int) -> Part:
@@ -153,10 +159,15 @@ class StackHistograms:
         top = min(level + ABOVE_NOISE * noise + ABOVE_GAIN * self.gain, self.flagged)
         inside = (edges[:-1] >= level - BELOW * noise - 1) & (edges[1:] <= top)
         at = np.flatnonzero(inside)
-        charges = Charges() if region else self.charges
-        law = SampleLaw(edges[at[0] : at[-1] + 2], noise, charges, self.electron)
+        # Above the noise the law bends slowly; wide bins hold many numbers of the converter.
+        narrow = edges[at] < level + T_NOISE * noise
+        first = at[narrow | (at >= self.bins.even) | ((at - at[narrow].max()) % _MERGED == 1)]
+        law = SampleLaw(
+            edges[[*first, at[-1] + 1]], noise, ALIKE if region else self.charges, self.electron
+        )
+        counts = np.add.reduceat(self.counts[region, at] * 1.0, first - at[0])
         where = _REST if region else _IMAGING
-        return Part(law, self.counts[region, at] * 1.0, where, np.zeros(where.size))
+        return Part(law, counts, where, np.zeros(where.size), int(narrow.sum()))
 
     def start(self) -> Array:
         """Unknowns to start from."""
@@ -165,8 +176,9 @@ class StackHistograms:
         register = self.share(1) * factor * math.log(self.gain) if self.has_rest else 0.0
         image = max(self.share(0) - (self.share(1) if self.has_rest else 0.0), 1e-6) * factor
         levels = self.level(0), self.level(1)
+        rays = max(_RAYS_OF * self.share(0, _RAYS_FROM), _LITTLE)
         return np.array(
-            [self.gain, image, register, levels[0], noise, 1e-6, POWER, levels[1], noise, 0.0]
+            [self.gain, image, register, levels[0], noise, rays, POWER, levels[1], noise, 0.0]
         )
 
 
@@ -199,22 +211,27 @@ def _fit(stack: StackHistograms, sigmas: float) -> StackCharges | None:
     parts = [stack.part(0), *([stack.part(1)] if stack.has_rest else [])]
     likelihood = Likelihood(parts, _LEAST, _KNOWN, _KNOWN_ERROR)
     best, point, held = _maximum(likelihood, stack)
-    misfit = likelihood.misfit(best)
-    wider = _wider(misfit, sum(part.counts.size for part in parts))
+    core, tail = likelihood.misfit(best)
 
     def estimate(index: int) -> Estimate:
         if index in held:
             return Estimate.unknown()
+        wider = (core if index in (WIDTH, _REST_WIDTH) else tail).wider
         return likelihood.estimate(best, point, index, held, sigmas, wider)
 
     alone = best.copy()
     alone[REGISTER] = 0.0
     alone, _ = replace(likelihood, parts=parts[:1]).maximum(alone, _NO_REST)
     return StackCharges(
-        *(estimate(i) for i in (GAIN, CHARGE, REGISTER, WIDTH, _REST_WIDTH, _REST_CHARGE)),
+        gain=estimate(GAIN),
+        image=estimate(CHARGE),
+        register=estimate(REGISTER),
+        width=estimate(WIDTH),
+        rest_width=estimate(_REST_WIDTH),
+        rest_charge=estimate(_REST_CHARGE),
         rays=best[[RAYS, RAY_POWER]],
         image_alone=float(alone[CHARGE]),
-        misfit=misfit,
+        misfit=tail.ratio,
     )
 
 
@@ -232,8 +249,3 @@ def _maximum(likelihood: Likelihood, stack: StackHistograms) -> tuple[Array, Poi
     if there.value - point.value > 0.5 * _NOTABLE**2:
         return other, there, []
     return best, point, [_REST_CHARGE]
-
-
-def _wider(misfit: float, bins: int) -> float:
-    """Factor on errors where the law is not quite that of the samples."""
-    return math.sqrt(misfit) if misfit > 1 + _MISFIT_SIGMAS * math.sqrt(2 / bins) else 1.0

@@ -62,6 +62,10 @@ class Charges(NamedTuple):
     spread: float = 0.0
 
 
+#: All pixels have the same charge.
+ALIKE = Charges()
+
+
 class SampleLaw:
     """Probabilities of bins, and how they follow the parameters.
 
@@ -81,7 +85,7 @@ class SampleLaw:
         self,
         edges: Array,
         noise: float,
-        charges: Charges = Charges(),
+        charges: Charges = ALIKE,
         electron: Array = EXPONENTIAL,
     ) -> None:
         self.charges, self.electron = charges, electron

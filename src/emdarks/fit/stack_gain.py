@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from emdarks.counting_sums import T_NOISE, HistogramBins
 from emdarks.fit.em_gain import LEAST_GAIN, classes_of
 from emdarks.fit.noise_model import HOT_JUMP
 from emdarks.fit.register_charge import StackCharges, StackHistograms, fit_charges
-from emdarks.fit.sample_law import Charges
+from emdarks.fit.sample_law import ALIKE, Charges
 from emdarks.one_electron import EXPONENTIAL
 
 Array = npt.NDArray[Any]
@@ -112,12 +112,17 @@ def charges_of_stack(
     far = abs(level) > FAR_LEVEL * bins.read_noise
     if far or share * histograms[0].sum() < LEAST_CHARGED or not charge < MOST_CHARGE:
         return None
+<<<<<<< HEAD
     pixels = _Pixels(n[n > 1], mean[n > 1], m2[n > 1])
     charges = _charges(pixels, bins.read_noise, gain, charge)
+=======
+    charges = charges_of_pixels(stack, n, mean, m2)
+>>>>>>> 2ea410df578743c2407e009536018314b5d87370
     found = fit_charges(replace(stack, charges=charges), sigmas)
     return found if found and found.gain.error < LARGEST_ERROR * found.gain.value else None
 
 
+<<<<<<< HEAD
 class _Pixels(NamedTuple):
     """Sums of pixels that have two samples or more."""
 
@@ -129,6 +134,23 @@ class _Pixels(NamedTuple):
 def _charges(pixels: _Pixels, read_noise: float, gain: float, charge: float) -> Charges:
     """How image charge is distributed, as far as the sums of the pixels say."""
     n, mean, m2 = pixels
+=======
+def charges_of_pixels(stack: StackHistograms, n: Array, mean: Array, m2: Array) -> Charges:
+    """How image charge is distributed over the pixels of a stack, by their means.
+
+    Parameters
+    ----------
+    stack : StackHistograms
+        Its histograms.
+    n, mean, m2 : ndarray, any shape
+        As `charges_of_stack` takes them.
+    """
+    read_noise, gain = stack.bins.read_noise, stack.gain
+    charge = stack.share(0) * math.exp(T_NOISE * read_noise / gain)
+    if not (n > 1).any() or not charge > 0:
+        return ALIKE
+    n, mean, m2 = (plane[n > 1] for plane in (n, mean, m2))
+>>>>>>> 2ea410df578743c2407e009536018314b5d87370
     middle = float(np.median(mean))
     scatter = 1.4826 * float(np.median(np.abs(mean - middle)))
     own = np.maximum(charge + (mean - middle) / gain, 0.0)

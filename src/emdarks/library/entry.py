@@ -502,32 +502,36 @@ def _read_noise(stacks: Stacks, pixels: int) -> Number:
 
 def _of_dark(product: Dark, camera: Camera | None) -> tuple[Any, list[Finding]]:
     header = product.ext_hdr
+    view = DarkView(product, camera)
+    plane = view.planes[0]
+    found, errors = view.statistics(plane), plane.errors[view.area][view.good]
+    numbers = {
+        "mean": Number(found.mean, found.mean_error, plane.base_unit),
+        "hot_pixels": _hot(view),
+    }
     details: dict[str, Any] = {
         **_shape(product),
         "gain": _number(header, "EMGAIN_C"),
         "exposure_time": _number(header, "EXPTIME"),
         "k_gain": _number(header, "KGAINPAR"),
         "k_gains_used": k_gains_used(product),
+        "numbers": numbers,
     }
     if product.photon_counted:
-        return details | {"kind": Kind.COUNTED_DARK, **_counted(product)}, []
-    view = DarkView(product, camera)
-    plane = view.planes[0]
-    found, errors = view.statistics(plane), plane.errors[view.area][view.good]
-    details["numbers"] = {
-        "mean": Number(found.mean, found.mean_error, plane.base_unit),
-        "hot_pixels": _hot(view),
-    }
+        numbers |= _numbers_of_counts(view)
+        T = product.threshold
+        details |= {"kind": Kind.COUNTED_DARK, "threshold": math.nan if T is None else T}
     return details | _error_of_dark(errors), find(DARK, view)
 
 
-def _counted(product: Dark) -> dict[str, Any]:
-    """Of a photon-counted dark: a probability, its error in the same unit."""
-    good = (np.asarray(product.dq) == 0) & np.isfinite(product.data)
-    good = good.reshape(-1, *good.shape[-2:])[0]
-    errors = np.asarray(product.err).reshape(-1, *good.shape)[0][good]
-    threshold = product.threshold
-    return {"threshold": math.nan if threshold is None else threshold} | _error_of_dark(errors)
+def _numbers_of_counts(view: DarkView) -> Iterator[tuple[str, Number]]:
+    """Those that only photon-counted darks have; the law's have no error of their own."""
+    measured = view.number_in("PCPRESC"), view.number_in("PCPRESE"), "counts/pixel/frame"
+    if math.isfinite(measured[0]):
+        yield "prescan_counts", Number(*measured)
+    if view.law is not None:
+        yield "false_counts", Number(view.law.false_counts(), unit="counts/pixel/frame")
+        yield "read_noise_used", Number(view.law.read_noise, unit="EM e⁻")
 
 
 def _error_of_dark(errors: Array) -> dict[str, Any]:

@@ -435,8 +435,8 @@ class _Conditions:
             return left[fits], words
         if np.unique(own).size == 1 and not maps.any():
             return left, ""
-        left_out = f"counted above {told} EM electrons: " if told else ""
-        return left[:0], f"{left_out}say which threshold is wanted (--threshold)"
+        left_out = f"counted above {told} EM electrons: " if told else "threshold not known: "
+        return left[:0], f"{left_out}say which (--threshold)"
 
 
 class _Times:
@@ -550,6 +550,11 @@ def _missing(match: Match) -> str:
 _ADD = "emdarks library add DIR FILE --camera"
 
 
+def _at(threshold: float) -> str:
+    """The option that names a threshold, where it is known."""
+    return "" if math.isnan(threshold) else f" --threshold {threshold:g}"
+
+
 def _advice(asked: Request) -> str:
     """The command that would make what is missing."""
     if asked.kind is Kind.DARK:
@@ -565,6 +570,7 @@ def _advice(asked: Request) -> str:
         Kind.NOISE_MAPS: "emdarks noisemaps DARKS --add DIR",
         Kind.BAD_PIXEL_MAP: "emdarks badpixels MAPS --add DIR",
         Kind.COUNTED_DARK: f"emdarks dark DARKS --gain {asked.commanded_gain:g} --exptime "
-        f"{asked.exposure_time:g} --photon-counting --add DIR",
+        f"{asked.exposure_time:g} --photon-counting{_at(asked.threshold)} --add DIR; or maps, for "
+        "any threshold: emdarks noisemaps DARKS --add DIR",
     }.get(asked.kind)
     return f"make one: {made}" if made else f"add its file: {_ADD} {asked.camera}"

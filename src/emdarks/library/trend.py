@@ -22,7 +22,10 @@ _WORDS = {
     "mean_c_t_d": "image mean of C + t D",
     "mean_d": "image mean of D",
     "mean": "image mean",
+    "prescan_counts": "counts in the prescan",
+    "false_counts": "false counts of read noise",
     "read_noise": "read noise",
+    "read_noise_used": "read noise used",
     "k_gain": "k-gain",
     "hot_pixels": "hot pixels",
     "bad_pixels": "bad pixels",
@@ -177,6 +180,7 @@ class Group:
         known = [
             f"gain {own.gain:g}" if own.gain == own.gain else "",
             f"{own.exposure_time:g} s" if own.exposure_time == own.exposure_time else "",
+            f"above {own.threshold:g} EM e⁻" if own.threshold == own.threshold else "",
         ]
         return "".join(f", {word}" for word in known if word)
 
@@ -202,6 +206,7 @@ class Group:
             "mode": self.mode,
             "gain": own.gain,
             "exposure_time": own.exposure_time,
+            "threshold": own.threshold,
             "products": [entry.id for entry in self.entries],
             "numbers": [series.as_dict() for series in self.series],
         }

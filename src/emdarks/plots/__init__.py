@@ -20,6 +20,7 @@ from emdarks.plots.maps import (
 )
 from emdarks.plots.measured import measured_points
 from emdarks.plots.pixels import (
+    curves,
     exceedance,
     pull_histogram,
     recovered_against_truth,
@@ -48,6 +49,7 @@ __all__ = [
     "around",
     "as_png",
     "before_and_after",
+    "curves",
     "dots",
     "exceedance",
     "fewer_colours",

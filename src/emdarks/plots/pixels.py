@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ from matplotlib.axes import Axes
 
 from emdarks.plots.style import (
     BLUE,
+    GREEN,
     GREY,
     SMALL,
     VERMILION,
@@ -159,6 +161,48 @@ def exceedance(
         ax.legend(fontsize=SMALL, frameon=False)
     ax.grid(alpha=0.3)
     label(ax, title, unit, "pixels above")
+    return ax
+
+
+def curves(
+    x: npt.ArrayLike,
+    lines: Mapping[str, npt.ArrayLike],
+    title: str = "",
+    quantities: tuple[str, str] = ("", ""),
+    *,
+    marked: Mapping[str, float] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Several quantities against one.
+
+    Parameters
+    ----------
+    x : array_like
+        The quantity they depend on.
+    lines : mapping of str to array_like
+        For each its name and its values, of the shape of ``x``.
+    title : str
+        Above the plot.
+    quantities : tuple of str
+        At both axes.
+    marked : mapping of str to float, optional
+        Values of ``x`` that are named.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = axes_of(ax, 4.2, 3.0)
+    looks = zip(itertools.cycle((BLUE, VERMILION, GREEN)), itertools.cycle(("-", "--", "-.", ":")))
+    for (name, values), (colour, dash) in zip(lines.items(), looks, strict=False):
+        ax.plot(np.asarray(x), np.asarray(values), color=colour, ls=dash, lw=1.8, label=name)
+    for name, value in (marked or {}).items():
+        ax.axvline(value, color=GREY, lw=1.2, label=name)
+    ax.grid(alpha=0.3)
+    label(ax, title, *quantities)
+    ax.legend(fontsize=SMALL, frameon=False)
     return ax
 
 

@@ -87,6 +87,12 @@ def law_in(header: Any) -> CountLaw | None:
     return CountLaw(T, gain, noise, stages if stages > 0 else math.inf)
 
 
+def write_unexposed(header: fits.Header, counts: float, error: float) -> None:
+    """Write how often samples of the prescan lie above the threshold, and the error of that."""
+    header["PCPRESC"] = (counts, "counts of a prescan pixel in a frame")
+    header["PCPRESE"] = (error, "error of PCPRESC")
+
+
 def count_hdus(good: Array, above: Array) -> list[Any]:
     """HDUs of the counts of every pixel in a measured dark."""
     return _hdus((good, above), _COUNTS)
@@ -154,6 +160,11 @@ class Dark(Product):
         known = self.photon_counted and is_number(value) and value != NOT_SUPPLIED
         return float(value) if known else None
 
+    @property
+    def count_law(self) -> CountLaw | None:
+        """The law by which counts are rates, as the header has it; None where it does not."""
+        return law_in(self.ext_hdr) if self.photon_counted else None
+
     def rate_interval(self, confidence: float = 0.6827) -> tuple[Array, Array]:
         """Confidence intervals of the rates of a measured photon-counted dark.
 
@@ -181,7 +192,8 @@ class Dark(Product):
         if not (is_number(confidence) and 0 < confidence < 1):
             raise InputError(f"confidence is {confidence!r}; it must be between 0 and 1")
         counts = {name: self._counts(name) for name in _COUNTS}
-        if any(plane is None for plane in counts.values()):
+        law = self.count_law
+        if law is None or any(plane is None for plane in counts.values()):
             raise InputError(
                 f"{self.filename or 'the dark'}: holds no counts (HDUs {', '.join(_COUNTS)}), as "
                 "measured photon-counted darks of emdarks do"
@@ -189,8 +201,6 @@ class Dark(Product):
         n, above = counts["NGOOD"], counts["NABOVE"]
         assert n is not None
         assert above is not None
-        law = law_in(self.ext_hdr)
-        assert law is not None
         return rate_interval(above, n, law, confidence)
 
     def _counts(self, name: str) -> Array | None:

@@ -241,7 +241,15 @@ def _dark_of(maps: MapsView, dark: DarkView, camera: str | Camera | None) -> Dar
     """The dark that earlier maps give for the setting of a dark."""
     product: DetectorNoiseMaps = maps.product
     section = None if maps.shape == dark.shape else _image_section(maps, dark, camera)
-    made = product.synthesize(dark.gain, dark.exposure_time, kgain=1.0, section=section)
+    law = dark.law
+    made = product.synthesize(
+        dark.gain,
+        dark.exposure_time,
+        kgain=1.0,
+        section=section,
+        threshold=None if law is None else law.threshold,
+        read_noise=None if law is None else law.read_noise,
+    )
     made.filename = maps.name
     return DarkView(made, camera, lift=_lift_of_dark(maps, dark) if maps.published else None)
 
@@ -289,6 +297,12 @@ def _model(view: ProductView) -> str:
 
 
 def _check_setting(new: DarkView, old: DarkView) -> None:
+    if new.photon_counted != old.photon_counted:
+        counted, other = (new, old) if new.photon_counted else (old, new)
+        raise InputError(
+            f"{counted.name}: is a photon-counted dark and {other.name} is not, and F acts on both "
+            "in other ways; only darks of one kind can be compared"
+        )
     pairs = (new.gain, old.gain), (new.exposure_time, old.exposure_time)
     if any(abs(a - b) > SAME_SETTING * abs(b) for a, b in pairs):
         raise InputError(

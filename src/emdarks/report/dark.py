@@ -12,6 +12,7 @@ from emdarks.checks.product_summary import DarkView
 from emdarks.checks.registry import DARK, find
 from emdarks.checks.stack_table import stack_name
 from emdarks.products.provenance import frames_combined
+from emdarks.report.counted_dark import CountedDark
 from emdarks.report.page import WIDTH, Page, Section, render
 from emdarks.report.sections import (
     draw_histograms,
@@ -43,13 +44,20 @@ def dark_page(view: DarkView, more: Sequence[Section] = (), advice: Sequence[Fin
     dark, axes = panel_figure(2, map_height(view, WIDTH / 2))
     draw_plane(view, plane, *axes)
     histograms, axes = panel_figure(2, 3.0)
-    draw_histograms(view, plane, *axes)
+    counted = CountedDark.of(view)
+    draw_histograms(view, plane, *axes, **({"bins": counted.bins} if counted else {}))
     setting = stack_name(view.gain, view.exposure_time)
     frames = frames_combined(view.product.ext_hdr)
+    rows = list(counted.choices()) if counted else []
+    figures = {"dark": dark, "histograms": histograms, "hot_pixels": hot_figure(view)}
+    if counted and rows:
+        figures["thresholds"] = counted.figure()
     words = render(
         "dark.html.j2",
-        {"dark": dark, "histograms": histograms, "hot_pixels": hot_figure(view)},
+        figures,
         view=view,
+        counted=counted,
+        rows=rows,
         setting=setting,
         quoted=shlex.quote(view.name),
         frames=frames if np.isfinite(frames) else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,14 +70,22 @@ def draw_plane(view: ProductView, plane: Plane, value_ax: Any, error_ax: Any) ->
             plots.outline(ax, view.area)
 
 
-def draw_histograms(view: ProductView, plane: Plane, value_ax: Any, error_ax: Any) -> None:
+def draw_histograms(
+    view: ProductView,
+    plane: Plane,
+    value_ax: Any,
+    error_ax: Any,
+    bins: Callable[[float, float], int] = lambda low, high: 120,
+) -> None:
     """Distributions of the values and errors of a plane; ordinary pixels give the scale."""
     values, errors = (
         plane.scale * array[view.area][view.good] for array in (plane.values, plane.errors)
     )
     cold = plots.robust_limits(values[~view.hot[view.good]], 0.0005)
     limits = cold[0] - 0.1 * (cold[1] - cold[0]), cold[1] + 0.25 * (cold[1] - cold[0])
-    plots.value_histogram(values, plane.title, plane.unit, limits=limits, ax=value_ax)
+    plots.value_histogram(
+        values, plane.title, plane.unit, limits=limits, bins=bins(*limits), ax=value_ax
+    )
     plots.value_histogram(
         errors, f"error of {plane.key}" if plane.key else "error", plane.unit, ax=error_ax
     )

@@ -20,8 +20,9 @@ Array = npt.NDArray[Any]
 class CountRates:
     """How counts of frames become electrons a frame: as those of the dark that is taken off them.
 
-    Method page, eq. 25 (rate), or eq. 27 (thirdorder) for a dark of the reference. Both rates are
-    corrected before one is taken off the other: counts are no straight function of the rate.
+    Method page, eq. 29 (countdiff), by the series of eq. 27 (thirdorder) for a dark of the
+    reference. Both rates are corrected before one is taken off the other: counts are no straight
+    function of the rate.
 
     Attributes
     ----------

@@ -33,9 +33,8 @@ class CountedFrame(SubtractedFrame):
 
     @property
     def _counted(self) -> Counted:
-        counted = self._input.record.counted
-        assert counted is not None
-        return counted
+        assert self.counted is not None
+        return self.counted
 
     @property
     def _rates(self) -> CountRates:

@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from emdarks.cameras import Counted
 from emdarks.darks.synthesized_dark import dark_setting
 from emdarks.dq import DQ, unsigned
 from emdarks.errors import InputError
@@ -152,6 +153,11 @@ class SubtractedFrame(Image):
     def source_name(self) -> str:
         """The frame that the dark is taken off: its file, with the plane of a cube."""
         return self._input.record.name
+
+    @property
+    def counted(self) -> Counted | None:
+        """How its electrons were counted; None where it held samples."""
+        return self._input.record.counted
 
     def note(self, notes: Iterable[str]) -> None:
         """Say more in the history of the header, such as where the dark is from."""
