@@ -306,6 +306,14 @@ def _steps_table(found: Figures) -> str:
     return text_table(["step", '"reference", s', '"pooled", s'], lines)
 
 
+def with_section(page: str, section: str) -> str:
+    """The page with this section, in the place of an earlier one or else at its end."""
+    before, _, after = page.partition(section.partition("\n")[0] + "\n")
+    _, heading, rest = after.partition("\n## ")
+    parts = (before, section, heading.lstrip("\n") + rest)
+    return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
+
+
 def markdown(aims: list[Row], table: list[Row], before: Figures, found: Figures) -> str:
     """The page."""
     header = ["", "0.1.0, Numba", "now", "goal", ""]

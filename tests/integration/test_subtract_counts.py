@@ -16,7 +16,7 @@ from commands import run_command
 from emdarks import inspect_campaign, subtract_dark
 from emdarks.cameras import Camera, Counting, load_camera
 from emdarks.darks import build_photon_counted_dark, build_trad_dark
-from emdarks.data import Dark, Dataset, DetectorNoiseMaps, Image
+from emdarks.data import Dark, Dataset, DetectorNoiseMaps, DetectorParams, Image
 from emdarks.errors import EmdarksError, InputError
 from emdarks.library import Library, subtract_by_library
 from emdarks.photon_counts import CountLaw, SeriesLaw, third_order_rate
@@ -40,9 +40,10 @@ def camera(**counting: Any) -> Camera:
     )
 
 
-#: Of frames of 0 and 1; of frames as the Coronagraph's pipeline writes them; of samples.
-COUNTS, RATES = camera(), camera(threshold="PCTHRESH", value="rate", frames="NUM_FR")
+#: Of frames of 0 and 1; of samples.
+COUNTS = camera()
 SAMPLES = replace(COUNTS, counting=None)
+NO_TELEMETRY = DetectorParams({"TELRSTRT": None})
 
 
 def frames(data: Any, dq: Any = None, err: Any = None, **cards: Any) -> Dataset:
@@ -226,6 +227,41 @@ def test_pixels_that_always_count_tell_no_rate(darks: Array, lit: Array) -> None
     (less,) = subtract_dark(frames(full), dark_of(darks), camera=COUNTS)
     assert np.isnan(less.data[7, 8])
     assert less.dq[7, 8] == 1
+
+
+def test_frames_that_the_built_in_camera_knows(lit: Array) -> None:
+    """Those of the Coronagraph's pipeline have PCTHRESH above 0; others -999 or 0."""
+    above = lit.sum(axis=0, dtype=float)
+    told, _ = as_told(above, N_FRAMES, "rate")
+    whole = {"SCI": COUNTS.geometry["SCI"]}
+    maps = maps_of(np.zeros(SHAPE), DARK, np.zeros(SHAPE))
+    (less,) = subtract_dark(told, maps, NO_TELEMETRY, whole, camera="excam")
+    assert_is_true(less)
+    for value in (-999.0, 0.0):
+        told[0].ext_hdr["PCTHRESH"] = value
+        (other,) = subtract_dark(told, maps, NO_TELEMETRY, whole, camera="excam")
+        np.testing.assert_allclose(other.data, told[0].data / GAIN - maps.data[1], atol=1e-9)
+
+
+@pytest.mark.parametrize("value", ["count", "share"])
+def test_telemetry_is_no_count(lit: Array, value: str) -> None:
+    """Words in the last row; nothing is made of them, and nothing is refused for them."""
+    if value == "count":
+        data, seen_by = lit[:60].astype(np.float32), COUNTS
+    else:
+        told, seen_by = as_told(lit.sum(axis=0, dtype=float), N_FRAMES, "share")
+        data = told[0].data[None].astype(np.float32)
+    image = {"rows": ROWS - 1, "cols": COLS, "r0c0": [0, 0]}
+    geometry = {"SCI": {"frame_rows": ROWS, "frame_cols": COLS, "image": image}}
+    camera_ = replace(seen_by, geometry=geometry, telemetry_rows=(-1, None))
+    cards = {"PCTHRESH": T, "NUM_FR": N_FRAMES}
+    maps = maps_of(np.zeros(SHAPE), DARK, np.zeros(SHAPE))
+    (plain,) = subtract_dark(frames(data, **cards), maps, camera=camera_)
+    data[:, -1] = 513.0
+    (less,) = subtract_dark(frames(data, **cards), maps, camera=camera_)
+    np.testing.assert_array_equal(less.data[:-1], plain.data[:-1])
+    assert (less.dq[-1] & 1 == 1).all()
+    assert (less.dq[:-1] == 0).all()
 
 
 # Noise maps
@@ -430,8 +466,6 @@ frame_cols = {cols}
 image = {{ rows = {rows}, cols = {cols}, r0c0 = [0, 0] }}
 [counting]
 threshold = 550.0
-value = "count"
-frames = ""
 keyword = "PCFRAME"
 values = [true]
 """
@@ -489,6 +523,7 @@ def test_files_memory_and_pickles(night: Path, lit: Array, darks: Array) -> None
 
 
 @pytest.mark.filterwarnings("ignore:.*The dark is made of only 9 frames")
+@pytest.mark.filterwarnings("ignore:some_dnm_cal")
 def test_the_library_gives_counted_frames_their_dark(
     night: Path, darks: Array, lit: Array, tmp_path: Path
 ) -> None:
@@ -519,3 +554,11 @@ def test_the_library_gives_counted_frames_their_dark(
     assert match.entry is None
     assert "counted above 500 EM electrons, the frame above 550" in match.missing
     assert "--photon-counting --threshold 550 --add DIR" in match.missing
+    # Maps make one of any threshold.
+    maps_of(np.zeros(SHAPE), DARK, np.zeros(SHAPE)).save(tmp_path, "some_dnm_cal.fits")
+    library.certify(library.add(tmp_path / "some_dnm_cal.fits", camera=seen_by, accept="so").id)
+    found = subtract_by_library(library, files(night / "lit"), camera=seen_by)
+    assert [share.dark.name for share in found.shares] == ["some_dnm_cal.fits"]
+    (frame,) = next(iter(found))
+    assert abs(frame.data[LIGHT == 0].mean()) < 0.003
+    assert "From the library, dark: product 4" in history(frame)

@@ -112,29 +112,11 @@ def charges_of_stack(
     far = abs(level) > FAR_LEVEL * bins.read_noise
     if far or share * histograms[0].sum() < LEAST_CHARGED or not charge < MOST_CHARGE:
         return None
-<<<<<<< HEAD
-    pixels = _Pixels(n[n > 1], mean[n > 1], m2[n > 1])
-    charges = _charges(pixels, bins.read_noise, gain, charge)
-=======
     charges = charges_of_pixels(stack, n, mean, m2)
->>>>>>> 2ea410df578743c2407e009536018314b5d87370
     found = fit_charges(replace(stack, charges=charges), sigmas)
     return found if found and found.gain.error < LARGEST_ERROR * found.gain.value else None
 
 
-<<<<<<< HEAD
-class _Pixels(NamedTuple):
-    """Sums of pixels that have two samples or more."""
-
-    n: Array
-    mean: Array
-    m2: Array
-
-
-def _charges(pixels: _Pixels, read_noise: float, gain: float, charge: float) -> Charges:
-    """How image charge is distributed, as far as the sums of the pixels say."""
-    n, mean, m2 = pixels
-=======
 def charges_of_pixels(stack: StackHistograms, n: Array, mean: Array, m2: Array) -> Charges:
     """How image charge is distributed over the pixels of a stack, by their means.
 
@@ -150,7 +132,6 @@ def charges_of_pixels(stack: StackHistograms, n: Array, mean: Array, m2: Array) 
     if not (n > 1).any() or not charge > 0:
         return ALIKE
     n, mean, m2 = (plane[n > 1] for plane in (n, mean, m2))
->>>>>>> 2ea410df578743c2407e009536018314b5d87370
     middle = float(np.median(mean))
     scatter = 1.4826 * float(np.median(np.abs(mean - middle)))
     own = np.maximum(charge + (mean - middle) / gain, 0.0)
