@@ -138,6 +138,11 @@ class HistogramBins:
         return self.width / HISTOGRAM_WIDTH
 
     @property
+    def level(self) -> float:
+        """Mean of samples without charge that they were made for."""
+        return self.start + HISTOGRAM_BELOW * self.read_noise
+
+    @property
     def even(self) -> int:
         """How many are even."""
         return _core.LINEAR_BINS

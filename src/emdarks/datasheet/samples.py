@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.counting_sums import T_NOISE
+from emdarks.counting_sums import T_NOISE, HistogramBins
 from emdarks.datasheet.evidence import Evidence
 from emdarks.datasheet.quantity import Quantity
 from emdarks.fit.em_gain import LEAST_GAIN
@@ -167,7 +167,7 @@ def _of_means(evidence: Evidence, i: int) -> StackCharges | None:
     n, mean, m2 = (evidence.image(plane[i]) for plane in (store.n, store.mean, store.m2))
     noise = bins.read_noise
     return charges_of_stack(
-        store.histograms[i], bins, stack.em_gain, n, mean, m2,
+        store.histograms[i], HistogramBins.of(0.0, noise), stack.em_gain, n, mean - evidence.level, m2,
         flagged=math.inf if evidence.plan is None else float(evidence.plan.flagged[i]),
         electron=one_electron(stack.em_gain, noise, evidence.stages, T_NOISE * noise),
     )  # fmt: skip
