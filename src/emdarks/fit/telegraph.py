@@ -39,7 +39,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 #: Most that a mean costs; a switch; and what two levels must explain of the cost.
-CEILING, SWITCH, THRESHOLD = 10.0, 4.0, 10.0
+CEILING, SWITCH, THRESHOLD = 10.0, 4.0, 10.5
 #: Candidates: their cost is so many standard deviations above that of one level, or a part of the
 #: sequence stands out by so much of it.
 _SCATTER, _STEP = 2.0, 8.0

@@ -57,6 +57,9 @@ class Effects:
     deferred_rows, deferred_columns : float
         Share of the charge of each pixel that comes one transfer late: in the next row, and in the
         next column. Not of that of rays.
+    register_charge : float
+        Electrons that the register makes by itself, per sample of the frame, prescan and overscan
+        included: a Poisson number, each made at any of its stages alike.
     """
 
     flagged: float = 0.003
@@ -70,6 +73,7 @@ class Effects:
     spoiled_rows: float = 0.0
     deferred_rows: float = 0.0
     deferred_columns: float = 0.0
+    register_charge: float = 0.0
 
     def __post_init__(self) -> None:
         for field in fields(self):

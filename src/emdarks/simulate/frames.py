@@ -44,7 +44,7 @@ from emdarks.simulate.rays import (
     leave_tails,
     strike,
 )
-from emdarks.simulate.register import multiply, stage_probability
+from emdarks.simulate.register import add_register_charge, multiply, stage_probability
 from emdarks.simulate.truth import Map, Truth, telemetry_rows
 
 Units = Literal["DN", "e"]
@@ -186,6 +186,9 @@ class Exposure:
             overfull = hit[fill_wells(entered, wells)]
         signal = np.zeros(self.electrons.shape, dtype=np.float32)
         signal.reshape(-1)[hit] = multiply(entered, self.gain, rng, self.truth.stages)
+        if effects.register_charge:
+            amount = effects.register_charge
+            add_register_charge(signal, self.gain, amount, chances.register, self.truth.stages)
         return signal, overfull
 
     def _write_telemetry(self, data: Map, dq: Flags, chances: _Chances, word: float) -> None:
@@ -204,10 +207,11 @@ class _Chances(NamedTuple):
     rays: np.random.Generator
     spoiled: np.random.Generator
     transfer: np.random.Generator
+    register: np.random.Generator
 
     @classmethod
     def of(cls, rng: np.random.Generator) -> _Chances:
-        return cls(rng, *rng.spawn(6))
+        return cls(rng, *rng.spawn(7))
 
 
 def _illuminate(

@@ -52,6 +52,7 @@ class CountedFrame(SubtractedFrame):
         if self._counted.value == "count":
             return self._of_stack()
         values, err, flags = super()._pixels()
+        values[self._step.telemetry] = np.nan
         rate, noise = self._rates.of_frame(values, err, self._counted, self.source_name)
         return rate, noise, flags
 
@@ -62,8 +63,7 @@ class CountedFrame(SubtractedFrame):
         stack, section = self._step.stack, self._step.sections.frame
         shape = stack.frames[0].record.shape
         scales, at = of_counts(stack)
-        area = FigureArea((0, shape[0]), (0, shape[1]), (0, 0))
-        (job,) = jobs_of([stack], [scales], ALL_BITS, area, counting=[(at, None)])
+        (job,) = jobs_of([stack], [scales], ALL_BITS, self._area(shape), counting=[(at, None)])
         sums = Threads().sums(job)
         _check_counts(stack, sums.figures)
         counts = sums.moments.counting
@@ -72,6 +72,16 @@ class CountedFrame(SubtractedFrame):
         rate, err = self._rates.of_counts(n, above)
         flags = sums.moments.flags.reshape(shape)[section]
         return rate, err, np.where(n > 0, 0, flags).astype(flags.dtype)
+
+    def _area(self, shape: tuple[int, int]) -> FigureArea:
+        """The pixels that are used, telemetry left out."""
+        (first, last, _), (left, right, _) = (
+            part.indices(size) for part, size in zip(self._step.sections.frame, shape, strict=True)
+        )
+        rows = self._step.telemetry
+        if rows.stop > rows.start:  # before or behind the image, never inside it
+            first, last = (rows.stop, last) if rows.start <= first else (first, rows.start)
+        return FigureArea((first, last), (left, right), (0, 0))
 
     def _what_was_done(self) -> str:
         law, own = self._rates.law, self._counted
