@@ -163,7 +163,11 @@ class StackHistograms:
         narrow = edges[at] < level + T_NOISE * noise
         first = at[narrow | (at >= self.bins.even) | ((at - at[narrow].max()) % _MERGED == 1)]
         law = SampleLaw(
-            edges[[*first, at[-1] + 1]], noise, ALIKE if region else self.charges, self.electron
+            edges[[*first, at[-1] + 1]],
+            noise,
+            ALIKE if region else self.charges,
+            self.electron,
+            struck=not region,
         )
         counts = np.add.reduceat(self.counts[region, at] * 1.0, first - at[0])
         where = _REST if region else _IMAGING
