@@ -268,9 +268,9 @@ class Coverage(NamedTuple):
         """Of a table."""
         numbers = (f"{x:.3g}" for x in (self.truth, self.bias, self.scatter, self.mean_error))
         truth, bias, scatter, error = numbers
-        return (
-            f"| {self.name} | {truth} | {100 * self.share:.0f} % | {bias} | {scatter} | {error} |"
-        )
+        share = f"{100 * self.share:.0f} %"
+        cells = self.name, self.kind, truth, share, bias, scatter, error
+        return f"| {' | '.join(cells)} |"
 
 
 def table(found: list[Coverage]) -> str:
