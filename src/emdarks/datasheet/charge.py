@@ -14,6 +14,7 @@ from emdarks.datasheet.evidence import Evidence
 from emdarks.datasheet.quantity import Quantity
 from emdarks.datasheet.samples import SampleChapter, of_stack
 from emdarks.fit.campaign_charge import ClockCharge, clock_charge
+from emdarks.fit.temperature import FrameLevels, dark_current_slope
 
 Array = npt.NDArray[Any]
 
@@ -58,7 +59,12 @@ class ChargeChapter:
         return self.samples.evidence
 
     def quantities(self) -> Iterator[Quantity]:
-        """C and D; where they are not known, the charge of each stack."""
+        """C and D, and how D depends on temperature."""
+        yield from self._charges()
+        yield from self._temperature()
+
+    def _charges(self) -> Iterator[Quantity]:
+        """Where C and D are not known, the charge of each stack."""
         clock = self.clock
         if clock is None or not math.isfinite(clock.dark.value):
             yield from (self._mean(k) for k in (1, 2))
@@ -74,6 +80,31 @@ class ChargeChapter:
                 "clock-induced charge of the same samples where that of the register is taken for "
                 "charge of the pixels, less that above",
             )  # fmt: skip
+
+    def _temperature(self) -> Iterator[Quantity]:
+        evidence = self.evidence
+        levels = [
+            FrameLevels(stack.em_gain, stack.exposure_time, level, temperature)
+            for stack, level, temperature in zip(
+                evidence.stacks, _levels(evidence), evidence.temperatures, strict=True
+            )
+        ]
+        found = dark_current_slope(levels)
+        if math.isfinite(found.temperature):
+            yield Quantity.measured(
+                "temperature", "mean temperature", "°C", found.temperature, math.nan,
+                "headers; weighted by what each frame says of the dark current",
+                note=f"frames spread by {found.spread:.2g} degrees",
+            )  # fmt: skip
+        head = "dark_current_doubling", "dark current doubles every", "K"
+        if found.why_not:
+            yield Quantity.unknown(*head, found.why_not)
+            return
+        yield Quantity.estimated(
+            *head, found.doubling,
+            "levels of single frames at their temperatures",
+            note="cosmic rays that are not flagged lower the slope", frames=found.frames,
+        )  # fmt: skip
 
     @property
     def _frames(self) -> int:
@@ -104,3 +135,8 @@ class ChargeChapter:
             f"mean of the map over {values.size} pixels that are not hot",
             note="cosmic rays that are not flagged add to it", frames=self.evidence.frames,
         )  # fmt: skip
+
+
+def _levels(evidence: Evidence) -> list[Array]:
+    """Level of every frame of each stack, EM electrons."""
+    return [np.array([each.level for each in figures]) for figures in evidence.figures]

@@ -27,6 +27,7 @@ from emdarks.darks.rejection import Streamed, judged
 from emdarks.datasheet.telegraph import StackTelegraph, TelegraphSearch
 from emdarks.errors import CalDarksLSQException, EmdarksError, EmdarksWarning, InputError
 from emdarks.fit.em_gain import LEAST_GAIN, stack_histograms
+from emdarks.fit.noise_model import HOT_JUMP
 from emdarks.fit.register_charge import StackHistograms
 from emdarks.stacks import (
     Stack,
@@ -159,7 +160,10 @@ class Evidence:
 
     @property
     def ordinary(self) -> Array:
-        """Pixels of the imaging area that are fitted and not hot; boolean, flat."""
+        """Pixels of the imaging area that are fitted and not hot; boolean, flat.
+
+        An ordinary pixel that caught a lucky electron is not hot.
+        """
         inside: Array = self.frame.imaging & self.frame.signal
         if self.maps is None:
             return inside
@@ -168,7 +172,8 @@ class Evidence:
             D = self.maps.fit.values[2]
             middle = np.median(D[inside])
             scatter = 1.4826 * np.median(np.abs(D[inside] - middle))
-            inside = inside & (middle + HOT_SCATTERS * scatter > D)
+            limit = middle + HOT_SCATTERS * scatter + HOT_JUMP * self.electron_step
+            inside = inside & (limit > D)
         return inside
 
     @property

@@ -14,8 +14,9 @@ from emdarks.counting_sums import T_NOISE, HistogramBins
 from emdarks.datasheet.evidence import Evidence
 from emdarks.datasheet.quantity import Quantity
 from emdarks.fit.campaign_charge import gain_drift
-from emdarks.fit.em_gain import LEAST_GAIN
+from emdarks.fit.em_gain import LEAST_GAIN, classes_of
 from emdarks.fit.register_charge import StackCharges, StackHistograms, fit_charges
+from emdarks.fit.sample_law import Charges
 from emdarks.fit.stack_gain import charges_of_stack
 from emdarks.one_electron import one_electron
 from emdarks.stacks import Stack
@@ -180,10 +181,32 @@ def _fit(
         return None, "no read noise is stated to make histograms by (read_noise, --read-noise)"
     if stack.commanded_gain < LEAST_GAIN * bins.read_noise:
         return None, f"single electrons drown in the noise: it takes {LEAST_GAIN:g} read noises"
+    if histograms is None and evidence.has(2):
+        histograms = _of_maps(evidence, i)
     found = _of_means(evidence, i) if histograms is None else fit_charges(histograms)
     if found is None or not found.gain.error < LARGEST_ERROR * found.gain.value:
         return None, "too few samples with charge"
     return found, ""
+
+
+def _of_maps(evidence: Evidence, i: int) -> StackHistograms:
+    """With the charges of hot pixels as maps of means have them."""
+    stack, bins, store = evidence.stacks[i], evidence.bins, evidence.store
+    assert bins is not None
+    assert store.histograms is not None
+    assert evidence.maps is not None
+    values, inside = evidence.maps.fit.values, evidence.frame.imaging
+    hot = inside & evidence.maps.fit.fitted & ~evidence.ordinary
+    typical = float(values[1, evidence.ordinary].mean()) if evidence.has(1) else 0.0
+    own = np.maximum(typical + stack.exposure_time * values[2, hot], 0.0)
+    mixture, share = classes_of(own, store.n[i, hot] / max(float(store.n[i, inside].sum()), 1.0))
+    noise = bins.read_noise
+    return StackHistograms(
+        store.histograms[i], bins, stack.em_gain,
+        math.inf if evidence.plan is None else float(evidence.plan.flagged[i]),
+        Charges(mixture, 1 - share),
+        one_electron(stack.em_gain, noise, evidence.stages, T_NOISE * noise),
+    )  # fmt: skip
 
 
 def _of_means(evidence: Evidence, i: int) -> StackCharges | None:
