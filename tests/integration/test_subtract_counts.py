@@ -17,6 +17,11 @@ from emdarks import inspect_campaign, subtract_dark
 from emdarks.cameras import Camera, Counting, load_camera
 from emdarks.darks import build_photon_counted_dark, build_synthesized_dark, build_trad_dark
 from emdarks.data import Dark, Dataset, DetectorNoiseMaps, DetectorParams, Image
+
+
+from emdarks.cameras import Bias, Camera, Counting, load_camera
+from emdarks.darks import build_photon_counted_dark, build_trad_dark
+from emdarks.data import Dark, Dataset, DetectorNoiseMaps, Image
 from emdarks.errors import EmdarksError, InputError
 from emdarks.library import Library, subtract_by_library
 from emdarks.photon_counts import CountLaw, SeriesLaw, third_order_rate
@@ -407,6 +412,33 @@ def test_counts_of_which_nobody_tells(darks: Array, lit: Array) -> None:
         dark_of(lit[:5], SAMPLES)
     summary = inspect_campaign(frames(lit[:5]), camera=SAMPLES)
     assert any("[counting]" in finding.remedy for finding in summary.findings)
+    biased = replace(SAMPLES, bias=Bias(level=300.0))
+    for one in (1, 255):
+        assert "0 or 1" in refused(frames(one * lit[:5].astype(np.uint8)), plain, SAMPLES)
+        with pytest.raises(InputError, match=r"5 frames are 0 or 1, .*\(\[counting\]\)"):
+            dark_of(one * lit[:5].astype(np.uint8), biased)
+
+
+def test_frames_of_few_counts_are_no_copies() -> None:
+    """In a small frame of a short exposure the same pixels count by chance, or none."""
+    told = counts(np.full(SHAPE, 0.0005), 60, 21)
+    assert (told.sum(axis=(1, 2)) == 0).sum() > 3  # empty ones
+    dark = dark_of(told)
+    assert dark.ext_hdr["NUM_FR"] == 60
+    np.testing.assert_array_equal(dark.hdu_list["NABOVE"].data, told.sum(axis=0))
+    summary = inspect_campaign(frames(told), camera=COUNTS)
+    assert not {"copies", "empty"} & {finding.topic for finding in summary.findings}
+
+
+@pytest.mark.parametrize("seen_by", [COUNTS, SAMPLES], ids=["told", "not told"])
+def test_copies_of_counted_frames_are_found(lit: Array, seen_by: Camera) -> None:
+    told = lit[[0, 1, 2, 3, 1]]
+    if seen_by is COUNTS:
+        with pytest.raises(InputError, match=r"0004_l2a\.fits: has the same pixels as .*0001_l2a"):
+            dark_of(told)
+    findings = inspect_campaign(frames(told), camera=seen_by).findings
+    copies = [finding for finding in findings if finding.topic == "copies"]
+    assert [len(finding.frames) for finding in copies] == [2]
 
 
 def test_inspect_knows_counts(lit: Array) -> None:
@@ -466,7 +498,7 @@ def test_what_is_said_of_samples_is_not_said_of_counts(recwarn: pytest.WarningsR
 def test_darks_of_sums_and_of_both_kinds(darks: Array, lit: Array) -> None:
     told, seen_by = as_told(lit[0], 20, "share")
     with pytest.raises(InputError, match="a dark is made of single frames"):
-        build_photon_counted_dark(Dataset([*told, *told]), None, None, True, camera=seen_by)
+        build_photon_counted_dark(told, None, None, True, camera=seen_by)
     only = camera(keyword="PCFRAME", values=(True,))
     some = frames(darks[:5])
     some[2].ext_hdr["PCFRAME"] = True

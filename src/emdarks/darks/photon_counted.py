@@ -258,15 +258,9 @@ class _Choice:
 
     def _threshold_of(self, counted: Counted, stack: Stack) -> float:
         """That of frames that are counted already."""
-        name = stack.frames[0].record.name
-        if counted.value != "count":
-            raise InputError(
-                f"{name}: holds {counted}; a dark is made of single frames: give frames of 0 and "
-                "1, or those from before the threshold"
-            )
         if self.asked:
             raise InputError(
-                f"{name}: is counted already, above {counted.threshold:g} EM electrons: leave the "
+                f"{stack.frames[0].record.name}: is counted already, above {counted.threshold:g} EM electrons: leave the "
                 "threshold out (threshold, t_factor, --threshold, --t-factor)"
             )
         return counted.threshold
@@ -334,9 +328,15 @@ def _only_stack(stacks: list[Stack]) -> Stack:
             tuple(stacks),
         )
     stack = stacks[0]
+    first = stack.frames[0].record
+    if first.counted is not None and first.counted.value != "count":
+        raise InputError(
+            f"{first.name}: holds {first.counted}; a dark is made of single frames: give frames of "
+            "0 and 1, or those from before the threshold"
+        )
     if len(stack.frames) < 2:
         raise InputError(
-            f"{stack.frames[0].record.name}: is the only frame; a share of counts needs two at "
+            f"{first.name}: is the only frame; a share of counts needs two at "
             "least, and hundreds to tell a rate"
         )
     return stack

@@ -56,7 +56,7 @@ class CountedFrame(SubtractedFrame):
         rate, noise = self._rates.of_frame(values, err, self._counted, self.source_name)
         return rate, noise, flags
 
-    def _check_numbers(self, values: Array) -> None:
+    def _check_numbers(self, values: Array, telemetry: Array) -> None:
         """Rates of counts are checked when they are made."""
 
     def _of_stack(self) -> tuple[Array, Array, Array]:
@@ -108,7 +108,7 @@ def _check_counts(stack: Stack, figures: tuple[FrameFigures, ...]) -> None:
         Names the first.
     """
     for item, frame in zip(stack.frames, figures, strict=True):
-        if not holds_counts(frame, (stack.em_gain,)):
+        if not holds_counts(frame, stack.em_gain):
             raise InputError(
                 f"{item.record.name}: holds other numbers than counts of 0 and "
                 f"{item.record.counted.one if item.record.counted else 1:g}; look at [counting] of "
