@@ -14,14 +14,9 @@ from astropy.io import fits
 
 from commands import run_command
 from emdarks import inspect_campaign, subtract_dark
-from emdarks.cameras import Camera, Counting, load_camera
+from emdarks.cameras import Bias, Camera, Counting, load_camera
 from emdarks.darks import build_photon_counted_dark, build_synthesized_dark, build_trad_dark
 from emdarks.data import Dark, Dataset, DetectorNoiseMaps, DetectorParams, Image
-
-
-from emdarks.cameras import Bias, Camera, Counting, load_camera
-from emdarks.darks import build_photon_counted_dark, build_trad_dark
-from emdarks.data import Dark, Dataset, DetectorNoiseMaps, Image
 from emdarks.errors import EmdarksError, InputError
 from emdarks.library import Library, subtract_by_library
 from emdarks.photon_counts import CountLaw, SeriesLaw, third_order_rate
