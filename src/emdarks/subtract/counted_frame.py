@@ -12,7 +12,7 @@ from emdarks.accumulate.blocks import FigureArea, FrameFigures
 from emdarks.cameras import Counted
 from emdarks.checks.against_camera import holds_counts
 from emdarks.counting_sums import CountsAbove
-from emdarks.dq import ALL_BITS
+from emdarks.dq import ALL_BITS, DQ
 from emdarks.errors import InputError
 from emdarks.fits import astropy_fits as fits
 from emdarks.photon_counts import SeriesLaw
@@ -22,6 +22,10 @@ from emdarks.subtract.count_rates import CountRates
 from emdarks.subtract.subtracted_frame import SubtractedFrame
 
 Array = npt.NDArray[Any]
+
+#: Electrons a frame up to which two steps of Newton's rule solve the series of third order: beyond,
+#: frames of the Coronagraph's pipeline may have other rates than their counts make.
+MOST_OF_SERIES = 1.5
 
 
 class CountedFrame(SubtractedFrame):
@@ -52,7 +56,14 @@ class CountedFrame(SubtractedFrame):
         if self._counted.value == "count":
             return self._of_stack()
         values, err, flags = super()._pixels()
-        rate, noise = self._rates.of_frame(values, err, self._counted, self.source_name)
+        telemetry = self._step.telemetry
+        numbers = values.copy()
+        numbers[telemetry] = np.nan
+        rate, noise = self._rates.of_frame(numbers, err, self._counted, self.source_name)
+        rate[telemetry], noise[telemetry] = values[telemetry], err[telemetry]
+        if self._counted.value == "rate":
+            bright = (numbers > MOST_OF_SERIES) * np.uint16(DQ.TOO_BRIGHT)
+            flags = np.bitwise_or(flags, bright)
         return rate, noise, flags
 
     def _check_numbers(self, values: Array, telemetry: Array) -> None:
@@ -62,7 +73,7 @@ class CountedFrame(SubtractedFrame):
         stack, section = self._step.stack, self._step.sections.frame
         shape = stack.frames[0].record.shape
         scales, at = of_counts(stack)
-        area = FigureArea((0, shape[0]), (0, shape[1]), (0, 0))
+        area = FigureArea(_without(self._step.telemetry, shape[0]), (0, shape[1]), (0, 0))
         (job,) = jobs_of([stack], [scales], ALL_BITS, area, counting=[(at, None)])
         sums = Threads().sums(job)
         _check_counts(stack, sums.figures)
@@ -87,6 +98,13 @@ class CountedFrame(SubtractedFrame):
         super()._describe(header)
         header["PCTHRESH"] = (self._counted.threshold, "threshold, EM electrons")
         header["NUM_FR"] = (self.frames_counted, "frames counted")
+
+
+def _without(telemetry: slice, rows: int) -> tuple[int, int]:
+    """First and last-plus-one row that is no telemetry, which lies at an end of the frame."""
+    if telemetry.stop <= telemetry.start:
+        return 0, rows
+    return (telemetry.stop, rows) if telemetry.start == 0 else (0, telemetry.start)
 
 
 def _check_counts(stack: Stack, figures: tuple[FrameFigures, ...]) -> None:
