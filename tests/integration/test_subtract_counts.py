@@ -15,8 +15,8 @@ from astropy.io import fits
 from commands import run_command
 from emdarks import inspect_campaign, subtract_dark
 from emdarks.cameras import Bias, Camera, Counting, load_camera
-from emdarks.darks import build_photon_counted_dark, build_trad_dark
-from emdarks.data import Dark, Dataset, DetectorNoiseMaps, Image
+from emdarks.darks import build_photon_counted_dark, build_synthesized_dark, build_trad_dark
+from emdarks.data import Dark, Dataset, DetectorNoiseMaps, DetectorParams, Image
 from emdarks.errors import EmdarksError, EmdarksWarning, InputError
 from emdarks.library import Library, subtract_by_library
 from emdarks.photon_counts import CountLaw, SeriesLaw, third_order_rate
@@ -40,9 +40,10 @@ def camera(**counting: Any) -> Camera:
     )
 
 
-#: Of frames of 0 and 1; of frames as the Coronagraph's pipeline writes them; of samples.
-COUNTS, RATES = camera(), camera(threshold="PCTHRESH", value="rate", frames="NUM_FR")
+#: Of frames of 0 and 1; of samples.
+COUNTS = camera()
 SAMPLES = replace(COUNTS, counting=None)
+NO_TELEMETRY = DetectorParams({"TELRSTRT": None})
 
 
 def frames(data: Any, dq: Any = None, err: Any = None, **cards: Any) -> Dataset:
@@ -228,6 +229,43 @@ def test_pixels_that_always_count_tell_no_rate(darks: Array, lit: Array) -> None
     assert less.dq[7, 8] == 1
 
 
+def test_frames_that_the_built_in_camera_knows(lit: Array) -> None:
+    """Those of the Coronagraph's pipeline have PCTHRESH above 0; others -999 or 0."""
+    above = lit.sum(axis=0, dtype=float)
+    told, _ = as_told(above, N_FRAMES, "rate")
+    whole = {"SCI": COUNTS.geometry["SCI"]}
+    maps = maps_of(np.zeros(SHAPE), DARK, np.zeros(SHAPE))
+    (less,) = subtract_dark(told, maps, NO_TELEMETRY, whole, camera="excam")
+    assert_is_true(less)
+    for value in (-999.0, 0.0):
+        told[0].ext_hdr["PCTHRESH"] = value
+        (other,) = subtract_dark(told, maps, NO_TELEMETRY, whole, camera="excam")
+        np.testing.assert_allclose(other.data, told[0].data / GAIN - maps.data[1], atol=1e-9)
+
+
+@pytest.mark.parametrize("row", [0, ROWS - 1])
+@pytest.mark.parametrize("value", ["count", "share"])
+def test_telemetry_is_no_count(lit: Array, value: str, row: int) -> None:
+    """Words in a row; nothing is made of them, and nothing is refused for them."""
+    if value == "count":
+        data, seen_by = lit[:60].astype(np.float32), COUNTS
+    else:
+        told, seen_by = as_told(lit.sum(axis=0, dtype=float), N_FRAMES, "share")
+        data = told[0].data[None].astype(np.float32)
+    image = {"rows": ROWS - 1, "cols": COLS, "r0c0": [int(row == 0), 0]}
+    geometry = {"SCI": {"frame_rows": ROWS, "frame_cols": COLS, "image": image}}
+    camera_ = replace(seen_by, geometry=geometry, telemetry_rows=(row, row + 1))
+    cards = {"PCTHRESH": T, "NUM_FR": N_FRAMES}
+    maps = maps_of(np.zeros(SHAPE), DARK, np.zeros(SHAPE))
+    (plain,) = subtract_dark(frames(data, **cards), maps, camera=camera_)
+    data[:, row] = 513.0
+    (less,) = subtract_dark(frames(data, **cards), maps, camera=camera_)
+    others = np.arange(ROWS) != row
+    np.testing.assert_array_equal(less.data[others], plain.data[others])
+    assert (less.dq[row] & 1 == 1).all()
+    assert (less.dq[others] == 0).all()
+
+
 # Noise maps
 
 
@@ -269,6 +307,17 @@ def test_the_fixed_pattern_moves_the_threshold_of_both(lit: Array) -> None:
         data, err = less.data[:, column::2], less.err[0, :, column::2]
         assert abs(data.mean()) < 3.5 * data.std() / np.sqrt(data.size)
         assert 0.95 < (data / err).std() < 1.05
+
+
+def test_a_dark_like_counted_frames_is_one_for_them(lit: Array) -> None:
+    maps = maps_of(np.zeros(SHAPE), DARK, np.zeros(SHAPE))
+    told = frames(lit[:5], EMGAIN_A=GAIN)
+    for options in ({}, {"threshold": T}):
+        dark = build_synthesized_dark(told, maps, None, True, camera=COUNTS, **options)
+        assert (dark.photon_counted, dark.threshold) == (True, T)
+        assert len(subtract_dark(told, dark, camera=COUNTS)) == 1
+    with pytest.raises(InputError, match="a dark of threshold 600 does not serve"):
+        build_synthesized_dark(told, maps, None, True, camera=COUNTS, threshold=600.0)
 
 
 # Refusals
@@ -385,24 +434,6 @@ def test_variances_in_the_place_of_errors(darks: Array, lit: Array) -> None:
         np.testing.assert_array_equal(less.err, plain.err)
 
 
-@pytest.mark.parametrize("value", ["count", "sum"])
-def test_telemetry_rows_hold_no_counts(darks: Array, lit: Array, value: str) -> None:
-    dark = dark_of(darks[:30])
-    told, seen_by = frames(lit[:20].astype(np.float32)), COUNTS
-    if value == "sum":
-        told, seen_by = as_told(lit.sum(axis=0), N_FRAMES, value)
-    for frame in told:
-        frame.data[-1] = 9000.7
-    image = {"rows": ROWS - 1, "cols": COLS, "r0c0": [0, 0]}
-    geometry = {"SCI": {"frame_rows": ROWS, "frame_cols": COLS, "image": image}}
-    seen_by = replace(seen_by, telemetry_rows=(ROWS - 1, None), geometry=geometry)
-    (less,) = subtract_dark(told, dark, camera=seen_by)
-    assert (less.dq[-1] == 1).all()
-    assert (less.dq[:-1] == 0).all()
-    if value == "sum":
-        assert (less.data[-1] == 9000.7).all()
-
-
 def test_counts_of_which_nobody_tells(darks: Array, lit: Array) -> None:
     plain = build_trad_dark(frames(samples(DARK, 9, 3)), None, None, True, camera=SAMPLES)
     told = frames(lit[:5], BUNIT="detected electron")
@@ -486,6 +517,16 @@ def test_darks_that_cannot_be_made(darks: Array, options: dict[str, Any], words:
         dark_of(darks[:9], **options)
 
 
+def test_what_is_said_of_samples_is_not_said_of_counts(recwarn: pytest.WarningsRecorder) -> None:
+    """Flags, so that nothing cuts rays off; a card of samples; the noise of counts."""
+    told = counts(DARK, 40, 14)
+    dq = np.zeros(told.shape, np.uint16)
+    dq[3, 5, 6] = 128
+    dataset = frames(told, dq, ISPC=0)
+    build_photon_counted_dark(dataset, None, None, True, camera=COUNTS)
+    assert [str(each.message) for each in recwarn] == []
+
+
 def test_darks_of_sums_and_of_both_kinds(darks: Array, lit: Array) -> None:
     told, seen_by = as_told(lit[0], 20, "share")
     with pytest.raises(InputError, match="a dark is made of single frames"):
@@ -512,8 +553,6 @@ frame_cols = {cols}
 image = {{ rows = {rows}, cols = {cols}, r0c0 = [0, 0] }}
 [counting]
 threshold = 550.0
-value = "count"
-frames = ""
 keyword = "PCFRAME"
 values = [true]
 """
@@ -571,6 +610,7 @@ def test_files_memory_and_pickles(night: Path, lit: Array, darks: Array) -> None
 
 
 @pytest.mark.filterwarnings("ignore:.*The dark is made of only 9 frames")
+@pytest.mark.filterwarnings("ignore:some_dnm_cal")
 def test_the_library_gives_counted_frames_their_dark(
     night: Path, darks: Array, lit: Array, tmp_path: Path
 ) -> None:
@@ -601,3 +641,11 @@ def test_the_library_gives_counted_frames_their_dark(
     assert match.entry is None
     assert "counted above 500 EM electrons, the frame above 550" in match.missing
     assert "--photon-counting --threshold 550 --add DIR" in match.missing
+    # Maps make one of any threshold.
+    maps_of(np.zeros(SHAPE), DARK, np.zeros(SHAPE)).save(tmp_path, "some_dnm_cal.fits")
+    library.certify(library.add(tmp_path / "some_dnm_cal.fits", camera=seen_by, accept="so").id)
+    found = subtract_by_library(library, files(night / "lit"), camera=seen_by)
+    assert [share.dark.name for share in found.shares] == ["some_dnm_cal.fits"]
+    (frame,) = next(iter(found))
+    assert abs(frame.data[LIGHT == 0].mean()) < 0.003
+    assert "From the library, dark: product 4" in history(frame)

@@ -26,7 +26,12 @@ def drawn(gain: float, charge: float, frames: int = FRAMES, level: float = 0.0) 
     x = level + rng.normal(0, NOISE, electrons.shape)
     x[electrons > 0] += gain * rng.standard_gamma(electrons[electrons > 0])
     counts = np.histogram(np.clip(x, BINS.edges[0], BINS.edges[-1]), BINS.edges)[0]
-    return counts, np.full(PIXELS, frames), x.mean(axis=0), frames * x.var(axis=0)
+    return (
+        np.stack([counts, 0 * counts]),
+        np.full(PIXELS, frames),
+        x.mean(axis=0),
+        frames * x.var(axis=0),
+    )
 
 
 @pytest.mark.parametrize("charge", [0.02, 0.15])

@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 BLOCK_FRAMES = 128
 #: Frames of a mean along the sequence, at least, and planes of means of a stack, at most.
-_FEWEST_FRAMES, _MOST_PLANES = 4, 64
+_FEWEST_FRAMES, _MOST_PLANES = 8, 64
 #: Scatter within a frame, relative to its level, below which it holds no noise.
 _NO_SCATTER = 1e-6
 #: Relative rounding of the scatter of two values, and so many of each as tell frames apart.
@@ -353,7 +353,7 @@ class SequenceMeans:
 def mean_frames(frames: int) -> int:
     """Frames of each mean along a sequence of so many: at most 64 planes of up to 8192 frames.
 
-    A power of two, so that it divides the frames of a block, and four at least.
+    A power of two, so that it divides the frames of a block, and eight at least.
     """
     length = _FEWEST_FRAMES
     while length < BLOCK_FRAMES and length * _MOST_PLANES < frames:

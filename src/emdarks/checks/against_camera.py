@@ -110,7 +110,7 @@ def noise_of_another(context: Context) -> Findings:
     noise = context.camera.noise
     if not noise.read_noise > 0:
         return  # no figure for these frames
-    far = [(ratio, stack) for stack in _of_samples(context) if (ratio := _far(stack, noise))]
+    far = [(ratio, stack) for stack in context.of_samples() if (ratio := _far(stack, noise))]
     if far:
         ratio = max((each for each, _ in far), key=lambda each: abs(math.log(each)))
         measured = ratio * noise.read_noise
@@ -125,12 +125,6 @@ def noise_of_another(context: Context) -> Findings:
             "k-gain and unit are right, and whether numbers were scaled; or mend read_noise in "
             "the camera file",
         )
-
-
-def _of_samples(context: Context) -> list[StackSummary]:
-    """Stacks of frames that hold samples, no counts."""
-    pairs = zip(context.campaign.stacks, context.stacks, strict=False)
-    return [stack for stack_, stack in pairs if stack_.frames[0].record.counted is None]
 
 
 def _far(stack: StackSummary, noise: NoiseFigures) -> float:

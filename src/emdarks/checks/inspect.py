@@ -221,7 +221,7 @@ class PixelLook:
         saturated = (flags & both) == DQ.SATURATED
         gain, error = math.nan, math.nan
         if bins is not None and moments.histogram is not None:
-            gain, error = gain_of_stack(moments.histogram[0], bins, em_gain, n, mean, m2)
+            gain, error = gain_of_stack(moments.histogram, bins, em_gain, n, mean, m2)
         return {
             "noise": _noise(n, m2) * scale,
             "typical_noise": typical_noise(n, m2) * scale,

@@ -345,7 +345,8 @@ def _only_stack(stacks: list[Stack]) -> Stack:
 
 def _check_kind(stack: Stack) -> None:
     """Refuse frames of which some are for photon counting and some not; say where none is."""
-    kinds = {item.record.name: item.headers["ext"].get("ISPC", 1) for item in stack.frames}
+    taken = [item for item in stack.frames if item.record.counted is None]
+    kinds = {item.record.name: item.headers["ext"].get("ISPC", 1) for item in taken}
     others = [name for name, kind in kinds.items() if kind not in (1, "1")]
     if not others:
         return

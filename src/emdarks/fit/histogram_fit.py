@@ -18,37 +18,27 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.fit.sample_law import GAIN, WIDTH, SampleLaw
+from emdarks.fit.estimate import Estimate
+from emdarks.fit.sample_law import GAIN, RAY_POWER, WIDTH, SampleLaw
 
 Array = npt.NDArray[Any]
 
 #: Steps at most, halvings of one, and the gain of the log likelihood that ends them.
 STEPS, HALVINGS, SETTLED = 40, 12, 1e-4
-#: Largest relative change of gain and width in a step.
+#: Largest relative change of gain and width in a step, and change of the power of rays.
 _LARGEST = 0.3
 #: The least probability of a bin.
 _TINY = 1e-14
 #: Bins of fewer expected samples tell nothing of the fit.
 _FEW = 5.0
+#: Electrons in all samples from which on their number tells its own error.
+_ELECTRONS = 3.0
+#: Degrees of freedom that the unknowns take from the bins of noise, or from those above it.
+_UNKNOWNS_OF_BINS = 4
+#: Chi-square over its degrees of freedom, so many of its sigma above 1, widens the errors.
+_MISFIT_SIGMAS = 4.0
 #: Steps to an end of an interval, and how near it is in sigma.
 _TRIES, _NEAR = 8, 0.02
-
-
-class Estimate(NamedTuple):
-    """A number with its error and interval.
-
-    Attributes
-    ----------
-    value, error : float
-        And 1 sigma, the Cramer-Rao bound.
-    low, high : float
-        Interval.
-    """
-
-    value: float
-    error: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -65,12 +55,15 @@ class Part:
         Which unknown each of `PARAMETERS` is; -1: as in ``fixed``.
     fixed : ndarray, shape (7,)
         Numbers of the others.
+    noise : int
+        The first bins, so many, hold mostly samples without charge.
     """
 
     law: SampleLaw
     counts: Array
     where: Array
     fixed: Array
+    noise: int = 0
 
     def parameters(self, unknown: Array) -> Array:
         """All parameters of the region."""
@@ -78,12 +71,35 @@ class Part:
         return found
 
 
-class _Point(NamedTuple):
+class Point(NamedTuple):
     """Log likelihood, its gradient, and the information expected."""
 
     value: float
     score: Array
     information: Array
+
+
+class Misfit(NamedTuple):
+    """Agreement of samples with a law.
+
+    Attributes
+    ----------
+    ratio : float
+        Chi-square over its degrees of freedom.
+    wider : float
+        Its root where that is too large for chance, else 1: a factor on errors.
+    """
+
+    ratio: float
+    wider: float
+
+    @classmethod
+    def of(cls, chi2: Array) -> Misfit:
+        """From what single bins add to chi-square."""
+        freedom = max(chi2.size - _UNKNOWNS_OF_BINS, 1)
+        ratio = float(chi2.sum()) / freedom
+        notable = ratio > 1 + _MISFIT_SIGMAS * math.sqrt(2 / freedom)
+        return cls(ratio, math.sqrt(ratio) if notable else 1.0)
 
 
 @dataclass(frozen=True)
@@ -110,7 +126,7 @@ class Likelihood:
         """Number of unknowns."""
         return self.least.size
 
-    def at(self, unknown: Array) -> _Point:
+    def at(self, unknown: Array) -> Point:
         """Log likelihood, gradient and information."""
         pull = (unknown - self.known) / self.known_error
         value, score = -0.5 * float(pull @ pull), -pull / self.known_error
@@ -125,9 +141,9 @@ class Likelihood:
             value += float(part.counts @ np.log(share))
             np.add.at(score, to, part.counts @ by)
             np.add.at(information, np.ix_(to, to), part.counts.sum() * (by.T * share) @ by)
-        return _Point(value, score, information)
+        return Point(value, score, information)
 
-    def maximum(self, start: Array, held: Sequence[int] = ()) -> tuple[Array, _Point]:
+    def maximum(self, start: Array, held: Sequence[int] = ()) -> tuple[Array, Point]:
         """The unknowns of the largest likelihood.
 
         Parameters
@@ -165,7 +181,7 @@ class Likelihood:
             unknown, point = next_one, there
         return unknown, point
 
-    def _step(self, unknown: Array, point: _Point, loose: Array) -> Array:
+    def _step(self, unknown: Array, point: Point, loose: Array) -> Array:
         """A step of Fisher's scoring of those unknowns that no bound keeps."""
         kept = (unknown <= self.least) & (point.score <= 0)
         free = loose[~kept[loose]]
@@ -174,28 +190,30 @@ class Likelihood:
         return step * self._shorter(unknown, step)
 
     def _shorter(self, unknown: Array, step: Array) -> float:
-        """Share of a step that changes no gain and no width too much."""
+        """Share of a step that changes no gain, no width and no power of rays too much."""
         most = 0.0
         for part in self.parts:
-            for i in part.where[[GAIN, WIDTH]]:
-                most = max(most, abs(step[i] / unknown[i]) if i >= 0 else 0.0)
+            for i in part.where[[GAIN, WIDTH, RAY_POWER]]:
+                size = 1.0 if i == part.where[RAY_POWER] else unknown[i]
+                most = max(most, abs(step[i] / size) if i >= 0 else 0.0)
         return min(1.0, _LARGEST / max(most, 1e-9))
 
-    def misfit(self, unknown: Array) -> float:
-        """Chi-square over its degrees of freedom, of bins that have samples enough."""
-        chi2, bins = 0.0, 0
+    def misfit(self, unknown: Array) -> tuple[Misfit, Misfit]:
+        """How the bins of noise, and those above it, agree with the law."""
+        sums: list[list[Array]] = [[], []]
         for part in self.parts:
             P = np.maximum(part.law.expected(part.parameters(unknown))[0], _TINY)
             m = part.counts.sum() * P / P.sum()
-            use = m > _FEW
-            chi2 += float(((part.counts - m)[use] ** 2 / m[use]).sum())
-            bins += int(use.sum()) - 1
-        return chi2 / max(bins - self.size, 1)
+            chi2 = np.where(m > _FEW, (part.counts - m) ** 2 / m, np.nan)
+            for some, of in zip(sums, (chi2[: part.noise], chi2[part.noise :]), strict=True):
+                some.append(of[np.isfinite(of)])
+        core, tail = (Misfit.of(np.concatenate(some)) for some in sums)
+        return core, tail
 
     def estimate(
         self,
         best: Array,
-        point: _Point,
+        point: Point,
         index: int,
         held: Sequence[int] = (),
         sigmas: float = 1.0,
@@ -214,22 +232,27 @@ class Likelihood:
         held : sequence of int
             Unknowns that stay.
         sigmas : float
-            The interval covers as a normal law does between so many sigma.
+            The interval covers as a normal law does between so many sigma; 0: it is the error.
         wider : float
             Factor on error and interval.
         """
+        # Where a charge is 0, one electron more would contradict any number of samples.
+        samples = sum(part.counts.sum() for part in self.parts)
+        tellable = self.at(np.maximum(best, self.least + _ELECTRONS / samples))
         free = np.setdiff1d(np.arange(self.size), held)
         column = np.zeros(self.size)
         one = (free == index) * 1.0
-        column[free] = _solve(point.information[np.ix_(free, free)], one)
+        column[free] = _solve(tellable.information[np.ix_(free, free)], one)
         error = math.sqrt(column[index])
+        if not sigmas:
+            return Estimate.normal(best[index], wider * error)
         way = sigmas * wider * column / error
         keep = [*held, index]
         low, high = (self._end(best, point, keep, side * way, sigmas * wider) for side in (-1, 1))
         return Estimate(float(best[index]), wider * error, low, high)
 
     def _end(
-        self, best: Array, point: _Point, held: Sequence[int], way: Array, sigmas: float
+        self, best: Array, point: Point, held: Sequence[int], way: Array, sigmas: float
     ) -> float:
         """Where the profile has fallen enough, by the secant of its signed root."""
         index = held[-1]
@@ -254,4 +277,5 @@ def _solve(information: Array, right: Array) -> Array:
     """Solve with a scaled matrix: the unknowns have different sizes."""
     scale = np.sqrt(np.maximum(np.diag(information), 1e-300))
     scaled = information / np.multiply.outer(scale, scale)
-    return np.linalg.solve(scaled, right / scale) / scale
+    found: Array = np.linalg.solve(scaled, right / scale) / scale
+    return found

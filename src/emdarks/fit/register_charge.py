@@ -4,17 +4,21 @@ Only the register makes charge in prescan and overscan; in the imaging area ther
 the pixels, too. Both histograms share the gain and the charge of the register, and are fitted
 together by maximum likelihood: gain, image charge, register charge, two parameters of the ray
 charges (`emdarks.fit.sample_law`), and level and width of the noise in each region. Bins run from
-4 read noises below the level to 5 read noises and 8 gains above it.
+4 read noises below the level to 5 read noises and 16 gains above it, or to where samples are
+flagged.
 
 Charge made in the register is a number of electrons a pixel and frame, made at any stage alike:
 one of stage k of N leaves as g^(1 - k/N). With r of them, electrons of mean r (1 - 1/g) / ln g
 times the gain leave, which without a prescan look like so much image charge and more, since few
-of them reach the full gain.
+of them reach the full gain. Where the histogram of the rest shows charge that did (rows of an
+overscan that were shifted through the image, rays), that is one more unknown, and the shape of the
+histograms alone tells the charge of the register.
 """
 
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,8 +26,19 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.counting_sums import T_NOISE, HistogramBins
-from emdarks.fit.histogram_fit import Estimate, Likelihood, Part
-from emdarks.fit.sample_law import CHARGE, RAY_POWER, RAYS, REGISTER, WIDTH, Charges, SampleLaw
+from emdarks.fit.estimate import Estimate
+from emdarks.fit.histogram_fit import Likelihood, Part, Point
+from emdarks.fit.sample_law import (
+    ALIKE,
+    CHARGE,
+    GAIN,
+    RAY_POWER,
+    RAYS,
+    REGISTER,
+    WIDTH,
+    Charges,
+    SampleLaw,
+)
 from emdarks.one_electron import EXPONENTIAL
 
 Array = npt.NDArray[Any]
@@ -35,15 +50,22 @@ BELOW, ABOVE_NOISE, ABOVE_GAIN = 4.0, 5.0, 16.0
 POWER, POWER_ERROR = 0.9, 0.5
 #: Which unknown each parameter of the law is, in the imaging area and in the rest.
 _IMAGING = np.array([0, 1, 2, 3, 4, 5, 6])
-_REST = np.array([0, -1, 2, 7, 8, -1, -1])
-_UNKNOWNS = 9
-_LEAST = np.array([1.01, 0.0, 0.0, -np.inf, 0.0, 0.0, -np.inf, -np.inf, 0.0])
+_REST_LEVEL, _REST_WIDTH, _REST_CHARGE = 7, 8, 9
+_REST = np.array([0, 9, 2, 7, 8, -1, -1])
+_UNKNOWNS = 10
+_LEAST = np.array([1.01, 0.0, 0.0, -np.inf, 0.0, 0.0, -np.inf, -np.inf, 0.0, 0.0])
 _KNOWN = np.eye(_UNKNOWNS)[RAY_POWER] * POWER
 _KNOWN_ERROR = np.where(_KNOWN == POWER, POWER_ERROR, np.inf)
+_NO_REST = [REGISTER, _REST_LEVEL, _REST_WIDTH, _REST_CHARGE]
+#: So many even bins above the noise become one.
+_MERGED = 4
+#: So many gains above the noise are hardly any samples but of rays; the number of the smallest ray
+#: charges is about this share of theirs.
+_RAYS_FROM, _RAYS_OF = 8.0, 0.1
+#: Whole electrons in the rest are believed from so many sigma on; what to start from, e-.
+_NOTABLE, _LITTLE = 3.0, 1e-5
 #: Samples that a region needs.
 LEAST_SAMPLES = 1000
-#: Chi-square over its degrees of freedom, this many of its sigma above 1, widens the errors.
-_MISFIT_SIGMAS = 4.0
 
 
 @dataclass(frozen=True)
@@ -60,13 +82,17 @@ class StackCharges:
         Charge made in the register, e-/pixel/frame; NaN where there is no prescan nor overscan.
     width, rest_width : Estimate
         Read noise and scatter of the level over pixels, in the imaging area and in the rest; e-.
+    rest_charge : Estimate
+        Charge of the rest that went through the whole register, e-/pixel/frame; NaN where the
+        samples show none, and none is taken to be there.
     rays : ndarray, shape (2,)
         Ray charges of q electrons are in a q^-b of the samples: a and b.
     image_alone : float
         Charge of ordinary pixels where charge of the register is taken for theirs.
     misfit : float
-        Chi-square over its degrees of freedom. Where it is too large for chance, errors and
-        intervals are wider by its root.
+        Chi-square over its degrees of freedom, of the samples above the noise. Where it is too
+        large for chance, errors and intervals are wider by its root; those of the widths by that
+        of the other samples, in whose bins the steps of a converter may show.
     """
 
     gain: Estimate
@@ -74,9 +100,14 @@ class StackCharges:
     register: Estimate
     width: Estimate
     rest_width: Estimate
+    rest_charge: Estimate
     rays: Array
     image_alone: float
     misfit: float
+
+    def ray_density(self, electrons: float) -> float:
+        """Share of samples, per electron, in which a ray left so many electrons."""
+        return float(self.rays[0] * electrons ** -self.rays[1])
 
 
 @dataclass(frozen=True)
@@ -103,7 +134,7 @@ class StackHistograms:
     bins: HistogramBins
     gain: float
     flagged: float = math.inf
-    charges: Charges = Charges()
+    charges: Charges = ALIKE
     electron: Array = field(default_factory=EXPONENTIAL.copy)
 
     @property
@@ -116,9 +147,10 @@ class StackHistograms:
         even = self.counts[region, : self.bins.even]
         return self.bins.middle(int(np.argmax(even)))
 
-    def share(self, region: int) -> float:
-        """Share of samples above the noise."""
-        above = self.bins.edges[:-1] >= self.level(region) + T_NOISE * self.bins.read_noise
+    def share(self, region: int, gains: float = 0.0) -> float:
+        """Share of samples above the noise, or so many gains more."""
+        from_here = self.level(region) + T_NOISE * self.bins.read_noise + gains * self.gain
+        above = self.bins.edges[:-1] >= from_here
         return float(self.counts[region, above].sum() / max(self.counts[region].sum(), 1))
 
     def part(self, region: int) -> Part:
@@ -127,10 +159,19 @@ class StackHistograms:
         top = min(level + ABOVE_NOISE * noise + ABOVE_GAIN * self.gain, self.flagged)
         inside = (edges[:-1] >= level - BELOW * noise - 1) & (edges[1:] <= top)
         at = np.flatnonzero(inside)
-        charges = Charges() if region else self.charges
-        law = SampleLaw(edges[at[0] : at[-1] + 2], noise, charges, self.electron)
+        # Above the noise the law bends slowly; wide bins hold many numbers of the converter.
+        narrow = edges[at] < level + T_NOISE * noise
+        first = at[narrow | (at >= self.bins.even) | ((at - at[narrow].max()) % _MERGED == 1)]
+        law = SampleLaw(
+            edges[[*first, at[-1] + 1]],
+            noise,
+            ALIKE if region else self.charges,
+            self.electron,
+            struck=not region,
+        )
+        counts = np.add.reduceat(self.counts[region, at] * 1.0, first - at[0])
         where = _REST if region else _IMAGING
-        return Part(law, self.counts[region, at] * 1.0, where, np.zeros(where.size))
+        return Part(law, counts, where, np.zeros(where.size), int(narrow.sum()))
 
     def start(self) -> Array:
         """Unknowns to start from."""
@@ -139,12 +180,13 @@ class StackHistograms:
         register = self.share(1) * factor * math.log(self.gain) if self.has_rest else 0.0
         image = max(self.share(0) - (self.share(1) if self.has_rest else 0.0), 1e-6) * factor
         levels = self.level(0), self.level(1)
+        rays = max(_RAYS_OF * self.share(0, _RAYS_FROM), _LITTLE)
         return np.array(
-            [self.gain, image, register, levels[0], noise, 1e-6, POWER, levels[1], noise]
+            [self.gain, image, register, levels[0], noise, rays, POWER, levels[1], noise, 0.0]
         )
 
 
-def fit_charges(stack: StackHistograms, sigmas: float = 1.0) -> StackCharges:
+def fit_charges(stack: StackHistograms, sigmas: float = 1.0) -> StackCharges | None:
     """Fit gain, read noise and charges of a stack.
 
     Parameters
@@ -152,40 +194,62 @@ def fit_charges(stack: StackHistograms, sigmas: float = 1.0) -> StackCharges:
     stack : StackHistograms
         Its histograms.
     sigmas : float
-        Intervals cover as a normal law does between so many sigma: 1 is 68.27 per cent.
+        Intervals cover as a normal law does between so many sigma: 1 is 68.27 per
+        cent; 0: they are the errors.
 
     Returns
     -------
-    StackCharges
-
-    Raises
-    ------
-    numpy.linalg.LinAlgError
-        Too few samples, or too few of them with charge, tell the unknowns.
+    StackCharges or None
+        None where too few samples, or too few of them with charge, tell the unknowns.
     """
+    # Where the law is none of these samples, the equations may be singular.
+    with suppress(np.linalg.LinAlgError):
+        return _fit(stack, sigmas)
+    return None
+
+
+def _fit(stack: StackHistograms, sigmas: float) -> StackCharges | None:
+    """The fit; None where the imaging area has too few samples."""
+    if stack.counts[0].sum() < LEAST_SAMPLES:
+        return None
     parts = [stack.part(0), *([stack.part(1)] if stack.has_rest else [])]
-    held = [] if stack.has_rest else [REGISTER, 7, 8]
     likelihood = Likelihood(parts, _LEAST, _KNOWN, _KNOWN_ERROR)
-    best, point = likelihood.maximum(stack.start(), held)
-    misfit = likelihood.misfit(best)
-    wider = _wider(misfit, sum(part.counts.size for part in parts))
+    best, point, held = _maximum(likelihood, stack)
+    core, tail = likelihood.misfit(best)
 
     def estimate(index: int) -> Estimate:
         if index in held:
-            return Estimate(*(math.nan,) * 4)
+            return Estimate.unknown()
+        wider = (core if index in (WIDTH, _REST_WIDTH) else tail).wider
         return likelihood.estimate(best, point, index, held, sigmas, wider)
 
     alone = best.copy()
     alone[REGISTER] = 0.0
-    alone, _ = replace(likelihood, parts=parts[:1]).maximum(alone, [REGISTER, 7, 8])
+    alone, _ = replace(likelihood, parts=parts[:1]).maximum(alone, _NO_REST)
     return StackCharges(
-        *(estimate(i) for i in (0, CHARGE, REGISTER, WIDTH, 8)),
+        gain=estimate(GAIN),
+        image=estimate(CHARGE),
+        register=estimate(REGISTER),
+        width=estimate(WIDTH),
+        rest_width=estimate(_REST_WIDTH),
+        rest_charge=estimate(_REST_CHARGE),
         rays=best[[RAYS, RAY_POWER]],
         image_alone=float(alone[CHARGE]),
-        misfit=misfit,
+        misfit=tail.ratio,
     )
 
 
-def _wider(misfit: float, bins: int) -> float:
-    """Factor on errors where the law is not quite that of the samples."""
-    return math.sqrt(misfit) if misfit > 1 + _MISFIT_SIGMAS * math.sqrt(2 / bins) else 1.0
+def _maximum(likelihood: Likelihood, stack: StackHistograms) -> tuple[Array, Point, list[int]]:
+    """The unknowns of the largest likelihood, and those that are not fitted."""
+    start = stack.start()
+    if not stack.has_rest:
+        return *likelihood.maximum(start, _NO_REST), _NO_REST
+    best, point = likelihood.maximum(start, [_REST_CHARGE])
+    # Half of what reaches the rest, as if it had passed the whole register.
+    start = best.copy()
+    start[_REST_CHARGE] = 0.5 * best[REGISTER] / math.log(best[GAIN]) + _LITTLE
+    start[REGISTER] *= 0.5
+    other, there = likelihood.maximum(start)
+    if there.value - point.value > 0.5 * _NOTABLE**2:
+        return other, there, []
+    return best, point, [_REST_CHARGE]

@@ -37,9 +37,11 @@ GAIN, CHARGE, REGISTER, LEVEL, WIDTH, RAYS, RAY_POWER = range(len(PARAMETERS))
 #: Read noises beyond the bins that belong to the period.
 _MARGIN = 12.0
 #: The noise leaves no frequencies above so many inverse read noises.
-_HIGHEST = 7.5
+_HIGHEST = 6.5
 #: Ray charges that are summed: |psi| is 0.65 at most.
 _ELECTRONS = np.arange(1.0, 49.0)
+#: Where |psi| is so small, this number of charges is enough.
+_SMALL, _FEW = 0.1, 9
 #: exp(-theta period) = 1e-9.
 _DAMPING = 9 * math.log(10.0)
 
@@ -62,6 +64,10 @@ class Charges(NamedTuple):
     spread: float = 0.0
 
 
+#: All pixels have the same charge.
+ALIKE = Charges()
+
+
 class SampleLaw:
     """Probabilities of bins, and how they follow the parameters.
 
@@ -75,16 +81,19 @@ class SampleLaw:
         Distribution of the image charge.
     electron : ndarray, shape (5,)
         What one electron becomes (`one_electron`).
+    struck : bool
+        Whether there are rays.
     """
 
     def __init__(
         self,
         edges: Array,
         noise: float,
-        charges: Charges = Charges(),
+        charges: Charges = ALIKE,
         electron: Array = EXPONENTIAL,
+        struck: bool = True,
     ) -> None:
-        self.charges, self.electron = charges, electron
+        self.charges, self.electron, self._struck = charges, electron, struck
         self._origin = float(edges[0])
         x = edges - self._origin
         period = 2 * (x[-1] + 2 * _MARGIN * noise)
@@ -122,7 +131,9 @@ class SampleLaw:
         by_gain = by_gain * s
         image, by_psi, by_charge = self._image(psi, charge)
         R, R_by_gain = self._register(v, gain)
-        series, series_by_psi, series_by_power = self._rays(psi, power)
+        none = np.zeros_like(psi)
+        ray_sums = self._rays(psi, power) if self._struck else (none, none, none)
+        series, series_by_psi, series_by_power = ray_sums
         struck = 1 + rays * series
         factor = np.exp(s * (level - self._origin + 0.5 * width**2 * s) + register * (R - 1))
         whole = factor * image * struck
@@ -161,10 +172,16 @@ class SampleLaw:
         """The sum over ray charges, and its derivatives with psi and the power."""
         shares = _ELECTRONS**-power
         logs, steps = -np.log(_ELECTRONS) * shares, _ELECTRONS * shares
+        rows = np.stack([shares, steps, logs], axis=1)[..., None]
+        # High frequencies see few electrons only: psi falls with them.
+        near = int(np.count_nonzero(np.abs(psi) > _SMALL))
         found = np.zeros((3, psi.size), complex)
-        for row in np.stack([shares, steps, logs], axis=1)[::-1]:
+        for row in rows[:_FEW:-1]:
+            found[:, :near] *= psi[:near]
+            found[:, :near] += row
+        for row in rows[_FEW::-1]:
             found *= psi
-            found += row[:, None]
+            found += row
         return found[0] * psi, found[1], found[2] * psi
 
     def _register(self, v: Array, gain: float) -> tuple[Array, Array]:

@@ -133,3 +133,39 @@ def multiply(
     expected = rng.standard_gamma(entered * ((gain - 1.0) / scale))
     expected *= scale
     return entered + rng.poisson(expected)
+
+
+def add_register_charge(
+    signal: npt.NDArray[np.float32],
+    gain: float,
+    amount: float,
+    rng: np.random.Generator,
+    stages: int = STAGES,
+) -> None:
+    """Add electrons that the register makes by itself, in place.
+
+    Parameters
+    ----------
+    signal : ndarray of float32, shape (rows, columns)
+        What leaves the register, electrons.
+    gain : float
+        Mean gain of the register, at least 1.
+    amount : float
+        Mean number of electrons made, per sample.
+    rng : numpy.random.Generator
+        Source of chance.
+    stages : int
+        Number of stages. An electron of stage k goes through those from k + 1 on, by the law of
+        `multiply`.
+    """
+    made = int(rng.poisson(amount * signal.size))
+    pixel, left = rng.integers(0, signal.size, made), rng.integers(0, stages, made)
+    p = stage_probability(gain, stages)
+    mean = (1 + p) ** left
+    scale = mean * (1 - p) / (1 + p) - 1
+    # The first stages to the end make an electron more, or none: both moments are those of a law.
+    many = scale > 0
+    out = 1 + (rng.random(made) < mean - 1).astype(np.int64)
+    shape = (mean[many] - 1) / scale[many]
+    out[many] = 1 + rng.poisson(scale[many] * rng.standard_gamma(shape))
+    np.add.at(signal.reshape(-1), pixel, out.astype(np.float32))

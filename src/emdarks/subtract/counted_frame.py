@@ -56,13 +56,10 @@ class CountedFrame(SubtractedFrame):
         if self._counted.value == "count":
             return self._of_stack()
         values, err, flags = super()._pixels()
-        telemetry = self._step.telemetry
-        numbers = values.copy()
-        numbers[telemetry] = np.nan
-        rate, noise = self._rates.of_frame(numbers, err, self._counted, self.source_name)
-        rate[telemetry], noise[telemetry] = values[telemetry], err[telemetry]
+        values[self._step.telemetry] = np.nan
+        rate, noise = self._rates.of_frame(values, err, self._counted, self.source_name)
         if self._counted.value == "rate":
-            bright = (numbers > MOST_OF_SERIES) * np.uint16(DQ.TOO_BRIGHT)
+            bright = (values > MOST_OF_SERIES) * np.uint16(DQ.TOO_BRIGHT)
             flags = np.bitwise_or(flags, bright)
         return rate, noise, flags
 
@@ -73,8 +70,7 @@ class CountedFrame(SubtractedFrame):
         stack, section = self._step.stack, self._step.sections.frame
         shape = stack.frames[0].record.shape
         scales, at = of_counts(stack)
-        area = FigureArea(_without(self._step.telemetry, shape[0]), (0, shape[1]), (0, 0))
-        (job,) = jobs_of([stack], [scales], ALL_BITS, area, counting=[(at, None)])
+        (job,) = jobs_of([stack], [scales], ALL_BITS, self._area(shape), counting=[(at, None)])
         sums = Threads().sums(job)
         _check_counts(stack, sums.figures)
         counts = sums.moments.counting
@@ -83,6 +79,16 @@ class CountedFrame(SubtractedFrame):
         rate, err = self._rates.of_counts(n, above)
         flags = sums.moments.flags.reshape(shape)[section]
         return rate, err, np.where(n > 0, 0, flags).astype(flags.dtype)
+
+    def _area(self, shape: tuple[int, int]) -> FigureArea:
+        """The pixels that are used, telemetry left out."""
+        (first, last, _), (left, right, _) = (
+            part.indices(size) for part, size in zip(self._step.sections.frame, shape, strict=True)
+        )
+        rows = self._step.telemetry
+        if rows.stop > rows.start:  # before or behind the image, never inside it
+            first, last = (rows.stop, last) if rows.start <= first else (first, rows.start)
+        return FigureArea((first, last), (left, right), (0, 0))
 
     def _what_was_done(self) -> str:
         law, own = self._rates.law, self._counted
@@ -98,13 +104,6 @@ class CountedFrame(SubtractedFrame):
         super()._describe(header)
         header["PCTHRESH"] = (self._counted.threshold, "threshold, EM electrons")
         header["NUM_FR"] = (self.frames_counted, "frames counted")
-
-
-def _without(telemetry: slice, rows: int) -> tuple[int, int]:
-    """First and last-plus-one row that is no telemetry, which lies at an end of the frame."""
-    if telemetry.stop <= telemetry.start:
-        return 0, rows
-    return (telemetry.stop, rows) if telemetry.start == 0 else (0, telemetry.start)
 
 
 def _check_counts(stack: Stack, figures: tuple[FrameFigures, ...]) -> None:
