@@ -260,8 +260,9 @@ class _Choice:
         """That of frames that are counted already."""
         if self.asked:
             raise InputError(
-                f"{stack.frames[0].record.name}: is counted already, above {counted.threshold:g} EM electrons: leave the "
-                "threshold out (threshold, t_factor, --threshold, --t-factor)"
+                f"{stack.frames[0].record.name}: is counted already, above {counted.threshold:g} "
+                "EM electrons: leave the threshold out (threshold, t_factor, --threshold, "
+                "--t-factor)"
             )
         return counted.threshold
 
