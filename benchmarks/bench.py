@@ -22,14 +22,15 @@ from pathlib import Path
 from typing import Any
 
 import processes
+from counting_report import photon_rows, photon_section
 from frames import INDEX, SMALL, chosen, load, small
 from fresh import Fresh, arguments, package
 from lines import lines_of_kernels
 from machine import description
 from processes import TOGETHER, Finished, at_once, part, script
-from raw_report import raw_rows, raw_section, with_section
+from raw_report import raw_rows, raw_section
 from reached import compared
-from report import beside, markdown, plain, rows
+from report import beside, markdown, plain, rows, with_section
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs" / "benchmarks.md"
@@ -71,10 +72,21 @@ class Size:
     often: int = 7
     #: Frames of 120 x 220 pixels where raw ones are measured.
     small_raw: bool = False
+    #: Frames whose electrons are counted.
+    counted: int = 2000
 
 
 FULL = Size()
-QUICK = Size(stacks=(6, 16), many=8, few=2, growth=(2, 4, 8), repeats=1, often=2, small_raw=True)
+QUICK = Size(
+    stacks=(6, 16),
+    many=8,
+    few=2,
+    growth=(2, 4, 8),
+    repeats=1,
+    often=2,
+    small_raw=True,
+    counted=48,
+)
 
 
 class Bench:
@@ -277,6 +289,12 @@ class Bench:
         found["peer"] = self._peer(folder / "four")
         self.found["raw"] = found | {"load after": os.getloadavg()[0]}
 
+    def counting(self) -> None:
+        """Counting electrons beside averaging."""
+        self.say("photon counting")
+        done = script("photon_counting", self.folder, "--frames", self.size.counted)
+        self.found["counting"] = json.loads(done.output)
+
     def _peer(self, frames: Path) -> dict[str, Any]:
         """CPU seconds a frame of the peer, by search; nothing where it cannot be run."""
         python = self.peer / "bin" / "python"
@@ -297,7 +315,7 @@ class Bench:
 
     def measure(self, parts: Sequence[str]) -> dict[str, Any]:
         """Measure these parts."""
-        if set(parts) - {"raw"}:
+        if set(parts) - set(SECTIONS):
             self.frames()
         for name in parts:
             getattr(self, name)()
@@ -307,7 +325,9 @@ class Bench:
 
 #: Parts of a run; the first are those that are compared with the version before.
 COMPARED = ("first", "start_up", "together", "commands", "streaming", "combine", "textbook")
-PARTS = (*COMPARED, "inside", "growth", "memory", "raw")
+PARTS = (*COMPARED, "inside", "growth", "memory", "raw", "counting")
+#: Those with frames and a section of the page of their own.
+SECTIONS = {"raw": raw_section, "counting": photon_section}
 
 
 def _summary(made: Sequence[Finished]) -> dict[str, float]:
@@ -341,7 +361,7 @@ def main() -> None:
         choices=PARTS,
         default=PARTS,
         help="only these; with --figures, the others stay in the file; of the page, only the "
-        "section of raw frames is written",
+        "sections of raw frames and of photon counting are written",
     )
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="emdarks-bench-") as temporary:
@@ -355,15 +375,16 @@ def main() -> None:
         chosen.figures.write_text(json.dumps(kept | found, indent=1) + "\n")
     found, before = json.loads(json.dumps(found)), json.loads(BEFORE.read_text())
     aims, table = compared(before, found), beside(rows(found), before)
-    print(plain([*aims, *table, *raw_rows(found)]))
-    if chosen.quick:
+    print(plain([*aims, *table, *raw_rows(found), *photon_rows(found)]))
+    own = [name for name in SECTIONS if name in chosen.parts]
+    whole = set(chosen.parts) == set(PARTS)
+    if chosen.quick or not own:
         return
-    if set(chosen.parts) == set(PARTS):
-        DOCS.write_text(with_section(markdown(aims, table, before, found), raw_section(found)))
-        print(f"written: docs/{DOCS.name}")
-    elif "raw" in chosen.parts:
-        DOCS.write_text(with_section(DOCS.read_text(), raw_section(found)))
-        print(f"written: the section of raw frames of docs/{DOCS.name}")
+    page = markdown(aims, table, before, found) if whole else DOCS.read_text()
+    for name in own:
+        page = with_section(page, SECTIONS[name](found))
+    DOCS.write_text(page)
+    print(f"written: docs/{DOCS.name}" + ("" if whole else f", {' and '.join(own)} alone"))
 
 
 if __name__ == "__main__":

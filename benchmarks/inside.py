@@ -18,6 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from clock import least, seconds
@@ -131,7 +132,27 @@ def fits(paths: list[str], repeats: int) -> dict[str, Any]:
             functions[estimator + name] = lambda f=fit, a=changed, o=options: f(*a, **o)
     planes = _planes(arguments[0])
     functions["moments, memory"] = lambda: _read_memory(planes)
-    return {**least(repeats, functions), "moments, bytes": sum(plane.nbytes for plane in planes)}
+    sizes = {"moments, bytes": sum(plane.nbytes for plane in planes)}
+    if "counting" in noise_maps.ESTIMATORS:
+        sizes |= _counting(paths, functions)
+    return {**least(repeats, functions), **sizes}
+
+
+def _counting(paths: list[str], functions: dict[str, Callable[[], Any]]) -> dict[str, int]:
+    """The fit by counts, on one thread; its pixels, and bytes of its sums and of the moments."""
+    from emdarks.darks import counting
+
+    fit = counting.fit_counting
+    with patch.object(counting, "fit_counting", wraps=fit) as watched:
+        calibrate(Dataset(paths), "counting")
+    stacks, start, _ = watched.call_args.args
+    functions["counting, one thread"] = lambda: fit(stacks, start, Threads(1))
+    names = ("above", "beyond", "near", "near_above", "low", "high")
+    return {
+        "counting, pixels": stacks.n.shape[1],
+        "counting, imaging": int(stacks.imaging.sum()),
+        "counting, bytes": sum(getattr(stacks, name).nbytes for name in names),
+    }
 
 
 def _planes(store: Any) -> list[Any]:

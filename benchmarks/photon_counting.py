@@ -1,14 +1,19 @@
 """Counting electrons beside averaging: milliseconds that a full-size frame takes in the stream.
 
-    python benchmarks/photon_counting.py FOLDER --frames 24
+    python benchmarks/photon_counting.py FOLDER [--files 24] [--frames 2000]
 
-Frames of EM gain 5000 are made once in the folder. Their file pages are in memory, so that
-computing is measured, not the disk; the kinds take turns, and the least of some rounds counts.
+Frames of EM gain 5000 are made once in the folder, and taken again and again until there are as
+many as are wanted: their file pages are in memory, so that computing is measured, not the disk.
+The kinds take turns, and the least of some rounds counts. `bench.py` runs this as its part
+"counting".
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import json
+import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,40 +28,41 @@ from emdarks.fits import scan_file
 from emdarks.fits.pixels import FileSource
 from emdarks.simulate import simulate_campaign
 
-ROUNDS, THRESHOLD = 7, 825.0
+THRESHOLD = 825.0
 
 
-def frames(folder: Path, count: int) -> StackJob:
-    """One stack."""
+def frames(folder: Path, files: int, count: int) -> StackJob:
+    """One stack of so many frames, of fewer files."""
     made = folder / "counted"
-    paths = sorted(made.glob("cgi_*.fits"))[:count]
-    if len(paths) < count:
-        stack = [(5000.0, 10.0, count)]
+    paths = sorted(made.glob("cgi_*.fits"))[:files]
+    if len(paths) < files:
+        stack = [(5000.0, 10.0, files)]
         paths = [*simulate_campaign(made, "excam", seed=20, stacks=stack, overwrite=True).paths]
     sources = [FileSource(scan_file(str(path))) for path in paths]
-    return StackJob(tuple(Sample(source) for source in sources), sources[0].shape, ALL_BITS)
+    samples = itertools.islice(itertools.cycle(map(Sample, sources)), count)
+    return StackJob(tuple(samples), sources[0].shape, ALL_BITS)
 
 
 def main() -> None:
-    """Measure and print a table."""
+    """Measure, and print figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--files", type=int, default=24)
+    parser.add_argument("--frames", type=int, default=2000)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
-    job, threads = frames(given.folder, given.frames), Threads(given.threads)
+    load = os.getloadavg()[0]
+    job, threads = frames(given.folder, given.files, given.frames), Threads(given.threads)
+    at = CountThreshold(THRESHOLD)
     jobs = {
-        "mean (`dark`)": job,
-        "counts (`dark --photon-counting`)": replace(job, thresholds=CountThreshold(THRESHOLD)),
-        "counts, `--estimator reference`": replace(
-            job, thresholds=CountThreshold(THRESHOLD, errors=True)
-        ),
+        "mean": job,
+        "counts": replace(job, thresholds=at),
+        "reference": replace(job, thresholds=replace(at, errors=True)),
     }
-    found = least(ROUNDS, {name: partial(threads.sums, each) for name, each in jobs.items()})
-    print("| sums of | ms a frame | CPU ms a frame |\n| --- | --- | --- |")
-    for name in jobs:
-        whole, busy = (1000 * found[key] / given.frames for key in (name, f"{name}, CPU"))
-        print(f"| {name} | {whole:.1f} | {busy:.1f} |")
+    found = least(given.rounds, {name: partial(threads.sums, each) for name, each in jobs.items()})
+    figures = {"frames": given.frames, "load": load, "load after": os.getloadavg()[0]}
+    print(json.dumps(figures | {"seconds": found}))
 
 
 if __name__ == "__main__":

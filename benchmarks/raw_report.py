@@ -173,11 +173,6 @@ def raw_section(found: Figures) -> str:
     )
 
 
-def with_section(page: str, section: str) -> str:
-    """The page with this section at its end, in the place of an earlier one."""
-    return page.split(HEADING)[0].rstrip("\n") + "\n\n" + section
-
-
 SECTION = """{heading}
 
 Written by `make bench`, or alone by `python benchmarks/bench.py --parts raw`. {frames} raw frames

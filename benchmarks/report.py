@@ -96,6 +96,21 @@ def fit_rows(found: Figures) -> list[Row]:
             f"{found['fits'][name]:.2f} s ({found['fits'][name + ', CPU']:.2f} s of CPU)",
         )
         for name in ("reference", "pooled")
+    ] + counting_fit_rows(found["fits"])
+
+
+def counting_fit_rows(fits: Figures) -> list[Row]:
+    """The fit by counts, and what its sums keep beside the moments, where there is one."""
+    if "counting, pixels" not in fits:
+        return []
+    stacks, cpu = 16, fits["counting, one thread, CPU"]
+    pixels, inside = fits["counting, pixels"], fits["counting, imaging"]
+    size = fits["counting, bytes"] / stacks
+    return [
+        at_most('fit, 16 stacks, "counting", CPU a pixel', 1e6 * cpu / pixels, 4, " us"),
+        Row("the same, a pixel of the imaging area", f"{1e6 * cpu / inside:.2f} us"),
+        at_most("counts and clipped sums beside the moments", size / pixels, 16, " bytes"),
+        Row("the same, a full-size stack", f"{size / 1e6:.1f} MB"),
     ]
 
 
@@ -304,6 +319,14 @@ def _steps_table(found: Figures) -> str:
     whole = (found["commands"][f"{name}, all"]["seconds"] for name in ("reference", "pooled"))
     lines.append(["whole command, start-up included", *(f"{value:.2f}" for value in whole)])
     return text_table(["step", '"reference", s', '"pooled", s'], lines)
+
+
+def with_section(page: str, section: str) -> str:
+    """The page with this section, in the place of an earlier one or else at its end."""
+    before, _, after = page.partition(section.partition("\n")[0] + "\n")
+    _, heading, rest = after.partition("\n## ")
+    parts = (before, section, heading.lstrip("\n") + rest)
+    return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 
 
 def markdown(aims: list[Row], table: list[Row], before: Figures, found: Figures) -> str:

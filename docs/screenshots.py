@@ -1,8 +1,8 @@
 """Screenshots of reports for the documentation, made from scratch.
 
 Simulates two campaigns of one small detector that has aged in between, fits both, reports
-on them, and has a browser (Chromium) draw the sections that docs/report.md shows. Writes
-docs/_static/report_*.png. Run it with `make screenshots`.
+on them and on a photon-counted dark, and has a browser (Chromium) draw the sections that
+docs/report.md shows. Writes docs/_static/report_*.png. Run it with `make screenshots`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import PIL.Image
 import PIL.ImageChops
 
 from emdarks import plots
-from emdarks.darks import calibrate_darks_lsq
+from emdarks.darks import build_photon_counted_dark, calibrate_darks_lsq
 from emdarks.data import Dataset
 from emdarks.errors import EmdarksWarning
 from emdarks.frames import select_frames
@@ -43,6 +43,7 @@ LARGEST = 300_000
 CAMPAIGN = ("campaign", "sequence")
 MAPS = ("summary", "maps", "histograms", "quality", "stacks", "hot", "systematics", "check",
         "comparison", "provenance")  # fmt: skip
+COUNTED = ("counting",)
 
 
 def make_pages(folder: Path) -> tuple[Page, Page]:
@@ -56,6 +57,13 @@ def make_pages(folder: Path) -> tuple[Page, Page]:
     old.filename, new.filename = "maps_2026.fits", "maps_2027.fits"
     campaign = report_on(later, name="darks_2027")
     return campaign, report_on(new, against=old, frames=later)
+
+
+def counted_page(folder: Path) -> Page:
+    """Report on a photon-counted dark."""
+    stack = [(5000.0, 10.0, 200)]
+    made = simulate_campaign(folder / "counted", "excam-small", seed=9, stacks=stack, threads=2)
+    return report_on(build_photon_counted_dark(Dataset(made.paths)))
 
 
 def aged(frames: Dataset) -> Dataset:
@@ -115,7 +123,8 @@ def main() -> int:
         warnings.simplefilter("ignore", EmdarksWarning)
         folder = Path(name)
         campaign, maps = make_pages(folder)
-        for page, keys in ((campaign, CAMPAIGN), (maps, MAPS)):
+        pages = (campaign, CAMPAIGN), (maps, MAPS), (counted_page(folder), COUNTED)
+        for page, keys in pages:
             for key in keys:
                 png = shoot(browser, page, key, folder)
                 if len(png) > LARGEST:

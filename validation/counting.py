@@ -345,15 +345,16 @@ Written by `python -m validation.counting` (a part of `make validate`), seed {se
 minutes. {verdict}
 
 Frames of 100 x 100 pixels with Gaussian read noise, Poisson electrons and the exponential gain of
-each, through the stream of emdarks. Flight figures: read noise 165 e-, C 0.0088 e- +-10 %, D 0.001
-e-/s +-20 %, 1 % hot pixels with D from 0.01 to 1 e-/s; old figures: 120 e-, 0.02 e-, 8.33e-4
-e-/s. Cosmic rays, 5 a cm^2 and second, leave 2300 e- each on the average in one of three
-footprints: *edet*, Gaussian heads as in emccd-detect 2.6.2, where a fifth of the struck pixels gets
-fewer than 9 e-; *even*, 3 x 3 pixels; *broad*, exponential charges that are shared at random.
-Samples are flagged from 0.9 min(105000, 90000 g) e- on, with their neighbours and a tail of 10
-pixels; nothing else masks rays. Figures are of ordinary pixels. *Oracle* is least squares on means
-with the true variances, without rays and without masked samples. Brackets hold standard errors over
-realisations. Biases of C and D are relative to their means.
+each, as of infinitely many stages, which the law is told, through the stream of emdarks. Registers
+of 604 stages are those of [emccd-detect](validation_emccd_detect.md). Flight figures: read noise
+165 e-, C 0.0088 e- +-10 %, D 0.001 e-/s +-20 %, 1 % hot pixels with D from 0.01 to 1 e-/s; old
+figures: 120 e-, 0.02 e-, 8.33e-4 e-/s. Cosmic rays, 5 a cm^2 and second, leave 2300 e- each on the
+average in one of three footprints: *edet*, Gaussian heads as in emccd-detect 2.6.2, where a fifth
+of the struck pixels gets fewer than 9 e-; *even*, 3 x 3 pixels; *broad*, exponential charges that
+are shared at random. Samples are flagged from 0.9 min(105000, 90000 g) e- on, with their neighbours
+and a tail of 10 pixels; nothing else masks rays. Figures are of ordinary pixels. *Oracle* is least
+squares on means with the true variances, without rays and without masked samples. Brackets hold
+standard errors over realisations. Biases of C and D are relative to their means.
 
 ## Accuracy
 

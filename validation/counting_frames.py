@@ -290,13 +290,19 @@ def _add_rays(rng: np.random.Generator, x: Array, gain: float, rate: float, libr
 
 
 def near_flags(x: Array, limit: np.float32, grow: int) -> Array:
-    """Flags of samples above the limit, of their neighbours and of a tail of 10 pixels."""
+    """Flags of samples above the limit, of their neighbours and of a tail of 10 pixels.
+
+    A tail follows the order in which samples are read, from the end of a row to the next one.
+    """
     dq = np.zeros(x.shape, np.uint16)
     frame, row, col = np.nonzero(x >= limit)
-    tail = [(0, step) for step in range(2, 11)] if grow else []
     near = range(-grow, grow + 1)
-    for dy, dx in [(dy, dx) for dy in near for dx in near] + tail:
+    for dy, dx in [(dy, dx) for dy in near for dx in near]:
         y, z = row + dy, col + dx
         inside = (y >= 0) & (y < SHAPE[0]) & (z >= 0) & (z < SHAPE[1])
         dq[frame[inside], y[inside], z[inside]] = FLAG
+    place, flat = row * SHAPE[1] + col, dq.reshape(len(dq), PIXELS)
+    for step in range(2, 11) if grow else ():
+        inside = place + step < PIXELS
+        flat[frame[inside], place[inside] + step] = FLAG
     return dq

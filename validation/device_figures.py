@@ -207,7 +207,7 @@ def _of_noise(device: Device, stacks: Stacks, fit: Fit, ordinary: Array) -> Iter
     excess = measure_excess_noise(samples)
     if not (device.gain or device.time):  # else the charge is not what the maps say
         yield Result("excess noise over theory", 1.0, excess.ratio)
-    yield Result("read noise, all stacks", NOISE, excess.read_noise)
+        yield Result("read noise, all stacks", NOISE, excess.read_noise)
 
 
 def _of_means(device: Device, stacks: Stacks, fit: Fit, rows: RowNoise) -> Iterator[Result]:
@@ -237,9 +237,10 @@ def tally(devices: int) -> dict[str, dict[str, Array]]:
 
 
 class Coverage(NamedTuple):
-    """How a number did over detectors."""
+    """How a number did over detectors of a kind."""
 
     name: str
+    kind: str
     truth: float
     share: float
     error: float
@@ -248,12 +249,12 @@ class Coverage(NamedTuple):
     mean_error: float
 
     @classmethod
-    def of(cls, name: str, rows: Array) -> Coverage:
+    def of(cls, name: str, kind: str, rows: Array) -> Coverage:
         """From rows of held, deviation, error and truth."""
         held, off, error, truth = rows[np.isfinite(rows[:, 1])].T
         spread = np.sqrt(COVERAGE * (1 - COVERAGE) / held.size)
         means = truth.mean(), held.mean(), spread, off.mean(), off.std(), error.mean()
-        return cls(name, *map(float, means))
+        return cls(name, kind, *map(float, means))
 
     @property
     def fine(self) -> bool:
@@ -267,15 +268,17 @@ class Coverage(NamedTuple):
         """Of a table."""
         numbers = (f"{x:.3g}" for x in (self.truth, self.bias, self.scatter, self.mean_error))
         truth, bias, scatter, error = numbers
-        return (
-            f"| {self.name} | {truth} | {100 * self.share:.0f} % | {bias} | {scatter} | {error} |"
-        )
+        share = f"{100 * self.share:.0f} %"
+        cells = self.name, self.kind, truth, share, bias, scatter, error
+        return f"| {' | '.join(cells)} |"
 
 
 def table(found: list[Coverage]) -> str:
     """Markdown."""
-    head = "| number | truth | interval holds it | mean deviation | scatter | mean error |"
-    return "\n".join([head, "| --- |" + " --- |" * 5, *(each.row() for each in found)])
+    head = (
+        "| number | detectors | truth | interval holds it | mean deviation | scatter | mean error |"
+    )
+    return "\n".join([head, "| --- |" + " --- |" * 6, *(each.row() for each in found)])
 
 
 def main() -> int:
@@ -284,7 +287,9 @@ def main() -> int:
     parser.add_argument("--devices", type=int, default=DEVICES, help="detectors of each kind")
     devices = parser.parse_args().devices
     found = [
-        Coverage.of(name, rows) for name, kinds in tally(devices).items() for rows in kinds.values()
+        Coverage.of(name, kind, rows)
+        for name, kinds in tally(devices).items()
+        for kind, rows in kinds.items()
     ]
     text = table(found)
     spread = 100 * found[0].error
@@ -303,11 +308,11 @@ def main() -> int:
 TEXT = """Written by `python -m validation.device_figures`, seed {SEED}: {devices} detectors of each
 kind, of {ROWS} x {COLS} pixels, with six stacks of {FRAMES} frames at gains from 2 to 2000 and 3 to
 100 s, fitted by `pooled`. C is {C_MEAN} e⁻, D {D_MEAN:g} e⁻/s with a scatter of 50 % and
-{HOT_SHARE:.1%} hot pixels, the read noise {NOISE:g} EM e⁻. Some have trails of three pixels (2 %
-of the charge along rows, 0.5 % along columns), a corner that glows, rows and columns that differ, a
-charge that is not linear in time; others noisy pixels and a gain that is not linear; the rest none.
-An interval should hold the truth in 68.3 % of all detectors; {devices} of them leave {spread:.1f} %
-of chance.
+{HOT_SHARE:.1%} hot pixels, the read noise {NOISE:g} EM e⁻. Those *with* have trails of three pixels
+(2 % of the charge along rows, 0.5 % along columns), a corner that glows, rows and columns that
+differ, a charge that is not linear in time; the *other* ones have noisy pixels and a gain that is
+not linear; those *without* have none of it. An interval should hold the truth in
+68.3 % of all detectors; {devices} of them leave {spread:.1f} % of chance.
 
 {text}
 

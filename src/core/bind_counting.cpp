@@ -187,7 +187,7 @@ wings : ndarray, shape (2, 3 * stacks)
 Parameters
 ----------
 lo, hi : int
-    Range of pixels; others stay as they are in all that is received.
+    Range of pixels; others stay as they are in all that is received, and so may UNFITTED ones.
 data : CountingData
     Stacks.
 terms : CountingTerms

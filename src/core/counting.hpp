@@ -390,6 +390,8 @@ inline void counting_sweep(const CountingData &d, Range range, const CountingTer
     over_pixels(d.imaging, range, [&](Pixels p) {
         CountingFit &fit = p.dark ? inside : outside;
         const Lanes group = convert<double>(load(a.group.at(p.at, p.count), p.count));
+        if (!any((group != static_cast<double>(UNFITTED)) & p.there()))
+            return;
         Three values = {pick(a.values.row(0), p), pick(a.values.row(1), p),
                         pick(a.values.row(2), p)};
         const auto charges = fit.charges(p, group >= static_cast<double>(HOT), values);

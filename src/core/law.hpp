@@ -90,14 +90,15 @@ EMDARKS_INLINE Lanes absolute(Lanes x) { return select(x < 0.0, -x, x); }
 struct Register {
     double g, rn, a, r2; // gain, read noise, rn/g, rn^2/g
     bool recursive;      // whether the recursion holds
-    double terms;        // of the series, where there is hardly any charge
+    double terms;        // of the series, where there is hardly any charge; of low gain each
+                         // electron adds little
     double none;         // h_0
     double moments[MOST_EXPONENTIALS], tails[MOST_EXPONENTIALS]; // j h_j, sum_{i >= j} h_i from 1
     double squares;                                              // of one electron, over g^2
 
     Register(double gain, double read_noise, const double *h)
         : g(gain), rn(read_noise), a(rn / g), r2(rn * rn / g), recursive(g > rn / 4.0),
-          terms(h[1] == 1.0 ? 3.0 : 4.0), none(h[0]), squares(0.0) {
+          terms(!recursive ? 1.0 : h[1] == 1.0 ? 3.0 : 4.0), none(h[0]), squares(0.0) {
         double tail = 0.0;
         for (Index j = MOST_EXPONENTIALS; j > 0; --j) {
             tail += h[j];

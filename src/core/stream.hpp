@@ -173,30 +173,32 @@ private:
         return {-1, errors};
     }
 
-    // The next frame is the first of a plane of means.
+    // No frame of a plane of means has been added.
     void begin_plane(Index base, Index pixels) {
         for (Index p = base; p < base + pixels; ++p) {
-            sums_.n_before[p] = sums_.n[p];
-            sums_.shifted_before[p] = sums_.shifted[p];
+            sums_.n_before[p] = 0;
+            sums_.shifted_before[p] = 0.0;
         }
     }
 
     // Write the plane of means that the last of so many frames of the batch belongs to.
     void end_plane(Index frames, Index lo, Index hi, Index base) {
         const Index plane = (a_.sequence.first + frames - 1) / a_.sequence.length, pixels = hi - lo;
-        float *__restrict mean = &a_.sequence.mean(plane, lo);
-        std::uint8_t *__restrict n = &a_.sequence.n(plane, lo);
-        const std::uint16_t *all = sums_.n.at(base, pixels),
-                            *before = sums_.n_before.at(base, pixels);
-        const double *first = sums_.first.at(base, pixels), *sum = sums_.shifted.at(base, pixels),
-                     *sum_before = sums_.shifted_before.at(base, pixels);
+        float *__restrict mean = a_.sequence.mean.row(plane).at(lo, pixels);
+        std::uint8_t *__restrict n = a_.sequence.n.row(plane).at(lo, pixels);
+        const std::uint16_t *__restrict all = sums_.n.at(base, pixels);
+        const double *__restrict first = sums_.first.at(base, pixels);
+        const double *__restrict sum = sums_.shifted.at(base, pixels);
+        std::uint16_t *__restrict n_before = sums_.n_before.at(base, pixels);
+        double *__restrict sum_before = sums_.shifted_before.at(base, pixels);
         for (Index p = 0; p < pixels; ++p) {
-            const auto count = static_cast<double>(all[p] - before[p]);
+            const std::int32_t count = all[p] - n_before[p];
             // Without a sample this is 0 / 0: no number.
             mean[p] = static_cast<float>(first[p] + (sum[p] - sum_before[p]) / count);
-            n[p] = static_cast<std::uint8_t>(all[p] - before[p]);
+            n[p] = static_cast<std::uint8_t>(count);
+            n_before[p] = all[p];
+            sum_before[p] = sum[p];
         }
-        begin_plane(base, pixels);
     }
 
     bool read_plane(Index f, Index plane, const Stored &stored, Index lo, Index hi, void *to) {

@@ -45,8 +45,10 @@ Array = npt.NDArray[Any]
 COUNTING_SUMS = ("above", "beyond", "near", "near_above", "low", "high")
 #: Frames of a stack; counts have 16 bits.
 MOST_FRAMES = (1 << 16) - 1
-#: T, T2 and T3 above the level: in read noises, and in gains.
-T_NOISE, T2_NOISE, T2_GAIN, T3_GAIN = 4.0, 5.0, 9.0, 20.0
+#: T and T2 above the level: in read noises, and in gains. Rays whose charge stays below T2
+#: everywhere are taken for dark current; of those of emccd-detect, 9 gains would leave twice as
+#: much as 6.
+T_NOISE, T2_NOISE, T2_GAIN = 4.0, 5.0, 6.0
 #: The histogram starts so many read noises below the level; width of its even bins.
 HISTOGRAM_BELOW, HISTOGRAM_WIDTH = 10.0, 0.25
 #: Beside counts, frames of so many pixels enter the histogram one in `HISTOGRAM_EVERY`.
@@ -99,8 +101,7 @@ class Thresholds:
                 f"{T2:.6g} e- up to which the counting estimator needs them all; leave these "
                 "frames out, or use the pooled estimator"
             )
-        T3 = min(level + T2_NOISE * read_noise + T3_GAIN * gain, flag_level)
-        return cls(level + T_NOISE * read_noise, T2, T3, level)
+        return cls(level + T_NOISE * read_noise, T2, T2, level)
 
     def empty(self, size: int) -> CountingSums:
         """Sums for ``size`` pixels, not initialised."""
@@ -135,6 +136,11 @@ class HistogramBins:
     def read_noise(self) -> float:
         """Read noise that they were made for."""
         return self.width / HISTOGRAM_WIDTH
+
+    @property
+    def level(self) -> float:
+        """Mean of samples without charge that they were made for."""
+        return self.start + HISTOGRAM_BELOW * self.read_noise
 
     @property
     def even(self) -> int:

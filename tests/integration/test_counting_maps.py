@@ -158,7 +158,7 @@ def test_flagging_level_of_a_frame() -> None:
         ({"flag_level": -1.0}, "flag_level is -1.0"),
         ({"read_noise": "x"}, "read_noise is 'x'"),
         ({"gain": "true"}, "gain is 'true'; it must be one of header, fitted"),
-        ({"flag_level": 30_000.0}, "EM gain 4000: samples are flagged from 30000 e-"),
+        ({"flag_level": 20_000.0}, "EM gain 4000: samples are flagged from 20000 e-"),
     ],
 )
 def test_refusals(files: list[str], options: dict[str, Any], message: str) -> None:

@@ -218,7 +218,7 @@ def test_too_few_are_refused_before_a_pixel_is_read(
 ) -> None:
     paths = with_cards([*clean], tmp_path, SAT_DN=1.0)
     monkeypatch.setattr(
-        "emdarks.darks.noise_maps.accumulate_stacks", lambda *_: pytest.fail("read")
+        "emdarks.darks.planned_stacks.accumulate_stacks", lambda *_: pytest.fail("read")
     )
     with pytest.raises(CalDarksLSQException, match=r"and 2 are left .*--threshold-check warn"):
         fitted(paths, CR_threshold_check=True)

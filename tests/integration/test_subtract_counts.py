@@ -14,10 +14,10 @@ from astropy.io import fits
 
 from commands import run_command
 from emdarks import inspect_campaign, subtract_dark
-from emdarks.cameras import Camera, Counting, load_camera
-from emdarks.darks import build_photon_counted_dark, build_trad_dark
-from emdarks.data import Dark, Dataset, DetectorNoiseMaps, Image
-from emdarks.errors import EmdarksError, InputError
+from emdarks.cameras import Bias, Camera, Counting, load_camera
+from emdarks.darks import build_photon_counted_dark, build_synthesized_dark, build_trad_dark
+from emdarks.data import Dark, Dataset, DetectorNoiseMaps, DetectorParams, Image
+from emdarks.errors import EmdarksError, EmdarksWarning, InputError
 from emdarks.library import Library, subtract_by_library
 from emdarks.photon_counts import CountLaw, SeriesLaw, third_order_rate
 from emdarks.simulate.register import multiply
@@ -40,9 +40,10 @@ def camera(**counting: Any) -> Camera:
     )
 
 
-#: Of frames of 0 and 1; of frames as the Coronagraph's pipeline writes them; of samples.
-COUNTS, RATES = camera(), camera(threshold="PCTHRESH", value="rate", frames="NUM_FR")
+#: Of frames of 0 and 1; of samples.
+COUNTS = camera()
 SAMPLES = replace(COUNTS, counting=None)
+NO_TELEMETRY = DetectorParams({"TELRSTRT": None})
 
 
 def frames(data: Any, dq: Any = None, err: Any = None, **cards: Any) -> Dataset:
@@ -228,6 +229,43 @@ def test_pixels_that_always_count_tell_no_rate(darks: Array, lit: Array) -> None
     assert less.dq[7, 8] == 1
 
 
+def test_frames_that_the_built_in_camera_knows(lit: Array) -> None:
+    """Those of the Coronagraph's pipeline have PCTHRESH above 0; others -999 or 0."""
+    above = lit.sum(axis=0, dtype=float)
+    told, _ = as_told(above, N_FRAMES, "rate")
+    whole = {"SCI": COUNTS.geometry["SCI"]}
+    maps = maps_of(np.zeros(SHAPE), DARK, np.zeros(SHAPE))
+    (less,) = subtract_dark(told, maps, NO_TELEMETRY, whole, camera="excam")
+    assert_is_true(less)
+    for value in (-999.0, 0.0):
+        told[0].ext_hdr["PCTHRESH"] = value
+        (other,) = subtract_dark(told, maps, NO_TELEMETRY, whole, camera="excam")
+        np.testing.assert_allclose(other.data, told[0].data / GAIN - maps.data[1], atol=1e-9)
+
+
+@pytest.mark.parametrize("row", [0, ROWS - 1])
+@pytest.mark.parametrize("value", ["count", "share"])
+def test_telemetry_is_no_count(lit: Array, value: str, row: int) -> None:
+    """Words in a row; nothing is made of them, and nothing is refused for them."""
+    if value == "count":
+        data, seen_by = lit[:60].astype(np.float32), COUNTS
+    else:
+        told, seen_by = as_told(lit.sum(axis=0, dtype=float), N_FRAMES, "share")
+        data = told[0].data[None].astype(np.float32)
+    image = {"rows": ROWS - 1, "cols": COLS, "r0c0": [int(row == 0), 0]}
+    geometry = {"SCI": {"frame_rows": ROWS, "frame_cols": COLS, "image": image}}
+    camera_ = replace(seen_by, geometry=geometry, telemetry_rows=(row, row + 1))
+    cards = {"PCTHRESH": T, "NUM_FR": N_FRAMES}
+    maps = maps_of(np.zeros(SHAPE), DARK, np.zeros(SHAPE))
+    (plain,) = subtract_dark(frames(data, **cards), maps, camera=camera_)
+    data[:, row] = 513.0
+    (less,) = subtract_dark(frames(data, **cards), maps, camera=camera_)
+    others = np.arange(ROWS) != row
+    np.testing.assert_array_equal(less.data[others], plain.data[others])
+    assert (less.dq[row] & 1 == 1).all()
+    assert (less.dq[others] == 0).all()
+
+
 # Noise maps
 
 
@@ -269,6 +307,17 @@ def test_the_fixed_pattern_moves_the_threshold_of_both(lit: Array) -> None:
         data, err = less.data[:, column::2], less.err[0, :, column::2]
         assert abs(data.mean()) < 3.5 * data.std() / np.sqrt(data.size)
         assert 0.95 < (data / err).std() < 1.05
+
+
+def test_a_dark_like_counted_frames_is_one_for_them(lit: Array) -> None:
+    maps = maps_of(np.zeros(SHAPE), DARK, np.zeros(SHAPE))
+    told = frames(lit[:5], EMGAIN_A=GAIN)
+    for options in ({}, {"threshold": T}):
+        dark = build_synthesized_dark(told, maps, None, True, camera=COUNTS, **options)
+        assert (dark.photon_counted, dark.threshold) == (True, T)
+        assert len(subtract_dark(told, dark, camera=COUNTS)) == 1
+    with pytest.raises(InputError, match="a dark of threshold 600 does not serve"):
+        build_synthesized_dark(told, maps, None, True, camera=COUNTS, threshold=600.0)
 
 
 # Refusals
@@ -348,6 +397,43 @@ def test_numbers_that_are_no_counts(darks: Array, lit: Array) -> None:
     assert "one count tells no rate" in refused(frames(lit[:1]), dark, COUNTS)
 
 
+def test_sums_are_of_whole_counts(darks: Array, lit: Array) -> None:
+    told, seen_by = as_told(lit.sum(axis=0), N_FRAMES, "sum")
+    told[0].data[5, 6] += 1.2
+    assert "1 of its numbers are no sums of whole counts, the first" in refused(
+        told, dark_of(darks[:30]), seen_by
+    )
+
+
+def test_sums_of_more_frames_than_a_stack_can_have(darks: Array) -> None:
+    n, law = 200_000, CountLaw(T, GAIN, NOISE, 604.0)
+    above = np.random.default_rng(11).binomial(n, law.share(DARK + LIGHT))
+    told, seen_by = as_told(above, n, "sum")
+    dark = dark_of(darks)
+    (less,) = subtract_dark(told, dark, camera=seen_by)
+    assert (less.dq == 0).all()
+    assert 0.95 < pulls(less).std() < 1.05
+    np.testing.assert_allclose(less.err[0].mean(), dark.err[0].mean(), rtol=0.02)
+
+
+def test_rates_beyond_the_series_are_flagged(darks: Array, lit: Array) -> None:
+    above = lit.sum(axis=0)
+    above[3, 4], above[5, 6] = N_FRAMES, 0.7 * N_FRAMES
+    told, seen_by = as_told(above, N_FRAMES, "rate")
+    (less,) = subtract_dark(told, dark_of(darks[:30]), camera=seen_by)
+    assert less.dq[3, 4] == 256
+    assert (less.dq != 0).sum() == 1
+
+
+def test_variances_in_the_place_of_errors(darks: Array, lit: Array) -> None:
+    told, seen_by = as_told(lit.sum(axis=0), N_FRAMES, "rate")
+    (plain,) = subtract_dark(told, dark_of(darks), camera=seen_by)
+    told[0].err = np.full((1, *SHAPE), 0.02**2)
+    (less,) = subtract_dark(told, dark_of(darks), camera=seen_by)
+    with pytest.warns(EmdarksWarning, match=r"\(ERR\) are 0\.0\d+ of what counts of 400 frames"):
+        np.testing.assert_array_equal(less.err, plain.err)
+
+
 def test_counts_of_which_nobody_tells(darks: Array, lit: Array) -> None:
     plain = build_trad_dark(frames(samples(DARK, 9, 3)), None, None, True, camera=SAMPLES)
     told = frames(lit[:5], BUNIT="detected electron")
@@ -358,6 +444,33 @@ def test_counts_of_which_nobody_tells(darks: Array, lit: Array) -> None:
         dark_of(lit[:5], SAMPLES)
     summary = inspect_campaign(frames(lit[:5]), camera=SAMPLES)
     assert any("[counting]" in finding.remedy for finding in summary.findings)
+    biased = replace(SAMPLES, bias=Bias(level=300.0))
+    for one in (1, 255):
+        assert "0 or 1" in refused(frames(one * lit[:5].astype(np.uint8)), plain, SAMPLES)
+        with pytest.raises(InputError, match=r"5 frames are 0 or 1, .*\(\[counting\]\)"):
+            dark_of(one * lit[:5].astype(np.uint8), biased)
+
+
+def test_frames_of_few_counts_are_no_copies() -> None:
+    """In a small frame of a short exposure the same pixels count by chance, or none."""
+    told = counts(np.full(SHAPE, 0.0005), 60, 21)
+    assert (told.sum(axis=(1, 2)) == 0).sum() > 3  # empty ones
+    dark = dark_of(told)
+    assert dark.ext_hdr["NUM_FR"] == 60
+    np.testing.assert_array_equal(dark.hdu_list["NABOVE"].data, told.sum(axis=0))
+    summary = inspect_campaign(frames(told), camera=COUNTS)
+    assert not {"copies", "empty"} & {finding.topic for finding in summary.findings}
+
+
+@pytest.mark.parametrize("seen_by", [COUNTS, SAMPLES], ids=["told", "not told"])
+def test_copies_of_counted_frames_are_found(lit: Array, seen_by: Camera) -> None:
+    told = lit[[0, 1, 2, 3, 1]]
+    if seen_by is COUNTS:
+        with pytest.raises(InputError, match=r"0004_l2a\.fits: has the same pixels as .*0001_l2a"):
+            dark_of(told)
+    findings = inspect_campaign(frames(told), camera=seen_by).findings
+    copies = [finding for finding in findings if finding.topic == "copies"]
+    assert [len(finding.frames) for finding in copies] == [2]
 
 
 def test_inspect_knows_counts(lit: Array) -> None:
@@ -404,10 +517,20 @@ def test_darks_that_cannot_be_made(darks: Array, options: dict[str, Any], words:
         dark_of(darks[:9], **options)
 
 
+def test_what_is_said_of_samples_is_not_said_of_counts(recwarn: pytest.WarningsRecorder) -> None:
+    """Flags, so that nothing cuts rays off; a card of samples; the noise of counts."""
+    told = counts(DARK, 40, 14)
+    dq = np.zeros(told.shape, np.uint16)
+    dq[3, 5, 6] = 128
+    dataset = frames(told, dq, ISPC=0)
+    build_photon_counted_dark(dataset, None, None, True, camera=COUNTS)
+    assert [str(each.message) for each in recwarn] == []
+
+
 def test_darks_of_sums_and_of_both_kinds(darks: Array, lit: Array) -> None:
     told, seen_by = as_told(lit[0], 20, "share")
     with pytest.raises(InputError, match="a dark is made of single frames"):
-        build_photon_counted_dark(Dataset([*told, *told]), None, None, True, camera=seen_by)
+        build_photon_counted_dark(told, None, None, True, camera=seen_by)
     only = camera(keyword="PCFRAME", values=(True,))
     some = frames(darks[:5])
     some[2].ext_hdr["PCFRAME"] = True
@@ -430,8 +553,6 @@ frame_cols = {cols}
 image = {{ rows = {rows}, cols = {cols}, r0c0 = [0, 0] }}
 [counting]
 threshold = 550.0
-value = "count"
-frames = ""
 keyword = "PCFRAME"
 values = [true]
 """
@@ -489,6 +610,7 @@ def test_files_memory_and_pickles(night: Path, lit: Array, darks: Array) -> None
 
 
 @pytest.mark.filterwarnings("ignore:.*The dark is made of only 9 frames")
+@pytest.mark.filterwarnings("ignore:some_dnm_cal")
 def test_the_library_gives_counted_frames_their_dark(
     night: Path, darks: Array, lit: Array, tmp_path: Path
 ) -> None:
@@ -519,3 +641,11 @@ def test_the_library_gives_counted_frames_their_dark(
     assert match.entry is None
     assert "counted above 500 EM electrons, the frame above 550" in match.missing
     assert "--photon-counting --threshold 550 --add DIR" in match.missing
+    # Maps make one of any threshold.
+    maps_of(np.zeros(SHAPE), DARK, np.zeros(SHAPE)).save(tmp_path, "some_dnm_cal.fits")
+    library.certify(library.add(tmp_path / "some_dnm_cal.fits", camera=seen_by, accept="so").id)
+    found = subtract_by_library(library, files(night / "lit"), camera=seen_by)
+    assert [share.dark.name for share in found.shares] == ["some_dnm_cal.fits"]
+    (frame,) = next(iter(found))
+    assert abs(frame.data[LIGHT == 0].mean()) < 0.003
+    assert "From the library, dark: product 4" in history(frame)

@@ -8,11 +8,15 @@ here as they are. The pull std of hot pixels is known to 3.3 % only: 0.9 to 1.15
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from validation import device_figures
 from validation.frames import trad_pulls
 from validation.measure import Case, bias_offsets, measure
 from validation.report import ROWS, summary_table
+from validation.sections import write_section
 
 CASES = [("real16", 100), ("m9", 30)]
 
@@ -103,3 +107,19 @@ def test_one_stack_of_few_frames(gain: float, time: float) -> None:
     assert abs((np.abs(pulls["pooled"]) < 2).mean() * 100 - 95.4) < 1.5
     if gain == 5000:
         assert pulls["sample"].std() > 2
+
+
+def test_validations_write_sections_of_one_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# Page\n\nWords.\n\n## One\n\nold\n\n## Two\n\nleft\n")
+    write_section(page, "One", "new\n")
+    write_section(page, "Three", "more")
+    expected = "# Page\n\nWords.\n\n## One\n\nnew\n\n## Two\n\nleft\n\n## Three\n\nmore\n"
+    assert page.read_text() == expected
+
+
+def test_figures_of_small_detectors_lie_near_their_truth() -> None:
+    for name, kinds in device_figures.tally(1).items():
+        for kind, (_, off, error, _) in ((kind, rows.T) for kind, rows in kinds.items()):
+            whole = 1 if name in device_figures.COUNTS else 0
+            assert (abs(off) < 6 * error + whole).all(), f"{name}, {kind}"

@@ -85,3 +85,47 @@ def test_opened(counted: dict[str, Any], tmp_path: Path) -> None:
     assert our.photon_counted
     assert our.threshold == its.ext_hdr["PCTHRESH"] == 500
     np.testing.assert_array_equal(our.data, its.data.astype("f4"))
+
+
+@pytest.mark.parametrize("estimator", ["law", "reference"])
+def test_its_counted_frames(counted: dict[str, Any], tmp_path: Path, estimator: str) -> None:
+    """get_pc_mean of illuminated frames, saved: subtract_dark with our dark, as it subtracts it"""
+    dark = our_dark(counted, tmp_path, estimator)
+    (mean,) = get_pc_mean(counted["light"].copy())
+    mean.save(str(tmp_path), "its_mean.fits")
+    done = get_pc_mean(counted["light"].copy(), pc_master_dark=dark)[0]
+    (our,) = emdarks.subtract_dark(
+        emdarks.Dataset([str(tmp_path / "its_mean.fits")]),
+        str(tmp_path / "dark.fits"),
+        DetectorParams({"TELRSTRT": None}),
+        WHOLE,
+        camera="excam",
+    )
+    assert (our.ext_hdr["PCTHRESH"], our.ext_hdr["NUM_FR"]) == (500.0, 60)
+    assert our.ext_hdr["BUNIT"] == done.ext_hdr["BUNIT"] == "photoelectron"
+    assert our.data.mean() == pytest.approx(counted["rate"], rel=0.03)
+    if estimator == "reference":
+        # It sets what is negative to 0.
+        np.testing.assert_allclose(np.maximum(our.data, 0.0), done.data, rtol=1e-5, atol=1e-6)
+        # Where it counted nothing, its error is 0, and ours that of such counts.
+        known = mean.err > 0
+        np.testing.assert_allclose(our.err[known], done.err[known], rtol=1e-5)
+        assert (our.err[~known] > done.err[~known]).all()
+        assert 0 < (~known).sum() < 200
+        np.testing.assert_array_equal(our.dq, done.dq)
+    else:
+        # The law has a register of stages; and it takes false counts off.
+        assert np.corrcoef(our.data.ravel(), done.data.ravel())[0, 1] > 0.99
+
+
+def test_its_counted_frames_and_other_darks(counted: dict[str, Any], tmp_path: Path) -> None:
+    """The same with a dark of means, and its dark of them with samples: refused by both names"""
+    (mean,) = get_pc_mean(counted["light"].copy())
+    plain = emdarks.build_trad_dark(
+        counted["dark"], DetectorParams({"TELRSTRT": None}), WHOLE, True
+    )
+    with pytest.raises(ValueError, match=r"is a dark of means, .* holds rates of counts of 60"):
+        emdarks.subtract_dark([mean], plain, DetectorParams({"TELRSTRT": None}), WHOLE)
+    its = get_pc_mean(counted["dark"].copy(), inputmode="darks")
+    with pytest.raises(ValueError, match="is a photon-counted dark"):
+        emdarks.subtract_dark(counted["light"], its, DetectorParams({"TELRSTRT": None}), WHOLE)

@@ -17,6 +17,8 @@ from emdarks.cameras import (
     Bias,
     Camera,
     CosmicRays,
+    Counted,
+    Counting,
     FrameRecord,
     HeaderRules,
     Keywords,
@@ -24,6 +26,7 @@ from emdarks.cameras import (
     NoiseFigures,
     RawFrames,
     Unit,
+    explain,
     load_camera,
     read_record,
 )
@@ -209,6 +212,14 @@ def test_like_replaces_the_geometry_whole(tmp_path: Path) -> None:
     assert "serial_overscan" not in camera.geometry["FULL"]
 
 
+def test_like_replaces_how_frames_are_counted_whole(tmp_path: Path) -> None:
+    assert load_camera("excam").counting.frames  # which single counts have none of
+    camera = load_camera(
+        str(write(tmp_path, 'like = "excam"\nname = "mine"\n[counting]\nthreshold = 825\n'))
+    )
+    assert camera.counting == Counting(threshold=825)
+
+
 def test_like_follows_a_camera_that_is_like_another(tmp_path: Path) -> None:
     camera = load_camera(str(write(tmp_path, 'like = "excam-small"\nname = "x"\n')))
     assert camera.geometry == load_camera("excam-small").geometry
@@ -249,6 +260,10 @@ def test_units_are_known_however_their_letters_are_written(tmp_path: Path) -> No
 def geometry_with(old: str, new: str) -> str:
     assert old in GEOMETRY
     return f'like = "excam"\narrtype = "FULL"\n{GEOMETRY.replace(old, new)}'
+
+
+def counting(text: str) -> str:
+    return f'like = "excam"\n[counting]\n{text}\n'
 
 
 IMAGE = "image = { rows = 11, cols = 17, r0c0 = [2, 9] }"
@@ -297,6 +312,18 @@ IMAGE = "image = { rows = 11, cols = 17, r0c0 = [2, 9] }"
         (geometry_with("[2, 9]", "[9, 9]"), "geometry.FULL.image: does not lie inside"),
         (geometry_with("[2, 9]", "[2, 15]"), "geometry.FULL.image: does not lie inside"),
         (geometry_with("cols = 5", "cols = 30"), "geometry.FULL.prescan_reliable: does not"),
+        (counting("threshold = 0"), "key counting: threshold is 0.0; it must be positive"),
+        (counting('threshold = ""'), "key counting: threshold is empty"),
+        (counting("one = 1"), "key counting.threshold: is missing: the threshold of the counts"),
+        (counting("threshold = [5]"), "key counting.threshold"),
+        (counting("threshold = 5\none = -1"), "key counting: one is -1.0; it must be positive"),
+        (counting('threshold = 5\nunit = "DN"'), "key counting.unit: is 'DN'; known are"),
+        (counting('threshold = 5\nvalue = "sum"'), "value 'sum' needs frames, the keyword"),
+        (counting('threshold = 5\nframes = "N"'), "value 'count' is of one frame; leave frames"),
+        (counting('threshold = 5\nkeyword = "K"'), "give keyword and values, or neither"),
+        (counting("threshold = 5\nvalues = [1]"), "give keyword and values, or neither"),
+        (counting("treshold = 5"), "unknown key 'counting.treshold'; did you mean threshold?"),
+        ('like = "excam"\n[units]\n"n" = "count"\n', "key units.n: is no unit of samples"),
         (geometry_with("cols = 8", "cols = 31"), "geometry.FULL: prescan and overscan leave"),
     ],
 )
@@ -408,6 +435,56 @@ def test_the_first_positive_gain_counts(
 def test_units_of_excam(excam: Camera, text: str, unit: Unit) -> None:
     record = record_of(excam, BUNIT=text)
     assert (record.unit, record.unit_text) == (unit, text.strip())
+
+
+def counted_by(tmp_path: Path, table: str) -> Camera:
+    return load_camera(str(write(tmp_path, counting(table))))
+
+
+def test_the_built_in_camera_knows_rates_of_counts(excam: Camera) -> None:
+    counted = record_of(excam, PCTHRESH=825.0, NUM_FR=300, BUNIT="detected EM electron")
+    assert counted.counted == Counted(825.0, "rate", 300)
+    assert (counted.unit, counted.in_dn) == (Unit.COUNT, False)
+    assert str(counted.counted) == "rates of counts of 300 frames above 825 EM electrons"
+    for cards in ({}, {"PCTHRESH": -999.0, "NUM_FR": -999}, {"PCTHRESH": 0.0}):
+        assert record_of(excam, **cards).counted is None
+    with pytest.raises(MissingKeywordError, match="no NUM_FR"):
+        record_of(excam, PCTHRESH=825.0)
+    with pytest.raises(InputError, match=r"NUM_FR is 2\.5, no number of frames"):
+        record_of(excam, PCTHRESH=825.0, NUM_FR=2.5)
+
+
+def test_counts_of_a_camera_file(tmp_path: Path) -> None:
+    camera = counted_by(tmp_path, 'threshold = 5.0\nunit = "read noise"\none = 255')
+    assert record_of(camera, RN=100.0, BUNIT="furlong").counted == Counted(500.0, one=255.0)
+    assert record_of(camera, RN=-999.0).counted == Counted(825.0, one=255.0)
+    unknown = replace(camera, noise=replace(camera.noise, read_noise=math.nan))
+    with pytest.raises(InputError, match=r"goes by the read noise, which neither header \(RN\)"):
+        record_of(unknown)
+    told = explain(camera, "f", ({**HEADER, "RN": 100.0},))
+    assert [line[1:3] for line in told if line.quantity == "counted"] == [
+        ("counts above 500 EM electrons", "the camera file")
+    ]
+
+
+def test_a_keyword_tells_which_frames_are_counted(tmp_path: Path) -> None:
+    camera = counted_by(tmp_path, 'threshold = "THR"\nkeyword = "MODE"\nvalues = ["PC", 7]')
+    for mode in ("pc", 7):
+        counted = record_of(camera, MODE=mode, THR=450).counted
+        assert counted == Counted(450.0)
+        assert counted.step == 1.0
+    for cards in ({}, {"MODE": "EM"}, {"THR": 450}):
+        assert record_of(camera, **cards).counted is None
+    with pytest.raises(InputError, match="MODE says that its electrons are counted, but THR = -1"):
+        record_of(camera, MODE="PC", THR=-1)
+    with pytest.raises(MissingKeywordError, match="no THR"):
+        record_of(camera, MODE="PC")
+
+
+def test_what_stands_for_an_electron_a_frame() -> None:
+    steps = {"count": 3.0, "sum": 60.0, "share": 3.0, "rate": 1.0}
+    for value, step in steps.items():
+        assert Counted(5.0, value, 20, 3.0).step == step
 
 
 @pytest.mark.parametrize("keyword", ["EXPTIME", "EMGAIN_C", "KGAINPAR"])

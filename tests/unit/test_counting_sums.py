@@ -239,10 +239,9 @@ def test_a_checkpoint_keeps_counts(tmp_path: Path) -> None:
 
 def test_thresholds_of_a_stack() -> None:
     at = Thresholds.of(500.0, 160.0, 1e5, level=10.0)
-    assert (at.T, at.T2, at.T3) == (650.0, 10 + 800 + 4500, 10 + 800 + 10000)
-    assert Thresholds.of(500.0, 160.0, 6000.0).T3 == 6000.0
-    with pytest.raises(InputError, match=r"EM gain 500: samples are flagged from 5000 e- on.*5300"):
-        Thresholds.of(500.0, 160.0, 5000.0)
+    assert (at.T, at.T2, at.T3) == (650.0, 10 + 800 + 3000, 10 + 800 + 3000)
+    with pytest.raises(InputError, match=r"EM gain 500: samples are flagged from 3800 e- on.*3800"):
+        Thresholds.of(500.0, 160.0, 3800.0)
 
 
 def test_too_many_frames_are_refused() -> None:

@@ -95,7 +95,9 @@ def test_differences_have_the_errors_of_the_sides_that_face_each_other() -> None
 def test_intervals_in_words() -> None:
     assert between(100.0, 99.5, 100.5) == "100.00 ± 0.50"
     assert between(1e-5, 0.0, 4e-5) == "0.000010 +0.000030 −0.000010"
-    assert between(0.0, 0.0, 0.3) == "0.00 +0.30 −0.00"
+    assert between(0.0, 0.0, 0.3) == "0 to 0.30"
+    assert between(0.01, 0.0, 0.3) == "0 to 0.30"
+    assert between(0.0, -0.3, 0.3) == "0.00 ± 0.30"
     assert between(7.0, math.nan, math.nan) == "7.00"
     assert between(math.nan, math.nan, math.nan) == "–"
 

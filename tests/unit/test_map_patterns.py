@@ -203,8 +203,11 @@ def test_counts_of_hot_pixels() -> None:
     assert low.hidden == 1.0
     assert low.expected_false == pytest.approx(6e-3)
     p = 0.5 * math.erfc(1 / math.sqrt(2))
-    assert one.count.error == pytest.approx(math.sqrt(2 * p * (1 - p) + 1e-3))
+    error = math.sqrt(2 * p * (1 - p) + 1e-3)
     assert one.count.value == pytest.approx(2 - 1e-3)
+    assert one.count.low == pytest.approx(one.count.value - error)
+    assert one.count.high == pytest.approx(one.count.value + error + 1)
+    assert one.count.error == pytest.approx(error + 0.5)
     assert one.share.value == pytest.approx(2 / 6)
     assert one.share.low < 2 / 6 < one.share.high
     nothing = hot_counts(values * np.nan, errors, limit, 1e-3, [1.0])[0]

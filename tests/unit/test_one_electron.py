@@ -61,17 +61,24 @@ def expected(gain: float, stages: int, charge: float, d: float) -> dict[str, flo
     return found
 
 
+#: Relative errors of 604 stages. The mixture has the register's total, mean and variance, and its
+#: probability and mean excess above T; nothing in it knows of the mean square up to T2, so that
+#: V_HH, which only weights of warm pixels take, is the roughest.
+COUNTED = {"K": 3.5e-4, "LO": 1e-3, "HI": 2.5e-3, "V_HH": 1.5e-2}
+COUNTED |= {"V_KK": 1e-3, "V_KL": 1e-3, "V_LL": 1.2e-3, "V_KH": 2.5e-3, "V_LH": 2.5e-3}
+BELOW = {"K": 1e-4, "V_KK": 4e-4}
+
+
 @pytest.mark.parametrize("stages", [604, 150])
 @pytest.mark.parametrize("gain", [2.0, 60.0, 200.0, 500.0, 1500.0, 5000.0])
 def test_statistics_are_those_of_the_register(gain: float, stages: int) -> None:
-    """K, which C and D rest on, within 0.03 %, LO within 0.06 %; HI and variances within 2 %."""
+    """Errors grow as the register is shorter."""
     electron = one_electron(gain, NOISE, stages, T)
-    d = 0.0 if gain < 2 * NOISE else NOISE + 9 * gain
-    allowed = {"K": 3e-4, "LO": 6e-4} if d else {"K": 4e-4}
+    d = 0.0 if gain < 2 * NOISE else NOISE + 6 * gain
     for charge in CHARGES:
         found = statistics(T, charge, gain, NOISE, d, electron)
         for name, value in expected(gain, stages, charge, d).items():
-            rough = allowed.get(name, 2e-2) * 604 / stages
+            rough = (COUNTED if d else BELOW)[name] * 604 / stages
             assert found[name][0] == pytest.approx(value, rel=rough, abs=1e-9), (name, charge)
 
 

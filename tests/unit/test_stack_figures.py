@@ -170,6 +170,13 @@ def test_residuals_equal_those_of_a_plain_fit() -> None:
     assert found.largest.value == found.residuals[found.stack]
 
 
+def test_squares_that_are_not_known() -> None:
+    means = means_of()
+    vague = linearity(GAIN, TIME, means._replace(error=30 * means.error))
+    assert math.isnan(vague.time.value)
+    assert math.isfinite(linearity(GAIN, TIME, means).time.value)
+
+
 def test_stacks_that_do_not_tell() -> None:
     few = ImageMeans(np.array([1.0, 2.0]), np.array([0.1, 0.1]), 5)
     found = linearity(GAIN[:2], TIME[:2], few)
@@ -208,7 +215,7 @@ def test_noise_of_rows(level: float) -> None:
     mean += np.repeat(common, 13, axis=1) + np.repeat(5 * rng.standard_normal(77), 13)
     found = row_noise(n, mean, m2, GAIN, TIME, use)
     assert abs(found.variance - level**2) < 3 * found.error
-    assert 20 < found.error < 60 + 0.1 * level**2
+    assert 20 < found.error < 60 + 0.15 * level**2
     assert found.frame.low - found.frame.error < math.sqrt(max(found.variance, 0.0))
     assert abs(found.frame.value - level) < 6 * found.frame.error
     # F of a row is the mean of six stacks, most of it that of the first two.

@@ -108,7 +108,7 @@ class Checkpoint(Executor):
         Raises
         ------
         InputError
-            Means along the sequence are wanted, which would take eight times the space.
+            Means along the sequence are wanted, which would take four times the space.
         """
         if any(job.mean_frames for job in jobs):
             raise InputError(

@@ -162,12 +162,12 @@ def _tables_of(base: Any, origin: str) -> dict[str, Any]:
 def _overlay(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """Tables of ``over`` on ``base``, key by key.
 
-    The geometry is replaced whole, and so is the bias; own modes come before the others.
+    Geometry, bias and how frames are counted are replaced whole; own modes come before the others.
     """
     merged = dict(base)
     for key, value in over.items():
         known = base.get(key)
-        whole = key in ("geometry", "bias")
+        whole = key in ("geometry", "bias", "counting")
         if key == "modes" and isinstance(value, list) and isinstance(known, list):
             merged[key] = [*value, *known]
         elif not whole and isinstance(value, dict) and isinstance(known, dict):

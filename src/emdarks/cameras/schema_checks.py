@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from emdarks.cameras.camera import Camera
+from emdarks.cameras.frame_metadata import Unit
 from emdarks.cameras.schema import CONVENTIONAL
 from emdarks.cameras.schema_errors import MEANINGS
 from emdarks.detector import frame_shape, imaging_area_geom
@@ -55,6 +56,7 @@ def check_camera(camera: Camera, origin: str) -> None:
         _files,
         _full_wells,
         _windows,
+        _counts,
     )
     for check in checks:
         for key, problem in check(camera):
@@ -217,3 +219,9 @@ def _windows(camera: Camera) -> Problems:
         yield "frames.windows", "the image region of such a camera is the whole frame"
     if camera.telemetry_rows[0] is not None:
         yield "frames.windows", "nobody knows where the telemetry rows are in a window"
+
+
+def _counts(camera: Camera) -> Problems:
+    for spelling, unit in camera.units.items():
+        if unit is Unit.COUNT:
+            yield f"units.{spelling}", "is no unit of samples; say by [counting] what is counted"

@@ -83,3 +83,8 @@ class Context:
         for stack in self.stacks:
             for frame in stack.frame_summaries:
                 yield stack, frame
+
+    def of_samples(self) -> list[StackSummary]:
+        """Stacks of frames that hold samples, no counts."""
+        pairs = zip(self.campaign.stacks, self.stacks, strict=False)
+        return [stack for own, stack in pairs if own.frames[0].record.counted is None]

@@ -51,6 +51,9 @@ def within_charge(context: Context) -> Findings:
     told by `emdarks.checks.search.cut_charge`, which knows how it is made.
     """
     cuts = [cut for stack in context.stacks if (cut := _cut_of(stack, context)) is not None]
+    # The highest number of a frame of counts is that of one count.
+    samples = {id(stack) for stack in context.of_samples()}
+    cuts = [cut for cut in cuts if cut.by != "highest" or id(cut.stack) in samples]
     if cuts:
         cuts.sort(key=lambda cut: -cut.lost)
         rest = f"; and {len(cuts) - _NAMED} more" if len(cuts) > _NAMED else ""

@@ -116,10 +116,15 @@ def measured(value: float, error: float) -> str:
 
 
 def between(value: float, low: float, high: float) -> str:
-    """A value with its interval: one error where both sides are alike, else one for each side."""
+    """A value with its interval: one error where both sides are alike, else one for each side.
+
+    Of an amplitude that may be 0, the interval alone.
+    """
     above, below = high - value, value - low
     if not (math.isfinite(above) and math.isfinite(below) and max(above, below) > 0):
         return number(value)
+    if 0 <= low <= value <= _ALIKE * high:
+        return f"0 to {number(high, 2)}"
     if abs(above - below) <= _ALIKE * max(above, below):
         return measured(value, (above + below) / 2)
     decimals = min(_decimals(max(above, below), 2), 7)

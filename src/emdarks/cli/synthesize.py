@@ -21,7 +21,9 @@ class WantedDark:
     """The maps, and the dark that is made of them."""
 
     maps: str = argument(REQUIRED, "Noise maps (FITS), or their URL.", metavar="MAPS")
-    like: str | None = option(None, "Frame whose gain and time the dark is for.")
+    like: str | None = option(
+        None, "Frame whose gain and time the dark is for; a counted one: its threshold, too."
+    )
     gain: float | None = option(None, "EM gain.")
     exptime: float | None = option(None, "Exposure time, s.")
     kgain: float | None = KGAIN

@@ -68,13 +68,15 @@ def stages_in(detector_params: Any) -> float | None:
 class CountingOptions:
     """Options of the counting estimator; see `emdarks.calibrate_darks_lsq`.
 
-    ``stages`` are those of detector parameters; None takes the camera's.
+    ``stages`` are those of detector parameters; None takes the camera's. ``level`` is where samples
+    without charge lie, EM electrons: 0 where the bias is subtracted.
     """
 
     flag_level: float | None = None
     read_noise: float | None = None
     gain: str = "header"
     stages: float | None = None
+    level: float = 0.0
 
     @classmethod
     def of(
@@ -105,7 +107,9 @@ class CountingOptions:
         """What is counted; see `CountingPlan.of`."""
         register = camera.noise.register_stages if self.stages is None else self.stages
         check_stages(register)
-        plan = CountingPlan.of(stacks, camera, factors, self.flag_level, self.read_noise)
+        plan = CountingPlan.of(
+            stacks, camera, factors, self.flag_level, self.read_noise, self.level
+        )
         return replace(plan, stages=register)
 
 
@@ -141,6 +145,7 @@ class CountingPlan:
         factors: Sequence[Sequence[float]],
         flag_level: float | None = None,
         read_noise: float | None = None,
+        level: float = 0.0,
     ) -> CountingPlan:
         """By the headers.
 
@@ -154,6 +159,8 @@ class CountingPlan:
             Factor of every frame to EM electrons.
         flag_level, read_noise : float, optional
             Instead of those of the headers, EM electrons.
+        level : float
+            Where samples without charge lie, EM electrons.
 
         Raises
         ------
@@ -173,10 +180,10 @@ class CountingPlan:
                 stacklevel=5,
             )
         thresholds = [
-            Thresholds.of(stack.commanded_gain, noise, level)
-            for stack, level in zip(stacks, flagged, strict=True)
+            Thresholds.of(stack.commanded_gain, noise, top, level)
+            for stack, top in zip(stacks, flagged, strict=True)
         ]
-        return cls(noise, np.array(flagged), thresholds, HistogramBins.of(0.0, noise))
+        return cls(noise, np.array(flagged), thresholds, HistogramBins.of(level, noise))
 
     @property
     def ways(self) -> list[tuple[Thresholds | None, HistogramBins]]:

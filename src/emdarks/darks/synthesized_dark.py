@@ -14,6 +14,7 @@ from emdarks.products import Dark, DetectorNoiseMaps
 from emdarks.products.synthesis import DarkSetting, count_law, dark_from_maps
 from emdarks.stacks import Stack, check_product, check_stack, group_stacks
 from emdarks.stacks.calibration_inputs import calibration_inputs
+from emdarks.stacks.counts import counted_alike, same_threshold
 
 
 def build_synthesized_dark(
@@ -52,7 +53,8 @@ def build_synthesized_dark(
     gain_tolerance : float
         Largest relative spread of the frames' measured gains.
     threshold, read_noise : float, optional
-        For a photon-counted dark, EM electrons; see ``DetectorNoiseMaps.synthesize``.
+        For a photon-counted dark, EM electrons; see ``DetectorNoiseMaps.synthesize``. Of frames
+        whose electrons are counted, the dark is a photon-counted one of their threshold.
 
     Returns
     -------
@@ -63,8 +65,8 @@ def build_synthesized_dark(
     Raises
     ------
     InputError, MissingKeywordError
-        The frames belong to more than one stack, a header lacks a keyword, or the maps are
-        of another camera, readout setting or k-gain.
+        The frames belong to more than one stack, or are counted above another threshold; a
+        header lacks a keyword, or the maps are of another camera, readout setting or k-gain.
     InputTypeError
         The maps have not the shape of the geometry's frame, a gain is below 1, or
         published C or D, where darks are made from them, are negative.
@@ -98,12 +100,31 @@ def build_synthesized_dark(
         )
     if not full_frame:
         planes = planes.cut(region_slices(job.arrtype, "image", job.regions))
-    law = count_law(maps, stack.em_gain, threshold, read_noise)
+    law = count_law(maps, stack.em_gain, _threshold(stack, threshold), read_noise)
     dark = dark_from_maps(maps, planes, dark_setting(stack), which, law)
     recipe = job.inputs[0].headers["ext"].get("RECIPE")
     if recipe is not None:
         dark.ext_hdr["RECIPE"] = recipe  # of the frames that it is made for, as in corgidrp
     return dark
+
+
+def _threshold(stack: Stack, given: float | None) -> float | None:
+    """That of frames whose electrons are counted, else the one that is given.
+
+    Raises
+    ------
+    InputError
+        They are two.
+    """
+    counted = counted_alike(stack)
+    if counted is None or given is None:
+        return given if counted is None else counted.threshold
+    if not same_threshold(counted.threshold, given):
+        raise InputError(
+            f"{stack.frames[0].record.name}: holds {counted}; a dark of threshold {given:g} does "
+            "not serve for it: leave the threshold out (threshold, --threshold)"
+        )
+    return given
 
 
 def dark_setting(stack: Stack) -> DarkSetting:

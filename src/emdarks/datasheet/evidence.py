@@ -9,24 +9,35 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.accumulate import Checkpoint, Executor, FrameFigures
+from emdarks.accumulate import Checkpoint, Executor, FrameFigures, Threads
 from emdarks.cameras import Camera
 from emdarks.checks.recipe_frames import ProductLook
 from emdarks.counting_sums import HistogramBins
-from emdarks.darks.counting import CountingOptions, CountingPlan, CountingResult
+from emdarks.darks.counting import CountedFrames, CountingOptions, CountingPlan, CountingResult
 from emdarks.darks.fitted_maps import FittedMaps
 from emdarks.darks.frame_pixels import FramePixels
 from emdarks.darks.planned_stacks import PlannedStacks, Sums, without_lost
 from emdarks.darks.rejection import Streamed, judged
 from emdarks.datasheet.telegraph import StackTelegraph, TelegraphSearch
-from emdarks.errors import CalDarksLSQException, EmdarksWarning, InputError
-from emdarks.stacks import Stack, StackStore, check_frames, check_stack, group_stacks
+from emdarks.errors import CalDarksLSQException, EmdarksError, EmdarksWarning, InputError
+from emdarks.fit.em_gain import LEAST_GAIN, stack_histograms
+from emdarks.fit.noise_model import HOT_JUMP
+from emdarks.fit.register_charge import StackHistograms
+from emdarks.stacks import (
+    Stack,
+    StackStore,
+    check_frames,
+    check_stack,
+    group_stacks,
+    jobs_of,
+    to_em_electrons,
+)
 from emdarks.stacks.calibration_inputs import CalibrationInputs
 from emdarks.stacks.design import design
 from emdarks.stacks.model import MODELS, Model, model_of_stacks
@@ -35,6 +46,9 @@ Array = npt.NDArray[Any]
 
 #: Frames of a stack from which on telegraph pixels are looked for in it.
 LEAST_SEQUENCE = 16
+#: Samples above the noise in an average pixel that counts need: with fewer, a pixel in which one
+#: electron was caught is called hot.
+LEAST_COUNTED = 1.0
 #: A pixel is hot so many robust scatters above the median of the dark current.
 HOT_SCATTERS = 6.0
 
@@ -146,7 +160,10 @@ class Evidence:
 
     @property
     def ordinary(self) -> Array:
-        """Pixels of the imaging area that are fitted and not hot; boolean, flat."""
+        """Pixels of the imaging area that are fitted and not hot; boolean, flat.
+
+        An ordinary pixel that caught a lucky electron is not hot.
+        """
         inside: Array = self.frame.imaging & self.frame.signal
         if self.maps is None:
             return inside
@@ -155,7 +172,8 @@ class Evidence:
             D = self.maps.fit.values[2]
             middle = np.median(D[inside])
             scatter = 1.4826 * np.median(np.abs(D[inside] - middle))
-            inside = inside & (middle + HOT_SCATTERS * scatter > D)
+            limit = middle + HOT_SCATTERS * scatter + HOT_JUMP * self.electron_step
+            inside = inside & (limit > D)
         return inside
 
     @property
@@ -163,6 +181,22 @@ class Evidence:
         """Good samples, means, and squared deviations of the imaging area, (stacks, pixels)."""
         inside, store = self.frame.imaging, self.store
         return store.n[:, inside], store.mean[:, inside], store.m2[:, inside]
+
+    @property
+    def histograms(self) -> list[StackHistograms | None]:
+        """Histograms of stacks with what the maps say of their pixels; None at low gain."""
+        assert self.counted is not None
+        assert self.plan is not None
+        assert self.maps is not None
+        frames = CountedFrames(self.store, self.maps.stacks, self.plan, self.frame)
+        counted = frames.counted(self.counted.read_noise)
+        assert self.store.histograms is not None
+        return stack_histograms(counted, self.counted.fit, self.store.histograms, self.plan.bins)
+
+    @property
+    def level(self) -> float:
+        """Where samples without charge lie, EM electrons; 0 where the bias is subtracted."""
+        return 0.0 if self.bins is None else self.bins.level
 
     @property
     def electron_step(self) -> float:
@@ -280,17 +314,32 @@ class _Recipe:
         """With counts and histograms of all samples, as far as a read noise is known."""
         data = (stacks, job, self.telemetry, model)
         sequence = self._has_sequence(stacks, job)
+        options = replace(self.options, level=self._level(stacks, job))
         try:
             with self._noting():
-                return PlannedStacks.of(*data, self.options, sequence=sequence)
+                return PlannedStacks.of(*data, options, sequence=sequence)
         except InputError as error:
             self.reasons["counts"] = str(error)
-        anything = CountingOptions(np.inf, self.options.read_noise, stages=self.options.stages)
+        anything = replace(options, flag_level=np.inf)
         with warnings.catch_warnings(), suppress(InputError):
             # The histogram of all samples is worth having, though flags cut into the counts.
             warnings.simplefilter("ignore", EmdarksWarning)
             return PlannedStacks.of(*data, anything, sequence=sequence)
         return PlannedStacks.of(*data, sequence=sequence)
+
+    def _level(self, stacks: list[Stack], job: CalibrationInputs) -> float:
+        """Where samples without charge lie: by one frame of the lowest gain, without a prescan."""
+        frame = FramePixels.of(job, stacks[0].frames[0].record.shape, self.telemetry)
+        if frame.prescan.size:
+            return 0.0
+        lowest = min(stacks, key=lambda stack: stack.commanded_gain)
+        one = replace(lowest, frames=lowest.frames[:1])
+        plain = jobs_of([one], [to_em_electrons(one, job.kgain)], job.mask, None)
+        # A frame that cannot be read is told, or left out, in the pass.
+        with suppress(EmdarksError):
+            sums = next(iter(Threads(1).stacks(plain)))
+            return float(np.median(sums.moments.mean[frame.imaging & frame.signal]))
+        return 0.0
 
     def _has_sequence(self, stacks: list[Stack], job: CalibrationInputs) -> bool:
         """Whether means of every few frames are taken, to look for telegraph pixels."""
@@ -315,6 +364,7 @@ class _Recipe:
             self.job.executor,
             self.job.camera.noise.register_stages,
             np.nan if bins is None else bins.read_noise,
+            0.0 if bins is None else bins.level,
             sum(len(stack.frames) >= LEAST_SEQUENCE for stack in stacks),
             self.telegraph,
         )
@@ -328,6 +378,14 @@ class _Recipe:
         """The maps: by counts where F, C and D are fitted and no flags cut into the counts."""
         if not planned.full:
             self.reasons.setdefault("counts", "the counting estimator needs maps of F, C and D")
+        counted = _counted_electrons(planned, store, frame)
+        if counted < LEAST_COUNTED:
+            self.reasons.setdefault(
+                "counts",
+                f"{counted:.2g} electrons are counted in an average pixel, and the counting "
+                f"estimator of maps needs {LEAST_COUNTED:g}: maps are those of means, which cosmic "
+                "rays move",
+            )
         without = "counts" in self.reasons
         with self._noting():
             return planned.fit(store, frame, job, counts=not without, gain="fitted")
@@ -343,3 +401,13 @@ class _Recipe:
                 self.notes.append(str(each.message))
             else:
                 warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+
+
+def _counted_electrons(planned: PlannedStacks, store: StackStore, frame: FramePixels) -> float:
+    """Samples above the noise in an average pixel, of all stacks whose gain lifts an electron."""
+    if store.counting is None or planned.counting is None:
+        return 0.0
+    noise = planned.counting.read_noise
+    high = [i for i, s in enumerate(planned.stacks) if s.commanded_gain >= LEAST_GAIN * noise]
+    inside = frame.imaging & frame.signal
+    return float(sum(store.counting.above[i, inside].mean() for i in high))

@@ -164,4 +164,17 @@ def _excess(evidence: Evidence, low: Array, pixels: PixelNoise | None) -> Excess
         use[evidence.frame.imaging] &= ~pixels.outlying
     planes = np.nan_to_num(fit.values[1]), np.nan_to_num(fit.values[2])
     samples = Samples(store.n, store.m2, evidence.maps.gain, evidence.time, *planes, use)
-    return measure_excess_noise(samples, evidence.stages)
+    return measure_excess_noise(samples, evidence.stages, _common_gain_error(evidence))
+
+
+def _common_gain_error(evidence: Evidence) -> float:
+    """What a common error of the EM gains is to F^2, relative, where C is counted: twice it."""
+    if evidence.counted is None:
+        return 0.0
+    gains = evidence.counted.gains
+    known = gains.error > 0
+    if not known.any():
+        return 0.0
+    _, first = np.unique(gains.gain[known], return_index=True)
+    relative = (gains.error / gains.gain)[known][first]
+    return 2.0 / math.sqrt(float((1.0 / relative**2).sum()))

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from emdarks.counting_sums import T_NOISE, HistogramBins
 from emdarks.datasheet.evidence import Evidence
 from emdarks.datasheet.quantity import Quantity
+from emdarks.fit.campaign_charge import gain_drift
 from emdarks.fit.em_gain import LEAST_GAIN, classes_of
 from emdarks.fit.register_charge import StackCharges, StackHistograms, fit_charges
 from emdarks.fit.sample_law import Charges
-from emdarks.fit.stack_gain import charges_of_pixels
+from emdarks.fit.stack_gain import charges_of_stack
 from emdarks.one_electron import one_electron
 from emdarks.stacks import Stack
 
 Array = npt.NDArray[Any]
 
-#: Samples with charge that a stack needs.
-LEAST_CHARGED = 100
 #: A gain with a larger relative error is none.
 LARGEST_ERROR = 0.5
 
@@ -56,7 +56,11 @@ class SampleChapter:
     @classmethod
     def of(cls, evidence: Evidence) -> SampleChapter:
         """Fit all stacks."""
-        found = [_fit(evidence, i) for i in range(len(evidence.stacks))]
+        histograms = evidence.histograms if evidence.counted is not None else None
+        found = [
+            _fit(evidence, i, None if histograms is None else histograms[i])
+            for i in range(len(evidence.stacks))
+        ]
         return cls(evidence, [each for each, _ in found], [why for _, why in found])
 
     def quantities(self) -> Iterator[Quantity]:
@@ -64,6 +68,7 @@ class SampleChapter:
         for stack, found, why in zip(self.evidence.stacks, self.charges, self.why, strict=True):
             yield _gain(stack, found, why)
         yield from self._ratios()
+        yield self._drift()
         yield from self._register()
 
     def _of_gain(self, gain: float) -> list[tuple[Stack, StackCharges]]:
@@ -87,6 +92,31 @@ class SampleChapter:
                 frames=sum(len(stack.frames) for stack, _ in some), setting={"em_gain": g},
             )  # fmt: skip
 
+    @property
+    def middle(self) -> Array:
+        """Middle of each stack, as a share of the campaign; NaN where times are unknown."""
+        starts = self.evidence.starts
+        everything = np.concatenate(starts)
+        length = float(np.ptp(everything)) if np.isfinite(everything).all() else math.nan
+        if not length > 0:
+            return np.full(len(starts), np.nan)
+        return np.array([(each.mean() - everything.min()) / length for each in starts])
+
+    def _drift(self) -> Quantity:
+        head = "em_gain_drift", "drift of the EM gain in these frames", "%"
+        commanded = np.array([stack.commanded_gain for stack in self.evidence.stacks])
+        none = math.nan, math.nan
+        gains = [none if c is None else (c.gain.value, c.gain.error) for c in self.charges]
+        found = gain_drift(self.middle, commanded, *np.array(gains).T)
+        if found is None:
+            return Quantity.unknown(*head, "no EM gain is measured in two stacks at known times")
+        return Quantity.estimated(
+            *head, found.slope.scaled(100.0),
+            "gains of stacks of one commanded gain along the campaign, first to last frame",
+            note=f"chance gives as much with a probability of {found.p_value:.2g}",
+            frames=self.evidence.frames,
+        )  # fmt: skip
+
     def _register(self) -> Iterator[Quantity]:
         known = False
         for g in self._gains:
@@ -94,14 +124,13 @@ class SampleChapter:
             if not some:
                 continue
             known = True
-            value, error = _mean([(c.register.value, c.register.error) for _, c in some])
-            lifts = float(np.mean([c.image_alone - c.image.value for _, c in some]))
-            yield Quantity.measured(
-                *_REGISTER, value, error,
+            # Near 0 intervals are not symmetric, and no weights make a mean that covers.
+            stack, best = min(some, key=lambda each: each[1].register.high - each[1].register.low)
+            yield Quantity.estimated(
+                *_REGISTER, best.register,
                 "samples of the prescan, where only the register makes charge, and of the imaging "
-                "area, by one likelihood",
-                note=f"without it, the charge of the pixels would look {lifts:.2g} larger",
-                frames=sum(len(stack.frames) for stack, _ in some), setting={"em_gain": g},
+                "area, by one likelihood; of the stack that tells it best",
+                note=_on_register(best), frames=len(stack.frames), setting={"em_gain": g},
             )  # fmt: skip
         if not known:
             yield Quantity.unknown(*_REGISTER, self._no_register())
@@ -110,8 +139,6 @@ class SampleChapter:
         """Why the charge of the register is not known."""
         if not self._gains:
             return "no EM gain is 3 read noises or more, with enough samples"
-        if self.evidence.store.histograms is not None and self.evidence.frame.prescan.size:
-            return "the prescan holds whole electrons, so that it tells no register charge"
         return (
             f"camera {self.evidence.camera.name} has no prescan, where only the register "
             "makes charge"
@@ -129,6 +156,15 @@ def _gain(stack: Stack, found: StackCharges | None, why: str) -> Quantity:
     )  # fmt: skip
 
 
+def _on_register(found: StackCharges) -> str:
+    """What the charge of the register does to that of the pixels, and what it rests on."""
+    lifts = max(found.image_alone - found.image.value, 0.0)
+    words = f"without it, the charge of the pixels would look {lifts:.2g} larger"
+    if math.isfinite(found.rest_charge.value):
+        words += "; the prescan holds whole electrons, too, so that the shape alone tells it"
+    return words
+
+
 def _mean(values: list[tuple[float, float]]) -> tuple[float, float]:
     """Mean weighted by errors, and its error."""
     value, error = np.array(values).T
@@ -136,40 +172,53 @@ def _mean(values: list[tuple[float, float]]) -> tuple[float, float]:
     return float((weight * value).sum() / weight.sum()), float(weight.sum() ** -0.5)
 
 
-def _fit(evidence: Evidence, i: int) -> tuple[StackCharges | None, str]:
+def _fit(
+    evidence: Evidence, i: int, histograms: StackHistograms | None
+) -> tuple[StackCharges | None, str]:
     """What a stack's histograms show, or why they show nothing."""
-    stack, bins, histograms = evidence.stacks[i], evidence.bins, evidence.store.histograms
-    if bins is None or histograms is None:
+    stack, bins, store = evidence.stacks[i], evidence.bins, evidence.store
+    if bins is None or store.histograms is None:
         return None, "no read noise is stated to make histograms by (read_noise, --read-noise)"
     if stack.commanded_gain < LEAST_GAIN * bins.read_noise:
-        return (
-            None,
-            f"single electrons drown in the read noise: it takes {LEAST_GAIN:g} read noises",
-        )
-    few = "too few samples with charge"
-    level = StackHistograms(histograms[i], bins, stack.em_gain)
-    if level.share(0) * histograms[i, 0].sum() < LEAST_CHARGED:
-        return None, few
-    electron = one_electron(stack.em_gain, bins.read_noise, evidence.stages, 4 * bins.read_noise)
-    flagged = math.inf if evidence.plan is None else float(evidence.plan.flagged[i])
-    whole = StackHistograms(histograms[i], bins, stack.em_gain, flagged, electron=electron)
-    found = fit_charges(replace(whole, charges=_charges(evidence, i, whole)))
+        return None, f"single electrons drown in the noise: it takes {LEAST_GAIN:g} read noises"
+    if histograms is None and evidence.has(2):
+        histograms = _of_maps(evidence, i)
+    found = _of_means(evidence, i) if histograms is None else fit_charges(histograms)
     if found is None or not found.gain.error < LARGEST_ERROR * found.gain.value:
-        return None, few
+        return None, "too few samples with charge"
     return found, ""
 
 
-def _charges(evidence: Evidence, i: int, stack: StackHistograms) -> Charges:
-    """Charges of the pixels: those of the maps; without maps by the means of the stack."""
-    store, counted, inside = evidence.store, evidence.counted, evidence.frame.imaging
-    time = evidence.stacks[i].exposure_time
-    if counted is None:
-        return charges_of_pixels(stack, *(p[i, inside] for p in (store.n, store.mean, store.m2)))
-    fit = counted.fit
-    hot = fit.hot & inside
-    own = fit.values[1, hot] + time * fit.values[2, hot]
-    samples = max(float(store.n[i, inside & (fit.group >= -2)].sum()), 1.0)
-    mixture, share = classes_of(own, store.n[i, hot] / samples)
-    _, C, D = fit.level[1]
-    spread = min(time * math.sqrt(fit.spread[1, 1]) / max(C + time * D, 1e-4), 0.9)
-    return Charges(mixture, 1 - share, spread)
+def _of_maps(evidence: Evidence, i: int) -> StackHistograms:
+    """With the charges of hot pixels as maps of means have them."""
+    stack, bins, store = evidence.stacks[i], evidence.bins, evidence.store
+    assert bins is not None
+    assert store.histograms is not None
+    assert evidence.maps is not None
+    values, inside = evidence.maps.fit.values, evidence.frame.imaging
+    hot = inside & evidence.maps.fit.fitted & ~evidence.ordinary
+    typical = float(values[1, evidence.ordinary].mean()) if evidence.has(1) else 0.0
+    own = np.maximum(typical + stack.exposure_time * values[2, hot], 0.0)
+    mixture, share = classes_of(own, store.n[i, hot] / max(float(store.n[i, inside].sum()), 1.0))
+    noise = bins.read_noise
+    return StackHistograms(
+        store.histograms[i], bins, stack.em_gain,
+        math.inf if evidence.plan is None else float(evidence.plan.flagged[i]),
+        Charges(mixture, 1 - share),
+        one_electron(stack.em_gain, noise, evidence.stages, T_NOISE * noise),
+    )  # fmt: skip
+
+
+def _of_means(evidence: Evidence, i: int) -> StackCharges | None:
+    """With the charges of hot pixels as the means of the stack have them."""
+    stack, store, bins = evidence.stacks[i], evidence.store, evidence.bins
+    assert bins is not None
+    assert store.histograms is not None
+    n, mean, m2 = (evidence.image(plane[i]) for plane in (store.n, store.mean, store.m2))
+    noise = bins.read_noise
+    from_zero = HistogramBins.of(0.0, noise)
+    return charges_of_stack(
+        store.histograms[i], from_zero, stack.em_gain, n, mean - evidence.level, m2,
+        flagged=math.inf if evidence.plan is None else float(evidence.plan.flagged[i]),
+        electron=one_electron(stack.em_gain, noise, evidence.stages, T_NOISE * noise),
+    )  # fmt: skip

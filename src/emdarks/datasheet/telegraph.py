@@ -61,6 +61,8 @@ class TelegraphSearch:
         Stages of the register.
     read_noise : float
         Nominal, EM electrons; NaN where unknown.
+    level : float
+        Where samples without charge lie, EM electrons.
     searched : int
         Stacks that are looked at: the more, the more evidence a pixel needs.
     """
@@ -68,6 +70,7 @@ class TelegraphSearch:
     executor: Executor
     stages: float
     read_noise: float
+    level: float
     searched: int
     stacks: dict[tuple[float, float], StackTelegraph] = field(default_factory=dict)
 
@@ -94,7 +97,9 @@ class TelegraphSearch:
         def some(lo: int) -> TelegraphPixels:
             chosen = np.zeros(inside.size, bool)
             chosen[at[lo : lo + CHUNK]] = True
-            return telegraph_pixels(means, n, noise, chosen=chosen, threshold=threshold)
+            return telegraph_pixels(
+                means, n, noise, offset=self.level, chosen=chosen, threshold=threshold
+            )
 
         parts = list(self.executor.map(some, range(0, max(at.size, 1), CHUNK)))
         found = TelegraphPixels(

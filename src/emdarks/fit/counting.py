@@ -21,7 +21,7 @@ from emdarks import _core
 from emdarks._core import HOT, UNFITTED
 from emdarks.accumulate import Executor
 from emdarks.errors import CalDarksLSQException
-from emdarks.fit.counting_errors import errors_of_the_pool, information
+from emdarks.fit.counting_errors import Expectations, curvature_bias, errors_of_the_pool
 from emdarks.fit.counting_terms import SCALE, Pools, RayTerms, SlopeEquations
 from emdarks.fit.least_squares import bands
 from emdarks.one_electron import one_electron
@@ -410,6 +410,7 @@ def _round(work: _Work, number: int) -> None:
     work.each(_core.counting_sweep, data, terms, fit.group, STEPS, fit.values, *sums)
     np.copyto(work.error2, work.naive[[_CC, _DD]])
     for region in work.regions:
+        _straighten(work, region)
         _regroup(work, region, before[region])
         if fit.members(region).any():
             _spread(work, region, number)
@@ -442,20 +443,45 @@ def _regroup(work: _Work, region: int, before: Array) -> None:
         fit.level[region] = fit.values[:, ordinary].mean(axis=1)
 
 
-def _errors_if_ordinary(stacks: CountedStacks, level: Array, region: int, pixels: Array) -> Array:
-    """Squared errors of D (outside the imaging area of C) that pixels would have if not hot."""
+def _expectations(stacks: CountedStacks, level: Array, region: int) -> list[Expectations]:
+    """Of one sample of each stack, with the charge of a region's pool."""
     F, C, D = level
-    low, time = stacks.is_low, stacks.time if region else np.zeros_like(stacks.time)
-    distance = np.where(low, 0.0, stacks.T2 - stacks.T)
-    each = [
-        information(T - F, d, g, t, stacks.read_noise, C + t * D, electron)
+    time = stacks.time if region else np.zeros_like(stacks.time)
+    distance = np.where(stacks.is_low, 0.0, stacks.T2 - stacks.T)
+    return [
+        Expectations.of(T - F, d, g, t, stacks.read_noise, C + t * D, electron)
         for T, d, g, t, electron in zip(
             stacks.T, distance, stacks.gain, time, stacks.electron, strict=True
         )
     ]
-    kept = stacks.n[:, pixels] * 1.0 - stacks.beyond[:, pixels]
+
+
+def _kept(stacks: CountedStacks, pixels: Array) -> Array:
+    """Samples that statistics of counts are made of, shape (stacks, pixels)."""
+    low = stacks.is_low
+    kept: Array = stacks.n[:, pixels] * 1.0 - stacks.beyond[:, pixels]
     kept[low] -= stacks.above[low][:, pixels]
-    return errors_of_the_pool(np.array(each), kept, 1 + region)
+    return kept
+
+
+def _errors_if_ordinary(stacks: CountedStacks, level: Array, region: int, pixels: Array) -> Array:
+    """Squared errors of D (outside the imaging area of C) that pixels would have if not hot."""
+    each = np.array([one.information for one in _expectations(stacks, level, region)])
+    return errors_of_the_pool(each, _kept(stacks, pixels), 1 + region)
+
+
+def _straighten(work: _Work, region: int) -> None:
+    """Take the bias of curvature off pixels that are not hot; it falls as their variances do."""
+    fit, stacks = work.fit, work.stacks
+    members = np.flatnonzero(fit.members(region))
+    if not members.size:
+        return
+    each = _expectations(stacks, fit.level[region], region)
+    kept = _kept(stacks, members[:: max(1, members.size // FEW_PIXELS)]).mean(axis=1)
+    bias, covariance = curvature_bias(each, kept, bool(region))
+    where = (stacks.imaging == bool(region)) & ~fit.hot & (fit.group != UNFITTED)
+    variance = work.naive[_DD if region else _CC, where]
+    fit.values[:, where] -= bias[:, None] * (variance / covariance[1 + region, 1 + region])
 
 
 def _spread(work: _Work, region: int, number: int) -> None:

@@ -32,7 +32,7 @@ COMPANION = 0.2
 FAR = 5.0
 #: Weight of the errors of the maps beside the scatter of the hot pixels, in hot pixels.
 PRIOR = 20.0
-_RESAMPLES = 400
+_RESAMPLES, _ROUNDS = 400, 4
 #: Least error of a pixel, of the charge of the hot one: planes without noise have none.
 _LEAST_ERROR = 1e-9
 
@@ -121,12 +121,13 @@ def deferred_charge(
     difference = (arms[:, 0] - arms[:, 1]).sum(axis=1)
     near = _near_errors(errors if axis == 1 else errors.T, rows[known], columns[known], reach)
     sigma = np.maximum(np.sqrt(noise**2 + near**2), _LEAST_ERROR * charge)
-    weight, share = _weights(difference, charge, np.sqrt(2 * reach) * sigma)
-    error = _error(difference, charge, weight, np.sqrt(2 * reach) * sigma, share)
+    ratio, ratio_error = difference / charge, np.sqrt(2 * reach) * sigma / charge
+    weight, share = _weights(ratio, ratio_error)
+    error = _error(ratio, ratio_error, weight)
     profile = _profile(arms - beside[:, None, None], charge, weight)
     used = weight > 0
     hot = float(charge[used].mean())
-    estimate = Estimate.normal(share, error)
+    estimate = Estimate.normal(float(share), error)
     return DeferredCharge(
         estimate,
         estimate.scaled(hot),
@@ -193,39 +194,36 @@ def _near_errors(errors: Array, rows: Array, columns: Array, reach: int) -> Arra
     return near
 
 
-def _weights(difference: Array, charge: Array, sigma: Array) -> tuple[Array, float]:
-    """Weights of the differences, 0 for those that lie far off, and the share.
+def _weights(ratio: Array, sigma: Array) -> tuple[Array, Array]:
+    """Weights of shares along the last axis, 0 for those that lie far off, and their mean.
 
-    Where shares scatter more than the errors say, tau^2 of them is added to each error: else a
-    few of the hottest pixels would outweigh all others.
+    Where shares scatter more than their errors say, tau^2 is added to each error: else a few of
+    the hottest pixels would outweigh all others.
     """
-    ratio = difference / charge
-    share, tau2 = float(np.median(ratio)), 0.0
-    weight = charge**2 / sigma**2
-    for _ in range(4):
-        spread2 = sigma**2 / charge**2 + tau2
+    share, tau2 = np.median(ratio, axis=-1, keepdims=True), np.zeros((*ratio.shape[:-1], 1))
+    weight = np.ones_like(ratio)
+    for _ in range(_ROUNDS):
+        spread2 = sigma**2 + tau2
         pull2 = (ratio - share) ** 2 / spread2
         # Half of the pulls of normal errors lie within 0.6745.
-        typical = max(1.0, float(np.median(pull2)) / 0.6745**2)
+        typical = np.maximum(1.0, np.median(pull2, axis=-1, keepdims=True) / 0.6745**2)
         weight = np.where(pull2 < FAR**2 * typical, 1 / spread2, 0.0)
-        share = float((weight * ratio).sum() / weight.sum())
-        used = weight > 0
-        residual2 = (ratio[used] - share) ** 2 - sigma[used] ** 2 / charge[used] ** 2
-        tau2 = max(0.0, float(np.average(residual2, weights=weight[used])))
-    return weight, share
+        total = weight.sum(axis=-1, keepdims=True)
+        share = (weight * ratio).sum(axis=-1, keepdims=True) / total
+        more = (weight * ((ratio - share) ** 2 - sigma**2)).sum(axis=-1, keepdims=True) / total
+        tau2 = np.maximum(more, 0.0)
+    return weight, share[..., 0]
 
 
-def _error(difference: Array, charge: Array, weight: Array, sigma: Array, share: float) -> float:
+def _error(ratio: Array, sigma: Array, weight: Array) -> float:
     """Error of the share, from a bootstrap over hot pixels and from the errors of the maps."""
-    used = weight > 0
-    ratio, w = difference[used] / charge[used], weight[used]
-    of_maps = float((w**2 * sigma[used] ** 2 / charge[used] ** 2).sum()) / w.sum() ** 2
-    number = float(w.sum() ** 2 / (w**2).sum())
+    of_maps = float((weight**2 * sigma**2).sum()) / weight.sum() ** 2
+    number = float(weight.sum() ** 2 / (weight**2).sum())
     rng = np.random.default_rng(0)  # the same error each time
-    draws = rng.multinomial(w.size, np.full(w.size, 1 / w.size), _RESAMPLES)
-    resampled = (draws @ (w * (ratio - share))) / np.maximum(draws @ w, 1e-300)
+    drawn = rng.integers(ratio.size, size=(_RESAMPLES, ratio.size))
+    _, shares = _weights(ratio[drawn], sigma[drawn])
     # Residuals scatter less than errors: the share has taken one of them.
-    of_pixels = float(resampled.var()) * number / max(number - 1, 0.5)
+    of_pixels = float(shares.var()) * number / max(number - 1, 0.5)
     return float(np.sqrt((number * of_pixels + PRIOR * of_maps) / (number + PRIOR)))
 
 

@@ -107,7 +107,7 @@ def chi_square_tail(x: float, freedom: int, noncentrality: float = 0.0) -> float
     """Probability that chi-square is larger than x.
 
     A Poisson mixture of central laws (N. L. Johnson, S. Kotz & N. Balakrishnan, *Continuous
-    Univariate Distributions*, vol. 2, 1995, eq. 29.2), each of which has one term more than the
+    Univariate Distributions*, vol. 2, 1995, chapter 29), each of which has one term more than the
     one before. Of a thousand degrees of freedom and more, the cube root is normal (S. H.
     Abdel-Aty, 1954, Biometrika 41, 538).
 

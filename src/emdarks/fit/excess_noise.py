@@ -101,7 +101,8 @@ def measure_excess_noise(
     stages : float
         Stages of the register.
     gain_error : float
-        Relative error that all gains have in common: F^2 g^2 is known, and so is g C.
+        Relative error that all gains have in common. Of maps from means g C is known, and F^2
+        goes as 1/g; of counted ones C is, and F^2 goes as 1/g^2: give twice the error.
 
     Returns
     -------

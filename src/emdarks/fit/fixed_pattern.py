@@ -130,6 +130,11 @@ def fixed_pattern(
     Returns
     -------
     FixedPattern
+
+    Notes
+    -----
+    The pattern of pixels is as right as the errors: where it is as large as these, 2 % more of them
+    make it 2 % less. Those of rows and columns do not depend on them.
     """
     layout = two_way(np.where(np.isfinite(errors), values, np.nan))
     used = np.isfinite(layout.rest)

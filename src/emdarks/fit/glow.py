@@ -24,6 +24,8 @@ TERMS = ((0, 0), (0, 1), (1, 0), (0, 2), (1, 1), (2, 0))
 #: Pixels farther from the surface, in robust scatters, are left out.
 FAR = 4.0
 _ROUNDS = 4
+#: Width of the shell about the limit in which pixels are counted, in limits.
+_SHELL = 0.3
 #: Points of a side on which the peak and the valley are sought; surfaces drawn for their law.
 _GRID, _DRAWS = 11, 2000
 
@@ -115,12 +117,17 @@ def fit_glow(values: Array) -> Glow:
 
 
 class _Fitted(NamedTuple):
-    """Coefficients, pixels that gave them, inverse of the normal matrix, what is left."""
+    """Coefficients, pixels that gave them, inverse of the normal matrix, what is left.
+
+    ``widening`` is what leaving pixels out does to errors: those just at the limit come and go
+    (P. J. Huber, *Robust Statistics*, 1981, section 3.2).
+    """
 
     coefficients: Array
     use: Array
     inverse: Array
     layout: Layout
+    widening: float
 
 
 def _legendre(size: int) -> Array:
@@ -141,21 +148,27 @@ def _robust(values: Array, bases: list[Array]) -> _Fitted:
     known = np.isfinite(values)
     filled = np.where(known, values, 0.0)
     use, coefficients = known, np.zeros(6)
-    middle = float(np.median(values[known])) if known.any() else 0.0
-    surface = np.full(values.shape, middle)
+    surface = np.full(values.shape, _middle(values, known))
     inverse = np.full((6, 6), np.nan)
+    widening = 1.0
     for _ in range(_ROUNDS):
-        rest = (values - surface)[known]
-        away = np.median(rest) if rest.size else 0.0
-        width = 1.4826 * np.median(np.abs(rest - away)) if rest.size else 0.0
-        use = known & (np.abs(np.where(known, values - surface, np.inf) - away) <= FAR * width)
+        rest = np.abs(values - surface - _middle(values - surface, known))
+        limit = FAR * 1.4826 * _middle(rest, known)
+        use = known & (np.where(known, rest, np.inf) <= limit)
         if use.sum() < 50:
             break
+        at_limit = known & (np.abs(np.where(known, rest, 0.0) - limit) < 0.5 * _SHELL * limit)
+        widening = 1.0 / (1.0 - min(at_limit.sum() / _SHELL / use.sum(), 0.5))
         inverse = np.linalg.pinv(_normal_matrix(use, bases))
         moments = [bases[0][:, a] @ np.where(use, filled, 0.0) @ bases[1][:, b] for a, b in TERMS]
         coefficients = inverse @ np.array(moments)
         surface = _surface(coefficients, bases)
-    return _Fitted(coefficients, use, inverse, two_way(np.where(use, values - surface, np.nan)))
+    layout = two_way(np.where(use, values - surface, np.nan))
+    return _Fitted(coefficients, use, inverse, layout, float(widening))
+
+
+def _middle(values: Array, known: Array) -> float:
+    return float(np.median(values[known])) if known.any() else 0.0
 
 
 def _normal_matrix(use: Array, bases: list[Array]) -> Array:
@@ -179,7 +192,7 @@ def _covariance(fitted: _Fitted, bases: list[Array]) -> Array:
     inner = fitted.layout.variance * _normal_matrix(fitted.use, bases)
     inner += fitted.layout.component(0) * row_sums @ row_sums.T
     inner += fitted.layout.component(1) * column_sums @ column_sums.T
-    covariance: Array = fitted.inverse @ inner @ fitted.inverse
+    covariance: Array = fitted.widening**2 * (fitted.inverse @ inner @ fitted.inverse)
     return covariance
 
 

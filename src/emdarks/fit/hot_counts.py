@@ -28,7 +28,8 @@ class HotCount:
         Pixels above it that stand out of the noise, too.
     count : Estimate
         Pixels of this detector above it: what is counted less false ones; the error is that of
-        pixels close to the threshold, which noise lifts above it or below.
+        pixels close to the threshold, which noise lifts above it or below. The interval reaches up
+        to all that lie above the threshold, whether they stand out of the noise or not.
     share : Estimate
         Share of such pixels among all that are known, and the interval of the probability that a
         pixel is one (Jeffreys): to compare detectors.
@@ -79,6 +80,7 @@ def _count(x: Array, e: Array, limit: Array, false_rate: float, threshold: float
         unknown = Estimate.unknown()
         return HotCount(threshold, 0, unknown, unknown, math.nan, math.nan)
     counted = int((x > np.maximum(limit, threshold)).sum())
+    dubious = int((x > threshold).sum()) - counted
     hidden = limit > threshold
     # Where the threshold lies higher than the limit, noise reaches it still more rarely.
     false = false_rate * float(np.count_nonzero(hidden))
@@ -87,7 +89,12 @@ def _count(x: Array, e: Array, limit: Array, false_rate: float, threshold: float
     return HotCount(
         threshold,
         counted,
-        Estimate(counted - false, error, counted - false - error, counted - false + error),
+        Estimate(
+            counted - false,
+            error + 0.5 * dubious,
+            counted - false - error,
+            counted - false + error + dubious,
+        ),
         Estimate(counted / pixels, 0.5 * (high - low), low, high),
         false,
         float(hidden.mean()),

@@ -21,6 +21,8 @@ Array = npt.NDArray[Any]
 #: A signal tells a departure where it is so many times its error, at least.
 LEAST_SIGNAL = 3.0
 _DRAWS = 20_000
+#: A square that is known no better than this, of the signal, is not known.
+_VAGUE = 1.0
 #: Rounds in which C and D settle beside a square.
 _ROUNDS = 4
 
@@ -250,4 +252,5 @@ def _departure(
             return Estimate.unknown()
         beta[chosen] = found.beta[:-1]
     assert found is not None
-    return Estimate.normal(found.beta[-1], math.sqrt(found.covariance[-1, -1]))
+    error = math.sqrt(found.covariance[-1, -1])
+    return Estimate.normal(found.beta[-1], error) if error < _VAGUE else Estimate.unknown()

@@ -89,12 +89,13 @@ def row_noise(
 
     Notes
     -----
-    A pattern that drifts along the campaign counts as noise.
+    Squares of residuals are weighted by (frames / variance of a sample)^2 of their stack, and their
+    sum is taken for a multiple of chi-square of the same mean and variance (F. E. Satterthwaite,
+    1946, Biometrics Bull. 2, 110). A pattern that drifts along the campaign counts as noise.
     """
     rows = _rows(n, mean, m2, use)
     design = np.column_stack([np.ones_like(gain), gain, gain * time])[:, np.array(fitted)]
-    left = gain.size - design.shape[1]
-    if left < 1 or rows.pixels.size < 3 or not (rows.variance > 0).all():
+    if gain.size <= design.shape[1] or rows.pixels.size < 3 or not (rows.variance > 0).all():
         return NO_ROW_NOISE
     weight = rows.frames / rows.variance
     scale = np.abs(design).max(axis=0)
@@ -103,14 +104,21 @@ def row_noise(
     projection = np.eye(gain.size) - A @ linear
     rest = projection @ rows.mean
     rest -= np.average(rest, axis=1, weights=rows.pixels)[:, None]
-    freedom = left * (rows.pixels.size - 1)
+    single = projection / weight @ projection.T
+    common = projection / rows.frames @ projection.T
+    # Stacks of low noise show it best; what is left of each stack is not independent of the others.
+    best = weight**2 / weight.max()
+    expected = float(best @ np.diag(single)) * (rows.pixels.size - 1)
+    if not expected > 0:
+        return NO_ROW_NOISE
+    spread = best[:, None] * single
+    freedom = expected**2 / float((spread * spread.T).sum()) / (rows.pixels.size - 1)
     # Of noise of variance 1 in a frame, in units of the noise of independent pixels.
-    unit = float((weight @ projection**2) @ (1 / rows.frames)) / left
-    unit *= float(rows.pixels.mean())
-    chi2 = float((weight @ rest**2) @ rows.pixels)
+    unit = float(best @ np.diag(common) / (best @ np.diag(single)) * rows.pixels.mean())
     maps = np.zeros(3)
     maps[np.array(fitted)] = (linear / scale[:, None]) ** 2 @ (1 / rows.frames)
-    return _result(chi2, freedom, unit, maps)
+    whole = max(round(freedom), 1)
+    return _result(float(best @ rest**2 @ rows.pixels) / expected * whole, whole, unit, maps)
 
 
 def _rows(n: Array, mean: Array, m2: Array, use: Array) -> _Rows:

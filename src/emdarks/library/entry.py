@@ -526,11 +526,11 @@ def _of_dark(product: Dark, camera: Camera | None) -> tuple[Any, list[Finding]]:
 
 def _numbers_of_counts(view: DarkView) -> Iterator[tuple[str, Number]]:
     """Those that only photon-counted darks have; the law's have no error of their own."""
-    measured = view.number_in("PCPRESC"), view.number_in("PCPRESE"), "counts/pixel/frame"
+    measured = view.number_in("PCPRESC"), view.number_in("PCPRESE"), "counts/frame"
     if math.isfinite(measured[0]):
         yield "prescan_counts", Number(*measured)
     if view.law is not None:
-        yield "false_counts", Number(view.law.false_counts(), unit="counts/pixel/frame")
+        yield "false_counts", Number(view.law.false_counts(), unit="counts/frame")
         yield "read_noise_used", Number(view.law.read_noise, unit="EM e⁻")
 
 

@@ -12,7 +12,7 @@ from emdarks.cameras import NoiseFigures
 from emdarks.counting_sums import Thresholds
 from emdarks.errors import InputError
 from emdarks.fit.counting import LOW_GAIN
-from emdarks.fit.counting_errors import information
+from emdarks.fit.counting_errors import Expectations
 from emdarks.fit.counting_terms import statistics
 from emdarks.one_electron import check_stages, one_electron
 from emdarks.planning.design import PlannedStack, Readout
@@ -84,7 +84,6 @@ def _of_stack(stack: PlannedStack, noise: NoiseFigures, readout: Readout) -> Arr
     used = statistics(end, charge, gain, noise.read_noise, electron=electron)["P"][0]
     good = readout.good_share(time) * (1 - used)
     distance = 0.0 if low else at.T2 - at.T
-    found: Array = good * information(
-        at.T, distance, gain, time, noise.read_noise, charge, electron
-    )
+    expectations = Expectations.of(at.T, distance, gain, time, noise.read_noise, charge, electron)
+    found: Array = good * expectations.information
     return found

@@ -25,7 +25,7 @@ MOST_TELEGRAPH = 3
 #: Titles of the table, and beginnings of the keys of the quantities under each.
 GROUPS = {
     "Noise and gain": ("read_noise", "excess_noise", "em_gain"),
-    "Charge": ("clock_induced", "register_charge", "dark_current"),
+    "Charge": ("clock_induced", "register_", "dark_current", "frame_charge", "temperature"),
     "Pixels": ("hot_", "warm_", "noisy_", "telegraph_"),
     "Transfer": ("deferred_", "trail_"),
     "Structure and linearity": ("glow", "fixed_pattern", "nonlinearity"),
@@ -140,10 +140,12 @@ def _read_noise(chapter: NoiseChapter) -> plots.Figure | None:
     plane = np.full(evidence.frame.imaging.shape, np.nan)
     plane[evidence.frame.imaging] = chapter.pixels.plane
     figure, axes = panel_figure(2, 4.2)
-    plots.show_map(
-        evidence.image(plane), "read noise", "e⁻", most=MOST, ax=axes[0]
-    )  # fmt: skip
-    plots.value_histogram(chapter.pixels.plane, "read noise of the pixels", "e⁻", ax=axes[1])
+    plots.show_map(evidence.image(plane), "read noise", "e⁻", most=MOST, ax=axes[0])
+    bulk = plots.robust_limits(chapter.pixels.plane[~chapter.pixels.outlying], 0.0005)
+    limits = 0.8 * bulk[0], 1.4 * bulk[1]
+    plots.value_histogram(
+        chapter.pixels.plane, "read noise of the pixels", "e⁻", limits=limits, ax=axes[1]
+    )
     return figure
 
 
@@ -160,8 +162,11 @@ def _maps(chapter: StructureChapter) -> plots.Figure | None:
             *panels,
         ]
     figure, axes = panel_figure(len(panels), 3.6)
+    hot = ~evidence.image(evidence.ordinary)
     for ax, (title, plane, unit, both_signs) in zip(axes, panels, strict=True):
-        plots.show_map(plane, title, unit, both_signs=both_signs, most=MOST, ax=ax)
+        shown = plots.shrink(np.where(hot, np.nan, plane), MOST)
+        limits = plots.robust_limits(shown, symmetric=both_signs)
+        plots.show_map(plane, title, unit, limits=limits, both_signs=both_signs, most=MOST, ax=ax)
     return figure
 
 
@@ -171,11 +176,10 @@ def _trails(chapter: PixelChapter) -> plots.Figure | None:
         return None
     figure, axes = panel_figure(2, 3.2)
     for ax, found, name in zip(axes, chapter.trails, ("columns", "rows"), strict=True):
-        steps = np.arange(1, found.trailing.size + 1)
         plots.measured_points(
-            np.concatenate([-steps, steps]),
-            100 * np.concatenate([found.leading, found.trailing]),
-            100 * np.tile(found.profile_error, 2),
+            np.arange(1, found.trailing.size + 1),
+            100 * (found.trailing - found.leading),
+            100 * math.sqrt(2) * found.profile_error,
             f"along {name}",
             ("pixels behind a hot one", "% of its charge"),
             levels=[0.0],

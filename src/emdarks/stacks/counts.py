@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+from emdarks.arguments import is_number
 from emdarks.cameras import Counted
 from emdarks.counting_sums import CountThreshold
 from emdarks.errors import InputError
@@ -31,10 +33,15 @@ def counted_alike(stack: Stack) -> Counted | None:
     return first.counted
 
 
+def same_threshold(one: Any, other: float) -> bool:
+    """Whether two thresholds differ by rounding at most; False where one is no number."""
+    return is_number(one) and math.isclose(one, other, rel_tol=SAME_THRESHOLD)
+
+
 def _alike(one: Counted | None, other: Counted | None) -> bool:
     if one is None or other is None:
         return one is other
-    same = math.isclose(one.threshold, other.threshold, rel_tol=SAME_THRESHOLD)
+    same = same_threshold(one.threshold, other.threshold)
     return same and (one.value, one.one) == (other.value, other.one)
 
 

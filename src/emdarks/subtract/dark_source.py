@@ -31,7 +31,7 @@ from emdarks.products.synthesis import (
     warn_beyond_measured,
 )
 from emdarks.stacks import Stack, check_product
-from emdarks.stacks.counts import SAME_THRESHOLD, counted_alike
+from emdarks.stacks.counts import counted_alike, same_threshold
 from emdarks.stacks.group import GAIN_WARNING, TIME_TOLERANCE
 from emdarks.stacks.nominal_noise import nominal_noise
 from emdarks.subtract.count_rates import CountRates
@@ -348,7 +348,7 @@ class _GivenCounts(_GivenDark):
         assert counted is not None
         if not (is_number(own) and own > 0):
             return [*found, "the dark's header has no threshold (PCTHRESH)"]
-        if math.isclose(own, counted.threshold, rel_tol=SAME_THRESHOLD):
+        if same_threshold(own, counted.threshold):
             return found
         ends = ", ".join(self._costs(stack, T) for T in (own, counted.threshold))
         return [

@@ -54,10 +54,13 @@ def subtract_dark(
     ----------
     dataset : Dataset, or an object like it
         Frames of one shape, whole or the image region, in DN, EM electrons or detected
-        electrons: bias subtracted, cosmic rays flagged, linearised.
+        electrons: bias subtracted, cosmic rays flagged, linearised. Or frames whose electrons
+        are counted, as the camera file says in its table ``[counting]``: 0 and 1, sums, means or
+        corrected rates.
     dark_or_maps : Dark, DetectorNoiseMaps, an object like one, or the path of a file
         A dark of the frames' exposure time, EM gain and k-gain; or noise maps, from which
-        the dark of each stack of frames is synthesised.
+        the dark of each stack of frames is synthesised. For counted frames a photon-counted dark
+        of their threshold, or noise maps.
     detector_params : DetectorParams, or an object like it, optional
         ``params["TELRSTRT"]`` and ``["TELREND"]`` say which rows are telemetry; by default
         those of the camera.
@@ -82,6 +85,10 @@ def subtract_dark(
         of both, with bit 1 where data or err are not finite. Telemetry rows are as they
         were, flagged 1. Where a whole frame meets a dark of the image region, the frame is
         cut to it; where an image region meets a whole dark, the dark is.
+
+        Of counted frames the rate less that of the dark, photoelectrons a frame: method page,
+        eq. 29 (countdiff). Frames of 0 and 1 of one stack become one, in the place and with the
+        name of the last, since one count tells no rate.
 
     Raises
     ------
