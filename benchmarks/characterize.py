@@ -2,7 +2,7 @@
 
     python benchmarks/characterize.py FOLDER --frames 1000
 
-simulates an iXon once in the folder (2 bytes a sample), and characterizes it in a process of its
+simulates an iXon once in the folder (4 bytes a sample), and characterizes it in a process of its
 own with two threads. Their file pages are in memory after the first run.
 """
 
@@ -26,14 +26,15 @@ from emdarks.frames import select_frames
 start = time.perf_counter()
 dataset = select_frames([sys.argv[1]])
 opened = time.perf_counter()
+busy = time.process_time()
 sheet = characterize(dataset, executor=Threads(2))
-made = time.perf_counter()
+made, busy = time.perf_counter(), time.process_time() - busy
 from emdarks.report.datasheet import datasheet_page
 datasheet_page(sheet).save(sys.argv[2])
 done = time.perf_counter()
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(json.dumps({"frames": sheet.frames, "open": opened - start, "sheet": made - opened,
-                  "page": done - made, "peak": peak}))
+                  "busy": busy, "page": done - made, "peak": peak}))
 """
 
 
@@ -53,12 +54,16 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=1000)
     given = parser.parse_args()
     made = frames(given.folder, given.frames)
-    print("| frames | headers, s | data sheet, s | page, s | peak, MB |")
-    print("| --- | --- | --- | --- | --- |")
+    print("| frames | headers, s | data sheet, s | its CPU, s | page, s | peak, MB |")
+    print("| --- | --- | --- | --- | --- | --- |")
     command = [sys.executable, "-c", PROGRAM, str(made), str(given.folder / "sheet.html")]
     for _ in range(2):
         found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-        print("| {frames} | {open:.1f} | {sheet:.1f} | {page:.1f} | {peak:.0f} |".format(**found))
+        print(
+            "| {frames} | {open:.1f} | {sheet:.1f} | {busy:.1f} | {page:.1f} | {peak:.0f} |".format(
+                **found
+            )
+        )
 
 
 if __name__ == "__main__":

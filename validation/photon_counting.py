@@ -389,11 +389,11 @@ which is 0 where nothing was counted.
 ## Darks from noise maps
 
 Maps of a simulated campaign of {len(DEFAULT_STACKS)} stacks of {MAP_FRAMES} frames of 120 x 220
-pixels (pooled estimator), against darks of {DARK_FRAMES} counted frames of the same detector, in the
-imaging area. Pulls are those of the difference, and are to scatter by 0.95 to 1.05. *Frames as good*:
-of how many frames a measured dark has the error of the one from maps. A frame of the maps tells less
-than one that is counted, by the excess noise of the register; maps have many stacks, whose times and
-gains serve any other.
+pixels (pooled estimator), against darks of {DARK_FRAMES} counted frames of the same detector, in
+the imaging area. Pulls are those of the difference, and are to scatter by 0.95 to 1.05. *Frames as
+good*: of how many frames a measured dark has the error of the one from maps. A frame of the maps
+tells less than one that is counted, by the excess noise of the register; maps have many stacks,
+whose times and gains serve any other.
 
 {{compared}}
 """

@@ -14,10 +14,10 @@ from astropy.io import fits
 
 from commands import run_command
 from emdarks import inspect_campaign, subtract_dark
-from emdarks.cameras import Camera, Counting, load_camera
+from emdarks.cameras import Bias, Camera, Counting, load_camera
 from emdarks.darks import build_photon_counted_dark, build_synthesized_dark, build_trad_dark
 from emdarks.data import Dark, Dataset, DetectorNoiseMaps, DetectorParams, Image
-from emdarks.errors import EmdarksError, InputError
+from emdarks.errors import EmdarksError, EmdarksWarning, InputError
 from emdarks.library import Library, subtract_by_library
 from emdarks.photon_counts import CountLaw, SeriesLaw, third_order_rate
 from emdarks.simulate.register import multiply
@@ -397,6 +397,43 @@ def test_numbers_that_are_no_counts(darks: Array, lit: Array) -> None:
     assert "one count tells no rate" in refused(frames(lit[:1]), dark, COUNTS)
 
 
+def test_sums_are_of_whole_counts(darks: Array, lit: Array) -> None:
+    told, seen_by = as_told(lit.sum(axis=0), N_FRAMES, "sum")
+    told[0].data[5, 6] += 1.2
+    assert "1 of its numbers are no sums of whole counts, the first" in refused(
+        told, dark_of(darks[:30]), seen_by
+    )
+
+
+def test_sums_of_more_frames_than_a_stack_can_have(darks: Array) -> None:
+    n, law = 200_000, CountLaw(T, GAIN, NOISE, 604.0)
+    above = np.random.default_rng(11).binomial(n, law.share(DARK + LIGHT))
+    told, seen_by = as_told(above, n, "sum")
+    dark = dark_of(darks)
+    (less,) = subtract_dark(told, dark, camera=seen_by)
+    assert (less.dq == 0).all()
+    assert 0.95 < pulls(less).std() < 1.05
+    np.testing.assert_allclose(less.err[0].mean(), dark.err[0].mean(), rtol=0.02)
+
+
+def test_rates_beyond_the_series_are_flagged(darks: Array, lit: Array) -> None:
+    above = lit.sum(axis=0)
+    above[3, 4], above[5, 6] = N_FRAMES, 0.7 * N_FRAMES
+    told, seen_by = as_told(above, N_FRAMES, "rate")
+    (less,) = subtract_dark(told, dark_of(darks[:30]), camera=seen_by)
+    assert less.dq[3, 4] == 256
+    assert (less.dq != 0).sum() == 1
+
+
+def test_variances_in_the_place_of_errors(darks: Array, lit: Array) -> None:
+    told, seen_by = as_told(lit.sum(axis=0), N_FRAMES, "rate")
+    (plain,) = subtract_dark(told, dark_of(darks), camera=seen_by)
+    told[0].err = np.full((1, *SHAPE), 0.02**2)
+    (less,) = subtract_dark(told, dark_of(darks), camera=seen_by)
+    with pytest.warns(EmdarksWarning, match=r"\(ERR\) are 0\.0\d+ of what counts of 400 frames"):
+        np.testing.assert_array_equal(less.err, plain.err)
+
+
 def test_counts_of_which_nobody_tells(darks: Array, lit: Array) -> None:
     plain = build_trad_dark(frames(samples(DARK, 9, 3)), None, None, True, camera=SAMPLES)
     told = frames(lit[:5], BUNIT="detected electron")
@@ -407,6 +444,33 @@ def test_counts_of_which_nobody_tells(darks: Array, lit: Array) -> None:
         dark_of(lit[:5], SAMPLES)
     summary = inspect_campaign(frames(lit[:5]), camera=SAMPLES)
     assert any("[counting]" in finding.remedy for finding in summary.findings)
+    biased = replace(SAMPLES, bias=Bias(level=300.0))
+    for one in (1, 255):
+        assert "0 or 1" in refused(frames(one * lit[:5].astype(np.uint8)), plain, SAMPLES)
+        with pytest.raises(InputError, match=r"5 frames are 0 or 1, .*\(\[counting\]\)"):
+            dark_of(one * lit[:5].astype(np.uint8), biased)
+
+
+def test_frames_of_few_counts_are_no_copies() -> None:
+    """In a small frame of a short exposure the same pixels count by chance, or none."""
+    told = counts(np.full(SHAPE, 0.0005), 60, 21)
+    assert (told.sum(axis=(1, 2)) == 0).sum() > 3  # empty ones
+    dark = dark_of(told)
+    assert dark.ext_hdr["NUM_FR"] == 60
+    np.testing.assert_array_equal(dark.hdu_list["NABOVE"].data, told.sum(axis=0))
+    summary = inspect_campaign(frames(told), camera=COUNTS)
+    assert not {"copies", "empty"} & {finding.topic for finding in summary.findings}
+
+
+@pytest.mark.parametrize("seen_by", [COUNTS, SAMPLES], ids=["told", "not told"])
+def test_copies_of_counted_frames_are_found(lit: Array, seen_by: Camera) -> None:
+    told = lit[[0, 1, 2, 3, 1]]
+    if seen_by is COUNTS:
+        with pytest.raises(InputError, match=r"0004_l2a\.fits: has the same pixels as .*0001_l2a"):
+            dark_of(told)
+    findings = inspect_campaign(frames(told), camera=seen_by).findings
+    copies = [finding for finding in findings if finding.topic == "copies"]
+    assert [len(finding.frames) for finding in copies] == [2]
 
 
 def test_inspect_knows_counts(lit: Array) -> None:
@@ -466,7 +530,7 @@ def test_what_is_said_of_samples_is_not_said_of_counts(recwarn: pytest.WarningsR
 def test_darks_of_sums_and_of_both_kinds(darks: Array, lit: Array) -> None:
     told, seen_by = as_told(lit[0], 20, "share")
     with pytest.raises(InputError, match="a dark is made of single frames"):
-        build_photon_counted_dark(Dataset([*told, *told]), None, None, True, camera=seen_by)
+        build_photon_counted_dark(told, None, None, True, camera=seen_by)
     only = camera(keyword="PCFRAME", values=(True,))
     some = frames(darks[:5])
     some[2].ext_hdr["PCFRAME"] = True

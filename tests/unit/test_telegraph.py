@@ -53,8 +53,8 @@ def test_two_levels_3_read_noises_apart_are_found(gain: float, share: float) -> 
     pixels = 1000
     high = one_time(pixels, share)
     found = found_in(0.05 + 3 * READ_NOISE / gain * high, gain, rays=2e-4)
-    # Charge makes most of the noise of a pixel that is at the high level most of the time.
-    assert found.pixel.size >= (0.88 if gain == 100.0 and share > 0.8 else 0.95) * pixels
+    # Where charge makes most of the noise, and most of the time, a drift does nearly as well.
+    assert found.pixel.size >= (0.78 if gain == 100.0 and share > 0.8 else 0.95) * pixels
     assert found.pixel.max() < pixels
     levels = np.array([0.05 * gain, 0.05 * gain + 3 * READ_NOISE])
     for level, values, errors in zip(
@@ -106,6 +106,17 @@ def test_a_drift_of_all_pixels_makes_no_levels() -> None:
     means, n = means_of(np.full((FRAMES, 5000), 0.1), 10.0, rng)
     drift = 400.0 * (np.arange(len(means)) > 20)[:, None]
     assert not telegraph_pixels(means + drift, n, SampleNoise(READ_NOISE, 20.0)).pixel.size
+
+
+def test_hot_pixels_that_follow_the_temperature_have_one_level() -> None:
+    """By 3 degrees along the sequence; steps are found all the same."""
+    warmer = 2.0 ** (np.linspace(-1.5, 1.5, FRAMES) / 7.0)
+    hot = np.geomspace(0.5, 500.0, 3000) * warmer[:, None]
+    steady = np.full((FRAMES, 6000), 0.1)
+    assert found_in(np.hstack([hot, steady]), 50.0).pixel.size <= 3
+    steps = 0.1 + 3 * READ_NOISE / 50.0 * (np.arange(FRAMES) > 100)
+    found = found_in(np.hstack([np.repeat(steps[:, None], 500, 1), steady]), 50.0)
+    assert found.pixel.size > 0.98 * 500
 
 
 def test_pixels_without_samples_and_those_not_chosen() -> None:

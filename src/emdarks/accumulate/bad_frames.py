@@ -232,6 +232,8 @@ class Careful(Executor):
             item = self._item(sample)
             if not item.provenance.name:
                 continue  # whoever made frames in memory, without noise, knows it
+            if item.record.counted is not None and frame.level == 0:
+                continue  # in a short exposure of a small frame no electron may be counted
             if frame.noiseless:
                 found.append(
                     (
@@ -240,7 +242,7 @@ class Careful(Executor):
                         "readout, or leave it out (--skip-bad-frames)",
                     )
                 )
-            elif frame.scatter > 0:
+            elif frame.scatter > 0 and frame.content:
                 twin = new.get(frame.content) or self._seen.get(frame.content)
                 if twin is not None and twin is not item:
                     found.append((sample, self._copy_of(item, twin)))

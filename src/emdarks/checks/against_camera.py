@@ -7,7 +7,6 @@ typical ones: only what no detector of that kind does is a problem.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from emdarks.accumulate import FrameFigures
 from emdarks.cameras import NoiseFigures
@@ -20,8 +19,10 @@ from emdarks.checks.thresholds import FAR_FROM_ZERO
 from emdarks.stacks import bias_text
 from emdarks.stacks.read_noise import FAR_NOISE, bulk_noise, shows_read_noise
 
-#: Relative rounding of sums of samples that are all 0 or 1.
+#: Relative rounding of what sums tell of samples that are all 0 or 1.
 _ROUNDING = 1e-6
+#: Numbers that stand for a count.
+ONES = (1.0, 255.0)
 
 
 def photon_counted(context: Context) -> Findings:
@@ -31,9 +32,9 @@ def photon_counted(context: Context) -> Findings:
         told = of_frames.frames[0].record.counted
         for frame in stack.frame_summaries if stack.em_gain > 0 else ():
             if told is None:
-                steps = _steps_of(stack.k_gain, stack.em_gain)
-                counts += [frame.name] if _is_thresholded(frame.figures, steps) else []
-            elif told.value == "count" and not holds_counts(frame.figures, (stack.em_gain,)):
+                seen = _is_thresholded(frame.figures, stack.k_gain, stack.em_gain)
+                counts += [frame.name] if seen else []
+            elif told.value == "count" and not holds_counts(frame.figures, stack.em_gain):
                 others.append(frame.name)
     if counts:
         yield Finding(
@@ -56,41 +57,33 @@ def photon_counted(context: Context) -> Findings:
         )
 
 
-def holds_counts(frame: FrameFigures, steps: Sequence[float]) -> bool:
-    """Whether all good samples of a frame are 0, or one of the steps; all may be 0.
+def holds_counts(frame: FrameFigures, one: float) -> bool:
+    """Whether all good samples of a frame are 0 or one number; all may be 0.
 
     Parameters
     ----------
     frame : FrameFigures
         The frame.
-    steps : sequence of float
-        What a count may have become in the unit of the figures.
+    one : float
+        What a count has become in the unit of the figures.
     """
     empty = frame.highest == 0 and frame.scatter == 0
-    return empty or math.isnan(frame.highest) or _is_thresholded(frame, steps)
+    counts = _is_near(frame.step, one) and _is_near(frame.highest, one)
+    return empty or math.isnan(frame.highest) or counts
 
 
-def _is_thresholded(frame: FrameFigures, steps: Sequence[float]) -> bool:
-    """Whether all good samples of a frame are 0 or 1, and some are each.
-
-    Parameters
-    ----------
-    frame : FrameFigures
-        The frame.
-    steps : sequence of float
-        What a 1 may have become in the unit of the figures.
-    """
-    top = frame.highest
-    if not top > 0 or not any(math.isclose(top, step, rel_tol=_ROUNDING) for step in steps):
-        return False
-    # Samples of 0 and s alone have a mean square of s times their mean.
-    square, expected = frame.scatter**2 + frame.level**2, top * frame.level
-    return frame.scatter > 0 and math.isclose(square, expected, rel_tol=_ROUNDING)
+def _is_thresholded(frame: FrameFigures, k_gain: float, em_gain: float) -> bool:
+    """Whether all good samples are 0 or 1 (or 255), less a bias perhaps, and some are each."""
+    step, low = frame.step, frame.highest - frame.step
+    # What 1 DN, 1 EM electron or 1 detected electron may be in any of these units.
+    units = (1.0, k_gain, em_gain, 1 / em_gain, k_gain / em_gain)
+    return low <= _ROUNDING * step and any(
+        _is_near(step, one * unit) for one in ONES for unit in units
+    )
 
 
-def _steps_of(k_gain: float, em_gain: float) -> tuple[float, ...]:
-    """What 1 DN, 1 EM electron or 1 detected electron may be in any of these units."""
-    return (1.0, k_gain, em_gain, 1 / em_gain, k_gain / em_gain)
+def _is_near(number: float, other: float) -> bool:
+    return math.isclose(number, other, rel_tol=_ROUNDING)
 
 
 def bias_not_subtracted(context: Context) -> Findings:

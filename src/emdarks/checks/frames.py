@@ -92,7 +92,13 @@ def _saturated(context: Context, places: Sequence[Place]) -> Named:
 
 
 def _empty(context: Context, places: Sequence[Place]) -> Named:
-    flat = [place for place in places if place[1].figures.noiseless]
+    inputs = context.campaign.inputs
+    counted = {item.record.name for item in inputs if item.record.counted is not None}
+    flat = [
+        (stack, frame)
+        for stack, frame in places
+        if frame.figures.noiseless and not (frame.figures.level == 0 and frame.name in counted)
+    ]
     if flat:
         finding = Finding(
             "problem",
@@ -119,8 +125,8 @@ def _copies(context: Context, places: Sequence[Place]) -> Named:
     same: dict[str, list[Place]] = defaultdict(list)
     for place in places:
         same[place[1].figures.content].append(place)
-    for copies in same.values():
-        if len(copies) > 1:
+    for content, copies in same.items():
+        if content and len(copies) > 1:
             finding = Finding(
                 "problem",
                 "copies",

@@ -132,8 +132,13 @@ def sheet_table(sheet: DataSheet) -> Table:
         if each.known:
             value = between(each.value, each.low, each.high)
             more = number(each.frames_to_halve, 2)
-            table.add_row(*map(one_line, (each.label, each.of, value, each.unit, more)))
+            table.add_row(*map(_plain, (each.label, each.of, value, each.unit, more)))
     return table
+
+
+def _plain(text: str) -> str:
+    """Text with plain spaces between thousands."""
+    return one_line(text.replace("\N{NARROW NO-BREAK SPACE}", " "))
 
 
 def changes_table(changes: Sequence[Change], name: str, other: str) -> Table:

@@ -16,7 +16,7 @@ from emdarks.accumulate import Executor, StackJob, StackSums
 from emdarks.arguments import check_flag, is_number, is_whole
 from emdarks.cameras import Camera, Counted
 from emdarks.checks.recipe_frames import ProductLook
-from emdarks.counting_sums import MOST_FRAMES, CountsAbove, CountThreshold
+from emdarks.counting_sums import CountsAbove, CountThreshold
 from emdarks.darks.counting import stages_in
 from emdarks.darks.master_dark import dark_headers
 from emdarks.darks.rejection import Streamed, check_kinds, judged
@@ -258,16 +258,11 @@ class _Choice:
 
     def _threshold_of(self, counted: Counted, stack: Stack) -> float:
         """That of frames that are counted already."""
-        name = stack.frames[0].record.name
-        if counted.value != "count":
-            raise InputError(
-                f"{name}: holds {counted}; a dark is made of single frames: give frames of 0 and "
-                "1, or those from before the threshold"
-            )
         if self.asked:
             raise InputError(
-                f"{name}: is counted already, above {counted.threshold:g} EM electrons: leave the "
-                "threshold out (threshold, t_factor, --threshold, --t-factor)"
+                f"{stack.frames[0].record.name}: is counted already, above "
+                f"{counted.threshold:g} EM electrons: leave the threshold out "
+                "(threshold, t_factor, --threshold, --t-factor)"
             )
         return counted.threshold
 
@@ -334,9 +329,15 @@ def _only_stack(stacks: list[Stack]) -> Stack:
             tuple(stacks),
         )
     stack = stacks[0]
+    first = stack.frames[0].record
+    if first.counted is not None and first.counted.value != "count":
+        raise InputError(
+            f"{first.name}: holds {first.counted}; a dark is made of single frames: give frames of "
+            "0 and 1, or those from before the threshold"
+        )
     if len(stack.frames) < 2:
         raise InputError(
-            f"{stack.frames[0].record.name}: is the only frame; a share of counts needs two at "
+            f"{first.name}: is the only frame; a share of counts needs two at "
             "least, and hundreds to tell a rate"
         )
     return stack
@@ -456,12 +457,12 @@ def rates_and_errors(n: Array, above: Array, law: CountLaw | SeriesLaw) -> tuple
         Method page, eq. 25 (rate) and eq. 26 (counterr). Where no sample is good, 0 and NaN;
         where the counts tell no rate, NaN.
     """
+    # Frames that were added up elsewhere may be of more frames than a stack of ours can have.
+    base = np.int64(n.max(initial=0)) + 1
     kinds, where, pixels = np.unique(
-        n.astype(np.uint32) * np.uint32(MOST_FRAMES + 1) + above.astype(np.uint32),
-        return_inverse=True,
-        return_counts=True,
+        n.astype(np.int64) * base + above.astype(np.int64), return_inverse=True, return_counts=True
     )
-    size, counts = (part.astype(np.float64) for part in np.divmod(kinds, MOST_FRAMES + 1))
+    size, counts = (part.astype(np.float64) for part in np.divmod(kinds, base))
     seen, good = size > 0, np.maximum(size, 1)
     rate = np.where(seen, law.rate(counts / good), 0.0)
     share = expected_shares(counts, size, pixels)

@@ -1,4 +1,4 @@
-"""Charge that nobody wants: clock-induced, and dark current."""
+"""Charge that nobody wants: clock-induced, in the image and in the register, and dark current."""
 
 from __future__ import annotations
 
@@ -12,82 +12,131 @@ import numpy.typing as npt
 
 from emdarks.datasheet.evidence import Evidence
 from emdarks.datasheet.quantity import Quantity
+from emdarks.datasheet.samples import SampleChapter, of_stack
+from emdarks.fit.campaign_charge import ClockCharge, clock_charge
+from emdarks.fit.temperature import FrameLevels, dark_current_slope
 
 Array = npt.NDArray[Any]
 
-_HEADS = (
-    ("fixed_pattern_mean", "mean level F", "e⁻"),
-    ("clock_induced_charge", "clock-induced charge", "e⁻/pixel/frame"),
-    ("dark_current", "dark current", "e⁻/pixel/s"),
+_HEADS = {
+    1: ("clock_induced_charge", "clock-induced charge", "e⁻/pixel/frame"),
+    2: ("dark_current", "dark current", "e⁻/pixel/s"),
+}
+_STACK = "frame_charge", "charge of the pixels in a frame", "e⁻/pixel/frame"
+_BY_SAMPLES = (
+    "charge of ordinary pixels as the samples of each stack show it, a straight line in time; "
+    "cosmic rays and the charge of the register are parts of the law"
 )
 
 
 @dataclass(frozen=True)
 class ChargeChapter:
-    """Means of the maps over ordinary pixels.
+    """Charge of ordinary pixels.
 
     Attributes
     ----------
-    evidence : Evidence
-        What they are from.
+    samples : SampleChapter
+        Charges of the stacks.
+    clock : ClockCharge or None
+        Line through them; None where none is known.
     """
 
-    evidence: Evidence
+    samples: SampleChapter
+    clock: ClockCharge | None
 
     @classmethod
-    def of(cls, evidence: Evidence) -> ChargeChapter:
-        """Take the maps."""
-        return cls(evidence)
+    def of(cls, samples: SampleChapter) -> ChargeChapter:
+        """Join the stacks."""
+        if not any(samples.charges):
+            return cls(samples, None)
+        stacks = samples.evidence.stacks
+        commanded = np.array([stack.commanded_gain for stack in stacks])
+        return cls(samples, clock_charge(samples.charges, commanded, samples.evidence.time))
+
+    @property
+    def evidence(self) -> Evidence:
+        """What they are from."""
+        return self.samples.evidence
 
     def quantities(self) -> Iterator[Quantity]:
-        """Means of C and D."""
-        for k, head in enumerate(_HEADS[1:], 1):
-            yield self._mean(k, head)
+        """C and D, and how D depends on temperature."""
+        yield from self._charges()
+        yield from self._temperature()
 
-    def _mean(self, k: int, head: tuple[str, str, str]) -> Quantity:
-        maps = self.evidence.maps
+    def _charges(self) -> Iterator[Quantity]:
+        """Where C and D are not known, the charge of each stack."""
+        clock = self.clock
+        if clock is None or not math.isfinite(clock.dark.value):
+            yield from (self._mean(k) for k in (1, 2))
+            yield from self._of_stacks()
+            return
+        frames = self._frames
+        for k, estimate in ((1, clock.image), (2, clock.dark)):
+            yield Quantity.estimated(*_HEADS[k], estimate, _BY_SAMPLES, frames=frames)
+        if any(math.isfinite(each.value) for each in clock.register):
+            yield Quantity.measured(
+                "register_in_charge", "what the register would add to it", "e⁻/pixel/frame",
+                clock.image_alone - clock.image.value, math.nan,
+                "clock-induced charge of the same samples where that of the register is taken for "
+                "charge of the pixels, less that above",
+            )  # fmt: skip
+
+    def _temperature(self) -> Iterator[Quantity]:
+        evidence = self.evidence
+        levels = [
+            FrameLevels(stack.em_gain, stack.exposure_time, level, temperature)
+            for stack, level, temperature in zip(
+                evidence.stacks, _levels(evidence), evidence.temperatures, strict=True
+            )
+        ]
+        found = dark_current_slope(levels)
+        if math.isfinite(found.temperature):
+            yield Quantity.measured(
+                "temperature", "mean temperature", "°C", found.temperature, math.nan,
+                "headers; weighted by what each frame says of the dark current",
+                note=f"frames spread by {found.spread:.2g} degrees",
+            )  # fmt: skip
+        head = "dark_current_doubling", "dark current doubles every", "K"
+        if found.why_not:
+            yield Quantity.unknown(*head, found.why_not)
+            return
+        yield Quantity.estimated(
+            *head, found.doubling,
+            "levels of single frames at their temperatures",
+            note="cosmic rays that are not flagged lower the slope", frames=found.frames,
+        )  # fmt: skip
+
+    @property
+    def _frames(self) -> int:
+        """Frames of the stacks that tell it."""
+        both = zip(self.evidence.stacks, self.samples.charges, strict=True)
+        return sum(len(stack.frames) for stack, found in both if found is not None)
+
+    def _of_stacks(self) -> Iterator[Quantity]:
+        for stack, found in zip(self.evidence.stacks, self.samples.charges, strict=True):
+            if found is not None:
+                yield Quantity.estimated(
+                    *_STACK, found.image,
+                    "samples of the stack: clock-induced charge and dark current together",
+                    frames=len(stack.frames), setting=of_stack(stack),
+                )  # fmt: skip
+
+    def _mean(self, k: int) -> Quantity:
+        """Mean of a map, where samples do not tell it."""
+        maps, head = self.evidence.maps, _HEADS[k]
         if maps is None or not self.evidence.has(k):
             return Quantity.unknown(*head, self.evidence.why_no[k])
         ordinary = self.evidence.ordinary
         values, errors = maps.fit.values[k, ordinary], maps.fit.errors[k, ordinary]
         if not values.size:
             return Quantity.unknown(*head, "no pixel could be fitted")
-        random = math.sqrt(float((errors**2).sum())) / values.size
-        of_gains = _gain_error(self.evidence, k)
-        by = "counts" if self.evidence.counted is not None else "means"
         return Quantity.measured(
-            *head, float(values.mean()), math.hypot(random, of_gains),
-            f"mean of {values.size} pixels that are not hot, fitted by {by}",
-            note=f"of the error, {of_gains:.2g} come from the errors of the EM gains",
-            frames=self.evidence.frames,
+            *head, float(values.mean()), math.sqrt(float((errors**2).sum())) / values.size,
+            f"mean of the map over {values.size} pixels that are not hot",
+            note="cosmic rays that are not flagged add to it", frames=self.evidence.frames,
         )  # fmt: skip
 
 
-def _gain_error(evidence: Evidence, k: int) -> float:
-    """What errors of the EM gains, one of each commanded gain, do to the mean of C or D.
-
-    A share exp(-T / g) of the electrons is counted above the threshold T: by a gain that is too
-    large by a share e, T / g e too few are thought to be missing.
-    """
-    counted, plan = evidence.counted, evidence.plan
-    if counted is None or plan is None:
-        return 0.0
-    gains = counted.gains
-    high = np.flatnonzero(gains.error > 0)
-    if not high.size:
-        return 0.0
-    charge = np.maximum(counted.fit.level[1] @ _columns(evidence, high), 1e-9)
-    design = np.column_stack([np.ones(high.size), evidence.time[high]])
-    frames = np.array([len(evidence.stacks[i].frames) for i in high])
-    weight = frames / charge
-    linear = np.linalg.pinv((weight * design.T) @ design) @ (weight * design.T)
-    T = np.array([plan.thresholds[i].T for i in high])
-    moves = linear[k - 1] * charge * T * gains.error[high] / gains.gain[high] ** 2
-    commanded = np.array([evidence.stacks[i].commanded_gain for i in high])
-    return math.hypot(*(float(moves[commanded == g].sum()) for g in np.unique(commanded)))
-
-
-def _columns(evidence: Evidence, stacks: Array) -> Array:
-    """What F, C and D are in the charge of some stacks, shape (3, stacks)."""
-    time = evidence.time[stacks]
-    return np.stack([np.zeros_like(time), np.ones_like(time), time])
+def _levels(evidence: Evidence) -> list[Array]:
+    """Level of every frame of each stack, EM electrons."""
+    return [np.array([each.level for each in figures]) for figures in evidence.figures]

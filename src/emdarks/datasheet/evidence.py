@@ -26,7 +26,8 @@ from emdarks.darks.planned_stacks import PlannedStacks, Sums, without_lost
 from emdarks.darks.rejection import Streamed, judged
 from emdarks.datasheet.telegraph import StackTelegraph, TelegraphSearch
 from emdarks.errors import CalDarksLSQException, EmdarksError, EmdarksWarning, InputError
-from emdarks.fit.em_gain import stack_histograms
+from emdarks.fit.em_gain import LEAST_GAIN, stack_histograms
+from emdarks.fit.noise_model import HOT_JUMP
 from emdarks.fit.register_charge import StackHistograms
 from emdarks.stacks import (
     Stack,
@@ -45,6 +46,9 @@ Array = npt.NDArray[Any]
 
 #: Frames of a stack from which on telegraph pixels are looked for in it.
 LEAST_SEQUENCE = 16
+#: Samples above the noise in an average pixel that counts need: with fewer, a pixel in which one
+#: electron was caught is called hot.
+LEAST_COUNTED = 1.0
 #: A pixel is hot so many robust scatters above the median of the dark current.
 HOT_SCATTERS = 6.0
 
@@ -156,7 +160,10 @@ class Evidence:
 
     @property
     def ordinary(self) -> Array:
-        """Pixels of the imaging area that are fitted and not hot; boolean, flat."""
+        """Pixels of the imaging area that are fitted and not hot; boolean, flat.
+
+        An ordinary pixel that caught a lucky electron is not hot.
+        """
         inside: Array = self.frame.imaging & self.frame.signal
         if self.maps is None:
             return inside
@@ -165,7 +172,8 @@ class Evidence:
             D = self.maps.fit.values[2]
             middle = np.median(D[inside])
             scatter = 1.4826 * np.median(np.abs(D[inside] - middle))
-            inside = inside & (middle + HOT_SCATTERS * scatter > D)
+            limit = middle + HOT_SCATTERS * scatter + HOT_JUMP * self.electron_step
+            inside = inside & (limit > D)
         return inside
 
     @property
@@ -370,6 +378,14 @@ class _Recipe:
         """The maps: by counts where F, C and D are fitted and no flags cut into the counts."""
         if not planned.full:
             self.reasons.setdefault("counts", "the counting estimator needs maps of F, C and D")
+        counted = _counted_electrons(planned, store, frame)
+        if counted < LEAST_COUNTED:
+            self.reasons.setdefault(
+                "counts",
+                f"{counted:.2g} electrons are counted in an average pixel, and the counting "
+                f"estimator of maps needs {LEAST_COUNTED:g}: maps are those of means, which cosmic "
+                "rays move",
+            )
         without = "counts" in self.reasons
         with self._noting():
             return planned.fit(store, frame, job, counts=not without, gain="fitted")
@@ -385,3 +401,13 @@ class _Recipe:
                 self.notes.append(str(each.message))
             else:
                 warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+
+
+def _counted_electrons(planned: PlannedStacks, store: StackStore, frame: FramePixels) -> float:
+    """Samples above the noise in an average pixel, of all stacks whose gain lifts an electron."""
+    if store.counting is None or planned.counting is None:
+        return 0.0
+    noise = planned.counting.read_noise
+    high = [i for i, s in enumerate(planned.stacks) if s.commanded_gain >= LEAST_GAIN * noise]
+    inside = frame.imaging & frame.signal
+    return float(sum(store.counting.above[i, inside].mean() for i in high))

@@ -95,7 +95,7 @@ def sheet_of(evidence: Evidence, name: str = "darks") -> DataSheet:
     chapters = (
         NoiseChapter.of(evidence),
         samples,
-        ChargeChapter.of(evidence),
+        ChargeChapter.of(samples),
         PixelChapter.of(evidence),
         StructureChapter.of(evidence, samples),
     )

@@ -13,8 +13,10 @@ import numpy.typing as npt
 from emdarks.counting_sums import T_NOISE, HistogramBins
 from emdarks.datasheet.evidence import Evidence
 from emdarks.datasheet.quantity import Quantity
-from emdarks.fit.em_gain import LEAST_GAIN
+from emdarks.fit.campaign_charge import gain_drift
+from emdarks.fit.em_gain import LEAST_GAIN, classes_of
 from emdarks.fit.register_charge import StackCharges, StackHistograms, fit_charges
+from emdarks.fit.sample_law import Charges
 from emdarks.fit.stack_gain import charges_of_stack
 from emdarks.one_electron import one_electron
 from emdarks.stacks import Stack
@@ -66,6 +68,7 @@ class SampleChapter:
         for stack, found, why in zip(self.evidence.stacks, self.charges, self.why, strict=True):
             yield _gain(stack, found, why)
         yield from self._ratios()
+        yield self._drift()
         yield from self._register()
 
     def _of_gain(self, gain: float) -> list[tuple[Stack, StackCharges]]:
@@ -88,6 +91,31 @@ class SampleChapter:
                 "gains of the stacks of this commanded gain, weighted by their errors",
                 frames=sum(len(stack.frames) for stack, _ in some), setting={"em_gain": g},
             )  # fmt: skip
+
+    @property
+    def middle(self) -> Array:
+        """Middle of each stack, as a share of the campaign; NaN where times are unknown."""
+        starts = self.evidence.starts
+        everything = np.concatenate(starts)
+        length = float(np.ptp(everything)) if np.isfinite(everything).all() else math.nan
+        if not length > 0:
+            return np.full(len(starts), np.nan)
+        return np.array([(each.mean() - everything.min()) / length for each in starts])
+
+    def _drift(self) -> Quantity:
+        head = "em_gain_drift", "drift of the EM gain in these frames", "%"
+        commanded = np.array([stack.commanded_gain for stack in self.evidence.stacks])
+        none = math.nan, math.nan
+        gains = [none if c is None else (c.gain.value, c.gain.error) for c in self.charges]
+        found = gain_drift(self.middle, commanded, *np.array(gains).T)
+        if found is None:
+            return Quantity.unknown(*head, "no EM gain is measured in two stacks at known times")
+        return Quantity.estimated(
+            *head, found.slope.scaled(100.0),
+            "gains of stacks of one commanded gain along the campaign, first to last frame",
+            note=f"chance gives as much with a probability of {found.p_value:.2g}",
+            frames=self.evidence.frames,
+        )  # fmt: skip
 
     def _register(self) -> Iterator[Quantity]:
         known = False
@@ -153,10 +181,32 @@ def _fit(
         return None, "no read noise is stated to make histograms by (read_noise, --read-noise)"
     if stack.commanded_gain < LEAST_GAIN * bins.read_noise:
         return None, f"single electrons drown in the noise: it takes {LEAST_GAIN:g} read noises"
+    if histograms is None and evidence.has(2):
+        histograms = _of_maps(evidence, i)
     found = _of_means(evidence, i) if histograms is None else fit_charges(histograms)
     if found is None or not found.gain.error < LARGEST_ERROR * found.gain.value:
         return None, "too few samples with charge"
     return found, ""
+
+
+def _of_maps(evidence: Evidence, i: int) -> StackHistograms:
+    """With the charges of hot pixels as maps of means have them."""
+    stack, bins, store = evidence.stacks[i], evidence.bins, evidence.store
+    assert bins is not None
+    assert store.histograms is not None
+    assert evidence.maps is not None
+    values, inside = evidence.maps.fit.values, evidence.frame.imaging
+    hot = inside & evidence.maps.fit.fitted & ~evidence.ordinary
+    typical = float(values[1, evidence.ordinary].mean()) if evidence.has(1) else 0.0
+    own = np.maximum(typical + stack.exposure_time * values[2, hot], 0.0)
+    mixture, share = classes_of(own, store.n[i, hot] / max(float(store.n[i, inside].sum()), 1.0))
+    noise = bins.read_noise
+    return StackHistograms(
+        store.histograms[i], bins, stack.em_gain,
+        math.inf if evidence.plan is None else float(evidence.plan.flagged[i]),
+        Charges(mixture, 1 - share),
+        one_electron(stack.em_gain, noise, evidence.stages, T_NOISE * noise),
+    )  # fmt: skip
 
 
 def _of_means(evidence: Evidence, i: int) -> StackCharges | None:
@@ -166,8 +216,9 @@ def _of_means(evidence: Evidence, i: int) -> StackCharges | None:
     assert store.histograms is not None
     n, mean, m2 = (evidence.image(plane[i]) for plane in (store.n, store.mean, store.m2))
     noise = bins.read_noise
+    from_zero = HistogramBins.of(0.0, noise)
     return charges_of_stack(
-        store.histograms[i], HistogramBins.of(0.0, noise), stack.em_gain, n, mean - evidence.level, m2,
+        store.histograms[i], from_zero, stack.em_gain, n, mean - evidence.level, m2,
         flagged=math.inf if evidence.plan is None else float(evidence.plan.flagged[i]),
         electron=one_electron(stack.em_gain, noise, evidence.stages, T_NOISE * noise),
     )  # fmt: skip

@@ -19,7 +19,8 @@ charge does. With the mean L of N, a mean costs
 where the ceiling c makes a single outlying mean, such as one with a cosmic ray, count as an
 outlier of either level: it cannot make a level of its own.
 
-A pixel without levels costs the least sum S0 over one L. A pixel with two has the least sum S2 over
+A pixel without levels costs the least sum S0 over one L, or over one that changes evenly with time
+by 20 % up and down: a hot pixel follows the temperature of the detector. A pixel with two has the least sum S2 over
 two levels and all ways of switching between them, each switch costing w: the best way is found by
 dynamic programming (Viterbi, *IEEE Trans. Inf. Theory* 13, 1967, 260), the levels are the means of
 those that are at them, and both are repeated from several starts. It is a telegraph pixel where
@@ -46,6 +47,9 @@ _SCATTER, _STEP = 2.0, 8.0
 #: Starts of the two levels: shares of the means that are below them.
 _STARTS = ((0.1, 0.9), (0.3, 0.7), (0.5, 0.9), (0.1, 0.5))
 _ROUNDS = 5
+#: Most that the charge of a pixel with one level changes with time, as a share, up and down: that
+#: of dark current within two degrees.
+DRIFT = 0.2
 #: Means that a level must have, outliers not counted.
 _FEWEST_MEANS = 2
 # Half the deviance, cut at the first: its mean, and its deviation over that, by the law of
@@ -230,12 +234,31 @@ class _Series:
             weights = (costs < CEILING).astype(np.float64)
         return rate, costs
 
+    def drifting_costs(self, rate: Array) -> Array:
+        """Cost of each mean, where the charge changes evenly with time; begun with one level."""
+        time = np.linspace(-1.0, 1.0, len(self.counts))[:, None]
+        own = self.counts / np.maximum(self.frames, 1.0)
+        costs = self.costs(rate)
+        for _ in range(_ROUNDS):
+            w = np.where(costs < CEILING, self.frames / rate, 0.0)
+            total, x, y = w.sum(axis=0), (w * time).sum(axis=0), (w * own).sum(axis=0)
+            xx, xy = (w * time**2).sum(axis=0), (w * time * own).sum(axis=0)
+            slope = (total * xy - x * y) / np.maximum(total * xx - x**2, 1e-300)
+            middle = (y - slope * x) / np.maximum(total, 1e-300)
+            most = DRIFT * np.maximum(middle - 2.0 * self.least, 0.0)
+            slope = np.clip(slope, -most, most)
+            middle = (y - slope * x) / np.maximum(total, 1e-300)
+            rate = np.maximum(middle + slope * time, self.least)
+            costs = self.costs(rate)
+        return costs
+
 
 def _found_in(series: _Series, pixels: Array, offsets: Array, threshold: float) -> TelegraphPixels:
     """Those of some pixels that have two levels."""
     rate, costs = series.one_level()
     likely = np.flatnonzero(_candidates(series, rate, costs))
-    series, one = series.of_pixels(likely), costs[:, likely].sum(axis=0)
+    series = series.of_pixels(likely)
+    one = np.minimum(costs[:, likely].sum(axis=0), series.drifting_costs(rate[likely]).sum(axis=0))
     best = _best_levels(series)
     noisy = best.excess_noise
     evidence = (one - best.cost) / noisy

@@ -25,7 +25,7 @@ MOST_TELEGRAPH = 3
 #: Titles of the table, and beginnings of the keys of the quantities under each.
 GROUPS = {
     "Noise and gain": ("read_noise", "excess_noise", "em_gain"),
-    "Charge": ("clock_induced", "register_charge", "dark_current"),
+    "Charge": ("clock_induced", "register_", "dark_current", "frame_charge", "temperature"),
     "Pixels": ("hot_", "warm_", "noisy_", "telegraph_"),
     "Transfer": ("deferred_", "trail_"),
     "Structure and linearity": ("glow", "fixed_pattern", "nonlinearity"),

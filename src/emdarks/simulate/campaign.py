@@ -132,7 +132,13 @@ class Campaign:
     def facts(self) -> Iterator[FrameFacts]:
         """What goes into the headers, frame by frame, in the order in which they are taken."""
         unit = _UNIT[self.units]
-        return stack_facts(self.stacks, self.camera.noise.k_gain, unit, self.level, self.start)
+        k_gain = self.camera.noise.k_gain
+        for facts in stack_facts(self.stacks, k_gain, unit, self.level, self.start):
+            yield replace(facts, warmer=self.effects.warmer(self.elapsed(facts)))
+
+    def elapsed(self, facts: FrameFacts) -> float:
+        """Seconds from the start of the campaign to that of a frame."""
+        return facts.elapsed - (self.start - BEGIN).total_seconds()
 
     def chance(self, facts: FrameFacts) -> np.random.Generator:
         """Source of chance of a frame."""
@@ -472,7 +478,8 @@ class _Writer:
         path = self._folder / plan.name
         camera, effects = campaign.camera, campaign.effects
         if campaign.as_l1:
-            raw = self._set_up(first).raw_frame(campaign.chance(first), effects, self._linearity)
+            exposure = self._set_up(first)
+            raw = exposure.raw_frame(campaign.chance(first), effects, self._linearity)
             save_l1(path, raw.data, first, camera)
             return path, 1
         frames = [
@@ -486,7 +493,7 @@ class _Writer:
         return path, len(plan.facts)
 
     def _set_up(self, facts: FrameFacts) -> Exposure:
-        """The stack's exposure: made anew where the last one was another stack's.
+        """The exposure of a frame; the stack's is made anew where the last was another stack's.
 
         Threads may make it twice; whichever stays, it is the same.
         """
@@ -495,7 +502,7 @@ class _Writer:
         if exposure is None or (exposure.gain, exposure.exposure_time) != wanted:
             exposure = Exposure.of(self._truth, *wanted)
             self._exposure = exposure
-        return exposure
+        return exposure.at(self._campaign.elapsed(facts), self._campaign.effects)
 
 
 def write_science_frame(

@@ -60,6 +60,14 @@ class Effects:
     register_charge : float
         Electrons that the register makes by itself, per sample of the frame, prescan and overscan
         included: a Poisson number, each made at any of its stages alike.
+    warming : float
+        Degrees by which the detector becomes warmer in an hour; its dark current doubles every 7.
+    telegraph : float
+        Share of the pixels of the imaging area whose dark current has two levels in time.
+    telegraph_current : float
+        What the high level has more, electrons per second.
+    telegraph_cycle : float
+        Mean time from one rise to the next, seconds.
     """
 
     flagged: float = 0.003
@@ -74,6 +82,10 @@ class Effects:
     deferred_rows: float = 0.0
     deferred_columns: float = 0.0
     register_charge: float = 0.0
+    warming: float = 0.0
+    telegraph: float = 0.0
+    telegraph_current: float = 0.5
+    telegraph_cycle: float = 3600.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -86,6 +98,8 @@ class Effects:
             raise InputError("the share of samples hit by cosmic rays is at most 1")
         if self.deferred_rows > 1 or self.deferred_columns > 1:
             raise InputError("the share of charge that comes late is at most 1")
+        if self.telegraph > 1 or not self.telegraph_cycle:
+            raise InputError("telegraph pixels: a share of at most 1, and a cycle above 0 s")
 
     @classmethod
     def none(cls) -> Effects:
@@ -110,6 +124,10 @@ class Effects:
     def fills_wells(self) -> bool:
         """Whether samples are cut at the full wells."""
         return self.saturation or self.rays > 0
+
+    def warmer(self, elapsed: float) -> float:
+        """Degrees by which the detector is warmer than when the campaign began, seconds ago."""
+        return self.warming * elapsed / 3600.0
 
     def flagged_share(self, exposure_time: float) -> float:
         """Share of samples that carry DQ 128 at an exposure time in seconds."""

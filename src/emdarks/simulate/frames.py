@@ -13,7 +13,7 @@ converter makes of them (`emdarks.simulate.level_1`).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -24,7 +24,9 @@ from emdarks.detector import region_slices
 from emdarks.dq import DQ
 from emdarks.errors import InputError
 from emdarks.raw import Linearity
+from emdarks.simulate.changing import changed_current
 from emdarks.simulate.effects import Effects, Flags, defer, disturb, fill_wells
+from emdarks.simulate.headers import PAUSE
 from emdarks.simulate.level_1 import (
     BITS,
     RawFrame,
@@ -108,6 +110,13 @@ class Exposure:
         if scene is not None:
             _illuminate(electrons, np.asarray(scene, dtype=np.float64), truth.camera)
         return cls(truth, gain, exposure_time, electrons)
+
+    def at(self, elapsed: float, effects: Effects) -> Exposure:
+        """The same so many seconds after the campaign began, where the dark current changes."""
+        added = changed_current(self.truth, elapsed, effects)
+        if added is None:
+            return self
+        return replace(self, electrons=self.electrons + self.exposure_time * added)
 
     def frame(self, rng: np.random.Generator, effects: Effects, units: Units = "e") -> Frame:
         """Make one frame of level 2a; parameters as in `simulate_frame`."""
@@ -365,7 +374,8 @@ def simulate_stack(
     data = np.empty((frames, *truth.shape), dtype=np.float32)
     dq = np.empty((frames, *truth.shape), dtype=np.uint16)
     for i, child in enumerate(rng.spawn(frames)):
-        data[i], dq[i] = exposure.frame(child, effects or Effects(), units)
+        now = exposure.at(i * (exposure_time + PAUSE), effects or Effects())
+        data[i], dq[i] = now.frame(child, effects or Effects(), units)
     return data, dq
 
 

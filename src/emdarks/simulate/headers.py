@@ -53,6 +53,8 @@ class FrameFacts:
         As in VISTYPE.
     level : {"1", "2a"}
         Of the file.
+    warmer : float
+        Degrees by which the detector is warmer than its set point.
     """
 
     gain: float
@@ -65,6 +67,7 @@ class FrameFacts:
     program: int = 0
     visit_type: str = DARK_VISIT
     level: Level = "2a"
+    warmer: float = 0.0
 
     @property
     def begin(self) -> datetime:
@@ -240,7 +243,7 @@ def camera_cards(facts: FrameFacts, camera: Camera) -> dict[str, Any]:
         "exposure_time": facts.exposure_time,
         "commanded_gain": facts.gain,
         "k_gain": facts.k_gain,
-        "temperature": _temperature(facts.elapsed, camera.simulation.temperature),
+        "temperature": _temperature(facts.elapsed, camera.simulation.temperature + facts.warmer),
         "start": _mjd(facts.elapsed),
         "cycle_time": facts.exposure_time + PAUSE,
     }

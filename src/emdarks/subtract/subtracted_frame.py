@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.cameras import Counted
+from emdarks.checks.against_camera import ONES
 from emdarks.darks.synthesized_dark import dark_setting
 from emdarks.dq import DQ, unsigned
 from emdarks.errors import InputError
@@ -181,6 +182,7 @@ class SubtractedFrame(Image):
         values, err, flags = self._pixels()
         dark = self._step.dark()
         telemetry = self._step.telemetry_rows(dark)
+        self._check_numbers(values, telemetry)
         data = self._scale * values - dark.data
         noise = np.hypot(self._scale * err, dark.err)
         # What telemetry words mean is not touched.
@@ -200,21 +202,23 @@ class SubtractedFrame(Image):
         finally:
             reader.close()
         cut = values.reshape(source.shape)[section].astype(np.float64)
-        self._check_numbers(cut)
         noise = np.zeros_like(cut) if err is None else err.reshape(source.shape)[section]
         flags = np.zeros(cut.shape, np.uint16) if dq is None else dq.reshape(source.shape)[section]
         return cut, noise.astype(np.float64, copy=False), flags
 
-    def _check_numbers(self, values: Array) -> None:
+    def _check_numbers(self, values: Array, telemetry: Array) -> None:
         """Refuse counts that nobody has told to be counts.
 
         Raises
         ------
         InputError
-            The frame has two different numbers, one apart.
+            The frame has two different numbers, one (or 255) apart.
         """
-        some = np.unique(values[:1])
-        if some.size > 2 or np.ptp(values) != 1.0 or np.unique(values).size > 2:
+        # One row is enough to tell a frame of samples.
+        if _kinds(values[np.flatnonzero(~telemetry)[:1]]).size > 2:
+            return
+        kinds = _kinds(values[~telemetry])
+        if kinds.size != 2 or np.ptp(kinds) not in ONES:
             return
         raise InputError(
             f"{self.source_name}: all samples are 0 or 1: its electrons are counted; say in a "
@@ -337,3 +341,9 @@ def _shift_reference_pixel(header: fits.Header, sections: Sections) -> None:
     for keyword, start in (("CRPIX1", cols.start), ("CRPIX2", rows.start)):
         if start and isinstance(header.get(keyword), (int, float)):
             header[keyword] = header[keyword] - start
+
+
+def _kinds(values: Array) -> Array:
+    """The different numbers among some."""
+    found: Array = np.unique(values)
+    return found[np.isfinite(found)]
