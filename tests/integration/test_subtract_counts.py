@@ -17,7 +17,7 @@ from emdarks import inspect_campaign, subtract_dark
 from emdarks.cameras import Bias, Camera, Counting, load_camera
 from emdarks.darks import build_photon_counted_dark, build_synthesized_dark, build_trad_dark
 from emdarks.data import Dark, Dataset, DetectorNoiseMaps, DetectorParams, Image
-from emdarks.errors import EmdarksError, InputError
+from emdarks.errors import EmdarksError, EmdarksWarning, InputError
 from emdarks.library import Library, subtract_by_library
 from emdarks.photon_counts import CountLaw, SeriesLaw, third_order_rate
 from emdarks.simulate.register import multiply
@@ -395,6 +395,43 @@ def test_numbers_that_are_no_counts(darks: Array, lit: Array) -> None:
         told, dark, seen_by
     )
     assert "one count tells no rate" in refused(frames(lit[:1]), dark, COUNTS)
+
+
+def test_sums_are_of_whole_counts(darks: Array, lit: Array) -> None:
+    told, seen_by = as_told(lit.sum(axis=0), N_FRAMES, "sum")
+    told[0].data[5, 6] += 1.2
+    assert "1 of its numbers are no sums of whole counts, the first" in refused(
+        told, dark_of(darks[:30]), seen_by
+    )
+
+
+def test_sums_of_more_frames_than_a_stack_can_have(darks: Array) -> None:
+    n, law = 200_000, CountLaw(T, GAIN, NOISE, 604.0)
+    above = np.random.default_rng(11).binomial(n, law.share(DARK + LIGHT))
+    told, seen_by = as_told(above, n, "sum")
+    dark = dark_of(darks)
+    (less,) = subtract_dark(told, dark, camera=seen_by)
+    assert (less.dq == 0).all()
+    assert 0.95 < pulls(less).std() < 1.05
+    np.testing.assert_allclose(less.err[0].mean(), dark.err[0].mean(), rtol=0.02)
+
+
+def test_rates_beyond_the_series_are_flagged(darks: Array, lit: Array) -> None:
+    above = lit.sum(axis=0)
+    above[3, 4], above[5, 6] = N_FRAMES, 0.7 * N_FRAMES
+    told, seen_by = as_told(above, N_FRAMES, "rate")
+    (less,) = subtract_dark(told, dark_of(darks[:30]), camera=seen_by)
+    assert less.dq[3, 4] == 256
+    assert (less.dq != 0).sum() == 1
+
+
+def test_variances_in_the_place_of_errors(darks: Array, lit: Array) -> None:
+    told, seen_by = as_told(lit.sum(axis=0), N_FRAMES, "rate")
+    (plain,) = subtract_dark(told, dark_of(darks), camera=seen_by)
+    told[0].err = np.full((1, *SHAPE), 0.02**2)
+    (less,) = subtract_dark(told, dark_of(darks), camera=seen_by)
+    with pytest.warns(EmdarksWarning, match=r"\(ERR\) are 0\.0\d+ of what counts of 400 frames"):
+        np.testing.assert_array_equal(less.err, plain.err)
 
 
 def test_counts_of_which_nobody_tells(darks: Array, lit: Array) -> None:

@@ -16,7 +16,7 @@ from emdarks.accumulate import Executor, StackJob, StackSums
 from emdarks.arguments import check_flag, is_number, is_whole
 from emdarks.cameras import Camera, Counted
 from emdarks.checks.recipe_frames import ProductLook
-from emdarks.counting_sums import MOST_FRAMES, CountsAbove, CountThreshold
+from emdarks.counting_sums import CountsAbove, CountThreshold
 from emdarks.darks.counting import stages_in
 from emdarks.darks.master_dark import dark_headers
 from emdarks.darks.rejection import Streamed, check_kinds, judged
@@ -35,7 +35,7 @@ from emdarks.photon_counts import (
 )
 from emdarks.products import Dark
 from emdarks.products.dark import PHOTON_COUNTED, count_hdus, write_law, write_unexposed
-from emdarks.products.synthesis import check_threshold
+from emdarks.products.synthesis import check_threshold, warn_of_noise
 from emdarks.stacks import (
     Stack,
     bias_history,
@@ -151,6 +151,11 @@ def build_photon_counted_dark(
     (True, 825.0)
     """
     choose("estimator", estimator, ESTIMATORS)
+    if threshold is not None and t_factor is not None:
+        raise InputError(
+            f"threshold is {threshold!r} and t_factor {t_factor!r}; give one of them (--threshold, "
+            "--t-factor)"
+        )
     check_flag("full_frame", full_frame)
     check_kinds(skip)
     check_offset(dataset, "a photon-counted dark")
@@ -254,14 +259,17 @@ class _Choice:
         check_threshold(str(stack), at, stack.em_gain)
         stages = camera.noise.register_stages if self.stages is None else self.stages
         check_stages(stages)
-        return CountLaw(float(at), float(stack.em_gain), float(noise), float(stages))
+        law = CountLaw(float(at), float(stack.em_gain), float(noise), float(stages))
+        warn_of_noise(str(stack), law)
+        return law
 
     def _threshold_of(self, counted: Counted, stack: Stack) -> float:
         """That of frames that are counted already."""
         if self.asked:
             raise InputError(
-                f"{stack.frames[0].record.name}: is counted already, above {counted.threshold:g} EM electrons: leave the "
-                "threshold out (threshold, t_factor, --threshold, --t-factor)"
+                f"{stack.frames[0].record.name}: is counted already, above "
+                f"{counted.threshold:g} EM electrons: leave the threshold out "
+                "(threshold, t_factor, --threshold, --t-factor)"
             )
         return counted.threshold
 
@@ -456,12 +464,12 @@ def rates_and_errors(n: Array, above: Array, law: CountLaw | SeriesLaw) -> tuple
         Method page, eq. 25 (rate) and eq. 26 (counterr). Where no sample is good, 0 and NaN;
         where the counts tell no rate, NaN.
     """
+    # Frames that were added up elsewhere may be of more frames than a stack of ours can have.
+    base = np.int64(n.max(initial=0)) + 1
     kinds, where, pixels = np.unique(
-        n.astype(np.uint32) * np.uint32(MOST_FRAMES + 1) + above.astype(np.uint32),
-        return_inverse=True,
-        return_counts=True,
+        n.astype(np.int64) * base + above.astype(np.int64), return_inverse=True, return_counts=True
     )
-    size, counts = (part.astype(np.float64) for part in np.divmod(kinds, MOST_FRAMES + 1))
+    size, counts = (part.astype(np.float64) for part in np.divmod(kinds, base))
     seen, good = size > 0, np.maximum(size, 1)
     rate = np.where(seen, law.rate(counts / good), 0.0)
     share = expected_shares(counts, size, pixels)

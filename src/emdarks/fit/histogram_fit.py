@@ -25,6 +25,8 @@ Array = npt.NDArray[Any]
 
 #: Steps at most, halvings of one, and the gain of the log likelihood that ends them.
 STEPS, HALVINGS, SETTLED = 40, 12, 1e-4
+#: In the first steps, so many, this share of a charge is left.
+_FIRST, _LEFT = 4, 0.1
 #: Largest relative change of gain and width in a step, and change of the power of rays.
 _LARGEST = 0.3
 #: The least probability of a bin.
@@ -110,14 +112,15 @@ class Likelihood:
     ----------
     parts : sequence of Part
         Regions.
-    least : ndarray, shape (unknowns,)
-        No unknown is less.
+    least, most : ndarray, shape (unknowns,)
+        No unknown is less, or more.
     known, known_error : ndarray, shape (unknowns,)
         What is known of them beforehand, as of a normal law; infinite errors: nothing.
     """
 
     parts: Sequence[Part]
     least: Array
+    most: Array
     known: Array
     known_error: Array
 
@@ -166,12 +169,15 @@ class Likelihood:
         """
         loose = np.setdiff1d(np.arange(self.size), held)
         unknown, point = start, self.at(start)
-        for _ in range(STEPS):
+        for number in range(STEPS):
             step = self._step(unknown, point, loose)
+            # From a charge of 0, there may be no way back.
+            share = _LEFT if number < _FIRST else 0.0
+            least = self.least + share * np.where(self.least > -np.inf, unknown - self.least, 0.0)
             if float(point.score @ step) < SETTLED:
                 break
             for _ in range(HALVINGS):
-                next_one = np.maximum(unknown + step, self.least)
+                next_one = np.clip(unknown + step, least, self.most)
                 there = self.at(next_one)
                 if there.value > point.value:
                     break
@@ -184,6 +190,7 @@ class Likelihood:
     def _step(self, unknown: Array, point: Point, loose: Array) -> Array:
         """A step of Fisher's scoring of those unknowns that no bound keeps."""
         kept = (unknown <= self.least) & (point.score <= 0)
+        kept |= (unknown >= self.most) & (point.score >= 0)
         free = loose[~kept[loose]]
         step = np.zeros(self.size)
         step[free] = _solve(point.information[np.ix_(free, free)], point.score[free])
@@ -262,7 +269,7 @@ class Likelihood:
             if start[index] <= self.least[index]:
                 start[index] = self.least[index]
                 at = (start[index] - best[index]) / way[index]
-            found, there = self.maximum(np.maximum(start, self.least), held)
+            found, there = self.maximum(np.clip(start, self.least, self.most), held)
             root = math.sqrt(max(2 * (point.value - there.value), 0.0)) - sigmas
             at_bound = root < 0 and start[index] == self.least[index]
             if abs(root) < _NEAR or root == before[1] or at_bound:

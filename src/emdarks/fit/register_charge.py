@@ -2,8 +2,9 @@
 
 Only the register makes charge in prescan and overscan; in the imaging area there is the charge of
 the pixels, too. Both histograms share the gain and the charge of the register, and are fitted
-together by maximum likelihood: gain, image charge, register charge, two parameters of the ray
-charges (`emdarks.fit.sample_law`), and level and width of the noise in each region. Bins run from
+together by maximum likelihood: gain, image charge, register charge, the power of the ray charges
+(`emdarks.fit.sample_law`), and their share, level and width of the noise in each region. What an
+overscan has of hot pixels counts as rays there, too. Bins run from
 4 read noises below the level to 5 read noises and 16 gains above it, or to where samples are
 flagged.
 
@@ -45,25 +46,27 @@ Array = npt.NDArray[Any]
 
 #: The range of a histogram: read noises below the level, and above it with gains.
 BELOW, ABOVE_NOISE, ABOVE_GAIN = 4.0, 5.0, 16.0
-#: Power of the number of ray charges with their size, and how well it is known: 0.5 to 1.4 in
-#: simulated rays, for which a Gaussian spread over pixels is assumed.
-POWER, POWER_ERROR = 0.9, 0.5
+#: Power of the number of ray charges with their size, and how well it is known: 0.4 to 1.4 in
+#: simulated rays. Of a higher power, rays would look like charge of the register.
+POWER, POWER_ERROR, MOST_POWER = 0.7, 0.4, 1.6
 #: Which unknown each parameter of the law is, in the imaging area and in the rest.
 _IMAGING = np.array([0, 1, 2, 3, 4, 5, 6])
-_REST_LEVEL, _REST_WIDTH, _REST_CHARGE = 7, 8, 9
-_REST = np.array([0, 9, 2, 7, 8, -1, -1])
-_UNKNOWNS = 10
-_LEAST = np.array([1.01, 0.0, 0.0, -np.inf, 0.0, 0.0, -np.inf, -np.inf, 0.0, 0.0])
+_REST_LEVEL, _REST_WIDTH, _REST_CHARGE, _REST_RAYS = 7, 8, 9, 10
+_REST = np.array([0, 9, 2, 7, 8, 10, 6])
+_UNKNOWNS = 11
+_LEAST = np.array([1.01, 0.0, 0.0, -np.inf, 0.0, 0.0, -np.inf, -np.inf, 0.0, 0.0, 0.0])
+_MOST = np.where(np.arange(_UNKNOWNS) == RAY_POWER, MOST_POWER, np.inf)
 _KNOWN = np.eye(_UNKNOWNS)[RAY_POWER] * POWER
 _KNOWN_ERROR = np.where(_KNOWN == POWER, POWER_ERROR, np.inf)
-_NO_REST = [REGISTER, _REST_LEVEL, _REST_WIDTH, _REST_CHARGE]
+_NO_REST = [REGISTER, _REST_LEVEL, _REST_WIDTH, _REST_CHARGE, _REST_RAYS]
 #: So many even bins above the noise become one.
 _MERGED = 4
 #: So many gains above the noise are hardly any samples but of rays; the number of the smallest ray
 #: charges is about this share of theirs.
 _RAYS_FROM, _RAYS_OF = 8.0, 0.1
-#: Whole electrons in the rest are believed from so many sigma on; what to start from, e-.
-_NOTABLE, _LITTLE = 3.0, 1e-5
+#: Whole electrons in the rest are believed from so many sigma on, register charge without a rest
+#: from so many: hot pixels look like it. What to start from, e-.
+_NOTABLE, _NOTABLE_ALONE, _LITTLE = 3.0, 6.0, 1e-5
 #: Samples that a region needs.
 LEAST_SAMPLES = 1000
 
@@ -79,7 +82,8 @@ class StackCharges:
     image : Estimate
         Charge of ordinary pixels, e-/pixel/frame: clock-induced and dark.
     register : Estimate
-        Charge made in the register, e-/pixel/frame; NaN where there is no prescan nor overscan.
+        Charge made in the register, e-/pixel/frame; NaN where there is no prescan nor overscan and
+        the imaging area by itself shows none, and none is taken to be there.
     width, rest_width : Estimate
         Read noise and scatter of the level over pixels, in the imaging area and in the rest; e-.
     rest_charge : Estimate
@@ -167,7 +171,6 @@ class StackHistograms:
             noise,
             ALIKE if region else self.charges,
             self.electron,
-            struck=not region,
         )
         counts = np.add.reduceat(self.counts[region, at] * 1.0, first - at[0])
         where = _REST if region else _IMAGING
@@ -180,10 +183,12 @@ class StackHistograms:
         register = self.share(1) * factor * math.log(self.gain) if self.has_rest else 0.0
         image = max(self.share(0) - (self.share(1) if self.has_rest else 0.0), 1e-6) * factor
         levels = self.level(0), self.level(1)
-        rays = max(_RAYS_OF * self.share(0, _RAYS_FROM), _LITTLE)
-        return np.array(
-            [self.gain, image, register, levels[0], noise, rays, POWER, levels[1], noise, 0.0]
+        rays, rest_rays = (
+            max(_RAYS_OF * self.share(region, _RAYS_FROM), _LITTLE) for region in (0, 1)
         )
+        inside = [self.gain, image, register, levels[0], noise, rays, POWER]
+        rest = [levels[1], noise, 0.0, rest_rays if self.has_rest else 0.0]
+        return np.array([*inside, *rest])
 
 
 def fit_charges(stack: StackHistograms, sigmas: float = 1.0) -> StackCharges | None:
@@ -213,7 +218,7 @@ def _fit(stack: StackHistograms, sigmas: float) -> StackCharges | None:
     if stack.counts[0].sum() < LEAST_SAMPLES:
         return None
     parts = [stack.part(0), *([stack.part(1)] if stack.has_rest else [])]
-    likelihood = Likelihood(parts, _LEAST, _KNOWN, _KNOWN_ERROR)
+    likelihood = Likelihood(parts, _LEAST, _MOST, _KNOWN, _KNOWN_ERROR)
     best, point, held = _maximum(likelihood, stack)
     core, tail = likelihood.misfit(best)
 
@@ -224,8 +229,9 @@ def _fit(stack: StackHistograms, sigmas: float) -> StackCharges | None:
         return likelihood.estimate(best, point, index, held, sigmas, wider)
 
     alone = best.copy()
+    alone[CHARGE] += best[REGISTER] / math.log(best[GAIN])
     alone[REGISTER] = 0.0
-    alone, _ = replace(likelihood, parts=parts[:1]).maximum(alone, _NO_REST)
+    alone, _ = replace(likelihood, parts=parts[:1]).maximum(alone, [*_NO_REST, RAYS, RAY_POWER])
     return StackCharges(
         gain=estimate(GAIN),
         image=estimate(CHARGE),
@@ -241,15 +247,20 @@ def _fit(stack: StackHistograms, sigmas: float) -> StackCharges | None:
 
 def _maximum(likelihood: Likelihood, stack: StackHistograms) -> tuple[Array, Point, list[int]]:
     """The unknowns of the largest likelihood, and those that are not fitted."""
-    start = stack.start()
-    if not stack.has_rest:
-        return *likelihood.maximum(start, _NO_REST), _NO_REST
-    best, point = likelihood.maximum(start, [_REST_CHARGE])
-    # Half of what reaches the rest, as if it had passed the whole register.
+    start, simple = stack.start(), [_REST_CHARGE] if stack.has_rest else _NO_REST
+    best, point = likelihood.maximum(start, simple)
+    # The simple case, unless the samples show another one: half of what reaches the rest went
+    # through the whole register; or, without a rest, half of the image charge is the register's.
     start = best.copy()
-    start[_REST_CHARGE] = 0.5 * best[REGISTER] / math.log(best[GAIN]) + _LITTLE
-    start[REGISTER] *= 0.5
-    other, there = likelihood.maximum(start)
-    if there.value - point.value > 0.5 * _NOTABLE**2:
-        return other, there, []
-    return best, point, [_REST_CHARGE]
+    if stack.has_rest:
+        start[_REST_CHARGE] = 0.5 * best[REGISTER] / math.log(best[GAIN]) + _LITTLE
+        start[REGISTER] *= 0.5
+        free, sigmas = [], _NOTABLE
+    else:
+        start[REGISTER] = 0.5 * best[CHARGE] * math.log(best[GAIN]) + _LITTLE
+        start[CHARGE] *= 0.5
+        free, sigmas = [i for i in _NO_REST if i != REGISTER], _NOTABLE_ALONE
+    other, there = likelihood.maximum(start, free)
+    if there.value - point.value > 0.5 * sigmas**2:
+        return other, there, free
+    return best, point, simple

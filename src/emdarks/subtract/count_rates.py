@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +11,14 @@ import numpy.typing as npt
 
 from emdarks.cameras import Counted
 from emdarks.darks.photon_counted import rates_and_errors
-from emdarks.errors import InputError
+from emdarks.errors import EmdarksWarning, InputError
 from emdarks.photon_counts import CountLaw, SeriesLaw
 
 Array = npt.NDArray[Any]
+
+#: Errors of a frame below this share of the binomial ones are none: a pixel's own share makes them
+#: scatter, masked samples make them larger.
+LEAST_ERROR = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,8 @@ class CountRates:
         if counted.value == "rate":
             shares, slope = series.statistics(shares)
         _check_shares(shares, counted, name)
+        if counted.value == "sum":
+            _check_whole(shares * counted.frames, name)
         rate, binomial = self.of_counts(n, np.rint(shares * n))
         if counted.value == "rate" and isinstance(self.law, SeriesLaw):
             rate = np.where(known, values, np.nan)
@@ -91,13 +98,45 @@ class CountRates:
         with np.errstate(invalid="ignore"):
             own = err * slope / self.law.statistics(np.nan_to_num(rate))[1]
         # Where the reference counted nothing, its errors are 0.
-        return rate, np.where(err > 0, own, np.where(np.isnan(err), err, binomial))
+        own = np.where(err > 0, own, np.where(np.isnan(err), err, binomial))
+        return rate, binomial if _too_small(own, binomial, counted, name) else own
 
 
 def _of_each(law: CountLaw | SeriesLaw, shares: Array) -> Array:
     """Rates of shares, each computed once: there are as many as there were frames."""
     kinds, where = np.unique(shares, return_inverse=True)
     return np.asarray(law.rate(kinds)[where].reshape(shares.shape))
+
+
+def _too_small(own: Array, binomial: Array, counted: Counted, name: str) -> bool:
+    """Whether errors of a frame are far below those of its counts; says so."""
+    known = (own > 0) & (binomial > 0)
+    ratio = float(np.median(own[known] / binomial[known])) if known.any() else 1.0
+    if ratio < LEAST_ERROR:
+        warnings.warn(
+            f"{name}: its errors (ERR) are {ratio:.2g} of what counts of {counted.frames} frames "
+            "have, as where variances were written for errors; those of the counts are used",
+            EmdarksWarning,
+            stacklevel=2,
+        )
+    return ratio < LEAST_ERROR
+
+
+def _check_whole(sums: Array, name: str) -> None:
+    """Refuse sums of counts that are no whole numbers.
+
+    Raises
+    ------
+    InputError
+        One is not.
+    """
+    wrong = np.abs(sums - np.rint(sums)) > 1e-3
+    if wrong.any():
+        raise InputError(
+            f"{name}: {int(wrong.sum())} of its numbers are no sums of whole counts, the first "
+            f"{sums[wrong][0]:.6g}: give the sums themselves, or look at [counting] of the camera "
+            "file (value, one)"
+        )
 
 
 def _check_shares(shares: Array, counted: Counted, name: str) -> None:

@@ -12,7 +12,7 @@ from emdarks.accumulate.blocks import FigureArea, FrameFigures
 from emdarks.cameras import Counted
 from emdarks.checks.against_camera import holds_counts
 from emdarks.counting_sums import CountsAbove
-from emdarks.dq import ALL_BITS
+from emdarks.dq import ALL_BITS, DQ
 from emdarks.errors import InputError
 from emdarks.fits import astropy_fits as fits
 from emdarks.photon_counts import SeriesLaw
@@ -22,6 +22,10 @@ from emdarks.subtract.count_rates import CountRates
 from emdarks.subtract.subtracted_frame import SubtractedFrame
 
 Array = npt.NDArray[Any]
+
+#: Electrons a frame up to which two steps of Newton's rule solve the series of third order: beyond,
+#: frames of the Coronagraph's pipeline may have other rates than their counts make.
+MOST_OF_SERIES = 1.5
 
 
 class CountedFrame(SubtractedFrame):
@@ -54,6 +58,9 @@ class CountedFrame(SubtractedFrame):
         values, err, flags = super()._pixels()
         values[self._step.telemetry] = np.nan
         rate, noise = self._rates.of_frame(values, err, self._counted, self.source_name)
+        if self._counted.value == "rate":
+            bright = (values > MOST_OF_SERIES) * np.uint16(DQ.TOO_BRIGHT)
+            flags = np.bitwise_or(flags, bright)
         return rate, noise, flags
 
     def _check_numbers(self, values: Array, telemetry: Array) -> None:
