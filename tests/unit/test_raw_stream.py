@@ -350,7 +350,8 @@ def watched(stacks: Any, wanted: bool = False) -> tuple[Careful, list[StackSums]
     """Sums of stacks of sources by an executor that leaves bad frames out."""
     inputs: list[Any] = []
     for i, source in enumerate(source for stack in stacks for source in stack):
-        record, provenance = SimpleNamespace(name=f"f{i}.fits"), SimpleNamespace(name=f"f{i}.fits")
+        provenance = SimpleNamespace(name=f"f{i}.fits")
+        record = SimpleNamespace(name=f"f{i}.fits", counted=None)
         inputs.append(SimpleNamespace(source=source, record=record, provenance=provenance))
     jobs = [StackJob(tuple(map(Sample, stack)), (80, 200), MASK, AREA) for stack in stacks]
     careful = Careful(Threads(1), inputs, Skipping(wanted, 0.9), jobs, Count(None, 0, True))
