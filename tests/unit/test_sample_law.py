@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from emdarks.counting_sums import HistogramBins
-from emdarks.fit.campaign_charge import clock_charge, gain_drift, weighted_mean
+from emdarks.fit.campaign_charge import clock_charge, disagree, gain_drift, weighted_mean
 from emdarks.fit.counting_terms import statistics
 from emdarks.fit.estimate import Estimate
 from emdarks.fit.register_charge import LEAST_SAMPLES, StackHistograms, fit_charges
@@ -197,3 +197,13 @@ def test_drift_of_the_gain() -> None:
     assert noisy.spread_p_value < 1e-6
     assert noisy.slope.error > found.slope.error
     assert Estimate.normal(1.0, 0.1) == weighted_mean([Estimate.normal(1.0, 0.1)])
+
+
+def test_gains_that_disagree_have_a_wide_mean() -> None:
+    near = [Estimate.normal(5000.0 + off, 50.0) for off in (-30.0, 40.0)]
+    far = [Estimate.normal(4787.0, 65.0), Estimate.normal(3698.0, 103.0)]
+    assert not disagree(near)
+    assert disagree(far)
+    assert not disagree([far[0], Estimate.unknown()])
+    assert weighted_mean(near).error == pytest.approx(50 / math.sqrt(2))
+    assert weighted_mean(far).error > 400

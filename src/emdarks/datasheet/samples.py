@@ -13,7 +13,7 @@ import numpy.typing as npt
 from emdarks.counting_sums import T_NOISE, HistogramBins
 from emdarks.datasheet.evidence import Evidence
 from emdarks.datasheet.quantity import Quantity
-from emdarks.fit.campaign_charge import gain_drift
+from emdarks.fit.campaign_charge import disagree, gain_drift, weighted_mean
 from emdarks.fit.em_gain import LEAST_GAIN, classes_of
 from emdarks.fit.register_charge import StackCharges, StackHistograms, fit_charges
 from emdarks.fit.sample_law import Charges
@@ -26,6 +26,11 @@ Array = npt.NDArray[Any]
 #: A gain with a larger relative error is none.
 LARGEST_ERROR = 0.5
 
+#: What is said where they do not.
+_APART = (
+    "stacks of one commanded gain disagree by more than chance: the gain moved between them, or "
+    "tails of cosmic rays are not flagged where exposures are long (raw frames: --cosmic-rays dark)"
+)
 _GAIN = "em_gain", "EM gain", ""
 _REGISTER = "register_charge", "charge made in the register", "e⁻/pixel/frame"
 
@@ -85,12 +90,19 @@ class SampleChapter:
     def _ratios(self) -> Iterator[Quantity]:
         for g in self._gains:
             some = self._of_gain(g)
-            value, error = _mean([(c.gain.value, c.gain.error) for _, c in some])
-            yield Quantity.measured(
-                "em_gain_ratio", "EM gain over commanded", "", value / g, error / g,
+            yield Quantity.estimated(
+                "em_gain_ratio", "EM gain over commanded", "",
+                weighted_mean([c.gain for _, c in some]).scaled(1 / g),
                 "gains of the stacks of this commanded gain, weighted by their errors",
                 frames=sum(len(stack.frames) for stack, _ in some), setting={"em_gain": g},
+                note=_APART if g in self._apart else "",
             )  # fmt: skip
+
+    @property
+    def _apart(self) -> list[float]:
+        """Commanded gains whose stacks disagree by more than chance."""
+        some = {g: [c.gain for _, c in self._of_gain(g)] for g in self._gains}
+        return [g for g, gains in some.items() if disagree(gains)]
 
     @property
     def middle(self) -> Array:
@@ -113,7 +125,8 @@ class SampleChapter:
         return Quantity.estimated(
             *head, found.slope.scaled(100.0),
             "gains of stacks of one commanded gain along the campaign, first to last frame",
-            note=f"chance gives as much with a probability of {found.p_value:.2g}",
+            note=f"chance gives as much with a probability of {found.p_value:.2g}"
+            + (f"; {_APART}" if self._apart else ""),
             frames=self.evidence.frames,
         )  # fmt: skip
 
@@ -163,13 +176,6 @@ def _on_register(found: StackCharges) -> str:
     if math.isfinite(found.rest_charge.value):
         words += "; the prescan holds whole electrons, too, so that the shape alone tells it"
     return words
-
-
-def _mean(values: list[tuple[float, float]]) -> tuple[float, float]:
-    """Mean weighted by errors, and its error."""
-    value, error = np.array(values).T
-    weight = 1 / error**2
-    return float((weight * value).sum() / weight.sum()), float(weight.sum() ** -0.5)
 
 
 def _fit(

@@ -93,8 +93,19 @@ def weighted_mean(some: Sequence[Estimate]) -> Estimate:
     known = [each for each in some if math.isfinite(each.error)]
     if len(known) < 2:
         return known[0] if known else Estimate.unknown()
+    return _common(known)[0][0]
+
+
+def disagree(some: Sequence[Estimate]) -> bool:
+    """Whether estimates of one number scatter by more than chance."""
+    known = [each for each in some if math.isfinite(each.error)]
+    return len(known) > 1 and _common(known)[1] < _UNLIKELY
+
+
+def _common(known: Sequence[Estimate]) -> tuple[list[Estimate], float]:
+    """Their mean, and the probability of so much scatter."""
     value, error = (np.array([getattr(each, k) for each in known]) for k in ("value", "error"))
-    return _line(np.ones((value.size, 1)), value, error)[0]
+    return _weighted_fit(np.ones((value.size, 1)), value, error)
 
 
 @dataclass(frozen=True)
