@@ -82,6 +82,7 @@ class StructureChapter:
             *head, self.glow.amplitude,
             f"surface of second degree in D, over {self.glow.pixels} pixels that are not hot; "
             f"a flat detector gives as much with a probability of {self.glow.p_value:.2g}",
+            note="tails of cosmic rays that are not flagged look like glow along the rows",
             frames=self.evidence.frames,
         )  # fmt: skip
 
