@@ -92,6 +92,7 @@ class NoiseChapter:
             *head, value, float(np.nanstd(drawn)),
             "width of the lower half of all samples of stacks of low EM gain, which neither "
             "charge nor cosmic rays reach; the pattern of the pixels taken off",
+            note="of a sample as it is prepared: noise that a row shares is a part of it",
             frames=frames,
         )  # fmt: skip
 

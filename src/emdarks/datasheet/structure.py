@@ -16,7 +16,7 @@ from emdarks.datasheet.samples import SampleChapter
 from emdarks.fit.fixed_pattern import FixedPattern, fixed_pattern
 from emdarks.fit.glow import Glow, fit_glow
 from emdarks.fit.linearity import ImageMeans, Linearity, image_means, linearity
-from emdarks.fit.row_noise import row_noise
+from emdarks.fit.row_noise import NO_ROW_NOISE, RowNoise, row_noise
 
 Array = npt.NDArray[Any]
 
@@ -38,12 +38,15 @@ class StructureChapter:
         Of the level F; None where there are no maps.
     linearity : Linearity or None
         Of the image means; None where there are no maps.
+    rows : RowNoise
+        What all pixels of a row have in common in a frame.
     """
 
     evidence: Evidence
     glow: Glow | None
     pattern: FixedPattern | None
     linearity: Linearity | None
+    rows: RowNoise = NO_ROW_NOISE
 
     @classmethod
     def of(cls, evidence: Evidence, samples: SampleChapter) -> StructureChapter:
@@ -59,16 +62,18 @@ class StructureChapter:
         if sum(each is not None for each in samples.charges) >= LEAST_STACKS:
             signals = _signals(samples)
             by_samples = linearity(evidence.gain, evidence.time, signals, (False, True, True))
-            return cls(evidence, glow, pattern, by_samples)
+            return cls(evidence, glow, pattern, by_samples, rows)
         use = evidence.image(evidence.maps.fit.fitted)
         size = use.shape[0]
         means = image_means(*moments, use.reshape(-1), max(rows.variance, 0.0), size)
         means = _with_gain_errors(evidence, means, gain)
-        return cls(evidence, glow, pattern, linearity(gain, evidence.time, means, fitted))
+        straight = linearity(gain, evidence.time, means, fitted)
+        return cls(evidence, glow, pattern, straight, rows)
 
     def quantities(self) -> Iterator[Quantity]:
         """Amplitudes."""
         yield self._glow()
+        yield self._row_noise()
         yield from self._pattern()
         yield from self._linearity()
 
@@ -83,6 +88,17 @@ class StructureChapter:
             f"surface of second degree in D, over {self.glow.pixels} pixels that are not hot; "
             f"a flat detector gives as much with a probability of {self.glow.p_value:.2g}",
             note="tails of cosmic rays that are not flagged look like glow along the rows",
+            frames=self.evidence.frames,
+        )  # fmt: skip
+
+    def _row_noise(self) -> Quantity:
+        head = "row_noise", "noise that a row shares", "e⁻"
+        if not np.isfinite(self.rows.frame.value):
+            return Quantity.unknown(*head, self.evidence.no_maps or "too few stacks tell it")
+        return Quantity.estimated(
+            *head, self.rows.frame,
+            "what means of rows differ by from stack to stack, of one frame; low EM gains tell it",
+            note="a part of the read noise: the bias of a row is subtracted with an error",
             frames=self.evidence.frames,
         )  # fmt: skip
 

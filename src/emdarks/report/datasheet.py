@@ -24,7 +24,7 @@ MOST_TELEGRAPH = 3
 
 #: Titles of the table, and beginnings of the keys of the quantities under each.
 GROUPS = {
-    "Noise and gain": ("read_noise", "excess_noise", "em_gain"),
+    "Noise and gain": ("read_noise", "row_noise", "excess_noise", "em_gain"),
     "Charge": ("clock_induced", "register_", "dark_current", "frame_charge", "temperature"),
     "Pixels": ("hot_", "warm_", "noisy_", "telegraph_"),
     "Transfer": ("deferred_", "trail_"),
