@@ -41,7 +41,7 @@ CASES = (
 )
 RAYS = (0.0, 5.0)
 #: Devices of the slope; their stacks, frames of each, and how they warm up, K/h.
-DEVICES, FRAMES, WARMING = 60, 20, 2.0
+DEVICES, FRAMES, WARMING = 60, 20, 3.0
 STACKS = ((1.0, 2.0), (1.0, 100.0), (30.0, 100.0), (1000.0, 2.0), (1000.0, 60.0), (3000.0, 30.0))
 
 
@@ -135,15 +135,17 @@ def slope_figures() -> dict[str, float]:
     slope, current, bias, spread = [], [], [], 0.0
     for seed in range(SEED, SEED + DEVICES):
         truth, start, found = device(seed)
-        assert not found.why_not, found.why_not
+        spread = found.spread
+        if found.why_not:
+            continue
         true = math.log(2.0) / DOUBLING
         slope.append(found.slope.low <= true <= found.slope.high)
         bias.append((found.slope.value - true) / found.slope.error)
         D = truth.dark_current[truth.imaging_area].mean(dtype=float)
         D *= 2.0 ** ((found.temperature - start) / DOUBLING)
         current.append(found.dark_current.low <= D <= found.dark_current.high)
-        spread = found.spread
     return {
+        "told": len(slope),
         "slope": float(np.mean(slope)),
         "current": float(np.mean(current)),
         "bias": float(np.mean(bias)),
@@ -182,7 +184,7 @@ def telegraph_text(rows: list[Row]) -> Iterator[str]:
         "\nThe two levels differ in charge, which the register multiplies with its own noise: 3 "
         "read noises apart is 3 rn/g electrons a frame, half an electron at a gain of a thousand. "
         "Read noise rules below a gain of about a hundred; above, the levels must be further "
-        "apart in EM electrons to be seen at all in so many frames, however they are looked for."
+        "apart, or the sequence longer."
     )
 
 
@@ -194,11 +196,14 @@ def slope_text(found: dict[str, float]) -> str:
         f"(excam-small), {len(STACKS)} stacks of {FRAMES} frames at gains from 1 to 3000 and 2 to "
         f"100 s, that become warmer by {WARMING:g} K an hour, {found['spread']:.1f} K in all; the "
         f"dark current doubles every {DOUBLING:g} K. An interval should hold the truth in 68.3 % "
-        f"of all; {DEVICES} leave {chance:.1f} % of chance.\n\n"
+        f"of all; {DEVICES} leave {chance:.1f} % of chance. The frames of "
+        f"{found['told']} of them tell a slope; the others say that they do not.\n\n"
         "| number | interval holds it |\n| --- | --- |\n"
         f"| slope d ln D / dT | {100 * found['slope']:.0f} % |\n"
         f"| dark current at the mean temperature | {100 * found['current']:.0f} % |\n\n"
-        f"The slopes deviate by {found['bias']:.2f} standard errors in the mean."
+        f"The slopes deviate by {found['bias']:.2f} standard errors in the mean. The dark current "
+        "is held more often: an error of 1 % of each gain is allowed for, which these detectors do "
+        "not have."
     )
 
 

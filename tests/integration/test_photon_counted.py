@@ -289,6 +289,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"estimator": "best"}, "estimator is 'best'; it must be one of law, reference"),
     ({"threshold": 5000.0}, "the threshold of 5000 EM electrons is not below the EM gain 5000"),
     ({"max_rate": 0.01}, "too many to count one by one"),
+    ({"threshold": 500.0, "t_factor": 5}, "threshold is 500.0 and t_factor 5; give one of them"),
 ]
 
 
@@ -317,6 +318,12 @@ def test_refused_frames() -> None:
 def test_frames_that_were_not_taken_for_counting_are_named() -> None:
     with pytest.warns(EmdarksWarning, match="is not marked as a frame for photon counting"):
         counted(frames(drawn(RATES, 2), ISPC=0))
+
+
+def test_a_threshold_in_the_noise_is_said() -> None:
+    words = r"read noise alone lies above 100 EM electrons in 0\.\d+ of the samples"
+    with pytest.warns(EmdarksWarning, match=words):
+        counted(frames(drawn(RATES, 9)), threshold=100.0)
 
 
 @pytest.mark.filterwarnings("ignore::emdarks.errors.EmdarksWarning")

@@ -45,6 +45,20 @@ def test_the_true_gain_is_found(true: float, off: float, charge: float) -> None:
     assert error < 0.06 * true
 
 
+def test_hot_pixels_of_the_rest_do_not_move_the_gain() -> None:
+    """A parallel overscan has some, whose samples reach far beyond those of single electrons."""
+    true, rng = 5000.0, np.random.default_rng(7)
+    histogram, *sums = drawn(true, 0.1)
+    electrons = rng.poisson(0.01, 300_000)
+    electrons[:6000] = rng.poisson(rng.uniform(1, 40, 6000))
+    x = rng.normal(0, NOISE, electrons.size)
+    x[electrons > 0] += true * rng.standard_gamma(electrons[electrons > 0])
+    histogram[1] = np.histogram(np.clip(x, BINS.edges[0], BINS.edges[-1]), BINS.edges)[0]
+    gain, error = gain_of_stack(histogram, BINS, 5000.0, *sums)
+    assert abs(gain - true) < 2.5 * error
+    assert error < 0.06 * true
+
+
 def test_what_cannot_be_told_is_not() -> None:
     histogram, n, *sums = drawn(1000.0, 0.1)
     nothing = [

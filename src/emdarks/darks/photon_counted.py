@@ -35,7 +35,7 @@ from emdarks.photon_counts import (
 )
 from emdarks.products import Dark
 from emdarks.products.dark import PHOTON_COUNTED, count_hdus, write_law, write_unexposed
-from emdarks.products.synthesis import check_threshold
+from emdarks.products.synthesis import check_threshold, warn_of_noise
 from emdarks.stacks import (
     Stack,
     bias_history,
@@ -151,6 +151,11 @@ def build_photon_counted_dark(
     (True, 825.0)
     """
     choose("estimator", estimator, ESTIMATORS)
+    if threshold is not None and t_factor is not None:
+        raise InputError(
+            f"threshold is {threshold!r} and t_factor {t_factor!r}; give one of them (--threshold, "
+            "--t-factor)"
+        )
     check_flag("full_frame", full_frame)
     check_kinds(skip)
     check_offset(dataset, "a photon-counted dark")
@@ -254,7 +259,9 @@ class _Choice:
         check_threshold(str(stack), at, stack.em_gain)
         stages = camera.noise.register_stages if self.stages is None else self.stages
         check_stages(stages)
-        return CountLaw(float(at), float(stack.em_gain), float(noise), float(stages))
+        law = CountLaw(float(at), float(stack.em_gain), float(noise), float(stages))
+        warn_of_noise(str(stack), law)
+        return law
 
     def _threshold_of(self, counted: Counted, stack: Stack) -> float:
         """That of frames that are counted already."""

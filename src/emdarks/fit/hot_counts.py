@@ -29,7 +29,8 @@ class HotCount:
     count : Estimate
         Pixels of this detector above it: what is counted less false ones; the error is that of
         pixels close to the threshold, which noise lifts above it or below. The interval reaches up
-        to all that lie above the threshold, whether they stand out of the noise or not.
+        to all that lie above the threshold, whether they stand out of the noise or not; it holds
+        whole numbers, so that it covers as often as it says at least.
     share : Estimate
         Share of such pixels among all that are known, and the interval of the probability that a
         pixel is one (Jeffreys): to compare detectors.
@@ -85,6 +86,8 @@ def _count(x: Array, e: Array, limit: Array, false_rate: float, threshold: float
     # Where the threshold lies higher than the limit, noise reaches it still more rarely.
     false = false_rate * float(np.count_nonzero(hidden))
     error = math.sqrt(_uncertain(x[~hidden], e[~hidden], threshold) + false)
+    # Counts are whole: k to both sides hold what lies within k + 1/2.
+    reach = max(error, math.ceil(error - 0.5))
     low, high = share_interval(counted, pixels)
     return HotCount(
         threshold,
@@ -92,8 +95,8 @@ def _count(x: Array, e: Array, limit: Array, false_rate: float, threshold: float
         Estimate(
             counted - false,
             error + 0.5 * dubious,
-            counted - false - error,
-            counted - false + error + dubious,
+            counted - false - reach,
+            counted + reach + dubious,
         ),
         Estimate(counted / pixels, 0.5 * (high - low), low, high),
         false,

@@ -252,5 +252,5 @@ def _departure(
             return Estimate.unknown()
         beta[chosen] = found.beta[:-1]
     assert found is not None
-    error = math.sqrt(found.covariance[-1, -1])
-    return Estimate.normal(found.beta[-1], error) if error < _VAGUE else Estimate.unknown()
+    sigma = math.sqrt(found.covariance[-1, -1])
+    return Estimate.normal(found.beta[-1], sigma) if sigma < _VAGUE else Estimate.unknown()

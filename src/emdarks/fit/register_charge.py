@@ -2,8 +2,9 @@
 
 Only the register makes charge in prescan and overscan; in the imaging area there is the charge of
 the pixels, too. Both histograms share the gain and the charge of the register, and are fitted
-together by maximum likelihood: gain, image charge, register charge, two parameters of the ray
-charges (`emdarks.fit.sample_law`), and level and width of the noise in each region. Bins run from
+together by maximum likelihood: gain, image charge, register charge, the power of the ray charges
+(`emdarks.fit.sample_law`), and their share, level and width of the noise in each region. What an
+overscan has of hot pixels counts as rays there, too. Bins run from
 4 read noises below the level to 5 read noises and 16 gains above it, or to where samples are
 flagged.
 
@@ -50,14 +51,14 @@ BELOW, ABOVE_NOISE, ABOVE_GAIN = 4.0, 5.0, 16.0
 POWER, POWER_ERROR, MOST_POWER = 0.7, 0.4, 1.6
 #: Which unknown each parameter of the law is, in the imaging area and in the rest.
 _IMAGING = np.array([0, 1, 2, 3, 4, 5, 6])
-_REST_LEVEL, _REST_WIDTH, _REST_CHARGE = 7, 8, 9
-_REST = np.array([0, 9, 2, 7, 8, -1, -1])
-_UNKNOWNS = 10
-_LEAST = np.array([1.01, 0.0, 0.0, -np.inf, 0.0, 0.0, -np.inf, -np.inf, 0.0, 0.0])
+_REST_LEVEL, _REST_WIDTH, _REST_CHARGE, _REST_RAYS = 7, 8, 9, 10
+_REST = np.array([0, 9, 2, 7, 8, 10, 6])
+_UNKNOWNS = 11
+_LEAST = np.array([1.01, 0.0, 0.0, -np.inf, 0.0, 0.0, -np.inf, -np.inf, 0.0, 0.0, 0.0])
 _MOST = np.where(np.arange(_UNKNOWNS) == RAY_POWER, MOST_POWER, np.inf)
 _KNOWN = np.eye(_UNKNOWNS)[RAY_POWER] * POWER
 _KNOWN_ERROR = np.where(_KNOWN == POWER, POWER_ERROR, np.inf)
-_NO_REST = [REGISTER, _REST_LEVEL, _REST_WIDTH, _REST_CHARGE]
+_NO_REST = [REGISTER, _REST_LEVEL, _REST_WIDTH, _REST_CHARGE, _REST_RAYS]
 #: So many even bins above the noise become one.
 _MERGED = 4
 #: So many gains above the noise are hardly any samples but of rays; the number of the smallest ray
@@ -170,7 +171,6 @@ class StackHistograms:
             noise,
             ALIKE if region else self.charges,
             self.electron,
-            struck=not region,
         )
         counts = np.add.reduceat(self.counts[region, at] * 1.0, first - at[0])
         where = _REST if region else _IMAGING
@@ -183,10 +183,12 @@ class StackHistograms:
         register = self.share(1) * factor * math.log(self.gain) if self.has_rest else 0.0
         image = max(self.share(0) - (self.share(1) if self.has_rest else 0.0), 1e-6) * factor
         levels = self.level(0), self.level(1)
-        rays = max(_RAYS_OF * self.share(0, _RAYS_FROM), _LITTLE)
-        return np.array(
-            [self.gain, image, register, levels[0], noise, rays, POWER, levels[1], noise, 0.0]
+        rays, rest_rays = (
+            max(_RAYS_OF * self.share(region, _RAYS_FROM), _LITTLE) for region in (0, 1)
         )
+        inside = [self.gain, image, register, levels[0], noise, rays, POWER]
+        rest = [levels[1], noise, 0.0, rest_rays if self.has_rest else 0.0]
+        return np.array([*inside, *rest])
 
 
 def fit_charges(stack: StackHistograms, sigmas: float = 1.0) -> StackCharges | None:

@@ -19,12 +19,12 @@ charge does. With the mean L of N, a mean costs
 where the ceiling c makes a single outlying mean, such as one with a cosmic ray, count as an
 outlier of either level: it cannot make a level of its own.
 
-A pixel without levels costs the least sum S0 over one L, or over one that changes evenly with time
-by 20 % up and down: a hot pixel follows the temperature of the detector. A pixel with two has the least sum S2 over
-two levels and all ways of switching between them, each switch costing w: the best way is found by
-dynamic programming (Viterbi, *IEEE Trans. Inf. Theory* 13, 1967, 260), the levels are the means of
-those that are at them, and both are repeated from several starts. It is a telegraph pixel where
-S0 - S2 is above a threshold.
+A pixel without levels costs the least sum S0 over one L, or over one whose charge changes evenly
+with time by 20 % up and down: a hot pixel follows the temperature of the detector. A pixel with two
+has the least sum S2 over two levels and all ways of switching between them, each switch costing w:
+the best way is found by dynamic programming (Viterbi, *IEEE Trans. Inf. Theory* 13, 1967, 260), the
+levels are the means of those that are at them, and both are repeated from several starts. It is a
+telegraph pixel where S0 - S2 is above a threshold.
 """
 
 from __future__ import annotations

@@ -37,6 +37,8 @@ Array = npt.NDArray[Any]
 
 #: Factor beyond the gains, and beyond the longest time, of the maps from which on it is said.
 _GAIN_BEYOND, _TIME_BEYOND = 1.1, 2.0
+#: Share of the samples that read noise may lift above a threshold: 2.6 read noises.
+_MOST_FALSE = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +315,28 @@ def check_threshold(subject: str, threshold: float, gain: float) -> None:
         )
 
 
+def warn_of_noise(subject: str, law: CountLaw) -> None:
+    """Warn of a threshold that read noise passes as often as electrons, as one in DN may be.
+
+    Parameters
+    ----------
+    subject : str
+        What is counted, for the message.
+    law : CountLaw
+        Threshold and read noise.
+    """
+    false = law.false_counts()
+    if false > _MOST_FALSE:
+        warnings.warn(
+            f"{subject}: read noise alone lies above {law.threshold:.6g} EM electrons in "
+            f"{false:.2g} of the samples ({law.threshold / law.read_noise:.2g} read noises), which "
+            "makes rates noisy; 4 to 6 read noises are usual, in EM electrons above the bias "
+            "(threshold, --threshold)",
+            EmdarksWarning,
+            stacklevel=3,
+        )
+
+
 def _register_of(noisemaps: Any) -> tuple[float, float]:
     """Read noise (NaN where unknown) and stages of the register: by the header, else the camera."""
     camera = camera_of_product(noisemaps, unknown_is_none=True)
@@ -347,6 +371,7 @@ def dark_from_maps(
     data, err, dq = synthesize_arrays(planes, setting.gain, setting.exposure_time)
     hdus: list[Any] = []
     if law is not None:
+        warn_of_noise(name, law)
         found = ExpectedCounts.of(planes, setting.exposure_time, law)
         data, err = found.rate, found.rate_error
         hdus = expected_hdus(found.counts, found.counts_error)
