@@ -481,6 +481,11 @@ def test_inspect_knows_counts(lit: Array) -> None:
     fine = [each.text for each in summary.findings if each.severity == "fine"]
     assert fine == ["a photon-counted dark can be made of each stack"]
     assert summary.stacks[0].level == pytest.approx(GAIN * lit[:50].mean(), rel=1e-6)
+    told, seen_by = as_told(lit[0], 20, "share")
+    more, _ = as_told(lit[1], 20, "share")
+    added = inspect_campaign(Dataset([*told, *more]), camera=seen_by).findings
+    assert "fine" not in {each.severity for each in added}
+    assert any("take a photon-counted dark off these" in each.remedy for each in added)
     odd = lit[:50].astype(np.float32) + 0.25
     found = inspect_campaign(frames(odd), camera=COUNTS).findings
     assert any("50 frames hold other numbers than counts" in each.text for each in found)

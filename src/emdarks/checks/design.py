@@ -191,7 +191,10 @@ def possible_products(context: Context, problems: Set[str]) -> Findings:
             f"{without if problems else ''}, and master darks synthesised from them; they are "
             f"measured for {_reach(context.stacks)}",
         )
-    counted = any(item.record.counted is not None for item in context.campaign.inputs)
+    ways = {item.record.counted for item in context.campaign.inputs} - {None}
+    counted = bool(ways)
+    if any(way is not None and way.value != "count" for way in ways):
+        return  # darks are made of single frames
     averaged = [stack for stack in context.stacks if stack.most_good > 1 and stack.em_gain >= 1]
     if averaged:
         which = (

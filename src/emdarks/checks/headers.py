@@ -147,6 +147,12 @@ def counted_frames(context: Context) -> Findings:
     """Frames whose electrons are counted, where samples are needed."""
     counted = [item.record for item in context.campaign.inputs if item.record.counted is not None]
     if counted:
+        single = all(each.counted is not None and each.counted.value == "count" for each in counted)
+        use = (
+            "count these frames (emdarks dark --photon-counting)"
+            if single
+            else "take a photon-counted dark off these frames (emdarks subtract)"
+        )
         yield Finding(
             "problem",
             "unit",
@@ -154,8 +160,7 @@ def counted_frames(context: Context) -> Findings:
             f"{counted[0].name} (levels here are times the EM gain): noise maps and traditional "
             "darks need samples",
             tuple(record.name for record in counted),
-            "count these frames (emdarks dark --photon-counting), or give those from before the "
-            "threshold",
+            f"{use}, or give those from before the threshold",
         )
 
 
