@@ -19,7 +19,7 @@ from emdarks.simulate import simulate_campaign
 #: EM gain and exposure time (s) of the stacks.
 STACKS = ((1.0, 10.0), (1.0, 60.0), (300.0, 30.0), (1000.0, 1.0), (1000.0, 60.0))
 PROGRAM = """
-import json, resource, sys, time, warnings
+import json, pathlib, re, sys, time, warnings
 warnings.simplefilter("ignore")
 from emdarks import Threads, characterize
 from emdarks.frames import select_frames
@@ -32,7 +32,9 @@ made, busy = time.perf_counter(), time.process_time() - busy
 from emdarks.report.datasheet import datasheet_page
 datasheet_page(sheet).save(sys.argv[2])
 done = time.perf_counter()
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+# Of this program: the resources of the process begin with what its parent had at most.
+status = pathlib.Path("/proc/self/status").read_text()
+peak = int(re.search(r"VmHWM:\\s+(\\d+)", status).group(1)) / 1024
 print(json.dumps({"frames": sheet.frames, "open": opened - start, "sheet": made - opened,
                   "busy": busy, "page": done - made, "peak": peak}))
 """
