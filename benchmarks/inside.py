@@ -103,7 +103,7 @@ def streaming(paths: list[str], repeats: int) -> dict[str, Any]:
 
 def growth(paths: list[str], repeats: int) -> dict[str, Any]:
     """Headers, streaming and the fit of one selection of frames."""
-    from emdarks.darks import noise_maps
+    from emdarks.fit.least_squares import fit_reference
 
     stages = calibrate(Dataset(paths), "reference")
     jobs, (arguments, options) = jobs_in(stages), stages.calls["fit_reference"]
@@ -113,7 +113,7 @@ def growth(paths: list[str], repeats: int) -> dict[str, Any]:
         {
             "headers": lambda: Dataset(paths),
             "moments": lambda: moments(jobs, executor),
-            "fit": lambda: noise_maps.fit_reference(*arguments, **options),
+            "fit": lambda: fit_reference(*arguments, **options),
         },
     )
 
@@ -121,12 +121,13 @@ def growth(paths: list[str], repeats: int) -> dict[str, Any]:
 def fits(paths: list[str], repeats: int) -> dict[str, Any]:
     """The fit alone, by estimator and threads; reading its moments at memory speed."""
     from emdarks.darks import noise_maps
+    from emdarks.fit.least_squares import fit_reference
+    from emdarks.fit.pooled import fit_pooled
 
     functions: dict[str, Callable[[], Any]] = {}
-    for estimator in ("reference", "pooled"):
+    for estimator, fit in (("reference", fit_reference), ("pooled", fit_pooled)):
         stages = calibrate(Dataset(paths), estimator)
         arguments, options = stages.calls[f"fit_{estimator}"]
-        fit = getattr(noise_maps, f"fit_{estimator}")
         for name, threads in (("", None), (", one thread", 1)):
             changed = [Threads(threads) if isinstance(a, Threads) else a for a in arguments]
             functions[estimator + name] = lambda f=fit, a=changed, o=options: f(*a, **o)

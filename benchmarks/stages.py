@@ -9,17 +9,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from emdarks.darks import noise_maps
+from emdarks.darks import noise_maps, planned_stacks
 
-#: Functions that the recipe calls, and what they do.
+#: Functions that the recipe calls, and what they do; and the modules that call them.
 STEPS = {
-    "setting": "headers to records",
     "accumulate_stacks": "streaming",
     "fit_reference": "fit",
     "fit_pooled": "fit",
-    "_content": "statistics, bias offset, table of stacks",
-    "noise_maps": "planes and headers of the product",
 }
+CALLERS = noise_maps, planned_stacks
 
 
 @dataclass
@@ -41,7 +39,12 @@ class Stages:
 def watched() -> Iterator[Stages]:
     """Keep an eye on the steps while a recipe runs."""
     stages = Stages()
-    originals = {name: getattr(noise_maps, name) for name in STEPS if hasattr(noise_maps, name)}
+    originals = [
+        (module, name, getattr(module, name))
+        for module in CALLERS
+        for name in STEPS
+        if hasattr(module, name)
+    ]
 
     def watch(name: str, step: Any) -> Any:
         def timed(*arguments: Any, **options: Any) -> Any:
@@ -53,13 +56,13 @@ def watched() -> Iterator[Stages]:
 
         return timed
 
-    for name, step in originals.items():
-        setattr(noise_maps, name, watch(name, step))
+    for module, name, step in originals:
+        setattr(module, name, watch(name, step))
     try:
         yield stages
     finally:
-        for name, step in originals.items():
-            setattr(noise_maps, name, step)
+        for module, name, step in originals:
+            setattr(module, name, step)
 
 
 def calibrate(dataset: Any, estimator: str, threads: int | None = None) -> Stages:
