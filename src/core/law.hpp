@@ -98,7 +98,10 @@ struct Register {
 
     Register(double gain, double read_noise, const double *h)
         : g(gain), rn(read_noise), a(rn / g), r2(rn * rn / g), recursive(g > rn / 4.0),
-          terms(!recursive ? 1.0 : h[1] == 1.0 ? 3.0 : 4.0), none(h[0]), squares(0.0) {
+          terms(!recursive    ? 1.0
+                : h[1] == 1.0 ? 3.0
+                              : 4.0),
+          none(h[0]), squares(0.0) {
         double tail = 0.0;
         for (Index j = MOST_EXPONENTIALS; j > 0; --j) {
             tail += h[j];
