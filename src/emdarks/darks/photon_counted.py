@@ -197,6 +197,18 @@ def build_photon_counted_dark(
     job.skipping.tell(job.frames)
     _check_rate(sums, job, telemetry, planned, choice.max_rate)
     planes = _planes(sums, planned, job, telemetry, choice)
+    return _dark(planes, job, planned, kgain, choice, full_frame)
+
+
+def _dark(
+    planes: dict[str, Array],
+    job: CalibrationInputs,
+    planned: _Plan,
+    kgain: float | None,
+    choice: _Choice,
+    full_frame: bool,
+) -> Dark:
+    """The product of planes of whole frames; of the imaging area unless it is to be whole."""
     unexposed = _unexposed(planes, job)
     if not full_frame:
         section = region_slices(job.arrtype, "image", job.regions)
