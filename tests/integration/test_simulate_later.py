@@ -42,9 +42,10 @@ def test_the_same_detector_on_another_date(first: simulate.CampaignFiles, tmp_pa
     # The same date and seed give the same frames, from memory, too.
     other = again(tmp_path / "other", first, date="2026-03-04T04:06:07")
     assert [path.name for path in other.paths] == [path.name for path in made.paths]
-    assert all(
-        a.read_bytes() == b.read_bytes() for a, b in zip(made.paths, other.paths, strict=True)
-    )
+    for pair in zip(made.paths, other.paths, strict=True):
+        # Checksums say in words when they were made.
+        difference = fits.FITSDiff(*pair, ignore_keywords=["CHECKSUM"], ignore_comments=["DATASUM"])
+        assert difference.identical, difference.report()
     loaded = simulate.load_campaign(tmp_path)
     assert loaded == made.campaign
     rng = simulate.frame_generator(5, 1, 0, loaded.start)
