@@ -82,6 +82,7 @@ def moments(jobs: list[Any], executor: Threads) -> None:
 def streaming(paths: list[str], repeats: int) -> dict[str, Any]:
     """The reading limit, the headers, and pixels to moments."""
     jobs = jobs_in(calibrate(Dataset(paths), "reference"))
+    counted = jobs_in(calibrate(Dataset(paths), "counting"))
     small, large = bytearray(BUFFER), bytearray(FRAME)
     once, everywhere = Threads(1), Threads()
     return least(
@@ -97,6 +98,8 @@ def streaming(paths: list[str], repeats: int) -> dict[str, Any]:
             "streaming, one thread": lambda: accumulate_stacks(jobs, Threads(1)),
             "moments": lambda: moments(jobs, everywhere),
             "moments, one thread": lambda: moments(jobs, once),
+            "moments, counting": lambda: moments(counted, everywhere),
+            "moments, counting, one thread": lambda: moments(counted, once),
         },
     )
 
