@@ -149,7 +149,7 @@ def gain_drift(when: Array, commanded: Array, gain: Array, error: Array) -> Gain
     groups = np.unique(commanded)
     same = (commanded[:, None] == groups) * 1.0
     design = np.concatenate([(when - when[:1])[:, None], same], axis=1)
-    if np.linalg.matrix_rank(design) < design.shape[1]:
+    if not _determined(design):
         return None
     (slope, *_), chance = _weighted_fit(design, np.log(gain), error / gain)
     return GainDrift(slope, math.erfc(abs(slope.value) / slope.error / math.sqrt(2)), chance)
@@ -157,10 +157,15 @@ def gain_drift(when: Array, commanded: Array, gain: Array, error: Array) -> Gain
 
 def _line(design: Array, value: Array, error: Array) -> tuple[Estimate, Estimate]:
     """First and last coefficient of a weighted fit; unknown where the design does not tell them."""
-    if value.size == 0 or np.linalg.matrix_rank(design) < design.shape[1]:
+    if not _determined(design):
         return Estimate.unknown(), Estimate.unknown()
     found, _ = _weighted_fit(design, value, error)
     return found[0], found[-1]
+
+
+def _determined(design: Array) -> bool:
+    # Older NumPy has no rank of a matrix without rows.
+    return len(design) > 0 and int(np.linalg.matrix_rank(design)) == design.shape[1]
 
 
 def _weighted_fit(design: Array, value: Array, error: Array) -> tuple[list[Estimate], float]:
