@@ -133,8 +133,8 @@ def between(value: float, low: float, high: float) -> str:
 
 
 def count(value: float) -> str:
-    """A whole number, thousands apart."""
-    return _typeset(f"{int(value):,}")
+    """A whole number, thousands apart; NaN and infinity become a dash."""
+    return _typeset(f"{int(value):,}") if math.isfinite(value) else _NOTHING
 
 
 def percent(share: float) -> str:

@@ -73,13 +73,22 @@ class ChargeChapter:
         frames = self._frames
         for k, estimate in ((1, clock.image), (2, clock.dark)):
             yield Quantity.estimated(*_HEADS[k], estimate, _BY_SAMPLES, frames=frames)
-        if any(math.isfinite(each.value) for each in clock.register):
-            yield Quantity.measured(
-                "register_in_charge", "what the register would add to it", "e⁻/pixel/frame",
-                clock.image_alone - clock.image.value, math.nan,
-                "clock-induced charge of the same samples where that of the register is taken for "
-                "charge of the pixels, less that above",
-            )  # fmt: skip
+        yield self._in_charge(clock)
+
+    def _in_charge(self, clock: ClockCharge) -> Quantity:
+        """Error of C where nobody knows of the register."""
+        head = (
+            "register_in_charge",
+            "register charge that passes for clock-induced",
+            "e⁻/pixel/frame",
+        )
+        if not any(each.low > 0 for each in clock.register):
+            return Quantity.unknown(*head, "no charge that the register makes is found")
+        return Quantity.measured(
+            *head, clock.image_alone - clock.image.value, math.nan,
+            "clock-induced charge of the same samples where that of the register is taken for "
+            "charge of the pixels, less that above",
+        )  # fmt: skip
 
     def _temperature(self) -> Iterator[Quantity]:
         evidence = self.evidence
@@ -97,6 +106,9 @@ class ChargeChapter:
                 note=f"frames spread by {found.spread:.2g} degrees",
             )  # fmt: skip
         head = "dark_current_doubling", "dark current doubles every", "K"
+        if max(len(each.level) for each in levels) < 2:
+            yield Quantity.unknown(*head, "no stack has two frames")
+            return
         if found.why_not:
             yield Quantity.unknown(*head, found.why_not)
             return

@@ -39,7 +39,7 @@ from emdarks.stacks import (
     to_em_electrons,
 )
 from emdarks.stacks.calibration_inputs import CalibrationInputs
-from emdarks.stacks.design import design
+from emdarks.stacks.design import MIN_LEVEL_STACKS, design
 from emdarks.stacks.model import MODELS, Model, model_of_stacks
 
 Array = npt.NDArray[Any]
@@ -299,13 +299,14 @@ class _Recipe:
 
     def _model(self, stacks: list[Stack], kgain: float | None) -> Model | None:
         """F, C and D, else two maps, else none."""
-        refused = ""
+        refused = []
         for name in MODELS:
             try:
                 return model_of_stacks(stacks, name, kgain, 1)
             except CalDarksLSQException as error:
-                refused = refused or str(error)
-        self.reasons["maps"] = refused
+                refused.append(str(error))
+        # Of few stacks, what the smaller fit lacks is nearer.
+        self.reasons["maps"] = refused[-1 if len(stacks) < MIN_LEVEL_STACKS else 0]
         return None
 
     def _counted(

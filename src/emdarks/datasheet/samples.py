@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from emdarks.counting_sums import T_NOISE, HistogramBins
 from emdarks.datasheet.evidence import Evidence
 from emdarks.datasheet.quantity import Quantity
-from emdarks.fit.campaign_charge import disagree, gain_drift, weighted_mean
+from emdarks.fit.campaign_charge import GainDrift, disagree, gain_drift, weighted_mean
 from emdarks.fit.em_gain import LEAST_GAIN, classes_of
 from emdarks.fit.register_charge import StackCharges, StackHistograms, fit_charges
 from emdarks.fit.sample_law import Charges
@@ -99,6 +99,12 @@ class SampleChapter:
             )  # fmt: skip
 
     @property
+    def notes(self) -> Sequence[str]:
+        """Of commanded gains whose stacks disagree."""
+        apart = ", ".join(f"{g:g}" for g in self._apart)
+        return (f"EM gain {apart}: {_APART}",) if apart else ()
+
+    @property
     def _apart(self) -> list[float]:
         """Commanded gains whose stacks disagree by more than chance."""
         some = {g: [c.gain for _, c in self._of_gain(g)] for g in self._gains}
@@ -114,12 +120,23 @@ class SampleChapter:
             return np.full(len(starts), np.nan)
         return np.array([(each.mean() - everything.min()) / length for each in starts])
 
-    def _drift(self) -> Quantity:
-        head = "em_gain_drift", "drift of the EM gain in these frames", "%"
+    @property
+    def ratios(self) -> tuple[Array, Array]:
+        """EM gain of each stack over the commanded one, and its error; NaN where not measured."""
         commanded = np.array([stack.commanded_gain for stack in self.evidence.stacks])
         none = math.nan, math.nan
         gains = [none if c is None else (c.gain.value, c.gain.error) for c in self.charges]
-        found = gain_drift(self.middle, commanded, *np.array(gains).T)
+        value, error = np.array(gains).T / commanded
+        return value, error
+
+    @property
+    def drift(self) -> GainDrift | None:
+        """Along the campaign; None where no commanded gain is measured at two times."""
+        commanded = np.array([stack.commanded_gain for stack in self.evidence.stacks])
+        return gain_drift(self.middle, commanded, *self.ratios)
+
+    def _drift(self) -> Quantity:
+        head, found = ("em_gain_drift", "drift of the EM gain in these frames", "%"), self.drift
         if found is None:
             return Quantity.unknown(*head, "no EM gain is measured in two stacks at known times")
         return Quantity.estimated(
