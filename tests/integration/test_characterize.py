@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 from commands import run_command
 from emdarks import Dataset, characterize
 from emdarks.datasheet import DataSheet
-from emdarks.simulate import simulate_campaign
+from emdarks.errors import EmdarksWarning
+from emdarks.simulate import Effects, simulate_campaign
 
 #: EM gain, exposure time (s) and frames of the stacks.
 STACKS = [
@@ -80,8 +82,12 @@ def test_low_gains_say_why_they_are_not_measured(sheet: DataSheet) -> None:
 def test_one_stack_tells_what_it_can(made: Any) -> None:
     found = characterize(of_stack(made, (5000.0, 100.0)))
     assert abs(found["em_gain"].value - 5000) < 5 * found["em_gain"].error
-    assert "at least 4 stacks" in found["dark_current"].note
-    assert "below 3 read noises" in found["read_noise"].note
+    assert "at least 3 stacks" in found["dark_current"].note
+    # The width of the histogram, with the scatter of the level over pixels.
+    noise = found["read_noise"]
+    F = made.truth.fixed_pattern[made.truth.imaging_area]
+    assert abs(noise.value - np.hypot(made.truth.read_noise, F.std())) < 4 * noise.error
+    assert "scatter of the level" in noise.note
     assert all(each.known or each.note for each in found.quantities)
 
 
@@ -93,6 +99,42 @@ def test_stacks_of_one_time_tell_no_current(made: Any) -> None:
     assert all(each.known or each.note for each in three.quantities)
 
 
+def test_one_read_noise_a_mode_and_one_a_stack(made: Any, sheet: DataSheet) -> None:
+    stacks = sheet.all("read_noise_of_stack")
+    assert len(stacks) == len(STACKS)
+    F = made.truth.fixed_pattern[made.truth.imaging_area]
+    for each in stacks:
+        pattern = F.std() if each.setting["em_gain"] > 1 else 0.0
+        assert abs(each.value - np.hypot(made.truth.read_noise, pattern)) < 4 * each.error
+    mode = sheet["read_noise"]
+    low = [each.error for each in stacks if each.setting["em_gain"] == 1.0]
+    assert mode.error == pytest.approx(low[0] / np.sqrt(2), rel=0.15)
+    assert mode.frames_to_halve == 3 * 48
+
+
+def test_whole_numbers_of_a_converter_and_cosmic_rays_do_not_move_the_read_noise(
+    tmp_path: Path,
+) -> None:
+    camera = tmp_path / "small.toml"
+    camera.write_text(
+        'like = "ixon-897"\nname = "small"\n[geometry.FULL]\nframe_rows = 64\nframe_cols = 96\n'
+        "image = { rows = 64, cols = 96, r0c0 = [0, 0] }\n"
+        "[noise]\nread_noise = 13.0\nk_gain = 9.0\n"
+    )
+    stacks = [(2.0, 2.0, 20), (2.0, 100.0, 20), (900.0, 50.0, 8), (900.0, 2.0, 20)]
+    effects = Effects(flagged=0.0, flagged_per_second=0.0, rays=0.5)
+    made = simulate_campaign(
+        tmp_path / "darks", str(camera), seed=3, stacks=stacks, effects=effects, threads=2
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EmdarksWarning)
+        found = characterize(Dataset(made.paths), camera=str(camera))
+    noise = found["read_noise"]
+    expected = np.hypot(made.truth.read_noise, 9.0 / np.sqrt(12))
+    assert abs(noise.value - expected) < 3.5 * noise.error
+    assert noise.error < 0.006 * expected
+
+
 def test_command(made: Any, sheet: DataSheet, tmp_path: Path) -> None:
     folder = made.paths[0].parent
     arguments = ("characterize", folder, "-o", "sheet.html", "-o", "sheet.json", "--png", "figures")
@@ -102,7 +144,8 @@ def test_command(made: Any, sheet: DataSheet, tmp_path: Path) -> None:
     kept = DataSheet.load(tmp_path / "sheet.json")
     assert kept["dark_current"] == sheet["dark_current"]
     assert "<table" in (tmp_path / "sheet.html").read_text()
-    assert len(list((tmp_path / "figures").glob("*.png"))) >= 3
+    names = {path.stem for path in (tmp_path / "figures").glob("*.png")}
+    assert {"samples", "drift", "read_noise", "maps", "trails"} <= names
     again = run_command(tmp_path, *arguments)
     assert again.returncode == 1
     assert "exists" in again.stderr

@@ -175,7 +175,7 @@ class Simulation:
         """
         return _assigned("effect", self.effect, "register_charge=0.002", _EFFECTS)
 
-    def stacks(self) -> list[tuple[float, ...]] | None:
+    def stacks(self) -> list[tuple[float, float, int]] | None:
         """Stacks of ``--stack``; None where none is given.
 
         Raises
@@ -186,8 +186,9 @@ class Simulation:
         found = []
         for word in self.stack or []:
             try:
-                gain, time, *frames = word.split(",")
-                found.append((float(gain), float(time), *map(int, frames)))
+                gain, time, *own = word.split(",")
+                (frames,) = own or (self.frames,)
+                found.append((float(gain), float(time), int(frames)))
             except ValueError:
                 raise typer.BadParameter(
                     f"--stack {word}: give GAIN,TIME or GAIN,TIME,FRAMES, as 1000,60,20"

@@ -30,7 +30,7 @@ QUIET = 0.1
 #: Scatter over that of theory from which on cosmic rays are in it, where chance is less likely.
 RAY_RATIO, RAY_CHANCE = 1.5, 1e-3
 
-_BY_PIXELS = "scatter of the samples of each pixel in stacks of low EM gain, of pixels that no cosmic ray hit"
+_BY_PIXELS = "scatter of the samples of pixels, in stacks of low EM gain, that no cosmic ray hit"
 _BY_LOWER_HALF = "width of the lower half of all samples of stacks of low EM gain"
 _BY_LAW = "width of the histograms of stacks whose EM gain is measured"
 _WITH_PATTERN = "the scatter of the level over pixels is a part of it"
@@ -142,7 +142,8 @@ class NoiseChapter:
         commanded = np.array([stack.commanded_gain for stack in self.evidence.stacks])
         bins = self.evidence.bins
         limit = commanded.min() if bins is None else max(commanded.min(), QUIET * bins.read_noise)
-        return self.low & (commanded <= limit)
+        quiet: Array = self.low & (commanded <= limit)
+        return quiet
 
     def _by_law(self, region: int) -> Estimate:
         """Mean of the widths of the histograms of high gain."""
@@ -197,7 +198,7 @@ class NoiseChapter:
 
 
 def _by_pixels(evidence: Evidence, stacks: Array, region: int) -> Estimate:
-    """Scatter of the samples of each pixel: neither its level nor the steps of a converter count."""
+    """Scatter of the samples of each pixel; neither its level nor a converter's steps count."""
     if not stacks.any():
         return Estimate.unknown()
     store, inside = evidence.store, _inside(evidence, region)

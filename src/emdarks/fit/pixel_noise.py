@@ -20,7 +20,7 @@ NOISY = 3.0
 #: Pixels beyond so many sigma are left out of numbers of all pixels.
 FAR = 5.0
 #: The variances of pixels tell that of all up to so many standard deviations above it.
-_CUT = 0.5
+_CUT = 1.0
 #: Points of the integral of chi-square; rounds of the fit, and relative change that ends it.
 _POINTS, _ROUNDS, _CLOSE = 2001, 60, 1e-8
 
@@ -114,7 +114,7 @@ def typical_variance(
     """Variance that all pixels have, of those that no cosmic ray raised.
 
     The variance of a pixel over what is expected of it follows chi-square over its degrees of
-    freedom. Its mean below half a standard deviation above 1 is known, whatever lies above, and
+    freedom. Its mean below one standard deviation above 1 is known, whatever lies above, and
     the common variance is the one that gives this mean.
 
     Parameters
