@@ -245,17 +245,22 @@ def _telegraph(evidence: Evidence) -> plots.Figure | None:
         for each in evidence.telegraph
         for place, k in enumerate(each.shown)
     ]
-    some = sorted(some, key=lambda one: -one[0])[:MOST_TELEGRAPH]
-    if not some:
+    clearest = {
+        int(one[1].found.pixel[one[2]]): one for one in sorted(some, key=lambda one: one[0])
+    }
+    if not clearest:
         return None
-    figure, axes = panel_figure(len(some), 2.8)
-    for ax, (_, each, k, place) in zip(axes, some, strict=True):
+    # The last one of a pixel is that of the stack that shows it best.
+    chosen = sorted(clearest.values(), key=lambda one: -one[0])[:MOST_TELEGRAPH]
+    figure, axes = panel_figure(len(chosen), 3.0)
+    for ax, (_, each, k, place) in zip(axes, chosen, strict=True):
+        stack = stack_name(each.stack.commanded_gain, each.stack.exposure_time)
         row, column = divmod(int(each.found.pixel[k]), evidence.frame.shape[1])
         plots.measured_points(
             each.middle,
             each.means[:, place],
             each.errors[:, place],
-            f"row {row}, column {column}",
+            f"row {row}, column {column}\n{stack}",
             ("frame", "mean, EM e⁻"),
             levels=[float(each.found.low[k]), float(each.found.high[k])],
             ax=ax,
