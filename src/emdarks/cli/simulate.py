@@ -254,15 +254,16 @@ def _assigned(
 
 
 def simulate(*, made: Simulation, output: Output) -> None:
-    """Write a dark campaign whose true maps are known, of six stacks or of those that you name.
+    """Write a dark campaign whose true maps are known.
 
-    The folder gets the frames, truth.fits and campaign.toml.
+    It has six stacks, or those of --stack. The folder gets the frames, truth.fits and
+    campaign.toml.
 
     Example: emdarks simulate darks --size small --frames 20
 
     Example: emdarks simulate raw --level 1 --size small --rays 5 --tails long
 
-    Example: emdarks simulate one --size small --stack 1000,60,200 --effect register_charge=0.002
+    Example: emdarks simulate one --size small --stack 1000,60 --effect warming=2
 
     Example: emdarks simulate later --detector darks/truth.fits --date 2026-02-01
     """

@@ -45,7 +45,9 @@ class NoiseChapter:
     samples : SampleChapter
         Widths of the histograms of stacks.
     low : ndarray of bool, shape (stacks,)
-        Stacks of so low a gain that charge hardly adds to the scatter.
+        Stacks of so low a gain that single electrons drown in the noise.
+    quiet : ndarray of bool, shape (stacks,)
+        Those in which charge adds nothing to the scatter, or those of the lowest gain.
     pixels : PixelNoise or None
         Of the imaging area, flat; None where there is no stack of low gain.
     excess : ExcessNoise or None
@@ -54,6 +56,7 @@ class NoiseChapter:
 
     samples: SampleChapter
     low: Array
+    quiet: Array
     pixels: PixelNoise | None
     excess: ExcessNoise | None
 
@@ -64,8 +67,10 @@ class NoiseChapter:
         commanded = np.array([stack.commanded_gain for stack in evidence.stacks])
         noise = math.nan if evidence.bins is None else evidence.bins.read_noise
         low = commanded < (LEAST_GAIN * noise if noise > 0 else 1.5)
-        pixels = _pixels(evidence, low)
-        return cls(samples, low, pixels, _excess(evidence, low, pixels))
+        limit = commanded.min() if not noise > 0 else max(commanded.min(), QUIET * noise)
+        quiet = low & (commanded <= limit)
+        pixels = _pixels(evidence, quiet)
+        return cls(samples, low, quiet, pixels, _excess(evidence, low, pixels))
 
     @property
     def evidence(self) -> Evidence:
@@ -101,21 +106,21 @@ class NoiseChapter:
     def _read_noise(self, region: int, key: str, label: str) -> Quantity:
         """One number of the mode: by low gains, where there are any, else by the others."""
         head = key, label, "e⁻"
-        quiet = self._quiet
-        found, source, note = _by_pixels(self.evidence, quiet, region), _BY_PIXELS, ""
+        used = self.quiet
+        found, source, note = _by_pixels(self.evidence, used, region), _BY_PIXELS, ""
         if not math.isfinite(found.value) and self.low.any():
-            quiet = self.low
+            used = self.low
             found, source, note = self._by_lower_half(region), _BY_LOWER_HALF, _WITH_PATTERN
         elif not math.isfinite(found.value):
             found, source, note = self._by_law(region), _BY_LAW, _WITH_PATTERN
-            quiet = np.array([each is not None for each in self.samples.charges])
+            used = np.array([each is not None for each in self.samples.charges])
         if not math.isfinite(found.value):
             return Quantity.unknown(
                 *head, "no stack of an EM gain below 3 read noises has samples enough, nor has "
                 "one above it"
             )  # fmt: skip
         frames = sum(
-            len(s.frames) for s, use in zip(self.evidence.stacks, quiet, strict=True) if use
+            len(s.frames) for s, use in zip(self.evidence.stacks, used, strict=True) if use
         )
         words = "of a sample as it is prepared: noise that a row shares is a part of it"
         note = f"{words}; {note}" if note else words
@@ -135,15 +140,6 @@ class NoiseChapter:
                     "read_noise_of_stack", "read noise of a stack", "e⁻", found, source,
                     note=note, frames=len(stack.frames), setting=of_stack(stack),
                 )  # fmt: skip
-
-    @property
-    def _quiet(self) -> Array:
-        """Stacks of so low a gain that charge adds nothing to the scatter; else of the lowest."""
-        commanded = np.array([stack.commanded_gain for stack in self.evidence.stacks])
-        bins = self.evidence.bins
-        limit = commanded.min() if bins is None else max(commanded.min(), QUIET * bins.read_noise)
-        quiet: Array = self.low & (commanded <= limit)
-        return quiet
 
     def _by_law(self, region: int) -> Estimate:
         """Mean of the widths of the histograms of high gain."""
