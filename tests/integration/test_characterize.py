@@ -99,6 +99,21 @@ def test_stacks_of_one_time_tell_no_current(made: Any) -> None:
     assert all(each.known or each.note for each in three.quantities)
 
 
+def test_a_gain_that_is_not_what_headers_say_is_told(made: Any, sheet: DataSheet) -> None:
+    assert not any("headers are wrong" in note for note in sheet.notes)
+    frames = of_stack(made, (5000.0, 2.0))
+    for frame in frames:
+        frame.ext_hdr["EMGAIN_C"] = 4000.0
+    found = characterize(frames)
+    assert [note for note in found.notes if "EM gain 4000 comes out 1.2" in note]
+
+
+def test_few_frames_without_maps_say_how_many_it_takes(made: Any) -> None:
+    found = characterize(Dataset(made.paths[88:94]))
+    assert "it takes 10 frames" in found["em_gain"].note
+    assert "nor has one above it" in found["read_noise"].note
+
+
 def test_one_read_noise_a_mode_and_one_a_stack(made: Any, sheet: DataSheet) -> None:
     stacks = sheet.all("read_noise_of_stack")
     assert len(stacks) == len(STACKS)
