@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from emdarks.checks.formatting import between, count
+from emdarks.checks.formatting import between, count, in_errors
 from emdarks.cli.tables import changes_table, sheet_table
 from emdarks.datasheet import DataSheet, Quantity, StackRow, changes
 from emdarks.errors import InputError
@@ -101,6 +101,8 @@ def test_intervals_in_words() -> None:
     assert between(7.0, math.nan, math.nan) == "7.00"
     assert between(math.nan, math.nan, math.nan) == "–"
     assert (count(math.nan), count(27.0)) == ("–", "27")
+    words = [in_errors(x) for x in (math.nan, -0.03, 2.449, -1293.4)]
+    assert words == ["–", "+0.0", "+2.4", "−1293.4"]
 
 
 def test_every_known_quantity_is_on_the_page_and_each_reason() -> None:

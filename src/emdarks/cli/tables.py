@@ -12,7 +12,7 @@ from rich.text import Text
 
 from emdarks.cameras import Camera, Explained
 from emdarks.checks import CampaignSummary, StackSummary
-from emdarks.checks.formatting import between, count, measured, number, signed
+from emdarks.checks.formatting import between, count, in_errors, measured, number
 from emdarks.cli.console import one_line
 from emdarks.datasheet import Change, DataSheet
 from emdarks.half_split import CheckReport
@@ -156,7 +156,9 @@ def changes_table(changes: Sequence[Change], name: str, other: str) -> Table:
     )
     for title in titles:
         table.add_column(
-            title, justify="left" if title in ("quantity", "gain, time", "unit") else "right"
+            title,
+            justify="left" if title in ("quantity", "gain, time", "unit") else "right",
+            no_wrap=title == "difference",
         )
     for each in changes:
         if each.told:
@@ -166,7 +168,7 @@ def changes_table(changes: Sequence[Change], name: str, other: str) -> Table:
                 each.quantity.of,
                 *values,
                 measured(each.difference, each.error),
-                signed(each.sigmas, 2),
+                in_errors(each.sigmas),
                 each.quantity.unit,
             )
             table.add_row(*map(_plain, words))

@@ -22,7 +22,7 @@ FAR = 5.0
 #: The variances of pixels tell that of all up to so many standard deviations above it.
 _CUT = 1.0
 #: Points of the integral of chi-square; rounds of the fit, and relative change that ends it.
-_POINTS, _ROUNDS, _CLOSE = 2001, 60, 1e-8
+_POINTS, _ROUNDS, _CLOSE = 2001, 60, 1e-6
 
 
 @dataclass(frozen=True, slots=True)
