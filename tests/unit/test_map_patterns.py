@@ -134,6 +134,22 @@ def test_noise_of_rows_is_no_pattern() -> None:
     assert vague.rows.high > found.rows.high
 
 
+def test_errors_that_hold_noise_of_rows_do_not_hide_the_pattern_of_pixels() -> None:
+    rng = np.random.default_rng(8)
+    errors = np.full(SHAPE, np.sqrt(1.3))
+    plane = rng.standard_normal(SHAPE) + 0.4 * rng.standard_normal(SHAPE)
+    found = fixed_pattern(plane, errors, (0.3, 0.01)).pixels
+    assert abs(found.value - 0.4) < 3 * found.error
+    assert fixed_pattern(plane, errors).pixels.value == 0.0
+    vague = fixed_pattern(plane, errors, (0.3, 0.01), 0.03).pixels
+    assert vague.error > 1.5 * found.error
+    # A large error of one pixel changes nothing.
+    odd = errors.copy()
+    odd[3, 5] = 100.0
+    again = fixed_pattern(plane, odd, (0.3, 0.01)).pixels
+    assert again.value == pytest.approx(found.value, rel=0.02)
+
+
 def test_no_pattern_and_no_pixel() -> None:
     rng = np.random.default_rng(6)
     errors = np.full(SHAPE, 3.0)

@@ -93,7 +93,7 @@ class NoiseChapter:
             return ()
         return (
             "cosmic rays that are not flagged add to noisy, warm and hot pixels, to glow and to "
-            "nonlinearity",
+            "nonlinearity, and hide the pattern of pixels",
         )
 
     @property

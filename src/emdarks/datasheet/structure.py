@@ -22,6 +22,9 @@ Array = npt.NDArray[Any]
 
 #: Stacks whose samples show their charge that are enough for C, D and a square.
 LEAST_STACKS = 3
+#: By so much, as a share, squares of the errors of maps of means may be off: few frames and cosmic
+#: rays that are not flagged make them larger than the scatter.
+ERRORS_OF_MEANS = 0.04
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ class StructureChapter:
         ordinary = evidence.image(evidence.ordinary)
         fitted = evidence.maps.model.fitted.tolist()
         rows = row_noise(*moments, gain, evidence.time, ordinary, fitted)
-        pattern = fixed_pattern(*evidence.map(0), rows.of_map(0))
+        uncertain = ERRORS_OF_MEANS if evidence.counted is None else 0.0
+        pattern = fixed_pattern(*evidence.map(0), _rows_of_level(evidence, rows), uncertain)
         if sum(each is not None for each in samples.charges) >= LEAST_STACKS:
             signals = _signals(samples)
             by_samples = linearity(evidence.gain, evidence.time, signals, (False, True, True))
@@ -133,6 +137,19 @@ class StructureChapter:
                 )  # fmt: skip
             else:
                 yield Quantity.unknown(*head, f"too few stacks of different {words} tell it")
+
+
+def _rows_of_level(evidence: Evidence, rows: RowNoise) -> tuple[float, float]:
+    """Variance of rows of F by the noise that they have in common, and its error.
+
+    Counted maps take F from all stacks, means from those of low gain alone. In counted ones it is
+    the same share of the error of a pixel as of the noise of a sample.
+    """
+    if evidence.counted is None:
+        return rows.of_map(0)
+    errors = evidence.map(0)[1]
+    share = float(np.nanmedian(errors**2)) / evidence.counted.read_noise**2
+    return share * rows.variance, share * rows.error
 
 
 def _with_gain_errors(evidence: Evidence, means: ImageMeans, gain: Array) -> ImageMeans:

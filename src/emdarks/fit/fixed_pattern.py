@@ -114,7 +114,10 @@ class Layout(NamedTuple):
 
 
 def fixed_pattern(
-    values: Array, errors: Array, row_noise: tuple[float, float] = (0.0, 0.0)
+    values: Array,
+    errors: Array,
+    row_noise: tuple[float, float] = (0.0, 0.0),
+    uncertain: float = 0.0,
 ) -> FixedPattern:
     """Measure how much rows, columns and pixels of a map differ.
 
@@ -125,7 +128,10 @@ def fixed_pattern(
         known.
     row_noise : tuple of float
         Variance of a noise that all pixels of a row have in common, and its error
-        (`emdarks.fit.row_noise.RowNoise.of_map`): without it that noise counts as a pattern.
+        (`emdarks.fit.row_noise.RowNoise.of_map`), which the errors hold: without it that noise
+        counts as a pattern of rows, and hides that of pixels.
+    uncertain : float
+        Relative error of the squares of the errors, alike in all pixels.
 
     Returns
     -------
@@ -133,17 +139,25 @@ def fixed_pattern(
 
     Notes
     -----
-    The pattern of pixels is as right as the errors: where it is as large as these, 2 % more of them
+    Pixels whose error lies far off those of the others are left out. The pattern of pixels is as
+    right as the errors: where it is as large as these, 2 % more of them
     make it 2 % less. Those of rows and columns do not depend on them.
     """
-    layout = two_way(np.where(np.isfinite(errors), values, np.nan))
+    fitted = np.isfinite(errors)
+    # A cosmic ray that nobody flagged makes an error large; where it moves the value little, that
+    # error would hide the pattern of all others.
+    layout = two_way(np.where(fitted & ~_far(errors, fitted), values, np.nan))
     used = np.isfinite(layout.rest)
     if used.sum() < 2 or not layout.variance > 0:
         nothing = Estimate.unknown()
         return FixedPattern(nothing, nothing, nothing, int(used.sum()))
-    noise = float((errors[used] ** 2).mean())
+    # The noise of a row is in the error of its pixels, and gone with the effects of rows.
+    whole = float((errors[used] ** 2).mean())
+    noise = max(whole - max(row_noise[0], 0.0), 0.0)
+    known = math.hypot(uncertain * whole, row_noise[1])
+    told = 2.0 / layout.freedom + ((known / noise) ** 2 if noise > 0 else 0.0)
     # Effects of rows and columns take the same share of true squares as of noise.
-    pixels = _root_mean_square(layout.variance, noise, layout.freedom, layout.freedom)
+    pixels = _root_mean_square(layout.variance, noise, max(round(2.0 / told), 1), 2.0 / told)
     return FixedPattern(
         layout.amplitude(0, row_noise), layout.amplitude(1), pixels, int(used.sum())
     )
