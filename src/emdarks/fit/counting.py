@@ -20,6 +20,7 @@ import numpy.typing as npt
 from emdarks import _core
 from emdarks._core import HOT, UNFITTED
 from emdarks.accumulate import Executor
+from emdarks.counting_sums import LOW_GAIN
 from emdarks.errors import CalDarksLSQException
 from emdarks.fit.counting_errors import Expectations, curvature_bias, errors_of_the_pool
 from emdarks.fit.counting_terms import SCALE, Pools, RayTerms, SlopeEquations
@@ -28,8 +29,6 @@ from emdarks.one_electron import one_electron
 
 Array = npt.NDArray[Any]
 
-#: Below so many nominal read noises a gain is low: the mean below T is used.
-LOW_GAIN = 2.0
 ROUNDS, STEPS = 3, 2
 #: Hot: so many MAD above the median. Weak: an error of so many median errors.
 HOT_MAD, WEAK = 6.0, 5.0
