@@ -18,6 +18,7 @@ import numpy.typing as npt
 from emdarks.accumulate import Checkpoint, Executor, FrameFigures, Threads
 from emdarks.cameras import Camera
 from emdarks.checks.recipe_frames import ProductLook
+from emdarks.checks.thresholds import FAR_FROM_ZERO
 from emdarks.counting_sums import HistogramBins
 from emdarks.darks.counting import CountedFrames, CountingOptions, CountingPlan, CountingResult
 from emdarks.darks.fitted_maps import FittedMaps
@@ -329,17 +330,21 @@ class _Recipe:
         return PlannedStacks.of(*data, sequence=sequence)
 
     def _level(self, stacks: list[Stack], job: CalibrationInputs) -> float:
-        """Where samples without charge lie: by one frame of the lowest gain, without a prescan."""
+        """Where samples without charge lie, by one frame of the lowest gain.
+
+        0 where there is a prescan, which tells that the bias is subtracted.
+        """
         frame = FramePixels.of(job, stacks[0].frames[0].record.shape, self.telemetry)
-        if frame.prescan.size:
-            return 0.0
         lowest = min(stacks, key=lambda stack: stack.commanded_gain)
         one = replace(lowest, frames=lowest.frames[:1])
         plain = jobs_of([one], [to_em_electrons(one, job.kgain)], job.mask, None)
         # A frame that cannot be read is told, or left out, in the pass.
         with suppress(EmdarksError):
             sums = next(iter(Threads(1).stacks(plain)))
-            return float(np.median(sums.moments.mean[frame.imaging & frame.signal]))
+            level = float(np.median(sums.moments.mean[frame.imaging & frame.signal]))
+            noise = job.camera.noise_in(lowest.frames[0].record.mode).read_noise
+            far = not abs(level) <= FAR_FROM_ZERO * (self.options.read_noise or noise)
+            return level if far or not frame.prescan.size else 0.0
         return 0.0
 
     def _has_sequence(self, stacks: list[Stack], job: CalibrationInputs) -> bool:
