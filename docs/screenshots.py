@@ -1,8 +1,10 @@
 """Screenshots of reports for the documentation, made from scratch.
 
 Simulates two campaigns of one small detector that has aged in between, fits both, reports
-on them and on a photon-counted dark, and has a browser (Chromium) draw the sections that
-docs/report.md shows. Writes docs/_static/report_*.png. Run it with `make screenshots`.
+on them and on a photon-counted dark, characterizes a camera with charge of the register and
+telegraph pixels, and has a browser (Chromium) draw the sections that docs/report.md and
+docs/howto_characterize.md show. Writes docs/_static/report_*.png and datasheet_*.png. Run it with
+`make screenshots`.
 """
 
 from __future__ import annotations
@@ -19,13 +21,14 @@ import numpy as np
 import PIL.Image
 import PIL.ImageChops
 
-from emdarks import plots
+from emdarks import characterize, plots
 from emdarks.darks import build_photon_counted_dark, calibrate_darks_lsq
 from emdarks.data import Dataset
 from emdarks.errors import EmdarksWarning
 from emdarks.frames import select_frames
 from emdarks.report import Page, report_on
-from emdarks.simulate import multiply, simulate_campaign
+from emdarks.report.datasheet import datasheet_page
+from emdarks.simulate import Effects, multiply, simulate_campaign
 
 OUTPUT = Path(__file__).resolve().parent / "_static"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -44,6 +47,8 @@ CAMPAIGN = ("campaign", "sequence")
 MAPS = ("summary", "maps", "histograms", "quality", "stacks", "hot", "systematics", "check",
         "comparison", "provenance")  # fmt: skip
 COUNTED = ("counting",)
+#: Of a data sheet; the first one is its table.
+DATASHEET = ("summary", "drift", "telegraph")
 
 
 def make_pages(folder: Path) -> tuple[Page, Page]:
@@ -64,6 +69,16 @@ def counted_page(folder: Path) -> Page:
     stack = [(5000.0, 10.0, 200)]
     made = simulate_campaign(folder / "counted", "excam-small", seed=9, stacks=stack, threads=2)
     return report_on(build_photon_counted_dark(Dataset(made.paths)))
+
+
+def datasheet(folder: Path) -> Page:
+    """Data sheet of a camera with charge of the register and telegraph pixels."""
+    effects = Effects(register_charge=0.002, telegraph=0.001)
+    stacks = [(gain, time, FRAMES) for gain in (1.0, 50.0, 1000.0, 5000.0) for time in (2.0, 100.0)]
+    made = simulate_campaign(
+        folder / "camera", "excam-small", seed=12, stacks=stacks, effects=effects, threads=2
+    )
+    return datasheet_page(characterize(Dataset(made.paths), name="camera 1"))
 
 
 def aged(frames: Dataset) -> Dataset:
@@ -119,18 +134,24 @@ def main() -> int:
     if browser is None:
         print(f"screenshots need a browser: one of {', '.join(BROWSERS)}", file=sys.stderr)
         return 1
-    with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
         warnings.simplefilter("ignore", EmdarksWarning)
-        folder = Path(name)
+        folder = Path(temporary)
         campaign, maps = make_pages(folder)
-        pages = (campaign, CAMPAIGN), (maps, MAPS), (counted_page(folder), COUNTED)
-        for page, keys in pages:
+        pages = (
+            ("report", campaign, CAMPAIGN),
+            ("report", maps, MAPS),
+            ("report", counted_page(folder), COUNTED),
+            ("datasheet", datasheet(folder), DATASHEET),
+        )
+        for kind, page, keys in pages:
             for key in keys:
+                name = f"{kind}_{key}.png"
                 png = shoot(browser, page, key, folder)
                 if len(png) > LARGEST:
-                    raise SystemExit(f"report_{key}.png: has {len(png)} bytes, too many")
-                (options.output / f"report_{key}.png").write_bytes(png)
-                print(f"report_{key}.png  {len(png) / 1000:.0f} kB")
+                    raise SystemExit(f"{name}: has {len(png)} bytes, too many")
+                (options.output / name).write_bytes(png)
+                print(f"{name}  {len(png) / 1000:.0f} kB")
     return 0
 
 

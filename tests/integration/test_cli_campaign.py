@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from emdarks.cameras import load_camera
 from emdarks.cli import console
 from emdarks.cli.app import app
+from emdarks.cli.simulate import _EFFECTS
 from emdarks.data import Dataset, sample
 from emdarks.frames import select_frames
-from emdarks.simulate import load_campaign
+from emdarks.simulate import Effects, load_campaign
+from emdarks.simulate.campaign import default_stacks
 
 pytestmark = pytest.mark.usefixtures("coarse_pictures")
 
@@ -105,6 +109,33 @@ def test_folder_is_overwritten_only_on_demand(darks: Path, tmp_path: Path) -> No
     assert (darks / "campaign.toml").read_text() == plan
 
 
+def test_stacks_and_effects_are_those_that_are_named(tmp_path: Path) -> None:
+    outcome = run(
+        "simulate", tmp_path / "d", "--camera", "excam-sample", "--frames", 3, "--threads", 1,
+        "--stack", "1,2", "--stack", "5000,100,2", "--effect", "register_charge=0.002",
+        "--effect", "warming=2",
+    )  # fmt: skip
+    assert outcome.exit_code == 0, outcome.stderr
+    campaign = load_campaign(tmp_path / "d")
+    assert [tuple(stack)[:3] for stack in campaign.stacks] == [(1.0, 2.0, 3), (5000.0, 100.0, 2)]
+    assert (campaign.effects.register_charge, campaign.effects.warming) == (0.002, 2.0)
+    assert campaign.effects.flagged == 0.003
+
+
+def test_every_effect_has_an_option() -> None:
+    own = {"unflagged", "saturation", "rays", "tails", "spoiled_rows"}
+    names = {field.name for field in fields(Effects)}
+    assert names - own == set(_EFFECTS)
+
+
+def test_conventional_readout_is_simulated_at_gain_1(tmp_path: Path) -> None:
+    mode = "9914, 1 MHz, Gain 2"
+    assert {gain for gain, _ in default_stacks(load_camera("sparc4").in_mode(mode))} != {1.0}
+    mode = "SHOC1, 1 MHz, CON, 2.4"
+    stacks = default_stacks(load_camera("shoc").in_mode(mode))
+    assert stacks == ((1.0, 2.0), (1.0, 100.0), (1.0, 10.0), (1.0, 60.0))
+
+
 def test_wrong_use_exits_2(tmp_path: Path) -> None:
     for options in (
         ("--units", "furlongs"),
@@ -115,6 +146,13 @@ def test_wrong_use_exits_2(tmp_path: Path) -> None:
         ("--rays", "-1"),
         ("--tails", "endless"),
         ("--spoiled-rows", "-1"),
+        ("--stack", "1"),
+        ("--stack", "1,2,3,4"),
+        ("--stack", "one,2"),
+        ("--stack", "1,2,2.5"),
+        ("--effect", "rays=1"),
+        ("--effect", "warming"),
+        ("--effect", "warming=2", "--effect", "warming=3"),
     ):
         assert run("simulate", tmp_path / "d", *options).exit_code == 2
     assert run("inspect").exit_code == 2

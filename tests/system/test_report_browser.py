@@ -14,11 +14,14 @@ from typing import Any
 
 import pytest
 
+from emdarks import characterize
 from emdarks.darks import calibrate_darks_lsq
 from emdarks.data import Dataset, sample
+from emdarks.errors import EmdarksWarning
 from emdarks.library import Entry, Kind, Library, Number, find_trends
 from emdarks.library import index as sql
 from emdarks.report import Page, report_on, trend_page
+from emdarks.report.datasheet import datasheet_page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 QUIET = (
@@ -182,3 +185,26 @@ def test_trend_page_in_a_browser(browser: str, tmp_path: Path, width: int) -> No
     assert found["outside"] == 0
     assert found["points"] == 3 * 2
     assert found["cut"] == []
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_data_sheet_in_a_browser(browser: str, tmp_path: Path, width: int) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EmdarksWarning)
+        sheet = characterize(Dataset(sample()))
+    page = datasheet_page(sheet, sheet)
+    text = re.sub(r"<meta http-equiv=\"Content-Security-Policy\"[^>]*>", "", page.html())
+    path = tmp_path / "measured.html"
+    path.write_text(text.replace("</body>", f"{MEASURE}</body>"), encoding="utf-8")
+    size = f"--window-size={width},900"
+    dom = open_in(browser, tmp_path / "profile", "--dump-dom", size, path.as_uri())
+    match = re.search(r'<pre id="measured">(.*?)</pre>', dom, re.DOTALL)
+    assert match is not None
+    found = json.loads(html.unescape(match.group(1)))
+    assert found["reach"] <= max(width, found["width"]), "the page is wider than the window"
+    assert found["cut"] == []
+    assert all(done and wide and high for done, wide, high in found["images"])
+    assert len(found["images"]) >= 3
+    assert all(found["links"])
+    if width == 1280:
+        assert found["scrolled"] == []

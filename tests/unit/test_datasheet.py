@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from emdarks.checks.formatting import between
+from emdarks.checks.formatting import between, count, in_errors
 from emdarks.cli.tables import changes_table, sheet_table
 from emdarks.datasheet import DataSheet, Quantity, StackRow, changes
 from emdarks.errors import InputError
@@ -100,6 +100,9 @@ def test_intervals_in_words() -> None:
     assert between(0.0, -0.3, 0.3) == "0.00 ± 0.30"
     assert between(7.0, math.nan, math.nan) == "7.00"
     assert between(math.nan, math.nan, math.nan) == "–"
+    assert (count(math.nan), count(27.0)) == ("–", "27")
+    words = [in_errors(x) for x in (math.nan, -0.03, 2.449, -1293.4)]
+    assert words == ["–", "+0.0", "+2.4", "−1293.4"]
 
 
 def test_every_known_quantity_is_on_the_page_and_each_reason() -> None:
@@ -115,4 +118,28 @@ def test_every_known_quantity_is_on_the_page_and_each_reason() -> None:
 def test_tables_for_people() -> None:
     found = sheet()
     assert sheet_table(found).row_count == 3
-    assert changes_table(changes(found, sheet("b")), "a", "b").row_count == 4
+    # What neither sheet tells is no row.
+    assert changes_table(changes(found, sheet("b")), "a", "b").row_count == 3
+
+
+def test_quantities_that_are_not_known_for_one_reason_stand_together() -> None:
+    low = Quantity.unknown("em_gain", "EM gain", "", "low gain", {"em_gain": 1.0})
+    none = Quantity.unknown("hot_pixels", "hot pixels", "", "one exposure time")
+    lower = Quantity.unknown("em_gain", "EM gain", "", "low gain", {"em_gain": 2.0})
+    assert sheet("a", low, none, lower).unknown == [
+        ("dark current; hot pixels", "one exposure time"),
+        ("EM gain (1; 2)", "low gain"),
+    ]
+
+
+def test_a_page_counts_what_is_not_known_where_it_is_much() -> None:
+    more = [Quantity.unknown(f"x{i}", f"x{i}", "", "one stack") for i in range(5)]
+    assert "These frames tell 3 of 9 quantities" in datasheet_page(sheet("a", *more)).html()
+
+
+def test_notes_that_differ_are_all_on_the_page_with_what_they_are_of() -> None:
+    ratios = [
+        Quantity.measured("em_gain_ratio", "ratio", "", 1.0, 0.1, "mean", note=note, setting=of)
+        for note, of in (("", {"em_gain": 5.0}), ("apart", {"em_gain": 7.0}))
+    ]
+    assert "7: apart" in datasheet_page(sheet("a", *ratios)).html()

@@ -10,7 +10,7 @@ import pytest
 
 from emdarks.fit.excess_noise import Samples, agreement, measure_excess_noise
 from emdarks.fit.linearity import ImageMeans, image_means, linearity
-from emdarks.fit.pixel_noise import pixel_noise
+from emdarks.fit.pixel_noise import pixel_noise, typical_variance
 from emdarks.fit.row_noise import NO_ROW_NOISE, row_noise
 from emdarks.one_electron import excess_noise
 from emdarks.simulate.register import multiply
@@ -114,6 +114,33 @@ def test_read_noise_as_a_number_and_as_a_map() -> None:
     assert within.mean() == pytest.approx(0.6827, abs=0.03)
     by_pixel = pixel_noise(n, m2, np.array([[1.0], [4.0]]) * np.ones((2, 4001)))
     np.testing.assert_array_equal(by_pixel.plane, found.plane)
+
+
+@pytest.mark.parametrize("dof", [1, 2, 7, 38])
+def test_cosmic_rays_do_not_raise_the_typical_variance(dof: int) -> None:
+    rng = np.random.default_rng(dof)
+    added = rng.uniform(0.0, 2.0, 20_011)
+    variance = (9.0 + added) * rng.chisquare(dof, added.size) / dof
+    variance[:400] += 1e4
+    found, error = typical_variance(variance, np.full(added.size, dof), added)
+    # Two per cent of the pixels are hit: of few degrees of freedom, some look like others.
+    assert abs(found - 9.0) < 3.5 * error + (0.5 if dof < 7 else 0.0)
+    plain, _ = typical_variance(variance[400:], np.full(added.size - 400, dof), added[400:])
+    assert abs(plain - 9.0) < 3.5 * error
+
+
+def test_the_error_of_the_typical_variance_is_that_of_rows() -> None:
+    rng = np.random.default_rng(5)
+    found = []
+    for _ in range(60):
+        row_noise = rng.normal(0.0, 2.0, (9, 30, 1))
+        samples = rng.normal(0.0, 2.0, (9, 30, 40)) + row_noise
+        variance = samples.var(axis=0, ddof=1).reshape(-1)
+        dof, row = np.full(1200, 8), np.arange(1200) // 40
+        found.append(typical_variance(variance, dof, row=row))
+    values, errors = np.array(found).T
+    assert np.std(values) == pytest.approx(errors.mean(), rel=0.3)
+    assert abs(values.mean() - 8.0) < 0.3
 
 
 def test_read_noise_of_nothing() -> None:

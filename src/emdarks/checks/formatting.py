@@ -103,6 +103,14 @@ def signed(value: float, digits: int = 3) -> str:
     return f"+{text}" if value > 0 and math.isfinite(value) else text
 
 
+def in_errors(deviation: float) -> str:
+    """A deviation in standard errors, to a tenth of one."""
+    if not math.isfinite(deviation):
+        return _NOTHING
+    # Adding 0 turns -0.0 into 0.0.
+    return _typeset(f"{round(deviation, 1) + 0.0:+,.1f}")
+
+
 def measured(value: float, error: float) -> str:
     """A value with its error, both to the second digit of the error."""
     value, error = float(value), float(error)
@@ -133,8 +141,8 @@ def between(value: float, low: float, high: float) -> str:
 
 
 def count(value: float) -> str:
-    """A whole number, thousands apart."""
-    return _typeset(f"{int(value):,}")
+    """A whole number, thousands apart; NaN and infinity become a dash."""
+    return _typeset(f"{int(value):,}") if math.isfinite(value) else _NOTHING
 
 
 def percent(share: float) -> str:

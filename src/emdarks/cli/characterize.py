@@ -170,8 +170,8 @@ def _show(sheet: DataSheet, other: DataSheet | None, paths: Sequence[Path]) -> N
     console.show(sheet_table(sheet))
     if other is not None:
         console.show(changes_table(changes(sheet, other), sheet.name, other.name))
-    for label, of, why in sheet.unknown:
-        console.finding("note", f"not known: {label}{f' ({of})' if of else ''}: {why}")
+    for what, why in sheet.unknown:
+        console.finding("note", f"{why}; therefore not known: {what}")
     for note in sheet.notes:
         console.finding("note", note)
     for path in paths:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -49,6 +50,20 @@ _DRIFTS = {
     "gain": "gain",
     "noise": "read_noise",
 }
+#: Effects that have no option of their own, as `emdarks.simulate.Effects` has them.
+_EFFECTS = (
+    "flagged",
+    "flagged_per_second",
+    "row_bias",
+    "err",
+    "deferred_rows",
+    "deferred_columns",
+    "register_charge",
+    "warming",
+    "telegraph",
+    "telegraph_current",
+    "telegraph_cycle",
+)
 _CAMERAS = {Size.full: "excam", Size.small: "excam-small"}
 
 
@@ -60,6 +75,13 @@ class Simulation:
     camera: str | None = option(None, "Built-in camera or camera file.")
     mode: str | None = MODE
     frames: int = option(10, "Frames of each stack.", min=1)
+    stack: list[str] | None = option(
+        None,
+        "A stack: EM gain, exposure time in seconds, and its frames where they are not --frames; "
+        "may be repeated; default: six stacks.",
+        metavar="GAIN,TIME[,FRAMES]",
+        in_file=False,
+    )
     seed: int = option(0, "The same seed makes the same frames.", min=0)
     units: Units = option(Units.DN, "DN, or EM electrons.")
     size: Size | None = option(None, "Frames of 1200 x 2200 pixels (excam, default) or 120 x 220.")
@@ -98,15 +120,26 @@ class Simulation:
         metavar="NAME=NUMBER",
         in_file=False,
     )
+    effect: list[str] | None = option(
+        None,
+        "What else disturbs the frames: register_charge=0.002 (e-/pixel/frame), warming=2 (K an "
+        "hour), deferred_rows=, deferred_columns=, telegraph= (shares), telegraph_current= (e-/s), "
+        "telegraph_cycle= (s), row_bias=, err= (EM e-), flagged=, flagged_per_second= (shares); "
+        "may be repeated.",
+        metavar="NAME=NUMBER",
+        in_file=False,
+    )
     saturation: bool = option(False, "Cut samples at the full wells and flag them (32).")
     threads: int | None = THREADS
 
     def __post_init__(self) -> None:
-        """Refuse two cameras, tails without length, and drifts of nothing."""
+        """Refuse two cameras, tails without length, and what is not of the form that it needs."""
         if self.camera is not None and self.size is not None:
             raise typer.BadParameter("give either --camera or --size")
         self.tail_length()
         self.drifts()
+        self.stacks()
+        self.more_effects()
 
     def chosen_camera(self) -> Camera:
         """The camera that is named, else that of the detector, else the default."""
@@ -127,19 +160,40 @@ class Simulation:
         typer.BadParameter
             One is not of the form NAME=NUMBER, its name is unknown, or given twice.
         """
-        found: dict[str, float] = {}
-        for word in self.drift or []:
-            name, _, value = (part.strip() for part in word.partition("="))
+        return {
+            _DRIFTS[name]: amount
+            for name, amount in _assigned("drift", self.drift, "D=1.1", _DRIFTS).items()
+        }
+
+    def more_effects(self) -> dict[str, float]:
+        """Effects of ``--effect``, by the names of `emdarks.simulate.Effects`.
+
+        Raises
+        ------
+        typer.BadParameter
+            As of `drifts`.
+        """
+        return _assigned("effect", self.effect, "register_charge=0.002", _EFFECTS)
+
+    def stacks(self) -> list[tuple[float, float, int]] | None:
+        """Stacks of ``--stack``; None where none is given.
+
+        Raises
+        ------
+        typer.BadParameter
+            One is not of the form GAIN,TIME or GAIN,TIME,FRAMES.
+        """
+        found = []
+        for word in self.stack or []:
             try:
-                amount = float(value)
+                gain, time, *own = word.split(",")
+                (frames,) = own or (self.frames,)
+                found.append((float(gain), float(time), int(frames)))
             except ValueError:
-                raise typer.BadParameter(f"--drift {word}: give NAME=NUMBER, as D=1.1") from None
-            if name not in _DRIFTS:
-                raise typer.BadParameter(f"--drift {word}: the names are {', '.join(_DRIFTS)}")
-            if _DRIFTS[name] in found:
-                raise typer.BadParameter(f"--drift {word}: {name} is given twice")
-            found[_DRIFTS[name]] = amount
-        return found
+                raise typer.BadParameter(
+                    f"--stack {word}: give GAIN,TIME or GAIN,TIME,FRAMES, as 1000,60,20"
+                ) from None
+        return found or None
 
     def tail_length(self) -> int:
         """Samples of ``--tails``.
@@ -176,17 +230,40 @@ class Simulation:
             rays=usual.rays if self.rays is None else self.rays,
             tails=self.tail_length(),
             spoiled_rows=self.spoiled_rows,
+            **self.more_effects(),
         )
 
 
-def simulate(*, made: Simulation, output: Output) -> None:
-    """Write a dark campaign of six stacks whose true maps are known.
+def _assigned(
+    of: str, words: Sequence[str] | None, example: str, names: Collection[str]
+) -> dict[str, float]:
+    """Numbers that are given as NAME=NUMBER, each name once."""
+    found: dict[str, float] = {}
+    for word in words or []:
+        name, _, value = (part.strip() for part in word.partition("="))
+        try:
+            amount = float(value)
+        except ValueError:
+            raise typer.BadParameter(f"--{of} {word}: give NAME=NUMBER, as {example}") from None
+        if name not in names:
+            raise typer.BadParameter(f"--{of} {word}: the names are {', '.join(names)}")
+        if name in found:
+            raise typer.BadParameter(f"--{of} {word}: {name} is given twice")
+        found[name] = amount
+    return found
 
-    The folder gets the frames, truth.fits and campaign.toml.
+
+def simulate(*, made: Simulation, output: Output) -> None:
+    """Write a dark campaign whose true maps are known.
+
+    It has six stacks, or those of --stack. The folder gets the frames, truth.fits and
+    campaign.toml.
 
     Example: emdarks simulate darks --size small --frames 20
 
     Example: emdarks simulate raw --level 1 --size small --rays 5 --tails long
+
+    Example: emdarks simulate one --size small --stack 1000,60 --effect warming=2
 
     Example: emdarks simulate later --detector darks/truth.fits --date 2026-02-01
     """
@@ -201,6 +278,7 @@ def simulate(*, made: Simulation, output: Output) -> None:
             made.frames,
             made.seed,
             made.units.value,
+            made.stacks(),
             effects=made.effects(camera),
             level=made.level.value,
             detector=made.detector,

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from emdarks.cameras import Camera, Explained
 from emdarks.checks import CampaignSummary, StackSummary
-from emdarks.checks.formatting import between, measured, number
+from emdarks.checks.formatting import between, count, in_errors, measured, number
 from emdarks.cli.console import one_line
 from emdarks.datasheet import Change, DataSheet
 from emdarks.half_split import CheckReport
@@ -131,7 +131,7 @@ def sheet_table(sheet: DataSheet) -> Table:
     for each in sheet.quantities:
         if each.known:
             value = between(each.value, each.low, each.high)
-            more = number(each.frames_to_halve, 2)
+            more = count(each.frames_to_halve)
             table.add_row(*map(_plain, (each.label, each.of, value, each.unit, more)))
     return table
 
@@ -156,19 +156,22 @@ def changes_table(changes: Sequence[Change], name: str, other: str) -> Table:
     )
     for title in titles:
         table.add_column(
-            title, justify="left" if title in ("quantity", "gain, time", "unit") else "right"
+            title,
+            justify="left" if title in ("quantity", "gain, time", "unit") else "right",
+            no_wrap=title == "difference",
         )
     for each in changes:
-        values = ("-" if q is None else number(q.value) for q in (each.before, each.after))
-        known = math.isfinite(each.difference)
-        table.add_row(
-            each.quantity.label,
-            each.quantity.of,
-            *values,
-            measured(each.difference, each.error) if known else "-",
-            f"{each.sigmas:+.1f}" if math.isfinite(each.sigmas) else "-",
-            each.quantity.unit,
-        )
+        if each.told:
+            values = (number(math.nan if q is None else q.value) for q in (each.before, each.after))
+            words = (
+                each.quantity.label,
+                each.quantity.of,
+                *values,
+                measured(each.difference, each.error),
+                in_errors(each.sigmas),
+                each.quantity.unit,
+            )
+            table.add_row(*map(_plain, words))
     return table
 
 

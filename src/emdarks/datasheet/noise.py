@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,12 @@ import numpy.typing as npt
 
 from emdarks.datasheet.evidence import Evidence
 from emdarks.datasheet.quantity import Quantity
+from emdarks.datasheet.samples import SampleChapter, of_stack
+from emdarks.fit.campaign_charge import weighted_mean
 from emdarks.fit.em_gain import LEAST_GAIN
+from emdarks.fit.estimate import Estimate
 from emdarks.fit.excess_noise import ExcessNoise, Samples, measure_excess_noise
-from emdarks.fit.pixel_noise import PixelNoise, pixel_noise
+from emdarks.fit.pixel_noise import PixelNoise, pixel_noise, typical_variance
 from emdarks.fit.read_noise import read_noise_of
 from emdarks.one_electron import excess_noise
 
@@ -22,8 +25,15 @@ Array = npt.NDArray[Any]
 
 #: Histograms drawn for the error of the width of one.
 _DRAWS = 100
+#: Up to this share of a read noise charge adds nothing to the scatter of samples at an EM gain.
+QUIET = 0.1
 #: Scatter over that of theory from which on cosmic rays are in it, where chance is less likely.
 RAY_RATIO, RAY_CHANCE = 1.5, 1e-3
+
+_BY_PIXELS = "scatter of the samples of pixels, in stacks of low EM gain, that no cosmic ray hit"
+_BY_LOWER_HALF = "width of the lower half of all samples of stacks of low EM gain"
+_BY_LAW = "width of the histograms of stacks whose EM gain is measured"
+_WITH_PATTERN = "the scatter of the level over pixels is a part of it"
 
 
 @dataclass(frozen=True)
@@ -32,37 +42,59 @@ class NoiseChapter:
 
     Attributes
     ----------
-    evidence : Evidence
-        What they are from.
+    samples : SampleChapter
+        Widths of the histograms of stacks.
     low : ndarray of bool, shape (stacks,)
-        Stacks of so low a gain that charge hardly adds to the scatter.
+        Stacks of so low a gain that single electrons drown in the noise.
+    quiet : ndarray of bool, shape (stacks,)
+        Those in which charge adds nothing to the scatter, or those of the lowest gain.
     pixels : PixelNoise or None
         Of the imaging area, flat; None where there is no stack of low gain.
     excess : ExcessNoise or None
         None where C or D is not known.
     """
 
-    evidence: Evidence
+    samples: SampleChapter
     low: Array
+    quiet: Array
     pixels: PixelNoise | None
     excess: ExcessNoise | None
 
     @classmethod
-    def of(cls, evidence: Evidence) -> NoiseChapter:
+    def of(cls, samples: SampleChapter) -> NoiseChapter:
         """Measure."""
+        evidence = samples.evidence
         commanded = np.array([stack.commanded_gain for stack in evidence.stacks])
         noise = math.nan if evidence.bins is None else evidence.bins.read_noise
         low = commanded < (LEAST_GAIN * noise if noise > 0 else 1.5)
-        pixels = _pixels(evidence, low)
-        return cls(evidence, low, pixels, _excess(evidence, low, pixels))
+        limit = commanded.min() if not noise > 0 else max(commanded.min(), QUIET * noise)
+        quiet = low & (commanded <= limit)
+        pixels = _pixels(evidence, quiet)
+        return cls(samples, low, quiet, pixels, _excess(evidence, low, pixels))
+
+    @property
+    def evidence(self) -> Evidence:
+        """What they are from."""
+        return self.samples.evidence
 
     def quantities(self) -> Iterator[Quantity]:
         """Numbers."""
         yield self._read_noise(0, "read_noise", "read noise")
         if self.evidence.frame.prescan.size:
             yield self._read_noise(1, "read_noise_prescan", "read noise, prescan")
+        yield from self._of_stacks()
         yield self._noisy()
         yield self._factor()
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What rays do to other numbers."""
+        if not self.has_rays:
+            return ()
+        return (
+            "cosmic rays that are not flagged add to noisy, warm and hot pixels, to glow and to "
+            "nonlinearity",
+        )
 
     @property
     def has_rays(self) -> bool:
@@ -71,35 +103,75 @@ class NoiseChapter:
             return False
         return self.excess.ratio.value > RAY_RATIO and self.excess.p_value < RAY_CHANCE
 
+    @property
+    def _has_little(self) -> bool:
+        """Whether samples scatter far less than any register makes them."""
+        if self.excess is None:
+            return False
+        return self.excess.ratio.value < 1 / RAY_RATIO and self.excess.p_value < RAY_CHANCE
+
     def _read_noise(self, region: int, key: str, label: str) -> Quantity:
-        head, evidence = (key, label, "e⁻"), self.evidence
-        if evidence.bins is None or evidence.store.histograms is None:
+        """One number of the mode: by low gains, where there are any, else by the others."""
+        head = key, label, "e⁻"
+        used = self.quiet
+        found, source, note = _by_pixels(self.evidence, used, region), _BY_PIXELS, ""
+        if not math.isfinite(found.value) and self.low.any():
+            used = self.low
+            found, source, note = self._by_lower_half(region), _BY_LOWER_HALF, _WITH_PATTERN
+        elif not math.isfinite(found.value):
+            found, source, note = self._by_law(region), _BY_LAW, _WITH_PATTERN
+            used = np.array([each is not None for each in self.samples.charges])
+        if not math.isfinite(found.value):
             return Quantity.unknown(
-                *head, "no read noise is stated to make histograms by (read_noise, --read-noise)"
-            )
-        if not self.low.any():
-            return Quantity.unknown(*head, "no stack has an EM gain below 3 read noises")
-        histogram = evidence.store.histograms[self.low, region].sum(axis=0)
-        spread = _spread(evidence, region)
-        value = read_noise_of(histogram, evidence.bins, spread)
+                *head, "no stack of an EM gain below 3 read noises has samples enough, nor has "
+                "one above it"
+            )  # fmt: skip
+        frames = sum(
+            len(s.frames) for s, use in zip(self.evidence.stacks, used, strict=True) if use
+        )
+        words = "of a sample as it is prepared: noise that a row shares is a part of it"
+        note = f"{words}; {note}" if note else words
+        return Quantity.estimated(*head, found, source, note=note, frames=frames)
+
+    def _of_stacks(self) -> Iterator[Quantity]:
+        """Read noise of each stack, where there are several."""
+        stacks, charges = self.evidence.stacks, self.samples.charges
+        for i, (stack, known) in enumerate(zip(stacks, charges, strict=True)):
+            this = np.arange(len(stacks)) == i
+            found = _by_pixels(self.evidence, this & self.low, 0)
+            source, note = _BY_PIXELS, ""
+            if known is not None and not self.low[i]:
+                found, source, note = known.width, _BY_LAW, _WITH_PATTERN
+            if math.isfinite(found.value) and len(stacks) > 1:
+                yield Quantity.estimated(
+                    "read_noise_of_stack", "read noise of a stack", "e⁻", found, source,
+                    note=note, frames=len(stack.frames), setting=of_stack(stack),
+                )  # fmt: skip
+
+    def _by_law(self, region: int) -> Estimate:
+        """Mean of the widths of the histograms of high gain."""
+        known = [each for each in self.samples.charges if each is not None]
+        return weighted_mean([each.rest_width if region else each.width for each in known])
+
+    def _by_lower_half(self, region: int) -> Estimate:
+        """Width of the lower half of the samples of stacks of low gain."""
+        bins, histograms = self.evidence.bins, self.evidence.store.histograms
+        if bins is None or histograms is None:
+            return Estimate.unknown()
+        histogram = histograms[self.low, region].sum(axis=0)
+        value = read_noise_of(histogram, bins)
         if not math.isfinite(value):
-            return Quantity.unknown(*head, "too few samples")
+            return Estimate.unknown()
         rng = np.random.default_rng(0)
-        drawn = [read_noise_of(rng.poisson(histogram), evidence.bins, spread)
-                 for _ in range(_DRAWS)]  # fmt: skip
-        frames = sum(len(s.frames) for s, low in zip(evidence.stacks, self.low, strict=True) if low)
-        return Quantity.measured(
-            *head, value, float(np.nanstd(drawn)),
-            "width of the lower half of all samples of stacks of low EM gain, which neither "
-            "charge nor cosmic rays reach; the pattern of the pixels taken off",
-            note="of a sample as it is prepared: noise that a row shares is a part of it",
-            frames=frames,
-        )  # fmt: skip
+        drawn = [read_noise_of(rng.poisson(histogram), bins) for _ in range(_DRAWS)]
+        return Estimate.normal(value, float(np.nanstd(drawn)))
 
     def _noisy(self) -> Quantity:
         head = "noisy_pixels", "noisy pixels", "pixels"
         if self.pixels is None:
             return Quantity.unknown(*head, "no stack has an EM gain below 3 read noises")
+        if not math.isfinite(self.pixels.excess.value):
+            return Quantity.unknown(*head, "no stack of low EM gain has two frames")
         return Quantity.estimated(
             *head, self.pixels.excess,
             "pixels whose scatter at low gain lies 3 standard deviations above that of all, beyond "
@@ -118,6 +190,12 @@ class NoiseChapter:
                 *head, "cosmic rays that are not flagged, or charge that is not linear, raise the "
                 f"scatter to {self.excess.ratio.value:.1f} times that of theory",
             )  # fmt: skip
+        if self._has_little:
+            return Quantity.unknown(
+                *head, "samples scatter by less than any register makes them, "
+                f"{self.excess.ratio.value:.2g} times theory: EM gains, k-gain or bias of these "
+                "frames are not what they are said to be",
+            )  # fmt: skip
         stages = self.evidence.stages
         of = f"{stages:g} stages" if math.isfinite(stages) else "infinitely many stages"
         return Quantity.estimated(
@@ -128,16 +206,51 @@ class NoiseChapter:
         )  # fmt: skip
 
 
-def _spread(evidence: Evidence, region: int) -> float:
-    """Variance of the level over pixels: the pattern widens the histogram, and is no noise."""
-    if evidence.maps is None:
-        return 0.0
-    fit = evidence.maps.fit
-    inside = evidence.frame.imaging if region == 0 else ~evidence.frame.imaging
-    known = inside & evidence.frame.signal & fit.fitted
-    if not known.any():
-        return 0.0
-    return max(float(fit.values[0, known].var() - np.mean(fit.errors[0, known] ** 2)), 0.0)
+def _by_pixels(evidence: Evidence, stacks: Array, region: int) -> Estimate:
+    """Scatter of the samples of each pixel; neither its level nor a converter's steps count."""
+    if not stacks.any():
+        return Estimate.unknown()
+    store, inside = evidence.store, _inside(evidence, region)
+    n, m2 = store.n[stacks][:, inside], store.m2[stacks][:, inside]
+    freedom = np.maximum(n.astype(np.float64) - 1.0, 0.0)
+    dof = freedom.sum(axis=0)
+    own = 0.0 if region else _charge_variance(evidence, stacks, inside)
+    safe = np.maximum(dof, 1.0)
+    variance, error = typical_variance(
+        m2.sum(axis=0) / safe,
+        dof,
+        (freedom * own).sum(axis=0) / safe,
+        np.flatnonzero(inside) // evidence.frame.shape[1],
+    )
+    if not variance > 0:
+        return Estimate.unknown()
+    root = math.sqrt(variance)
+    return Estimate.normal(root, 0.5 * error / root)
+
+
+def _inside(evidence: Evidence, region: int) -> Array:
+    """Imaging area, or prescan; what the bias is from has less noise, once it is subtracted."""
+    frame = evidence.frame
+    if region == 0:
+        imaging: Array = frame.imaging & frame.signal
+        return imaging
+    chosen = np.setdiff1d(frame.prescan, frame.reliable)
+    inside = np.zeros(frame.imaging.size, bool)
+    inside[chosen if chosen.size else frame.prescan] = True
+    return inside
+
+
+def _charge_variance(evidence: Evidence, stacks: Array, inside: Array) -> Array:
+    """What charge adds to the variance of samples, shape (stacks, pixels); 0 without maps."""
+    chosen = np.flatnonzero(stacks)
+    charge = np.zeros((chosen.size, int(inside.sum())))
+    if evidence.has(1) and evidence.maps is not None:
+        values = np.nan_to_num(evidence.maps.fit.values[:, inside])
+        for row, i in enumerate(chosen):
+            g, t = float(evidence.gain[i]), float(evidence.time[i])
+            electrons = np.maximum(values[1] + t * values[2], 0.0)
+            charge[row] = excess_noise(g, evidence.stages) * g**2 * electrons
+    return charge
 
 
 def _pixels(evidence: Evidence, low: Array) -> PixelNoise | None:
@@ -145,14 +258,9 @@ def _pixels(evidence: Evidence, low: Array) -> PixelNoise | None:
     if not low.any():
         return None
     inside, store = evidence.frame.imaging, evidence.store
-    charge = np.zeros((int(low.sum()), int(inside.sum())))
-    if evidence.has(1) and evidence.maps is not None:
-        values = np.nan_to_num(evidence.maps.fit.values[:, inside])
-        for row, i in enumerate(np.flatnonzero(low)):
-            g, t = float(evidence.gain[i]), float(evidence.time[i])
-            electrons = np.maximum(values[1] + t * values[2], 0.0)
-            charge[row] = excess_noise(g, evidence.stages) * g**2 * electrons
-    return pixel_noise(store.n[low][:, inside], store.m2[low][:, inside], charge)
+    charge = _charge_variance(evidence, low, inside)
+    row = np.flatnonzero(inside) // evidence.frame.shape[1]
+    return pixel_noise(store.n[low][:, inside], store.m2[low][:, inside], charge, row)
 
 
 def _excess(evidence: Evidence, low: Array, pixels: PixelNoise | None) -> ExcessNoise | None:

@@ -111,7 +111,7 @@ class PixelChapter:
         for (name, words), i in zip(_AXES, range(2), strict=True):
             heads = (
                 (f"deferred_charge_{name}", f"deferred charge, {words}", "%"),
-                (f"trail_{name}", f"trail, {words}", "e⁻/s"),
+                (f"trail_{name}", f"charge of the trail, {words}", "e⁻/s"),
             )
             if not self.trails:
                 for head in heads:

@@ -92,8 +92,9 @@ def characterize(
 def sheet_of(evidence: Evidence, name: str = "darks") -> DataSheet:
     """The data sheet of what one pass left."""
     samples = SampleChapter.of(evidence)
+    noise = NoiseChapter.of(samples)
     chapters = (
-        NoiseChapter.of(evidence),
+        noise,
         samples,
         ChargeChapter.of(samples),
         PixelChapter.of(evidence),
@@ -110,7 +111,7 @@ def sheet_of(evidence: Evidence, name: str = "darks") -> DataSheet:
         ends,
         tuple(_rows(evidence)),
         tuple(quantity for chapter in chapters for quantity in chapter.quantities()),
-        tuple(text for text in (evidence.no_counts, *evidence.notes) if text),
+        tuple(filter(None, (evidence.no_counts, *evidence.notes, *samples.notes, *noise.notes))),
         evidence=evidence,
         chapters=chapters,
     )

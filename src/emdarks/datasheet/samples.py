@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,12 @@ import numpy.typing as npt
 from emdarks.counting_sums import T_NOISE, HistogramBins
 from emdarks.datasheet.evidence import Evidence
 from emdarks.datasheet.quantity import Quantity
-from emdarks.fit.campaign_charge import disagree, gain_drift, weighted_mean
+from emdarks.fit.campaign_charge import GainDrift, disagree, gain_drift, weighted_mean
 from emdarks.fit.em_gain import LEAST_GAIN, classes_of
+from emdarks.fit.estimate import Estimate
 from emdarks.fit.register_charge import StackCharges, StackHistograms, fit_charges
 from emdarks.fit.sample_law import Charges
-from emdarks.fit.stack_gain import charges_of_stack
+from emdarks.fit.stack_gain import LEAST_SAMPLES, charges_of_stack
 from emdarks.one_electron import one_electron
 from emdarks.stacks import Stack
 
@@ -26,7 +27,9 @@ Array = npt.NDArray[Any]
 #: A gain with a larger relative error is none.
 LARGEST_ERROR = 0.5
 
-#: What is said where they do not.
+#: An EM gain so far from the commanded one, as a share and in errors, is worth a note.
+FAR, FAR_ERRORS = 0.05, 5.0
+#: What is said where stacks of one gain do not agree.
 _APART = (
     "stacks of one commanded gain disagree by more than chance: the gain moved between them, or "
     "tails of cosmic rays are not flagged where exposures are long (raw frames: --cosmic-rays dark)"
@@ -92,11 +95,29 @@ class SampleChapter:
             some = self._of_gain(g)
             yield Quantity.estimated(
                 "em_gain_ratio", "EM gain over commanded", "",
-                weighted_mean([c.gain for _, c in some]).scaled(1 / g),
+                self._ratio(g),
                 "gains of the stacks of this commanded gain, weighted by their errors",
                 frames=sum(len(stack.frames) for stack, _ in some), setting={"em_gain": g},
                 note=_APART if g in self._apart else "",
             )  # fmt: skip
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Of commanded gains whose stacks disagree, or are far from what was commanded."""
+        apart = ", ".join(f"{g:g}" for g in self._apart)
+        found = [f"EM gain {apart}: {_APART}"] if apart else []
+        for g in self._gains:
+            ratio = self._ratio(g)
+            if abs(ratio.value - 1) > max(FAR_ERRORS * ratio.error, FAR):
+                found.append(
+                    f"EM gain {g:g} comes out {ratio.value:.3g} times as large: the register has "
+                    "aged, or headers are wrong"
+                )
+        return found
+
+    def _ratio(self, gain: float) -> Estimate:
+        """EM gain over a commanded one."""
+        return weighted_mean([c.gain for _, c in self._of_gain(gain)]).scaled(1 / gain)
 
     @property
     def _apart(self) -> list[float]:
@@ -114,12 +135,23 @@ class SampleChapter:
             return np.full(len(starts), np.nan)
         return np.array([(each.mean() - everything.min()) / length for each in starts])
 
-    def _drift(self) -> Quantity:
-        head = "em_gain_drift", "drift of the EM gain in these frames", "%"
+    @property
+    def ratios(self) -> tuple[Array, Array]:
+        """EM gain of each stack over the commanded one, and its error; NaN where not measured."""
         commanded = np.array([stack.commanded_gain for stack in self.evidence.stacks])
         none = math.nan, math.nan
         gains = [none if c is None else (c.gain.value, c.gain.error) for c in self.charges]
-        found = gain_drift(self.middle, commanded, *np.array(gains).T)
+        value, error = np.array(gains).T / commanded
+        return value, error
+
+    @property
+    def drift(self) -> GainDrift | None:
+        """Along the campaign; None where no commanded gain is measured at two times."""
+        commanded = np.array([stack.commanded_gain for stack in self.evidence.stacks])
+        return gain_drift(self.middle, commanded, *self.ratios)
+
+    def _drift(self) -> Quantity:
+        head, found = ("em_gain_drift", "drift of the EM gain in these frames", "%"), self.drift
         if found is None:
             return Quantity.unknown(*head, "no EM gain is measured in two stacks at known times")
         return Quantity.estimated(
@@ -191,8 +223,15 @@ def _fit(
         histograms = _of_maps(evidence, i)
     found = _of_means(evidence, i) if histograms is None else fit_charges(histograms)
     if found is None or not found.gain.error < LARGEST_ERROR * found.gain.value:
-        return None, "too few samples with charge"
+        return None, _too_few(stack, histograms)
     return found, ""
+
+
+def _too_few(stack: Stack, histograms: StackHistograms | None) -> str:
+    """Why a histogram tells no gain."""
+    if histograms is None and len(stack.frames) < LEAST_SAMPLES:
+        return f"without maps it takes {LEAST_SAMPLES} frames to tell hot pixels from chance"
+    return "too few samples with charge"
 
 
 def _of_maps(evidence: Evidence, i: int) -> StackHistograms:

@@ -44,10 +44,9 @@ class StackRow:
 
 
 class Missing(NamedTuple):
-    """Quantities that are not known for one reason: their label, settings, and why."""
+    """Quantities that are not known for one reason: their labels with settings, and why."""
 
-    label: str
-    of: str
+    what: str
     why: str
 
 
@@ -116,13 +115,14 @@ class DataSheet:
     @property
     def unknown(self) -> list[Missing]:
         """What is not known, once a reason."""
-        settings: dict[tuple[str, str], list[str]] = {}
+        reasons: dict[str, dict[str, list[str]]] = {}
         for each in self.quantities:
             if not each.known:
-                settings.setdefault((each.label, each.note), []).append(each.of)
+                of = reasons.setdefault(each.note, {}).setdefault(each.label, [])
+                of.extend(filter(None, [each.of]))
         return [
-            Missing(label, "; ".join(filter(None, of)), why)
-            for (label, why), of in settings.items()
+            Missing("; ".join(map(_named, labels, labels.values())), why)
+            for why, labels in reasons.items()
         ]
 
     def as_dict(self) -> dict[str, Any]:
@@ -243,6 +243,11 @@ class Change:
         return names | {"setting": dict(self.quantity.setting)} | plain
 
     @property
+    def told(self) -> bool:
+        """Whether either sheet knows it."""
+        return any(each is not None and each.known for each in (self.before, self.after))
+
+    @property
     def quantity(self) -> Quantity:
         """One of both, for its names."""
         found = self.after or self.before
@@ -253,6 +258,10 @@ class Change:
     def sigmas(self) -> float:
         """The difference in standard errors; NaN where nothing tells."""
         return self.difference / self.error if self.error > 0 else math.nan
+
+
+def _named(label: str, of: Sequence[str]) -> str:
+    return f"{label} ({'; '.join(of)})" if of else label
 
 
 def changes(after: DataSheet, before: DataSheet) -> list[Change]:

@@ -17,8 +17,12 @@ Array = npt.NDArray[Any]
 
 #: A pixel is noisy from so many sigma on.
 NOISY = 3.0
-#: Pixels beyond so many sigma are not among those that tell the read noise of all.
+#: Pixels beyond so many sigma are left out of numbers of all pixels.
 FAR = 5.0
+#: The variances of pixels tell that of all up to so many standard deviations above it.
+_CUT = 1.0
+#: Points of the integral of chi-square; rounds of the fit, and relative change that ends it.
+_POINTS, _ROUNDS, _CLOSE = 2001, 60, 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,7 @@ class PixelNoise:
     Attributes
     ----------
     read_noise : Estimate
-        Root mean square over pixels, those beyond 5 sigma left out.
+        That of a pixel which no cosmic ray hit: `typical_variance`.
     plane, errors : ndarray, shape (pixels,)
         Of each pixel, and its 1-sigma error; NaN where fewer than 2 samples are good. 0 where the
         charge explains all of the scatter.
@@ -53,7 +57,9 @@ class PixelNoise:
     excess: Estimate
 
 
-def pixel_noise(n: Array, m2: Array, charge_variance: Array) -> PixelNoise:
+def pixel_noise(
+    n: Array, m2: Array, charge_variance: Array, row: Array | None = None
+) -> PixelNoise:
     """Read noise of stacks in which charge adds little to the scatter.
 
     Parameters
@@ -62,6 +68,8 @@ def pixel_noise(n: Array, m2: Array, charge_variance: Array) -> PixelNoise:
         Good samples of stacks of low gain, and sums of squared deviations from their mean.
     charge_variance : ndarray, shape (stacks,) or (stacks, pixels)
         Variance that the charge adds to a sample, F^2 g^2 (C + t D), EM electrons squared.
+    row : ndarray of int, shape (pixels,), optional
+        Row of each pixel, whose samples have noise in common.
 
     Returns
     -------
@@ -79,7 +87,7 @@ def pixel_noise(n: Array, m2: Array, charge_variance: Array) -> PixelNoise:
     total = (m2 * (freedom > 0)).sum(axis=0)
     variance = np.where(told, (total - (freedom * own).sum(axis=0)) / np.maximum(dof, 1), np.nan)
     added = np.where(told, (freedom * own).sum(axis=0) / np.maximum(dof, 1), np.nan)
-    typical, error = _typical(variance, added, dof)
+    typical, error = typical_variance(variance + added, dof, added, row)
     noisy, outlying = (
         told & (variance > _upper(typical + added, dof, sigmas) - added) for sigmas in (NOISY, FAR)
     )
@@ -100,19 +108,67 @@ def pixel_noise(n: Array, m2: Array, charge_variance: Array) -> PixelNoise:
     )
 
 
-def _typical(variance: Array, added: Array, dof: Array) -> tuple[float, float]:
-    """Mean variance, weighted by samples, without pixels that are far noisier; its error."""
+def typical_variance(
+    variance: Array, dof: Array, added: Array | float = 0.0, row: Array | None = None
+) -> tuple[float, float]:
+    """Variance that all pixels have, of those that no cosmic ray raised.
+
+    The variance of a pixel over what is expected of it follows chi-square over its degrees of
+    freedom. Its mean below one standard deviation above 1 is known, whatever lies above, and
+    the common variance is the one that gives this mean.
+
+    Parameters
+    ----------
+    variance : ndarray, shape (pixels,)
+        Of the samples of each pixel.
+    dof : ndarray, shape (pixels,)
+        Its degrees of freedom, whole numbers; pixels without any are left out.
+    added : ndarray, shape (pixels,), or float
+        What each pixel has in addition, and is known.
+    row : ndarray of int, shape (pixels,), optional
+        Row of each pixel: samples of one row have noise in common, and the error is that of rows.
+
+    Returns
+    -------
+    tuple of (float, float)
+        The variance and its 1-sigma error; NaN where no pixel tells it.
+    """
     told = dof > 0
     if not told.any():
         return math.nan, math.nan
-    middle = float(np.median(variance[told]))
-    for _ in range(3):
-        use = told & (variance <= _upper(max(middle, 0.0) + added, dof, FAR) - added)
-        if not use.any():
-            return math.nan, math.nan
-        middle = float((dof * np.where(use, variance, 0.0)).sum() / dof[use].sum())
-    influence = dof[use] * (variance[use] - middle)
-    return middle, float(np.sqrt((influence**2).sum()) / dof[use].sum())
+    V, own, k = variance[told], np.broadcast_to(added, dof.shape)[told], dof[told]
+    freedoms, which = np.unique(k, return_inverse=True)
+    cut, mean, slope = np.array([_lower_part(float(each)) for each in freedoms]).T[:, which]
+    steepness = float((slope * k).sum())
+    found = max(float(np.median(V - own)), np.finfo(float).tiny)
+    for _ in range(_ROUNDS):
+        ratio = V / (found + own)
+        influence = np.where(ratio < cut, (ratio - mean) * k, 0.0)
+        step = float(influence.sum()) / steepness
+        found *= math.exp(min(max(step, -1.0), 1.0))
+        if abs(step) < _CLOSE:
+            break
+    groups = influence if row is None else np.bincount(row[told], influence)
+    return found, found * math.sqrt(float((groups**2).sum())) / steepness
+
+
+def _lower_part(freedom: float) -> tuple[float, float, float]:
+    """Of chi-square over its degrees of freedom: where it is cut, and its mean below.
+
+    The third number is how fast the mean excess over this mean falls, where all is multiplied.
+    """
+    cut = 1.0 + _CUT * math.sqrt(2.0 / freedom)
+    x = np.linspace(0.0, math.sqrt(cut), _POINTS)[1:]
+    half = 0.5 * freedom
+    # Of the root, whose density is finite at 0 even for one degree of freedom.
+    log = half * math.log(half) - math.lgamma(half) + (freedom - 1.0) * np.log(x) - half * x**2
+    density = 2.0 * np.exp(log)
+    weight = density * np.where(np.arange(x.size) == x.size - 1, 0.5, 1.0) * (x[1] - x[0])
+    if freedom == 1.0:
+        weight[0] *= 1.5
+    first = float((weight * x**2).sum())
+    mean = first / float(weight.sum())
+    return cut, mean, first - cut * (cut - mean) * float(density[-1]) / (2.0 * math.sqrt(cut))
 
 
 def _upper(mean: Array, dof: Array, sigmas: float) -> Array:

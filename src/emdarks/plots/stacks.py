@@ -197,12 +197,18 @@ def sample_histogram(
     for threshold in thresholds:
         ax.axvline(threshold, color=GREY, ls=":", lw=1.0)
     # Even bins below, octaves above: linear about 0, logarithmic beyond.
-    ax.set_xscale("symlog", linthresh=max(abs(x[0]), 1e-30))
+    linear = max(abs(x[0]), 1e-30)
+    ax.set_xscale("symlog", linthresh=linear)
     if filled.size:
         ax.set_yscale("log")
         density = (n / width)[filled]
         ax.set_ylim(0.5 * density.min(), 3 * density.max())
-        ax.set_xlim(x[0], x[filled[-1] + 1] * 1.1)
+        right = x[filled[-1] + 1] * 1.1
+        ax.set_xlim(x[0], right)
+        # Powers of ten that are far enough from 0 not to be written over it.
+        highest = math.floor(math.log10(max(right, linear)))
+        lowest = min(math.ceil(math.log10(linear / 3)), highest)
+        ax.set_xticks([0.0, *(10.0**power for power in range(lowest, highest + 1))])
     ax.legend(fontsize=SMALL, frameon=False, loc="upper right")
     label(ax, title, "sample, EM e⁻", "samples per e⁻")
     return ax

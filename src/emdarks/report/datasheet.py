@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -13,14 +13,17 @@ from emdarks.checks.stack_table import stack_name
 from emdarks.datasheet import DataSheet, Evidence, Quantity, changes
 from emdarks.datasheet.noise import NoiseChapter
 from emdarks.datasheet.pixels import PixelChapter
+from emdarks.datasheet.samples import SampleChapter
 from emdarks.datasheet.structure import StructureChapter
 from emdarks.report.page import Page, Verdict, render
 from emdarks.report.sections import MOST, panel_figure
 
 #: Histograms of so many stacks are shown.
 MOST_SAMPLES = 3
-#: Telegraph pixels that are shown.
-MOST_TELEGRAPH = 3
+#: Telegraph pixels, and commanded gains whose drift is drawn, that are shown.
+MOST_TELEGRAPH, MOST_GAINS = 3, 3
+#: More quantities than these are counted, not listed.
+MOST_MISSING = 5
 
 #: Titles of the table, and beginnings of the keys of the quantities under each.
 GROUPS = {
@@ -50,7 +53,7 @@ def datasheet_page(sheet: DataSheet, other: DataSheet | None = None) -> Page:
         sheet=sheet,
         other=other,
         groups=_groups(sheet),
-        changes=found,
+        changes=[each for each in found if each.told],
         compared=sum(math.isfinite(each.sigmas) for each in found),
         sources=_sources(sheet.quantities),
         drawn=set(figures),
@@ -78,6 +81,10 @@ def _verdict(sheet: DataSheet) -> Verdict:
     missing -= {each.label for each in sheet.quantities if each.known}
     if not missing:
         return Verdict("fine", "Yes: these frames tell every quantity.")
+    if len(missing) > MOST_MISSING:
+        known = len({each.label for each in sheet.quantities}) - len(missing)
+        of = f"{known} of {known + len(missing)} quantities"
+        return Verdict("note", f"These frames tell {of}; why not the others is said below.")
     return Verdict("note", f"These frames do not tell: {', '.join(sorted(missing))}.")
 
 
@@ -92,12 +99,20 @@ def _groups(sheet: DataSheet) -> list[tuple[str, list[Quantity]]]:
 
 
 def _sources(quantities: Iterable[Quantity]) -> list[tuple[str, str, str]]:
-    """Label, source and note of known quantities; the note where all of a source have the same."""
-    notes: dict[tuple[str, str], set[str]] = {}
+    """Label, source and notes of known quantities; of which stack a note is, where they differ."""
+    notes: dict[tuple[str, str], dict[str, list[str]]] = {}
     for each in quantities:
         if each.known:
-            notes.setdefault((each.label, each.source), set()).add(each.note)
-    return [(*key, found.pop() if len(found) == 1 else "") for key, found in notes.items()]
+            found = notes.setdefault((each.label, each.source), {})
+            found.setdefault(each.note, []).append(each.of)
+    return [(*key, _joined(found)) for key, found in notes.items()]
+
+
+def _joined(notes: Mapping[str, Sequence[str]]) -> str:
+    """Different notes of one quantity, each behind the settings that it is of."""
+    if len(notes) == 1:
+        return next(iter(notes))
+    return ". ".join(f"{'; '.join(of)}: {note}" for note, of in notes.items() if note)
 
 
 def _figures(sheet: DataSheet) -> dict[str, plots.Figure]:
@@ -108,6 +123,7 @@ def _figures(sheet: DataSheet) -> dict[str, plots.Figure]:
     chapters = {type(each): each for each in sheet.chapters}
     drawn = {
         "samples": _samples(evidence),
+        "drift": _drift(chapters[SampleChapter]),
         "read_noise": _read_noise(chapters[NoiseChapter]),
         "maps": _maps(chapters[StructureChapter]),
         "trails": _trails(chapters[PixelChapter]),
@@ -117,31 +133,65 @@ def _figures(sheet: DataSheet) -> dict[str, plots.Figure]:
 
 
 def _samples(evidence: Evidence) -> plots.Figure | None:
-    """Histograms of the stacks of the largest gains, and of the lowest."""
-    if evidence.maps is None or evidence.maps.counting is None:
+    """Histograms of the stacks of the largest gains, and of the lowest; the law, by counts."""
+    if evidence.bins is None or evidence.store.histograms is None:
         return None
-    table = evidence.maps.counting.histogram()
+    counting = None if evidence.maps is None else evidence.maps.counting
+    law = None if counting is None else counting.histogram()["LAW"]
     order = np.argsort(-evidence.gain, kind="stable")
     shown = sorted({*order[: MOST_SAMPLES - 1].tolist(), int(order[-1])}, key=order.tolist().index)
     figure, axes = panel_figure(len(shown), 3.2)
-    edges = np.append(table["LOWER"], table["UPPER"][-1])
     for i, ax in zip(shown, axes, strict=True):
         stack = evidence.stacks[i]
         title = stack_name(stack.commanded_gain, stack.exposure_time)
-        plots.sample_histogram(edges, table["COUNTS"][:, i], table["LAW"][:, i], title, ax=ax)
+        counts = evidence.store.histograms[i, 0]
+        expected = None if law is None else law[:, i]
+        plots.sample_histogram(evidence.bins.edges, counts, expected, title, ax=ax)
+    return figure
+
+
+def _drift(chapter: SampleChapter) -> plots.Figure | None:
+    """EM gains over commanded ones along the campaign, and the drift that they share."""
+    drift = chapter.drift
+    if drift is None:
+        return None
+    evidence = chapter.evidence
+    commanded = np.array([stack.commanded_gain for stack in evidence.stacks])
+    ratio, error = chapter.ratios
+    known = np.isfinite(ratio) & np.isfinite(chapter.middle)
+    several = [g for g in np.unique(commanded[known]) if (commanded[known] == g).sum() > 1]
+    hours = 24 * float(np.ptp(np.concatenate(evidence.starts)))
+    figure, axes = panel_figure(len(several[-MOST_GAINS:]), 3.0)
+    for g, ax in zip(several[-MOST_GAINS:], axes, strict=True):
+        these = known & (commanded == g)
+        when, weight = chapter.middle[these], error[these] ** -2
+        ends = np.array([when.min(), when.max()])
+        straight = np.average(ratio[these], weights=weight) * np.exp(
+            drift.slope.value * (ends - np.average(when, weights=weight))
+        )
+        plots.measured_points(
+            hours * when,
+            ratio[these],
+            error[these],
+            f"commanded EM gain {g:g}",
+            ("hours from the first frame", "EM gain over commanded"),
+            levels=[1.0],
+            line=(hours * ends, straight),
+            ax=ax,
+        )
     return figure
 
 
 def _read_noise(chapter: NoiseChapter) -> plots.Figure | None:
     """Map and histogram of the read noise."""
-    if chapter.pixels is None:
+    if chapter.pixels is None or not np.isfinite(chapter.pixels.plane).any():
         return None
     evidence = chapter.evidence
     plane = np.full(evidence.frame.imaging.shape, np.nan)
     plane[evidence.frame.imaging] = chapter.pixels.plane
     figure, axes = panel_figure(2, 4.2)
-    plots.show_map(evidence.image(plane), "read noise", "e⁻", most=MOST, ax=axes[0])
     bulk = plots.robust_limits(chapter.pixels.plane[~chapter.pixels.outlying], 0.0005)
+    plots.show_map(evidence.image(plane), "read noise", "e⁻", limits=bulk, most=MOST, ax=axes[0])
     limits = 0.8 * bulk[0], 1.4 * bulk[1]
     plots.value_histogram(
         chapter.pixels.plane, "read noise of the pixels", "e⁻", limits=limits, ax=axes[1]
@@ -184,7 +234,7 @@ def _trails(chapter: PixelChapter) -> plots.Figure | None:
             ("pixels behind a hot one", "% of its charge"),
             levels=[0.0],
             ax=ax,
-        )
+        ).set_xticks(np.arange(1, found.trailing.size + 1))
     return figure
 
 
@@ -195,17 +245,22 @@ def _telegraph(evidence: Evidence) -> plots.Figure | None:
         for each in evidence.telegraph
         for place, k in enumerate(each.shown)
     ]
-    some = sorted(some, key=lambda one: -one[0])[:MOST_TELEGRAPH]
-    if not some:
+    clearest = {
+        int(one[1].found.pixel[one[2]]): one for one in sorted(some, key=lambda one: one[0])
+    }
+    if not clearest:
         return None
-    figure, axes = panel_figure(len(some), 2.8)
-    for ax, (_, each, k, place) in zip(axes, some, strict=True):
+    # The last one of a pixel is that of the stack that shows it best.
+    chosen = sorted(clearest.values(), key=lambda one: -one[0])[:MOST_TELEGRAPH]
+    figure, axes = panel_figure(len(chosen), 3.0)
+    for ax, (_, each, k, place) in zip(axes, chosen, strict=True):
+        stack = stack_name(each.stack.commanded_gain, each.stack.exposure_time)
         row, column = divmod(int(each.found.pixel[k]), evidence.frame.shape[1])
         plots.measured_points(
             each.middle,
             each.means[:, place],
             each.errors[:, place],
-            f"row {row}, column {column}",
+            f"row {row}, column {column}\n{stack}",
             ("frame", "mean, EM e⁻"),
             levels=[float(each.found.low[k]), float(each.found.high[k])],
             ax=ax,

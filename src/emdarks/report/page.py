@@ -34,6 +34,7 @@ _COLOURS = 256
 _FILTERS = (
     "between",
     "count",
+    "in_errors",
     "measured",
     "number",
     "percent",

@@ -114,9 +114,7 @@ class Campaign:
             raise InputError(f"units {self.units!r} are unknown; choose 'DN' or 'e'")
         if self.units != "DN" and not self.camera.frames.err_and_dq:
             raise InputError(f"frames of camera {self.camera.name} are in DN")
-        mode = self.camera.mode(self.camera.simulation.mode)
-        conventional = mode is not None and mode.when.get("conventional") is True
-        if conventional and any(stack.gain != 1 for stack in self.stacks):
+        if _is_conventional(self.camera) and any(stack.gain != 1 for stack in self.stacks):
             raise InputError("frames of conventional readout have EM gain 1: give such stacks")
 
     @property
@@ -209,10 +207,17 @@ def _check_stack(stack: StackPlan) -> None:
         )
 
 
+def _is_conventional(camera: Camera) -> bool:
+    """Whether the mode that is simulated is one of conventional readout."""
+    mode = camera.mode(camera.simulation.mode)
+    return mode is not None and mode.when.get("conventional") is True
+
+
 def default_stacks(camera: Camera) -> tuple[tuple[float, float], ...]:
     """Gain and exposure time (s) of six stacks within the range of a camera's gains.
 
-    `DEFAULT_STACKS`, their gains moved in the logarithm to those of the camera.
+    `DEFAULT_STACKS`, their gains moved in the logarithm to those of the camera. Of conventional
+    readout, which has no EM gain, stacks of their times.
 
     Parameters
     ----------
@@ -223,6 +228,8 @@ def default_stacks(camera: Camera) -> tuple[tuple[float, float], ...]:
     -------
     tuple of (float, float)
     """
+    if _is_conventional(camera):
+        return tuple((1.0, time) for time in dict.fromkeys(time for _, time in DEFAULT_STACKS))
     low, high = camera.simulation.gains
     gains = [gain for gain, _ in DEFAULT_STACKS]
     if (low, high) == (min(gains), max(gains)):
