@@ -93,8 +93,11 @@ struct Rooms {
         room.errors = memory.take<double>(cols);
         room.bad = memory.array<std::uint16_t>(cols);
         room.saturated = memory.array<std::int32_t>(cols);
-        room.seen = memory.array<std::uint8_t>(cols);
-        room.cores = memory.array<Index>(pixels + beside);
+        const Index rows = (pixels + beside) / cols, bytes = (cols + MARKS - 1) / MARKS * MARKS;
+        room.cores = memory.array<std::uint8_t>(cols + 2 * CORE_REACH);
+        room.near = memory.array<std::uint8_t>(rows * bytes);
+        room.beside = memory.array<std::uint8_t>(bytes);
+        room.has_core = memory.array<bool>(rows);
         room.sums = open_sums(memory, pixels, true);
     }
     Index pixels, cols;

@@ -60,7 +60,7 @@ struct Nothing {
 // Counts and clipped sums of some pixels while frames are added.
 struct CountingLanes {
     Lanes low, high;
-    Mask above = 0, beyond = 0; // minus the numbers of x > T and of x > T2
+    Mask above = 0, beyond = 0; // minus the numbers
 
     template <class Take>
     EMDARKS_INLINE CountingLanes(const CountingSums &sums, Index p, Index count, Take take)
@@ -69,9 +69,10 @@ struct CountingLanes {
     // NaN is in no class: comparisons with it are false.
     EMDARKS_INLINE void add(Lanes x, const CountingSums &sums) {
         const Lanes d = x - sums.T;
+        const Mask counts = (d > 0.0) & (x <= sums.T2);
         low += smaller(d, Lanes{});
-        high += select(x <= sums.T2, larger(d, Lanes{}), Lanes{});
-        above += x > sums.T;
+        high += select(counts, d, Lanes{});
+        above += counts;
         beyond += x > sums.T2;
     }
     template <class Take, class Put>
@@ -82,49 +83,124 @@ struct CountingLanes {
         const auto subtract = [&](std::uint16_t *to, Mask minus) {
             put(to, take(to) - convert<std::uint16_t>(minus));
         };
-        subtract(sums.above.at(p, count), above - beyond);
+        subtract(sums.above.at(p, count), above);
         subtract(sums.beyond.at(p, count), beyond);
     }
 };
+
+// The least number x of its type, as stored, for which x * scale is above a threshold; infinity
+// where none is.
+template <class Value> Value least_above(double threshold, double scale) {
+    const auto above = [&](Value x) { return static_cast<double>(x) * scale > threshold; };
+    const auto next = [](Value x, Value to) {
+        if constexpr (sizeof(Value) == sizeof(float))
+            return __builtin_nextafterf(x, to);
+        else
+            return __builtin_nextafter(x, to);
+    };
+    constexpr auto infinity = static_cast<Value>(__builtin_inf());
+    auto x = static_cast<Value>(threshold / scale);
+    while (x > -infinity && above(x))
+        x = next(x, -infinity);
+    while (x < infinity && !above(x))
+        x = next(x, infinity);
+    return x;
+}
+
+// Bytes may share memory with anything, and sizes of an object are read again after each is
+// written: loops over bytes are functions of their own, for the compiler to see many at a time.
+
+// 1 where a sample is within limits; whether any is.
+template <class Value>
+bool mark_between(const Value *__restrict values, Value least, Value below,
+                  std::uint8_t *__restrict marks, Index size) {
+    std::uint8_t any = 0;
+    for (Index i = 0; i < size; ++i) {
+        marks[i] = (values[i] >= least) & (values[i] < below);
+        any |= marks[i];
+    }
+    return any != 0;
+}
+
+// 1 where any of the marks is within CORE_REACH columns; they begin so many columns before.
+inline void widen(const std::uint8_t *__restrict marks, std::uint8_t *__restrict wide, Index size) {
+    static_assert(CORE_REACH == 2);
+    for (Index i = 0; i < size; ++i)
+        wide[i] = marks[i] | marks[i + 1] | marks[i + 2] | marks[i + 3] | marks[i + 4];
+}
+
+// Whether any of MARKS marks is set.
+EMDARKS_INLINE bool any_of(const std::uint8_t *marks) {
+    std::uint64_t words[MARKS / 8], any = 0;
+    __builtin_memcpy(words, marks, sizeof words);
+    for (std::uint64_t word : words)
+        any |= word;
+    return any != 0;
+}
+
+inline void join(std::uint8_t *__restrict marks, const std::uint8_t *__restrict more, Index size) {
+    for (Index i = 0; i < size; ++i)
+        marks[i] |= more[i];
+}
+
+// Count marked samples of two kinds.
+template <class Value>
+void count_marked(const Value *__restrict values, const std::uint8_t *__restrict marks, Value above,
+                  Value beyond, std::uint16_t *__restrict near,
+                  std::uint16_t *__restrict near_above, Index size) {
+    for (Index i = 0; i < size; ++i) {
+        const std::uint8_t counts = marks[i] & (values[i] < beyond);
+        near[i] = static_cast<std::uint16_t>(near[i] + counts);
+        near_above[i] = static_cast<std::uint16_t>(near_above[i] + (counts & (values[i] >= above)));
+    }
+}
 
 // The cores of a frame in and beside a run of rows, and the samples near them.
 template <class Value> class Cores {
 public:
     Cores(const CountingSums &sums, Index cols, const Room &room)
-        : sums_(sums), cols_(cols), room_(room) {}
+        : sums_(sums), cols_(cols), room_(room) {
+        // What lies beside a row is never a core.
+        const Array1<std::uint8_t> all[] = {room.cores, room.near};
+        for (const auto &marks : all)
+            if (wanted())
+                __builtin_memset(marks.data, 0, static_cast<std::size_t>(marks.size));
+    }
 
-    void begin(double scale) {
-        count_ = 0;
-        scale_ = scale;
-        // No sample below this is a core; rounding of the type included.
-        const double limit = sums_.T3 / scale;
-        least_ = static_cast<Value>(limit - 1e-6 * (limit < 0.0 ? -limit : limit));
+    // Where T3 is infinite, no sample is a core.
+    EMDARKS_INLINE bool wanted() const { return sums_ && sums_.T3 < __builtin_inf(); }
+
+    // `row` is the first that is sought in.
+    void begin(double scale, Index row) {
+        first_ = row;
+        core_ = least_above<Value>(sums_.T3, scale);
+        above_ = least_above<Value>(sums_.T, scale);
+        beyond_ = least_above<Value>(sums_.T2, scale);
     }
 
     // Find those of a row, samples as stored.
     void find(const Value *values, Index row) {
-        if (sums_.is_telemetry(row))
-            return;
-        constexpr Index chunk = 32;
-        Index i = 0;
-        for (; i + chunk <= cols_; i += chunk)
-            if (may_have_core<chunk>(values + i))
-                find_in(values, row, i, i + chunk);
-        find_in(values, row, i, cols_);
+        bool &has = room_.has_core[row - first_];
+        has =
+            !sums_.is_telemetry(row) && mark_between(values, core_, static_cast<Value>(HUGE_NUMBER),
+                                                     room_.cores.at(CORE_REACH, cols_), cols_);
+        if (has)
+            widen(room_.cores.at(0, room_.cores.size), near(row), cols_);
     }
 
-    // Count the samples near cores in the rows from `first` up to `last`, NaN where they are not
-    // good.
-    void count_near(const Value *values, Index first, Index last) const {
-        Index begin = 0;
-        for (Index row = first; row < last && begin < count_; ++row) {
-            while (begin < count_ && room_.cores[begin] < (row - CORE_REACH) * cols_)
-                ++begin;
-            Index end = begin;
-            while (end < count_ && room_.cores[end] < (row + CORE_REACH + 1) * cols_)
-                ++end;
-            if (end > begin && !sums_.is_telemetry(row))
-                count_row(values + (row - first) * cols_, row, begin, end);
+    // Count the samples near cores in the rows from `lo` up to `hi`, NaN where they are not good;
+    // cores were sought up to row `end`.
+    void count_near(const Value *values, Index lo, Index hi, Index end) const {
+        for (Index row = lo; row < hi; ++row, values += cols_) {
+            if (sums_.is_telemetry(row))
+                continue;
+            const std::uint8_t *rows[2 * CORE_REACH + 1];
+            Index count = 0;
+            for (Index other = row - CORE_REACH; other <= row + CORE_REACH; ++other)
+                if (other >= first_ && other < end && room_.has_core[other - first_])
+                    rows[count++] = near(other);
+            if (count > 0)
+                count_row(values, row, rows, count);
         }
     }
 
@@ -132,42 +208,28 @@ private:
     const CountingSums &sums_;
     Index cols_;
     const Room &room_;
-    double scale_ = 1.0;
-    Value least_ = 0;
-    Index count_ = 0;
+    Index first_ = 0;
+    // The least samples that are a core, above T, and above T2.
+    Value core_ = 0, above_ = 0, beyond_ = 0;
 
-    template <Index size> bool may_have_core(const Value *values) const {
-        Word<Value> candidates = 0;
-        for (Index i = 0; i < size; ++i)
-            candidates |= values[i] >= least_;
-        return candidates != 0;
+    // 1 where a row has a core within reach.
+    std::uint8_t *near(Index row) const {
+        const Index size = room_.beside.size;
+        return room_.near.at((row - first_) * size, size);
     }
 
-    void find_in(const Value *values, Index row, Index lo, Index hi) {
-        for (Index i = lo; i < hi; ++i) {
-            const double x = values[i];
-            if (x * scale_ > sums_.T3 && x < HUGE_NUMBER)
-                room_.cores[count_++] = row * cols_ + i;
-        }
-    }
-
-    void count_row(const Value *values, Index row, Index begin, Index end) const {
-        std::uint8_t *seen = room_.seen.at(0, cols_);
-        std::uint16_t *near = sums_.near.at(row * cols_, cols_);
-        std::uint16_t *near_above = sums_.near_above.at(row * cols_, cols_);
-        const double scale = scale_, T = sums_.T, T2 = sums_.T2;
-        __builtin_memset(seen, 0, static_cast<std::size_t>(cols_));
-        for (Index k = begin; k < end; ++k) {
-            const Index core = room_.cores[k] % cols_;
-            const Index lo = core < CORE_REACH ? 0 : core - CORE_REACH;
-            const Index hi = core + CORE_REACH < cols_ ? core + CORE_REACH + 1 : cols_;
-            for (Index i = lo; i < hi; ++i) {
-                const double x = static_cast<double>(values[i]) * scale;
-                const bool counts = (seen[i] == 0) & (x <= T2);
-                seen[i] = 1;
-                near[i] = static_cast<std::uint16_t>(near[i] + counts);
-                near_above[i] = static_cast<std::uint16_t>(near_above[i] + (counts & (x > T)));
-            }
+    void count_row(const Value *values, Index row, const std::uint8_t *const *rows,
+                   Index count) const {
+        const Index all = room_.beside.size;
+        std::uint8_t *beside = room_.beside.at(0, all);
+        __builtin_memcpy(beside, rows[0], static_cast<std::size_t>(all));
+        for (Index k = 1; k < count; ++k)
+            join(beside, rows[k], all);
+        for (Index i = 0; i < cols_; i += MARKS) {
+            const Index size = cols_ - i < MARKS ? cols_ - i : MARKS, pixel = row * cols_ + i;
+            if (any_of(beside + i))
+                count_marked(values + i, beside + i, above_, beyond_, sums_.near.at(pixel, size),
+                             sums_.near_above.at(pixel, size), size);
         }
     }
 };

@@ -117,6 +117,8 @@ inline constexpr const char *ROW_FIGURES[] = {
     "prescan_sum", "content", "not_finite", "highest", "at_highest"};
 static_assert(sizeof(RowFigures) == sizeof(ROW_FIGURES) / sizeof(ROW_FIGURES[0]) * sizeof(double));
 
+// Bytes that are looked at together.
+inline constexpr Index MARKS = 64;
 // Frames that are read before they are added.
 inline constexpr Index GROUP = 4;
 // One thread's buffers for a run of pixels, whole rows.
@@ -128,9 +130,12 @@ struct Room {
     void *errors;                   // errors as native real numbers
     Array1<std::uint16_t> bad;      // 1 where a sample of the row does not count
     Array1<std::int32_t> saturated; // columns of the row of a raw frame
-    Array1<std::uint8_t> seen;      // 1 where a sample of the row was found near a core
-    Array1<Index> cores;            // pixels of the cores of a frame in a run and beside it
-    OpenSums sums;                  // of the run
+    Array1<std::uint8_t> cores;     // 1 where a row has one; CORE_REACH columns more on both sides
+    // Rows of bytes, a multiple of MARKS, 0 behind the row: 1 where a row of the run, or
+    // beside it, has a core within reach; and those of several rows. Which rows have any.
+    Array1<std::uint8_t> near, beside;
+    Array1<bool> has_core;
+    OpenSums sums; // of the run
 };
 
 // A band of rows of every frame of a batch, to be added to open sums.

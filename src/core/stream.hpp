@@ -211,7 +211,7 @@ private:
     // Read a run of a frame; where its numbers begin, null where that was not possible. Where
     // cores are sought, the image is read with the rows beside the run.
     Value *read_frame(Index f, Index lo, Index hi, Index g) {
-        const Index reach = a_.counting ? CORE_REACH * a_.cols : 0;
+        const Index reach = cores_.wanted() ? CORE_REACH * a_.cols : 0;
         const Index before = lo < reach ? lo : reach, end = a_.moments.mean.size;
         const Index behind = hi + reach < end ? reach : end - hi;
         auto *values = static_cast<Value *>(room_.values[g]);
@@ -222,8 +222,8 @@ private:
             return nullptr;
         values += before;
         stored_ = after(room_.data, before * a_.data.width);
-        if (a_.counting) {
-            cores_.begin(a_.scales[f]);
+        if (cores_.wanted()) {
+            cores_.begin(a_.scales[f], (lo - before) / a_.cols);
             for (Index at = -before; at < 0; at += a_.cols)
                 find_beside(f, lo, at, values + at);
         }
@@ -240,11 +240,12 @@ private:
 
     // Count what a frame has near cores, and its samples by value, once its rows are prepared.
     void count_frame(Index f, Index lo, Index hi, Value *values) {
-        if (a_.counting) {
-            const Index end = a_.moments.mean.size, reach = CORE_REACH * a_.cols;
-            for (Index at = hi - lo; lo + at < end && at < hi - lo + reach; at += a_.cols)
+        if (cores_.wanted()) {
+            const Index reach = CORE_REACH * a_.cols, all = a_.moments.mean.size;
+            const Index end = hi + reach < all ? hi + reach : all;
+            for (Index at = hi - lo; lo + at < end; at += a_.cols)
                 find_beside(f, lo, at, values + at);
-            cores_.count_near(values, lo / a_.cols, hi / a_.cols);
+            cores_.count_near(values, lo / a_.cols, hi / a_.cols, end / a_.cols);
         }
         if (a_.histogram.counts && a_.histogram.uses_any_of(a_.histogram.first + f))
             for (Index at = 0; at < hi - lo; at += a_.cols)
@@ -292,7 +293,7 @@ private:
         Index saturated = 0;
         const RowCalibration *const raw = a_.calibrations ? a_.calibrations[f] : nullptr;
         const bool finite = load_row(f, pixel / cols, at, values, saturated);
-        if (a_.counting)
+        if (cores_.wanted())
             cores_.find(values, pixel / cols);
         const double content = fingerprint(values, cols);
         const std::uint64_t seen = load_flags(at, base);

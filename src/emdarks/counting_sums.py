@@ -8,7 +8,8 @@ name        type     meaning
 above       uint16   K: number of T < x <= T2
 beyond      uint16   R: number of x > T2
 near        uint16   nc: number of x <= T2 with a core within two rows and columns of
-                     the same frame; a core is any finite sample above T3
+                     the same frame; a core is any finite sample above T3, which is
+                     infinite at low gain, where none is sought
 near_above  uint16   Kc: those of them with x > T
 low         float64  LO: sum of min(x - T, 0) over x <= T2
 high        float64  HI: sum of max(x - T, 0) over x <= T2
@@ -19,6 +20,7 @@ All are sums over frames. `CountsAbove` is what photon counting takes instead.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -30,6 +32,7 @@ from emdarks.errors import InputError
 
 __all__ = [
     "COUNTING_SUMS",
+    "LOW_GAIN",
     "MOST_FRAMES",
     "CountThreshold",
     "CountingSums",
@@ -49,6 +52,8 @@ MOST_FRAMES = (1 << 16) - 1
 #: everywhere are taken for dark current; of those of emccd-detect, 9 gains would leave twice as
 #: much as 6.
 T_NOISE, T2_NOISE, T2_GAIN = 4.0, 5.0, 6.0
+#: Below so many nominal read noises a gain is low: the mean below T is used, and no cores.
+LOW_GAIN = 2.0
 #: The histogram starts so many read noises below the level; width of its even bins.
 HISTOGRAM_BELOW, HISTOGRAM_WIDTH = 10.0, 0.25
 #: Beside counts, frames of so many pixels enter the histogram one in `HISTOGRAM_EVERY`.
@@ -101,7 +106,8 @@ class Thresholds:
                 f"{T2:.6g} e- up to which the counting estimator needs them all; leave these "
                 "frames out, or use the pooled estimator"
             )
-        return cls(level + T_NOISE * read_noise, T2, T2, level)
+        T3 = T2 if gain >= LOW_GAIN * read_noise else math.inf
+        return cls(level + T_NOISE * read_noise, T2, T3, level)
 
     def empty(self, size: int) -> CountingSums:
         """Sums for ``size`` pixels, not initialised."""

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from commands import run_command
-from emdarks import Dataset, characterize
+from emdarks import Dataset, Image, characterize
 from emdarks.datasheet import DataSheet
 from emdarks.errors import EmdarksWarning
+from emdarks.fits import fits
 from emdarks.simulate import Effects, simulate_campaign
 
 #: EM gain, exposure time (s) and frames of the stacks.
@@ -97,6 +98,90 @@ def test_stacks_of_one_time_tell_no_current(made: Any) -> None:
     assert not found["dark_current"].known
     three = characterize(of_stack(made, (1.0, 100.0), (5000.0, 100.0), (1000.0, 60.0)))
     assert all(each.known or each.note for each in three.quantities)
+
+
+def of_arrays(settings: Any, camera: Path, bias: float, rng: np.random.Generator) -> DataSheet:
+    """A data sheet of frames in DN (6 e-) with a prescan: C 0.02 e-, D 0.001 e-/s, noise 100 e-."""
+    images = []
+    for gain, time in settings:
+        for _ in range(12):
+            electrons = np.zeros((60, 100))
+            electrons[:, 40:] = rng.poisson(0.02 + 1e-3 * time, (60, 60))
+            signal = electrons if gain == 1 else rng.gamma(np.maximum(electrons, 1e-9), gain)
+            frame = np.rint((signal + rng.normal(bias, 100.0, signal.shape)) / 6)
+            cards = {"EXPTIME": time, "EMGAIN_C": gain, "KGAINPAR": 6.0, "BUNIT": "DN"}
+            images.append(Image(frame.astype(np.int32), fits.Header(), fits.Header(cards)))
+    return characterize(Dataset(images), camera=str(camera), flag_level=1e6)
+
+
+@pytest.fixture
+def prescan_camera(tmp_path: Path) -> Path:
+    path = tmp_path / "own.toml"
+    path.write_text(
+        """
+name = "own"
+description = "with a prescan"
+arrtype = "SCI"
+[noise]
+k_gain = 6.0
+read_noise = 100.0
+clock_induced_charge = 0.02
+dark_current = 1e-3
+[frames]
+err_and_dq = false
+[keywords]
+exposure_time = "EXPTIME"
+commanded_gain = "EMGAIN_C"
+k_gain = "KGAINPAR"
+better_gains = []
+unit = "BUNIT"
+temperature = ""
+start = ""
+[units]
+"dn" = "DN"
+[linearity]
+file = "none"
+[geometry.SCI]
+frame_rows = 60
+frame_cols = 100
+image = { rows = 60, cols = 60, r0c0 = [0, 40] }
+prescan = { rows = 60, cols = 40, r0c0 = [0, 0], col_start = 5, col_end = 35 }
+prescan_reliable = { rows = 60, cols = 30, r0c0 = [0, 5] }
+"""
+    )
+    return path
+
+
+SETTINGS = ((1.0, 2.0), (1.0, 60.0), (1000.0, 60.0), (5000.0, 2.0), (5000.0, 60.0))
+
+
+@pytest.mark.parametrize("bias", [0.0, 1500.0])
+def test_a_bias_that_nothing_subtracted_changes_nothing(prescan_camera: Path, bias: float) -> None:
+    found = of_arrays(SETTINGS, prescan_camera, bias, np.random.default_rng(3))
+    expected = {
+        "read_noise": 100.0,
+        "clock_induced_charge": 0.02,
+        "dark_current": 1e-3,
+        "excess_noise_factor": 2.0,
+    }
+    for key, value in expected.items():
+        assert abs(found[key].value - value) < 4 * found[key].error, key
+    for each in found.all("em_gain_ratio"):
+        assert abs(each.value - 1) < 4 * each.error < 0.4
+    # Findings about the frames are part of the sheet, and of its JSON.
+    assert any("no pixel of any frame is flagged" in note for note in found.notes)
+
+
+def test_one_time_does_not_tell_clock_charge_from_dark_current(prescan_camera: Path) -> None:
+    rng = np.random.default_rng(4)
+    of_samples = of_arrays((*SETTINGS[2:5:2], (1.0, 60.0)), prescan_camera, 0.0, rng)
+    of_maps = of_arrays(((1.0, 60.0), (120.0, 60.0), (280.0, 60.0)), prescan_camera, 0.0, rng)
+    for found in (of_samples, of_maps):
+        assert "does not tell it from the dark current" in found["clock_induced_charge"].note
+        assert not found["dark_current"].known
+        for charge in found.all("frame_charge"):
+            assert abs(charge.value - 0.08) < 4 * charge.error < 0.08
+        assert found.all("frame_charge")
 
 
 def test_a_gain_that_is_not_what_headers_say_is_told(made: Any, sheet: DataSheet) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from emdarks import _core
 from emdarks.accumulate import Checkpoint, Sample, StackJob, Threads
@@ -25,12 +27,13 @@ from emdarks.errors import InputError
 from emdarks.fits.pixels import ArraySource
 from emdarks.moments import Moments
 
-ROWS, COLS, FRAMES, MASK = 13, 29, 11, 4
+ROWS, COLS, FRAMES, MASK = 13, 133, 11, 4  # columns: marks are looked at 64 at a time
 SCALE = 2.5
 AT = Thresholds(40.0, 90.0, 150.0)
 BINS = HistogramBins(-100.0, 2.5)
-AREA = FigureArea((1, 11), (3, 27), (0, 2))
+AREA = FigureArea((1, 11), (3, 127), (0, 2))
 TELEMETRY = (12, 13)
+LIMITS = (0, -np.inf), (-1, np.inf)
 WIDE = 4000  # with few rows: wider than a run
 
 
@@ -129,6 +132,45 @@ def test_counting_sums_of_whole_numbers(kind: str) -> None:
     for options in EXECUTORS:
         found = Threads(**options).sums(job_of(data, err, dq, (kind, "f4", "u2"))).moments
         assert_equals(found, slow(data, err, dq))
+
+
+@given(
+    kind=st.sampled_from(["f4", "f8", ">f4"]),
+    scale=st.floats(0.01, 100.0),
+    at=st.floats(-1e4, 1e5),
+)
+def test_samples_at_a_threshold(kind: str, scale: float, at: float) -> None:
+    # Samples as stored are compared with limits that must be those of their values in electrons.
+    middle = np.dtype(kind).newbyteorder("=").type(at / scale)
+    values = [middle]
+    for _ in range(4):
+        low, high = (np.nextafter(values[i], middle.dtype.type(to)) for i, to in LIMITS)
+        values = [low, *values, high]
+    row = np.array(values).astype(kind)
+    x = row.astype(float) * scale
+    sample = Sample(ArraySource(row[None], None, None), scale)
+    thresholds = Thresholds(at, x[6], x[6])
+    assume(at < x[6])
+    job = StackJob((sample,), (1, row.size), 0, thresholds=thresholds)
+    counts = Threads(1).sums(job).moments.counting
+    assert counts is not None
+    near = near_a_core(x[None] > thresholds.T3)[0] & (x <= thresholds.T2)
+    np.testing.assert_array_equal(counts.near, near)
+    np.testing.assert_array_equal(counts.near_above, near & (x > at))
+    np.testing.assert_array_equal(counts.above, (x > at) & (x <= thresholds.T2))
+
+
+def test_no_core_is_sought_where_the_gain_is_low() -> None:
+    low = Thresholds.of(319.0, 160.0, 1e5)
+    assert np.isinf(low.T3)
+    assert Thresholds.of(320.0, 160.0, 1e5).T3 == 800 + 6 * 320
+    image = np.full((5, 7), 2 * low.T2)
+    image[2, 3] = image[4, 6] = 0.0
+    job = StackJob((Sample(ArraySource(image, None, None)),), (5, 7), 0, thresholds=low)
+    counts = Threads(1).sums(job).moments.counting
+    assert counts is not None
+    assert counts.beyond.sum() == 33
+    assert not counts.near.any()
 
 
 def test_other_sums_are_the_same_without() -> None:
@@ -314,8 +356,8 @@ def test_room_is_given_again_to_sums_of_the_same_kind_only() -> None:
     for at in [*kinds, *reversed(kinds)]:
         moments = threads.sums(replace(job, thresholds=at, histogram=None)).moments
         sums = () if moments.counting is None else moments.counting.sums()
-        sizes = {AT: [377] * 6, CountThreshold(12.0): [377, 0, 0], None: []}
-        assert [each.size for each in sums] == sizes.get(at, [377] * 3)
+        sizes = {AT: [ROWS * COLS] * 6, CountThreshold(12.0): [ROWS * COLS, 0, 0], None: []}
+        assert [each.size for each in sums] == sizes.get(at, [ROWS * COLS] * 3)
         threads.release(moments)
 
 

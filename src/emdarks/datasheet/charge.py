@@ -67,7 +67,7 @@ class ChargeChapter:
         """Where C and D are not known, the charge of each stack."""
         clock = self.clock
         if clock is None or not math.isfinite(clock.dark.value):
-            yield from (self._mean(k) for k in (1, 2))
+            yield from (self._by_maps(k) for k in (1, 2))
             yield from self._of_stacks()
             return
         frames = self._frames
@@ -125,6 +125,9 @@ class ChargeChapter:
         return sum(len(stack.frames) for stack, found in both if found is not None)
 
     def _of_stacks(self) -> Iterator[Quantity]:
+        """Charge of each stack; where its samples do not tell it, the map of all of one time."""
+        if self._has_one_time and not any(self.samples.charges):
+            yield self._mean(_STACK, 1)
         for stack, found in zip(self.evidence.stacks, self.samples.charges, strict=True):
             if found is not None:
                 yield Quantity.estimated(
@@ -133,11 +136,26 @@ class ChargeChapter:
                     frames=len(stack.frames), setting=of_stack(stack),
                 )  # fmt: skip
 
-    def _mean(self, k: int) -> Quantity:
-        """Mean of a map, where samples do not tell it."""
-        maps, head = self.evidence.maps, _HEADS[k]
-        if maps is None or not self.evidence.has(k):
-            return Quantity.unknown(*head, self.evidence.why_no[k])
+    @property
+    def _has_one_time(self) -> bool:
+        """Whether what the maps have as C is clock-induced charge and dark current together."""
+        return self.evidence.has(1) and not self.evidence.has(2)
+
+    def _by_maps(self, k: int) -> Quantity:
+        """C or D, where samples do not tell it."""
+        if k == 1 and self._has_one_time:
+            return Quantity.unknown(
+                *_HEADS[k], "the stacks have one exposure time, which does not tell it from the "
+                "dark current",
+            )  # fmt: skip
+        if not self.evidence.has(k):
+            return Quantity.unknown(*_HEADS[k], self.evidence.why_no[k])
+        return self._mean(_HEADS[k], k)
+
+    def _mean(self, head: tuple[str, str, str], k: int) -> Quantity:
+        """Mean of a map."""
+        maps = self.evidence.maps
+        assert maps is not None
         ordinary = self.evidence.ordinary
         values, errors = maps.fit.values[k, ordinary], maps.fit.errors[k, ordinary]
         if not values.size:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from emdarks.accumulate import Checkpoint, Executor, FrameFigures, Threads
 from emdarks.cameras import Camera
 from emdarks.checks.recipe_frames import ProductLook
+from emdarks.checks.thresholds import FAR_FROM_ZERO
 from emdarks.counting_sums import HistogramBins
 from emdarks.darks.counting import CountedFrames, CountingOptions, CountingPlan, CountingResult
 from emdarks.darks.fitted_maps import FittedMaps
@@ -26,7 +27,7 @@ from emdarks.darks.planned_stacks import PlannedStacks, Sums, without_lost
 from emdarks.darks.rejection import Streamed, judged
 from emdarks.datasheet.telegraph import StackTelegraph, TelegraphSearch
 from emdarks.errors import CalDarksLSQException, EmdarksError, EmdarksWarning, InputError
-from emdarks.fit.em_gain import LEAST_GAIN, stack_histograms
+from emdarks.fit.em_gain import stack_histograms
 from emdarks.fit.noise_model import HOT_JUMP
 from emdarks.fit.register_charge import StackHistograms
 from emdarks.stacks import (
@@ -46,9 +47,6 @@ Array = npt.NDArray[Any]
 
 #: Frames of a stack from which on telegraph pixels are looked for in it.
 LEAST_SEQUENCE = 16
-#: Samples above the noise in an average pixel that counts need: with fewer, a pixel in which one
-#: electron was caught is called hot.
-LEAST_COUNTED = 1.0
 #: A pixel is hot so many robust scatters above the median of the dark current.
 HOT_SCATTERS = 6.0
 
@@ -252,7 +250,10 @@ def gather(
         The frames are no darks, of different settings, or cannot be read.
     """
     recipe = _Recipe(job, telemetry, options)
-    job, planned, (store, sums) = judged(job, recipe.plan, recipe.accumulate, skip, without_lost)
+    with recipe.noting():
+        job, planned, (store, sums) = judged(
+            job, recipe.plan, recipe.accumulate, skip, without_lost
+        )
     job.skipping.tell(job.frames)
     frame = FramePixels.of(job, planned.stacks[0].frames[0].record.shape, telemetry)
     reasons = recipe.reasons
@@ -317,7 +318,7 @@ class _Recipe:
         sequence = self._has_sequence(stacks, job)
         options = replace(self.options, level=self._level(stacks, job))
         try:
-            with self._noting():
+            with self.noting():
                 return PlannedStacks.of(*data, options, sequence=sequence)
         except InputError as error:
             self.reasons["counts"] = str(error)
@@ -329,17 +330,21 @@ class _Recipe:
         return PlannedStacks.of(*data, sequence=sequence)
 
     def _level(self, stacks: list[Stack], job: CalibrationInputs) -> float:
-        """Where samples without charge lie: by one frame of the lowest gain, without a prescan."""
+        """Where samples without charge lie, by one frame of the lowest gain.
+
+        0 where there is a prescan, which tells that the bias is subtracted.
+        """
         frame = FramePixels.of(job, stacks[0].frames[0].record.shape, self.telemetry)
-        if frame.prescan.size:
-            return 0.0
         lowest = min(stacks, key=lambda stack: stack.commanded_gain)
         one = replace(lowest, frames=lowest.frames[:1])
         plain = jobs_of([one], [to_em_electrons(one, job.kgain)], job.mask, None)
         # A frame that cannot be read is told, or left out, in the pass.
         with suppress(EmdarksError):
             sums = next(iter(Threads(1).stacks(plain)))
-            return float(np.median(sums.moments.mean[frame.imaging & frame.signal]))
+            level = float(np.median(sums.moments.mean[frame.imaging & frame.signal]))
+            noise = job.camera.noise_in(lowest.frames[0].record.mode).read_noise
+            far = not abs(level) <= FAR_FROM_ZERO * (self.options.read_noise or noise)
+            return level if far or not frame.prescan.size else 0.0
         return 0.0
 
     def _has_sequence(self, stacks: list[Stack], job: CalibrationInputs) -> bool:
@@ -379,21 +384,19 @@ class _Recipe:
         """The maps: by counts where F, C and D are fitted and no flags cut into the counts."""
         if not planned.full:
             self.reasons.setdefault("counts", "the counting estimator needs maps of F, C and D")
-        counted = _counted_electrons(planned, store, frame)
-        if counted < LEAST_COUNTED:
-            self.reasons.setdefault(
-                "counts",
-                f"{counted:.2g} electrons are counted in an average pixel, and the counting "
-                f"estimator of maps needs {LEAST_COUNTED:g}: maps are those of means, which cosmic "
-                "rays move",
-            )
-        without = "counts" in self.reasons
-        with self._noting():
-            return planned.fit(store, frame, job, counts=not without, gain="fitted")
+        with self.noting():
+            if "counts" not in self.reasons:
+                try:
+                    return planned.fit(store, frame, job, gain="fitted")
+                except CalDarksLSQException as error:
+                    self.reasons["counts"] = (
+                        f"{error}: maps are those of means, which cosmic rays move"
+                    )
+            return planned.fit(store, frame, job, counts=False)
 
     @contextmanager
-    def _noting(self) -> Iterator[None]:
-        """Warnings about the campaign become notes of the sheet."""
+    def noting(self) -> Iterator[None]:
+        """Warnings about the campaign, findings about frames too, become notes of the sheet."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", EmdarksWarning)
             yield
@@ -402,13 +405,3 @@ class _Recipe:
                 self.notes.append(str(each.message))
             else:
                 warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
-
-
-def _counted_electrons(planned: PlannedStacks, store: StackStore, frame: FramePixels) -> float:
-    """Samples above the noise in an average pixel, of all stacks whose gain lifts an electron."""
-    if store.counting is None or planned.counting is None:
-        return 0.0
-    noise = planned.counting.read_noise
-    high = [i for i, s in enumerate(planned.stacks) if s.commanded_gain >= LEAST_GAIN * noise]
-    inside = frame.imaging & frame.signal
-    return float(sum(store.counting.above[i, inside].mean() for i in high))

@@ -103,6 +103,13 @@ class NoiseChapter:
             return False
         return self.excess.ratio.value > RAY_RATIO and self.excess.p_value < RAY_CHANCE
 
+    @property
+    def _has_little(self) -> bool:
+        """Whether samples scatter far less than any register makes them."""
+        if self.excess is None:
+            return False
+        return self.excess.ratio.value < 1 / RAY_RATIO and self.excess.p_value < RAY_CHANCE
+
     def _read_noise(self, region: int, key: str, label: str) -> Quantity:
         """One number of the mode: by low gains, where there are any, else by the others."""
         head = key, label, "e⁻"
@@ -182,6 +189,12 @@ class NoiseChapter:
             return Quantity.unknown(
                 *head, "cosmic rays that are not flagged, or charge that is not linear, raise the "
                 f"scatter to {self.excess.ratio.value:.1f} times that of theory",
+            )  # fmt: skip
+        if self._has_little:
+            return Quantity.unknown(
+                *head, "samples scatter by less than any register makes them, "
+                f"{self.excess.ratio.value:.2g} times theory: EM gains, k-gain or bias of these "
+                "frames are not what they are said to be",
             )  # fmt: skip
         stages = self.evidence.stages
         of = f"{stages:g} stages" if math.isfinite(stages) else "infinitely many stages"

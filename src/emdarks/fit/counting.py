@@ -10,6 +10,7 @@ those of the method page.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ import numpy.typing as npt
 from emdarks import _core
 from emdarks._core import HOT, UNFITTED
 from emdarks.accumulate import Executor
+from emdarks.counting_sums import LOW_GAIN
 from emdarks.errors import CalDarksLSQException
 from emdarks.fit.counting_errors import Expectations, curvature_bias, errors_of_the_pool
 from emdarks.fit.counting_terms import SCALE, Pools, RayTerms, SlopeEquations
@@ -28,11 +30,14 @@ from emdarks.one_electron import one_electron
 
 Array = npt.NDArray[Any]
 
-#: Below so many nominal read noises a gain is low: the mean below T is used.
-LOW_GAIN = 2.0
 ROUNDS, STEPS = 3, 2
 #: Hot: so many MAD above the median. Weak: an error of so many median errors.
 HOT_MAD, WEAK = 6.0, 5.0
+#: Robust scatter of ordinary pixels, at least, in median errors. Where more than half of the pixels
+#: counted nothing, these are all alike, and a pixel that counted one electron would be hot.
+LEAST_SCATTER = 0.9
+#: Electrons counted in an ordinary pixel below which the fit goes astray.
+LEAST_COUNTED = 0.1
 #: A pixel above this charge that lost its stacks is still hot.
 HOT_CHARGE = 0.5
 #: Errors follow the pixel from c S = 0.12 on, fully at 0.22.
@@ -119,6 +124,19 @@ class CountedStacks:
         mean: Array = self.gain**2 * (self.electron @ (n * (n + 1.0)))
         return mean
 
+    @property
+    def counted(self) -> float:
+        """Electrons counted in an ordinary pixel of the imaging area, in all stacks.
+
+        By the share of pixels that counted none, which hot pixels hardly change.
+        """
+        inside = self.imaging & (self.n > 0).any(axis=0)
+        some = np.zeros(self.imaging.shape, bool)
+        for i in np.flatnonzero(~self.is_low):
+            some |= self.above[i] > 0
+        none = 1.0 - float(some[inside].mean()) if inside.any() else 1.0
+        return -math.log(none) if none > 0 else math.inf
+
     def data(self, error2: Array) -> _core.CountingData:
         """As the kernels take them."""
         settings = self.gain, self.commanded, self.time, self.T, self.T2, self.flagged
@@ -135,7 +153,7 @@ class CountedStacks:
         Raises
         ------
         CalDarksLSQException
-            Samples below T2 are flagged, or there are too few settings.
+            Samples below T2 are flagged, there are too few settings, or too few electrons.
         """
         for gain, level, T2 in zip(self.commanded, self.flagged, self.T2, strict=True):
             if not level > T2:
@@ -148,6 +166,12 @@ class CountedStacks:
             raise CalDarksLSQException(
                 "the gains and times of the stacks cannot tell F, C and D apart; the counting "
                 "estimator needs two of each, or use the pooled estimator"
+            )
+        if self.counted < LEAST_COUNTED:
+            raise CalDarksLSQException(
+                f"{self.counted:.2g} electrons are counted in an ordinary pixel of all frames "
+                f"together, and the counting estimator needs {LEAST_COUNTED:g}; add frames of high "
+                "EM gain or of long exposure times, or use the pooled estimator"
             )
 
 
@@ -314,12 +338,21 @@ def fit_counting(stacks: CountedStacks, start: Start, executor: Executor) -> Cou
     Raises
     ------
     CalDarksLSQException
-        See `CountedStacks.check`.
+        See `CountedStacks.check`; or the samples do not follow the law, so that the equations
+        cannot be solved.
     """
     stacks.check()
     work = _begin(stacks, start, executor)
-    for number in range(ROUNDS):
-        _round(work, number)
+    try:
+        for number in range(ROUNDS):
+            _round(work, number)
+    except (np.linalg.LinAlgError, ValueError) as error:
+        raise CalDarksLSQException(
+            f"the samples are far from what the counting estimator takes them for ({error}): read "
+            f"noise {stacks.read_noise:.4g} EM electrons, thresholds for {stacks.nominal_noise:.4g}"
+            "; look at unit, k-gain and read noise (read_noise, --read-noise), or use the pooled "
+            "estimator"
+        ) from None
     fit = work.fit
     for region in (0, 1):
         where = stacks.imaging == bool(region)
@@ -360,7 +393,7 @@ def _start_region(work: _Work, region: int, members: Array, start: Start) -> Non
     """F from samples below T of the lowest gain; C, D and hot pixels from the pooled fit."""
     fit, k = work.fit, 1 + region
     x, e2 = start.values[k], start.errors[k] ** 2
-    hot, _ = _hot_and_weak(x, np.ones_like(x), members)
+    hot, _ = _hot_and_weak(x, np.zeros_like(x), members)
     cold = members & ~hot
     level = np.array(
         [_level_below(work.stacks, cold), *(start.values[k, cold].mean() for k in (1, 2))]
@@ -393,7 +426,8 @@ def _hot_and_weak(x: Array, error2: Array, members: Array) -> tuple[Array, Array
     if not own.size:
         return hot, weak
     middle, typical = np.median(own), max(float(np.median(error)), 1e-300)
-    mad = _MAD * np.median(np.abs(own - middle))
+    mad = _MAD * float(np.median(np.abs(own - middle)))
+    mad = max(mad, LEAST_SCATTER * float(np.median(error)))
     hot[members] = own > middle + HOT_MAD * mad * np.maximum(error / typical, 1.0)
     weak[members] = error > WEAK * typical
     return hot, weak

@@ -93,9 +93,9 @@ def _count(x: Array, e: Array, limit: Array, false_rate: float, threshold: float
         threshold,
         counted,
         Estimate(
-            counted - false,
+            max(counted - false, 0.0),
             error + 0.5 * dubious,
-            counted - false - reach,
+            max(counted - false - reach, 0.0),
             counted + reach + dubious,
         ),
         Estimate(counted / pixels, 0.5 * (high - low), low, high),

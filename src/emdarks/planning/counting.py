@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.cameras import NoiseFigures
-from emdarks.counting_sums import Thresholds
+from emdarks.counting_sums import LOW_GAIN, Thresholds
 from emdarks.errors import InputError
-from emdarks.fit.counting import LOW_GAIN
 from emdarks.fit.counting_errors import Expectations
 from emdarks.fit.counting_terms import statistics
 from emdarks.one_electron import check_stages, one_electron
