@@ -136,7 +136,7 @@ def test_noise_of_rows_is_no_pattern() -> None:
 
 def test_errors_that_hold_noise_of_rows_do_not_hide_the_pattern_of_pixels() -> None:
     rng = np.random.default_rng(8)
-    errors = np.full(SHAPE, np.sqrt(1.3))
+    errors = np.sqrt(1.3) * (1 + 1e-3 * rng.standard_normal(SHAPE))
     plane = rng.standard_normal(SHAPE) + 0.4 * rng.standard_normal(SHAPE)
     found = fixed_pattern(plane, errors, (0.3, 0.01)).pixels
     assert abs(found.value - 0.4) < 3 * found.error
