@@ -171,6 +171,18 @@ class Evidence:
             inside = inside & (limit > D)
         return inside
 
+    def noise_share(self, k: int) -> float:
+        """Share of the variance of F, C or D over ordinary pixels that is noise, 0 to 1.
+
+        The rest is how pixels differ, however many frames there are.
+        """
+        if self.maps is None or not self.ordinary.any():
+            return 1.0
+        fit, ordinary = self.maps.fit, self.ordinary
+        values, noise = fit.values[k, ordinary], float((fit.errors[k, ordinary] ** 2).mean())
+        scatter = 1.4826 * float(np.median(np.abs(values - np.median(values))))
+        return noise / max(noise, scatter**2, 1e-300)
+
     @property
     def moments_inside(self) -> tuple[Array, Array, Array]:
         """Good samples, means, and squared deviations of the imaging area, (stacks, pixels)."""
