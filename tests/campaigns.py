@@ -11,6 +11,7 @@ import numpy as np
 from astropy.io import fits
 
 from emdarks.data import Dataset, DetectorParams, Image
+from emdarks.simulate.register import multiply
 
 ROWS, COLS = 23, 37
 STACKS = ((1.0, 2.0, 5), (1.0, 90.0, 4), (40.0, 11.0, 6), (300.0, 50.0, 5), (2000.0, 80.0, 7))
@@ -185,3 +186,39 @@ def quirky_campaign(folder: Path, stacks: Any = STACKS, seed: int = 7) -> Campai
             number += 1
     # Input order is not time order.
     return Campaign([paths[i] for i in rng.permutation(len(paths))])
+
+
+#: EM gain and read noise of frames that are made for counting.
+COUNT_GAIN, COUNT_NOISE = 5000.0, 110.0
+
+
+def em_electrons(rate: Any, count: int, seed: int) -> Any:
+    """Samples of frames with known rates, by all stages of the register."""
+    rng = np.random.default_rng(seed)
+    shape = (count, *np.shape(rate))
+    electrons = multiply(rng.poisson(rate, shape), COUNT_GAIN, rng)
+    return (electrons + COUNT_NOISE * rng.standard_normal(shape)).astype(np.float32)
+
+
+def frames_to_count(data: Any, err: Any = None, dq: Any = None, **cards: Any) -> Dataset:
+    """Frames in EM electrons, a plane of each array for each."""
+    made = []
+    for i, plane in enumerate(data):
+        header = fits.Header(
+            {
+                "ARRTYPE": "SCI",
+                "EMGAIN_C": COUNT_GAIN,
+                "EXPTIME": 10.0,
+                "KGAINPAR": 8.75,
+                "RN": COUNT_NOISE,
+                "ISPC": 1,
+                "BUNIT": "detected EM electron",
+                "SCTSRT": f"2027-01-01T00:{i // 60:02d}:{i % 60:02d}",
+            }
+            | cards
+        )
+        primary = fits.Header({"VISTYPE": "CGIVST_CAL_DRK"})
+        errors, flags = (None if x is None else x[i] for x in (err, dq))
+        made.append(Image(plane, primary, header, errors, flags))
+        made[-1].filename = f"frame_{i:04d}_l2a.fits"
+    return Dataset(made)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from commands import run_command
-from emdarks import Dataset, Image, characterize
+from emdarks import Dataset, Image, calibrate_darks_lsq, characterize
 from emdarks.datasheet import DataSheet
 from emdarks.errors import EmdarksWarning
 from emdarks.fits import fits
@@ -100,8 +100,8 @@ def test_stacks_of_one_time_tell_no_current(made: Any) -> None:
     assert all(each.known or each.note for each in three.quantities)
 
 
-def of_arrays(settings: Any, camera: Path, bias: float, rng: np.random.Generator) -> DataSheet:
-    """A data sheet of frames in DN (6 e-) with a prescan: C 0.02 e-, D 0.001 e-/s, noise 100 e-."""
+def of_arrays(settings: Any, bias: float, rng: np.random.Generator) -> Dataset:
+    """Frames in DN (6 e-) with a prescan: C 0.02 e-, D 0.001 e-/s, noise 100 e-."""
     images = []
     for gain, time in settings:
         for _ in range(12):
@@ -111,7 +111,7 @@ def of_arrays(settings: Any, camera: Path, bias: float, rng: np.random.Generator
             frame = np.rint((signal + rng.normal(bias, 100.0, signal.shape)) / 6)
             cards = {"EXPTIME": time, "EMGAIN_C": gain, "KGAINPAR": 6.0, "BUNIT": "DN"}
             images.append(Image(frame.astype(np.int32), fits.Header(), fits.Header(cards)))
-    return characterize(Dataset(images), camera=str(camera), flag_level=1e6)
+    return Dataset(images)
 
 
 @pytest.fixture
@@ -155,9 +155,13 @@ prescan_reliable = { rows = 60, cols = 30, r0c0 = [0, 5] }
 SETTINGS = ((1.0, 2.0), (1.0, 60.0), (1000.0, 60.0), (5000.0, 2.0), (5000.0, 60.0))
 
 
+@pytest.mark.filterwarnings("ignore::emdarks.errors.EmdarksWarning")
 @pytest.mark.parametrize("bias", [0.0, 1500.0])
 def test_a_bias_that_nothing_subtracted_changes_nothing(prescan_camera: Path, bias: float) -> None:
-    found = of_arrays(SETTINGS, prescan_camera, bias, np.random.default_rng(3))
+    frames, camera = of_arrays(SETTINGS, bias, np.random.default_rng(3)), str(prescan_camera)
+    found = characterize(frames, camera=camera, flag_level=1e6)
+    assert found.evidence is not None
+    assert found.evidence.counted is not None
     expected = {
         "read_noise": 100.0,
         "clock_induced_charge": 0.02,
@@ -170,13 +174,23 @@ def test_a_bias_that_nothing_subtracted_changes_nothing(prescan_camera: Path, bi
         assert abs(each.value - 1) < 4 * each.error < 0.4
     # Findings about the frames are part of the sheet, and of its JSON.
     assert any("no pixel of any frame is flagged" in note for note in found.notes)
+    maps = calibrate_darks_lsq(
+        frames, None, camera=camera, estimator="counting", flag_level=1e6
+    ).extra("SIGNED")
+    assert maps is not None
+    F, C, D = maps[:, :, 40:].mean(axis=(1, 2))
+    assert bias - 3 < F < bias + 3
+    assert pytest.approx(0.02, abs=0.002) == C
+    assert pytest.approx(1e-3, rel=0.05) == D
 
 
 def test_one_time_does_not_tell_clock_charge_from_dark_current(prescan_camera: Path) -> None:
     rng = np.random.default_rng(4)
-    of_samples = of_arrays((*SETTINGS[2:5:2], (1.0, 60.0)), prescan_camera, 0.0, rng)
-    of_maps = of_arrays(((1.0, 60.0), (120.0, 60.0), (280.0, 60.0)), prescan_camera, 0.0, rng)
-    for found in (of_samples, of_maps):
+    of_samples = (*SETTINGS[2:5:2], (1.0, 60.0))
+    of_maps = ((1.0, 60.0), (120.0, 60.0), (280.0, 60.0))
+    for settings in (of_samples, of_maps):
+        frames = of_arrays(settings, 0.0, rng)
+        found = characterize(frames, camera=str(prescan_camera), flag_level=1e6)
         assert "does not tell it from the dark current" in found["clock_induced_charge"].note
         assert not found["dark_current"].known
         for charge in found.all("frame_charge"):

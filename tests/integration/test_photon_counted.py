@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from astropy.io import fits
 
-from campaigns import RawCampaign
+from campaigns import COUNT_GAIN as GAIN
+from campaigns import COUNT_NOISE as NOISE
+from campaigns import RawCampaign, em_electrons
+from campaigns import frames_to_count as frames
 from emdarks.accumulate import Checkpoint, Threads
 from emdarks.darks import build_photon_counted_dark
-from emdarks.data import Dark, Dataset, DetectorParams, Image
+from emdarks.data import Dark, Dataset, DetectorParams
 from emdarks.errors import EmdarksWarning, InputError, SeveralStacksError
 from emdarks.frames import prepare_frames
 from emdarks.photon_counts import CountLaw, third_order_rate
@@ -26,10 +28,8 @@ from emdarks.raw import (
     scan,
     stored_bytes,
 )
-from emdarks.simulate.register import multiply
 
 DATA = Path(__file__).parents[1] / "data" / "raw"
-GAIN, NOISE = 5000.0, 110.0
 pytestmark = pytest.mark.filterwarnings("ignore:no pixel of any frame is flagged")
 #: No telemetry row.
 NONE = DetectorParams({"TELRSTRT": None})
@@ -44,30 +44,6 @@ def regions(rows: int, cols: int) -> Any:
             "image": {"rows": rows, "cols": cols, "r0c0": [0, 0]},
         }
     }
-
-
-def frames(data: Any, err: Any = None, dq: Any = None, **cards: Any) -> Dataset:
-    """Frames in EM electrons."""
-    made = []
-    for i, plane in enumerate(data):
-        header = fits.Header(
-            {
-                "ARRTYPE": "SCI",
-                "EMGAIN_C": GAIN,
-                "EXPTIME": 10.0,
-                "KGAINPAR": 8.75,
-                "RN": NOISE,
-                "ISPC": 1,
-                "BUNIT": "detected EM electron",
-                "SCTSRT": f"2027-01-01T00:{i // 60:02d}:{i % 60:02d}",
-            }
-            | cards
-        )
-        primary = fits.Header({"VISTYPE": "CGIVST_CAL_DRK"})
-        errors, flags = (None if x is None else x[i] for x in (err, dq))
-        made.append(Image(plane, primary, header, errors, flags))
-        made[-1].filename = f"frame_{i:04d}_l2a.fits"
-    return Dataset(made)
 
 
 def reference(dataset: Dataset, **options: Any) -> Dark:
@@ -136,11 +112,7 @@ def test_raw_frames_become_the_dark_of_the_reference() -> None:
 
 
 def drawn(rate: Any, count: int, seed: int = 5) -> Any:
-    """EM electrons of frames with known rates."""
-    rng = np.random.default_rng(seed)
-    shape = (count, *np.shape(rate))
-    electrons = multiply(rng.poisson(rate, shape), GAIN, rng)
-    return (electrons + NOISE * rng.standard_normal(shape)).astype(np.float32)
+    return em_electrons(rate, count, seed)
 
 
 RATES = np.tile(np.geomspace(0.02, 0.3, 13), (11, 1))

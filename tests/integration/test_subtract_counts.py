@@ -12,6 +12,10 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from campaigns import COUNT_GAIN as GAIN
+from campaigns import COUNT_NOISE as NOISE
+from campaigns import em_electrons as samples
+from campaigns import frames_to_count as frames
 from commands import run_command
 from emdarks import inspect_campaign, subtract_dark
 from emdarks.cameras import Bias, Camera, Counting, load_camera
@@ -20,10 +24,9 @@ from emdarks.data import Dark, Dataset, DetectorNoiseMaps, DetectorParams, Image
 from emdarks.errors import EmdarksError, EmdarksWarning, InputError
 from emdarks.library import Library, subtract_by_library
 from emdarks.photon_counts import CountLaw, SeriesLaw, third_order_rate
-from emdarks.simulate.register import multiply
 from emdarks.subtract import save_subtracted
 
-GAIN, NOISE, T = 5000.0, 110.0, 550.0
+T = 550.0
 ROWS, COLS = 60, 70
 SHAPE = ROWS, COLS
 Array = np.ndarray[Any, Any]
@@ -44,37 +47,6 @@ def camera(**counting: Any) -> Camera:
 COUNTS = camera()
 SAMPLES = replace(COUNTS, counting=None)
 NO_TELEMETRY = DetectorParams({"TELRSTRT": None})
-
-
-def frames(data: Any, dq: Any = None, err: Any = None, **cards: Any) -> Dataset:
-    """Frames of these planes."""
-    made = []
-    for i, plane in enumerate(data):
-        header = fits.Header(
-            {
-                "ARRTYPE": "SCI",
-                "EMGAIN_C": GAIN,
-                "EXPTIME": 10.0,
-                "KGAINPAR": 8.75,
-                "RN": NOISE,
-                "ISPC": 1,
-                "BUNIT": "detected EM electron",
-                "SCTSRT": f"2027-01-01T00:{i // 60:02d}:{i % 60:02d}",
-            }
-            | cards
-        )
-        planes = (None if x is None else x[i] for x in (err, dq))
-        made.append(Image(plane, fits.Header({"VISTYPE": "CGIVST_CAL_DRK"}), header, *planes))
-        made[-1].filename = f"frame_{i:04d}_l2a.fits"
-    return Dataset(made)
-
-
-def samples(rate: Any, count: int, seed: int) -> Array:
-    """EM electrons of frames with known rates, by all stages of the register."""
-    rng = np.random.default_rng(seed)
-    shape = (count, *np.shape(rate))
-    electrons = multiply(rng.poisson(rate, shape), GAIN, rng)
-    return np.asarray(electrons + NOISE * rng.standard_normal(shape), np.float32)
 
 
 def counts(rate: Any, count: int, seed: int, threshold: float = T) -> Array:
@@ -211,7 +183,7 @@ def test_flags_leave_samples_out_and_add_up(darks: Array, lit: Array) -> None:
     few[:, 5, 6] = np.nan
     dark = dark_of(darks)
     dark.dq[8, 9], dark.data[9, 9] = 32, np.nan
-    (less,) = subtract_dark(frames(few, dq), dark, camera=COUNTS)
+    (less,) = subtract_dark(frames(few, dq=dq), dark, camera=COUNTS)
     n = ((dq == 0) & np.isfinite(few)).sum(axis=0)
     above = np.where(dq == 0, np.nan_to_num(few), 0).sum(axis=0)
     rate = CountLaw(T, GAIN, NOISE, 604).rate(above[20] / n[20])
@@ -527,7 +499,7 @@ def test_what_is_said_of_samples_is_not_said_of_counts(recwarn: pytest.WarningsR
     told = counts(DARK, 40, 14)
     dq = np.zeros(told.shape, np.uint16)
     dq[3, 5, 6] = 128
-    dataset = frames(told, dq, ISPC=0)
+    dataset = frames(told, dq=dq, ISPC=0)
     build_photon_counted_dark(dataset, None, None, True, camera=COUNTS)
     assert [str(each.message) for each in recwarn] == []
 
@@ -569,7 +541,7 @@ def night(tmp_path: Path, darks: Array, lit: Array) -> Path:
     (tmp_path / "mine.toml").write_text(CAMERA_FILE.format(rows=ROWS, cols=COLS))
     for name, data in (("darks", darks[:60]), ("lit", lit[:50])):
         (tmp_path / name).mkdir()
-        frames(data, np.zeros(data.shape, np.uint16), PCFRAME=True).save(str(tmp_path / name))
+        frames(data, dq=np.zeros(data.shape, np.uint16), PCFRAME=True).save(str(tmp_path / name))
     return tmp_path
 
 

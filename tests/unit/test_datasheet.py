@@ -38,6 +38,14 @@ def test_an_error_that_falls_with_frames_says_how_many_more_halve_it() -> None:
     assert (found["em_gain"].low, found["em_gain"].high) == (966.0, 994.0)
 
 
+@pytest.mark.parametrize(("falling", "more"), [(1.0, 120.0), (0.9, 200.0), (0.75, math.nan)])
+def test_what_pixels_differ_by_is_left_of_an_error(falling: float, more: float) -> None:
+    found = Quantity.measured("glow", "glow", "", 1.0, 0.5, "map", frames=40, falling=falling)
+    assert found.frames_to_halve == pytest.approx(more, nan_ok=True)
+    if falling == 0.9:  # (1 - f) + f 40 / (40 + 200) is a quarter
+        assert pytest.approx(0.25) == 0.1 + 0.9 * 40 / 240
+
+
 def test_json_gives_the_same_sheet_again(tmp_path: Path) -> None:
     found = sheet()
     path = found.save(tmp_path / "sheet.json")

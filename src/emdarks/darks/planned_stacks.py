@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from emdarks import _core
-from emdarks.accumulate import Executor, StackJob, StackSums
+from emdarks.accumulate import Executor, StackJob, StackSums, Threads
 from emdarks.cameras import Camera
 from emdarks.checks.recipe_frames import ProductLook
+from emdarks.checks.thresholds import FAR_FROM_ZERO
 from emdarks.counting_sums import HistogramBins
 from emdarks.darks.counting import CountedFrames, CountingOptions, CountingPlan, fit_counts
 from emdarks.darks.counting_tables import CountingTables
 from emdarks.darks.fitted_maps import FittedMaps
 from emdarks.darks.frame_pixels import FramePixels
 from emdarks.darks.rejection import Streamed
-from emdarks.errors import InputError
+from emdarks.errors import EmdarksError, InputError
 from emdarks.fit.pooled import fit_pooled
 from emdarks.stacks import (
     Screening,
@@ -98,6 +102,9 @@ class PlannedStacks:
         check_shape(stacks, job.arrtype, job.regions)
         area = figure_area(job.arrtype, job.regions, telemetry)
         scales = [to_em_electrons(stack, job.kgain) for stack in stacks]
+        if counting is not None:
+            level = _level(stacks, job, telemetry, counting.read_noise)
+            counting = replace(counting, level=level)
         counted = counting.plan(stacks, job.camera, scales) if counting else None
         ways = counted.ways if counted else histograms_of(stacks, job.camera)
         rows = telemetry.start, telemetry.stop
@@ -187,6 +194,27 @@ class PlannedStacks:
 def without_lost(made: Streamed[Sums]) -> Streamed[Sums]:
     """The sums without stacks of which no frame is left."""
     return _streamed(drop_lost(*made.sums), made.look)
+
+
+def _level(
+    stacks: Sequence[Stack], job: CalibrationInputs, telemetry: slice, read_noise: float | None
+) -> float:
+    """Where samples without charge lie, EM electrons, by one frame of the lowest gain.
+
+    0 where the frames have a prescan and lie near 0: their bias is subtracted.
+    """
+    lowest = min(stacks, key=lambda stack: stack.commanded_gain)
+    record = lowest.frames[0].record
+    frame = FramePixels.of(job, record.shape, telemetry)
+    one = replace(lowest, frames=lowest.frames[:1])
+    plain = jobs_of([one], [to_em_electrons(one, job.kgain)], job.mask, None)
+    # A frame that cannot be read is told, or left out, in the pass.
+    with suppress(EmdarksError):
+        sums = next(iter(Threads(1).stacks(plain)))
+        level = float(np.median(sums.moments.mean[frame.imaging & frame.signal]))
+        near = FAR_FROM_ZERO * (read_noise or job.camera.noise_in(record.mode).read_noise)
+        return 0.0 if frame.prescan.size and not abs(level) > near else level
+    return 0.0
 
 
 def _streamed(found: Sums, look: ProductLook) -> Streamed[Sums]:

@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.accumulate import Checkpoint, Executor, FrameFigures, Threads
+from emdarks.accumulate import Checkpoint, Executor, FrameFigures
 from emdarks.cameras import Camera
 from emdarks.checks.recipe_frames import ProductLook
-from emdarks.checks.thresholds import FAR_FROM_ZERO
 from emdarks.counting_sums import HistogramBins
 from emdarks.darks.counting import CountedFrames, CountingOptions, CountingPlan, CountingResult
 from emdarks.darks.fitted_maps import FittedMaps
@@ -26,7 +25,7 @@ from emdarks.darks.frame_pixels import FramePixels
 from emdarks.darks.planned_stacks import PlannedStacks, Sums, without_lost
 from emdarks.darks.rejection import Streamed, judged
 from emdarks.datasheet.telegraph import StackTelegraph, TelegraphSearch
-from emdarks.errors import CalDarksLSQException, EmdarksError, EmdarksWarning, InputError
+from emdarks.errors import CalDarksLSQException, EmdarksWarning, InputError
 from emdarks.fit.em_gain import stack_histograms
 from emdarks.fit.noise_model import HOT_JUMP
 from emdarks.fit.register_charge import StackHistograms
@@ -36,8 +35,6 @@ from emdarks.stacks import (
     check_frames,
     check_stack,
     group_stacks,
-    jobs_of,
-    to_em_electrons,
 )
 from emdarks.stacks.calibration_inputs import CalibrationInputs
 from emdarks.stacks.design import MIN_LEVEL_STACKS, design
@@ -173,6 +170,18 @@ class Evidence:
             limit = middle + HOT_SCATTERS * scatter + HOT_JUMP * self.electron_step
             inside = inside & (limit > D)
         return inside
+
+    def noise_share(self, k: int) -> float:
+        """Share of the variance of F, C or D over ordinary pixels that is noise, 0 to 1.
+
+        The rest is how pixels differ, however many frames there are.
+        """
+        if self.maps is None or not self.ordinary.any():
+            return 1.0
+        fit, ordinary = self.maps.fit, self.ordinary
+        values, noise = fit.values[k, ordinary], float((fit.errors[k, ordinary] ** 2).mean())
+        scatter = 1.4826 * float(np.median(np.abs(values - np.median(values))))
+        return noise / max(noise, scatter**2, 1e-300)
 
     @property
     def moments_inside(self) -> tuple[Array, Array, Array]:
@@ -316,36 +325,17 @@ class _Recipe:
         """With counts and histograms of all samples, as far as a read noise is known."""
         data = (stacks, job, self.telemetry, model)
         sequence = self._has_sequence(stacks, job)
-        options = replace(self.options, level=self._level(stacks, job))
         try:
             with self.noting():
-                return PlannedStacks.of(*data, options, sequence=sequence)
+                return PlannedStacks.of(*data, self.options, sequence=sequence)
         except InputError as error:
             self.reasons["counts"] = str(error)
-        anything = replace(options, flag_level=np.inf)
+        anything = replace(self.options, flag_level=np.inf)
         with warnings.catch_warnings(), suppress(InputError):
             # The histogram of all samples is worth having, though flags cut into the counts.
             warnings.simplefilter("ignore", EmdarksWarning)
             return PlannedStacks.of(*data, anything, sequence=sequence)
         return PlannedStacks.of(*data, sequence=sequence)
-
-    def _level(self, stacks: list[Stack], job: CalibrationInputs) -> float:
-        """Where samples without charge lie, by one frame of the lowest gain.
-
-        0 where there is a prescan, which tells that the bias is subtracted.
-        """
-        frame = FramePixels.of(job, stacks[0].frames[0].record.shape, self.telemetry)
-        lowest = min(stacks, key=lambda stack: stack.commanded_gain)
-        one = replace(lowest, frames=lowest.frames[:1])
-        plain = jobs_of([one], [to_em_electrons(one, job.kgain)], job.mask, None)
-        # A frame that cannot be read is told, or left out, in the pass.
-        with suppress(EmdarksError):
-            sums = next(iter(Threads(1).stacks(plain)))
-            level = float(np.median(sums.moments.mean[frame.imaging & frame.signal]))
-            noise = job.camera.noise_in(lowest.frames[0].record.mode).read_noise
-            far = not abs(level) <= FAR_FROM_ZERO * (self.options.read_noise or noise)
-            return level if far or not frame.prescan.size else 0.0
-        return 0.0
 
     def _has_sequence(self, stacks: list[Stack], job: CalibrationInputs) -> bool:
         """Whether means of every few frames are taken, to look for telegraph pixels."""

@@ -126,7 +126,9 @@ class PixelChapter:
             estimates = found.share.scaled(100.0), found.charge
             for head, estimate in zip(heads, estimates, strict=True):
                 if np.isfinite(estimate.value):
-                    frames = self.evidence.frames
-                    yield Quantity.estimated(*head, estimate, source, frames=frames)
+                    yield Quantity.estimated(
+                        *head, estimate, source,
+                        frames=self.evidence.frames, falling=self.evidence.noise_share(2),
+                    )  # fmt: skip
                 else:
                     yield Quantity.unknown(*head, few)

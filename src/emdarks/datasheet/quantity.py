@@ -81,6 +81,7 @@ class Quantity:
         source: str,
         *,
         frames: int = 0,
+        falling: float = 1.0,
         note: str = "",
         setting: Mapping[str, float | str] | None = None,
     ) -> Self:
@@ -92,9 +93,13 @@ class Quantity:
             As the attributes.
         frames : int
             Frames that the error falls with, by the root of their number; 0 where it does not.
+        falling : float
+            Share of the square of the error that does; the rest, such as how pixels differ, stays.
         """
         value, error = float(value), float(error)
-        more = float(MORE_TO_HALVE * frames) if frames and error > 0 else math.nan
+        # A square of s + f / N is a quarter of what it was, if f is more than three quarters.
+        helps = MORE_TO_HALVE * falling - MORE_TO_HALVE + falling
+        more = MORE_TO_HALVE * frames / helps if frames and error > 0 and helps > 0 else math.nan
         ends = value - error, value + error
         return cls(key, label, unit, value, error, *ends, source, note, setting or {}, more)
 
@@ -108,13 +113,14 @@ class Quantity:
         source: str,
         *,
         frames: int = 0,
+        falling: float = 1.0,
         note: str = "",
         setting: Mapping[str, float | str] | None = None,
     ) -> Self:
         """A value with an interval that need not be symmetric; arguments as of `measured`."""
         found = cls.measured(
             key, label, unit, estimate.value, estimate.error, source,
-            frames=frames, note=note, setting=setting,
+            frames=frames, falling=falling, note=note, setting=setting,
         )  # fmt: skip
         return replace(found, low=float(estimate.low), high=float(estimate.high))
 

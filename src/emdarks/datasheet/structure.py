@@ -92,7 +92,7 @@ class StructureChapter:
             f"surface of second degree in D, over {self.glow.pixels} pixels that are not hot; "
             f"a flat detector gives as much with a probability of {self.glow.p_value:.2g}",
             note="tails of cosmic rays that are not flagged look like glow along the rows",
-            frames=self.evidence.frames,
+            frames=self.evidence.frames, falling=self.evidence.noise_share(2),
         )  # fmt: skip
 
     def _row_noise(self) -> Quantity:
@@ -103,7 +103,6 @@ class StructureChapter:
             *head, self.rows.frame,
             "what means of rows differ by from stack to stack, of one frame; low EM gains tell it",
             note="a part of the read noise: the bias of a row is subtracted with an error",
-            frames=self.evidence.frames,
         )  # fmt: skip
 
     def _pattern(self) -> Iterator[Quantity]:
@@ -113,11 +112,13 @@ class StructureChapter:
                 yield Quantity.unknown(*head, self.evidence.no_maps)
                 continue
             estimate = getattr(self.pattern, name)
+            # Means of rows differ by their pixels, too, which more frames do not make alike.
+            falling = 1.0 if name == "pixels" else self.evidence.noise_share(0)
             if np.isfinite(estimate.value):
                 yield Quantity.estimated(
                     *head, estimate,
                     f"what {name} of F differ by beyond noise, {self.pattern.pixels_used} pixels",
-                    frames=self.evidence.frames,
+                    frames=self.evidence.frames, falling=falling,
                 )  # fmt: skip
             else:
                 yield Quantity.unknown(*head, "too few pixels are fitted")

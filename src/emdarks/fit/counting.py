@@ -269,8 +269,8 @@ class _Work:
 
     @property
     def regions(self) -> list[int]:
-        """Regions that have pixels: 0 outside, 1 inside the imaging area."""
-        imaging = self.stacks.imaging
+        """Regions that have pixels to fit: 0 outside, 1 inside the imaging area."""
+        imaging = self.stacks.imaging[self.fit.group != UNFITTED]
         return [region for region in (0, 1) if (imaging if region else ~imaging).any()]
 
     def each(self, kernel: Callable[..., Any], *arguments: Any) -> None:
