@@ -328,3 +328,17 @@ def test_flags_that_cut_into_charge_are_no_charge_that_is_missing(prescan_camera
     for key, true in (("clock_induced_charge", 0.02), ("dark_current", 1e-3)):
         each = found[key]
         assert not each.known or abs(each.value - true) < 4 * each.error
+
+
+@pytest.mark.filterwarnings("ignore::emdarks.errors.EmdarksWarning")
+@pytest.mark.parametrize("stated", [10.0, 300.0])
+def test_a_wrong_read_noise_makes_no_wrong_gain(prescan_camera: Path, stated: float) -> None:
+    frames = of_arrays(SETTINGS, 0.0, np.random.default_rng(10))
+    found = characterize(frames, camera=str(prescan_camera), flag_level=1e6, read_noise=stated)
+    assert abs(found["read_noise"].value - 100) < 2
+    for each in found.all("em_gain"):
+        assert not each.known
+        assert f"made for a read noise of {stated:g} e-" in each.note
+    assert abs(found["dark_current"].value - 1e-3) < 4 * found["dark_current"].error
+    factor = found["excess_noise_factor"]
+    assert not factor.known or abs(factor.value - 2) < 4 * factor.error < 2

@@ -32,8 +32,9 @@ from emdarks.darks.planned_stacks import PlannedStacks, Sums, without_lost
 from emdarks.darks.rejection import Streamed, judged
 from emdarks.datasheet.telegraph import StackTelegraph, TelegraphSearch
 from emdarks.errors import CalDarksLSQException, EmdarksWarning, InputError
-from emdarks.fit.em_gain import stack_histograms
+from emdarks.fit.em_gain import LEAST_GAIN, stack_histograms
 from emdarks.fit.noise_model import HOT_JUMP
+from emdarks.fit.read_noise import read_noise_of
 from emdarks.fit.register_charge import StackHistograms
 from emdarks.stacks import (
     Stack,
@@ -226,6 +227,19 @@ class Evidence:
     def level(self) -> float:
         """Where samples without charge lie, EM electrons; 0 where the bias is subtracted."""
         return 0.0 if self.bins is None else self.bins.level
+
+    @property
+    def read_noise(self) -> float:
+        """Read noise of the frames by the histograms of the lowest gain, e-; NaN if unknown."""
+        if self.counted is not None:
+            return self.counted.read_noise
+        if self.bins is None or self.store.histograms is None:
+            return np.nan
+        commanded = np.array([stack.commanded_gain for stack in self.stacks])
+        lowest = commanded == commanded.min()
+        if commanded.min() >= LEAST_GAIN * self.bins.read_noise:
+            return np.nan
+        return read_noise_of(self.store.histograms[lowest, 0].sum(axis=0), self.bins)
 
     @property
     def electron_step(self) -> float:
