@@ -14,7 +14,7 @@ from emdarks.counting_sums import T_NOISE, HistogramBins
 from emdarks.datasheet.evidence import Evidence
 from emdarks.datasheet.quantity import Quantity
 from emdarks.fit.campaign_charge import GainDrift, disagree, gain_drift, weighted_mean
-from emdarks.fit.em_gain import LEAST_GAIN, classes_of
+from emdarks.fit.em_gain import LEAST_GAIN, classes_of, suits
 from emdarks.fit.estimate import Estimate
 from emdarks.fit.register_charge import StackCharges, StackHistograms, fit_charges
 from emdarks.fit.sample_law import Charges
@@ -217,6 +217,12 @@ def _fit(
     stack, bins, store = evidence.stacks[i], evidence.bins, evidence.store
     if bins is None or store.histograms is None:
         return None, "no read noise is stated to make histograms by (read_noise, --read-noise)"
+    noise = evidence.read_noise
+    if not suits(noise, bins):
+        return None, (
+            f"histograms are made for a read noise of {bins.read_noise:.4g} e-, and frames have "
+            f"{noise:.4g}: give it (read_noise, --read-noise)"
+        )
     if stack.commanded_gain < LEAST_GAIN * bins.read_noise:
         return None, f"single electrons drown in the noise: it takes {LEAST_GAIN:g} read noises"
     if histograms is None and evidence.has(2):
