@@ -218,8 +218,8 @@ def slope_text(found: dict[str, float]) -> str:
         f"| dark current at the mean temperature | {100 * found['current']:.0f} % |\n\n"
         f"The slopes deviate by {found['bias']:.2f} standard errors in the mean. Gains are off by "
         f"{100 * GAIN_ERROR:g} %, the size itself being drawn for each detector as the fit takes "
-        "it to be: inverse chi-square of two degrees of freedom. Where all gains are right, the dark "
-        "current is held more often, where they are off by 4 %, less; the slope is held alike."
+        "it to be: inverse chi-square of two degrees of freedom. Where all gains are right, the "
+        "dark current is held more often, where they are off by 4 %, less; the slope is held alike."
     )
 
 

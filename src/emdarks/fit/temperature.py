@@ -14,7 +14,8 @@ what rays add count.
 For each b and each size of the d_s the model is linear, and its restricted likelihood, that of
 what does not depend on F, C and D, is known (Harville, *J. Am. Stat. Assoc.* 72, 1977, 320). Summed
 over the sizes it is a function of b: its maximum gives b, and its interval ends where twice its
-logarithm has fallen by 1. T0 is the mean temperature of the frames, weighted by what each stack says of D.
+logarithm has fallen by 1. T0 is the mean temperature of the frames, weighted by what each stack
+says of D.
 
 Over some degrees b says the same as an activation energy E of D ~ exp(-E / kT): E = b k T0^2; D
 doubles every ln 2 / b degrees.
