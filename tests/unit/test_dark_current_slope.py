@@ -17,13 +17,23 @@ PIXELS = 1e4
 
 def levels(rng: Any, **changes: Any) -> list[FrameLevels]:
     """Stacks that were taken one after the other, while the detector became warmer."""
-    given = {"spread": 4.0, "frames": 20, "gain_error": 0.01, "settings": SETTINGS, "ramps": True}
+    given = {
+        "spread": 4.0,
+        "frames": 20,
+        "gain_error": 0.01,
+        "settings": SETTINGS,
+        "ramps": True,
+        "rises": False,
+    }
     given |= changes
     stacks = []
     for i, (gain, time) in enumerate(given["settings"]):
         place = np.linspace(-0.5, 0.5, given["frames"])
         if not given["ramps"]:
             place = np.full(given["frames"], i / (len(given["settings"]) - 1) - 0.5)
+        if given["rises"]:
+            times = np.array([time for _, time in given["settings"]]) + 5.0
+            place = (times[:i].sum() + (place + 0.5) * time) / times.sum() - 0.5
         temperature = MIDDLE + given["spread"] * place
         charge = C + time * D * np.exp(SLOPE * (temperature - MIDDLE))
         true = gain * (1 + given["gain_error"] * rng.standard_normal() * (gain > 1))
@@ -46,7 +56,7 @@ def levels(rng: Any, **changes: Any) -> list[FrameLevels]:
 )
 def test_intervals_cover(changes: Any) -> None:
     inside, at_T0, pulls, values = [], [], [], []
-    for seed in range(100):
+    for seed in range(60):
         found = dark_current_slope(levels(np.random.default_rng(seed), **changes))
         if found.why_not:
             continue
@@ -55,12 +65,12 @@ def test_intervals_cover(changes: Any) -> None:
         at_T0.append(found.dark_current.low <= true <= found.dark_current.high)
         pulls.append((found.slope.value - SLOPE) / found.slope.error)
         values.append(found)
-    assert len(values) > 90
-    # 68.27 %, three binomial standard errors of 100.
-    assert 0.54 < np.mean(inside) < 0.82
+    assert len(values) > 54
+    # 68.27 %, three binomial standard errors of 60.
+    assert 0.5 < np.mean(inside) < 0.87
     # Gains are off by 1 % as far as the fit knows: more often where they are right, less where not.
     assert np.mean(at_T0) > (0.4 if changes.get("gain_error", 0.0) > 0.01 else 0.55)
-    assert abs(np.median(pulls)) < 0.35
+    assert abs(np.median(pulls)) < 0.49
     assert np.std(pulls) < 1.35
     one = values[0]
     assert one.activation_energy.value == pytest.approx(one.slope.value * 8.617e-5 * 188.2**2, 0.02)
@@ -82,13 +92,16 @@ def test_stacks_of_different_temperatures() -> None:
     assert np.mean(np.abs(pulls) < 1) > 0.5
 
 
-def test_gains_far_off_do_not_move_the_slope() -> None:
-    """By 10 %: stacks that disagree must not be given up together with what they say."""
+def test_a_detector_that_warms_up_along_the_campaign() -> None:
+    """Stacks that disagree must not be given up together with what they say."""
+    settings = (*SETTINGS[:-1], (3000.0, 30.0))
+    given = {"spread": 5.9, "rises": True, "gain_error": 0.0, "settings": settings}
     pulls = []
     for seed in range(100):
-        found = dark_current_slope(levels(np.random.default_rng(seed), gain_error=0.1))
+        found = dark_current_slope(levels(np.random.default_rng(seed), **given))
+        assert not found.why_not
         pulls.append((found.slope.value - SLOPE) / found.slope.error)
-    assert np.max(np.abs(pulls)) < 4.5
+    assert np.max(np.abs(pulls)) < 3.1
     assert 0.54 < np.mean(np.abs(pulls) < 1) < 0.82
 
 
