@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from validation.sections import write_section
 
-from emdarks import Dataset, Image, Threads, characterize
+from emdarks import Dataset, DetectorParams, Image, Threads, characterize
 from emdarks.datasheet import DataSheet
 from emdarks.fit.estimate import COVERAGE
 from emdarks.fits import fits
@@ -41,12 +41,30 @@ STACKS = ((1.0, 2.0), (1.0, 100.0), (1000.0, 60.0), (5000.0, 2.0), (5000.0, 40.0
 RAYS = 5.0
 FLAG_LEVEL = 81_000.0
 TOLERANCE = 0.05
+#: The simulator's law of the register is exact for many stages; of 604 it is within 0.0014 of the
+#: exact one, which would move the EM gain by -0.12 to -0.3 %.
+STAGES = 1_000_000
+
+TEXT = """\
+Written by `python -m validation.datasheets --kept FILE --write`: six stacks of 40 frames a
+detector, with 5 cosmic rays per cm² and second of the simulator. Intervals should hold the truth in
+{nominal}, within 5 % of that where there are a thousand.
+
+{table}
+
+The register has a million stages, for which the simulator's law is exact. Its law of 604 stages is
+within 0.0014 of the exact one (`emdarks.simulate`), which alone moves EM gains by -0.12 to -0.3 %
+and charges by +0.17 %, a third of the error of these detectors: sheets of frames that the simulator
+makes with 604 stages cover less. Of emccd-detect, which follows every electron, the section on EM
+gain has detectors. Charge of the register is 0 here: its intervals begin at 0, and hold it nearly
+always.
+"""
 
 
 def truth_of(number: int) -> Truth:
     """A detector; prescan and overscan hold no charge."""
     rng = np.random.default_rng((SEED, number))
-    made = make_truth("excam-small", int(rng.integers(1 << 31)), level="1")
+    made = make_truth("excam-small", int(rng.integers(1 << 31)), level="1", stages=STAGES)
     return replace(made, gain_factor=float(np.clip(rng.normal(1.0, 0.1), 0.75, 1.25)))
 
 
@@ -69,7 +87,11 @@ def frames_of(truth: Truth, number: int, rays: float) -> Dataset:
 def results(number: int, rays: float) -> Iterator[tuple[str, float, Any]]:
     """Names, true values and quantities of a data sheet."""
     truth = truth_of(number)
-    sheet = characterize(frames_of(truth, number, rays), flag_level=FLAG_LEVEL, executor=Threads(1))
+    first, stop = truth.camera.telemetry_rows
+    endless = DetectorParams({"NEMGAIN": 0, "TELRSTRT": first, "TELREND": stop})
+    sheet = characterize(
+        frames_of(truth, number, rays), endless, flag_level=FLAG_LEVEL, executor=Threads(1)
+    )
     ordinary = sheet.evidence.ordinary
     true = {
         "read_noise": truth.read_noise,
@@ -154,8 +176,7 @@ def main() -> int:
     text = table(given.kept)
     print(text)
     if given.write:
-        nominal = f"{100 * COVERAGE:.1f} %"
-        write_section(PAGE, TITLE, f"Intervals should hold the truth in {nominal}.\n\n{text}")
+        write_section(PAGE, TITLE, TEXT.format(nominal=f"{100 * COVERAGE:.1f} %", table=text))
     return 0
 
 

@@ -100,17 +100,24 @@ def test_stacks_of_one_time_tell_no_current(made: Any) -> None:
     assert all(each.known or each.note for each in three.quantities)
 
 
-def of_arrays(settings: Any, bias: float, rng: np.random.Generator) -> Dataset:
+def of_arrays(
+    settings: Any, bias: float, rng: np.random.Generator, ratio: float = 1.0, flagged: float = 1e6
+) -> Dataset:
     """Frames in DN (6 e-) with a prescan: C 0.02 e-, D 0.001 e-/s, noise 100 e-."""
     images = []
     for gain, time in settings:
         for _ in range(12):
             electrons = np.zeros((60, 100))
             electrons[:, 40:] = rng.poisson(0.02 + 1e-3 * time, (60, 60))
-            signal = electrons if gain == 1 else rng.gamma(np.maximum(electrons, 1e-9), gain)
-            frame = np.rint((signal + rng.normal(bias, 100.0, signal.shape)) / 6)
+            signal = electrons
+            if gain > 1:
+                signal = rng.gamma(np.maximum(electrons, 1e-9), ratio * gain)
+            signal = signal + rng.normal(0.0, 100.0, signal.shape)
+            dq = np.where(signal > flagged, 32, 0).astype(np.uint16)
+            frame = np.rint((signal + bias) / 6)
             cards = {"EXPTIME": time, "EMGAIN_C": gain, "KGAINPAR": 6.0, "BUNIT": "DN"}
-            images.append(Image(frame.astype(np.int32), fits.Header(), fits.Header(cards)))
+            headers = fits.Header(), fits.Header(cards)
+            images.append(Image(frame.astype(np.int32), *headers, dq=dq))
     return Dataset(images)
 
 
@@ -287,3 +294,51 @@ def test_command_refuses_what_makes_no_sense(made: Any, tmp_path: Path) -> None:
         outcome = run_command(tmp_path, "characterize", folder, *words)
         assert outcome.returncode in (1, 2)
         assert text in " ".join(outcome.stderr.split()), outcome.stderr
+
+
+@pytest.mark.filterwarnings("ignore::emdarks.errors.EmdarksWarning")
+def test_maps_of_means_go_by_the_gains_that_samples_show(
+    prescan_camera: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = of_arrays(SETTINGS, 0.0, np.random.default_rng(8), ratio=0.8)
+    monkeypatch.setattr("emdarks.fit.counting.LEAST_COUNTED", 1e9)
+    found = characterize(frames, camera=str(prescan_camera), flag_level=1e6)
+    assert found.evidence is not None
+    assert found.evidence.counted is None
+    for each in found.all("em_gain_ratio"):
+        assert abs(each.value - 0.8) < 4 * each.error < 0.4
+    factor = found["excess_noise_factor"]
+    assert abs(factor.value - 2.0) < 4 * factor.error < 0.8
+
+
+@pytest.mark.filterwarnings("ignore::emdarks.errors.EmdarksWarning")
+def test_flags_that_cut_into_charge_are_no_charge_that_is_missing(prescan_camera: Path) -> None:
+    level = 20_000.0  # 4 gains: 2 % of the electrons are above
+    frames = of_arrays(SETTINGS, 0.0, np.random.default_rng(9), flagged=level)
+    found = characterize(frames, camera=str(prescan_camera), flag_level=level)
+    assert "flagged from 20000 e-" in found["excess_noise_factor"].note
+    assert any("are flagged from 20000 e- on, where charge" in note for note in found.notes)
+    for each in found.all("em_gain_ratio"):
+        assert abs(each.value - 1.0) < 4 * each.error < 0.4
+    for key, true in (("clock_induced_charge", 0.02), ("dark_current", 1e-3)):
+        assert abs(found[key].value - true) < 4 * found[key].error < true
+    level = 6000.0  # nothing but the maps would tell it
+    frames = of_arrays(SETTINGS[:2] + SETTINGS[3:], 0.0, np.random.default_rng(9), flagged=level)
+    found = characterize(frames, camera=str(prescan_camera), flag_level=level)
+    for key, true in (("clock_induced_charge", 0.02), ("dark_current", 1e-3)):
+        each = found[key]
+        assert not each.known or abs(each.value - true) < 4 * each.error
+
+
+@pytest.mark.filterwarnings("ignore::emdarks.errors.EmdarksWarning")
+@pytest.mark.parametrize("stated", [10.0, 300.0])
+def test_a_wrong_read_noise_makes_no_wrong_gain(prescan_camera: Path, stated: float) -> None:
+    frames = of_arrays(SETTINGS, 0.0, np.random.default_rng(10))
+    found = characterize(frames, camera=str(prescan_camera), flag_level=1e6, read_noise=stated)
+    assert abs(found["read_noise"].value - 100) < 2
+    for each in found.all("em_gain"):
+        assert not each.known
+        assert f"made for a read noise of {stated:g} e-" in each.note
+    assert abs(found["dark_current"].value - 1e-3) < 4 * found["dark_current"].error
+    factor = found["excess_noise_factor"]
+    assert not factor.known or abs(factor.value - 2) < 4 * factor.error < 2

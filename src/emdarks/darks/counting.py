@@ -168,10 +168,7 @@ class CountingPlan:
             No read noise is known, or samples below T2 of a stack are flagged.
         """
         noise = _nominal_noise(stacks, camera) if read_noise is None else read_noise
-        flagged = [
-            _flagged(stack, scales) if flag_level is None else flag_level
-            for stack, scales in zip(stacks, factors, strict=True)
-        ]
+        flagged = flagged_levels(stacks, factors, flag_level).tolist()
         if not all(map(math.isfinite, flagged)):
             warnings.warn(
                 "no header says from which level on samples are flagged (SAT_DN), so large charges "
@@ -189,6 +186,17 @@ class CountingPlan:
     def ways(self) -> list[tuple[Thresholds | None, HistogramBins]]:
         """As `emdarks.stacks.jobs_of` takes them."""
         return [(at, self.bins) for at in self.thresholds]
+
+
+def flagged_levels(
+    stacks: Sequence[Stack], factors: Sequence[Sequence[float]], flag_level: float | None = None
+) -> Array:
+    """Lowest level of each stack at which samples can have been flagged; arguments as `of`'s."""
+    levels = [
+        _flagged(stack, scales) if flag_level is None else flag_level
+        for stack, scales in zip(stacks, factors, strict=True)
+    ]
+    return np.array(levels, dtype=np.float64)
 
 
 def _flagged(stack: Stack, scales: Sequence[float]) -> float:

@@ -126,7 +126,7 @@ class ChargeChapter:
 
     def _of_stacks(self) -> Iterator[Quantity]:
         """Charge of each stack; where its samples do not tell it, the map of all of one time."""
-        if self._has_one_time and not any(self.samples.charges):
+        if self._has_one_time and not (any(self.samples.charges) or self.evidence.cut):
             yield self._mean(_STACK, 1)
         for stack, found in zip(self.evidence.stacks, self.samples.charges, strict=True):
             if found is not None:
@@ -148,8 +148,8 @@ class ChargeChapter:
                 *_HEADS[k], "the stacks have one exposure time, which does not tell it from the "
                 "dark current",
             )  # fmt: skip
-        if not self.evidence.has(k):
-            return Quantity.unknown(*_HEADS[k], self.evidence.why_no[k])
+        if not self.evidence.has(k) or self.evidence.cut:
+            return Quantity.unknown(*_HEADS[k], self.evidence.cut or self.evidence.why_no[k])
         return self._mean(_HEADS[k], k)
 
     def _mean(self, head: tuple[str, str, str], k: int) -> Quantity:

@@ -19,15 +19,22 @@ from emdarks.accumulate import Checkpoint, Executor, FrameFigures
 from emdarks.cameras import Camera
 from emdarks.checks.recipe_frames import ProductLook
 from emdarks.counting_sums import HistogramBins
-from emdarks.darks.counting import CountedFrames, CountingOptions, CountingPlan, CountingResult
+from emdarks.darks.counting import (
+    CountedFrames,
+    CountingOptions,
+    CountingPlan,
+    CountingResult,
+    flagged_levels,
+)
 from emdarks.darks.fitted_maps import FittedMaps
 from emdarks.darks.frame_pixels import FramePixels
 from emdarks.darks.planned_stacks import PlannedStacks, Sums, without_lost
 from emdarks.darks.rejection import Streamed, judged
 from emdarks.datasheet.telegraph import StackTelegraph, TelegraphSearch
 from emdarks.errors import CalDarksLSQException, EmdarksWarning, InputError
-from emdarks.fit.em_gain import stack_histograms
+from emdarks.fit.em_gain import LEAST_GAIN, stack_histograms
 from emdarks.fit.noise_model import HOT_JUMP
+from emdarks.fit.read_noise import read_noise_of
 from emdarks.fit.register_charge import StackHistograms
 from emdarks.stacks import (
     Stack,
@@ -35,6 +42,7 @@ from emdarks.stacks import (
     check_frames,
     check_stack,
     group_stacks,
+    to_em_electrons,
 )
 from emdarks.stacks.calibration_inputs import CalibrationInputs
 from emdarks.stacks.design import MIN_LEVEL_STACKS, design
@@ -171,6 +179,21 @@ class Evidence:
             inside = inside & (limit > D)
         return inside
 
+    @property
+    def cut(self) -> str:
+        """Why means and scatters of some stacks are too low; empty where no flags cut into them."""
+        if self.plan is None or self.counted is not None:
+            return ""
+        both = zip(self.plan.flagged, self.plan.thresholds, self.stacks, strict=True)
+        found = {stack.commanded_gain: level for level, at, stack in both if level <= at.T2}
+        if not found:
+            return ""
+        gain, level = max(found.items())
+        return (
+            f"samples of EM gain {gain:g} are flagged from {level:.6g} e- on, where charge of the "
+            "pixels reaches: means and scatters without them are too low"
+        )
+
     def noise_share(self, k: int) -> float:
         """Share of the variance of F, C or D over ordinary pixels that is noise, 0 to 1.
 
@@ -204,6 +227,19 @@ class Evidence:
     def level(self) -> float:
         """Where samples without charge lie, EM electrons; 0 where the bias is subtracted."""
         return 0.0 if self.bins is None else self.bins.level
+
+    @property
+    def read_noise(self) -> float:
+        """Read noise of the frames by the histograms of the lowest gain, e-; NaN if unknown."""
+        if self.counted is not None:
+            return self.counted.read_noise
+        if self.bins is None or self.store.histograms is None:
+            return np.nan
+        commanded = np.array([stack.commanded_gain for stack in self.stacks])
+        lowest = commanded == commanded.min()
+        if commanded.min() >= LEAST_GAIN * self.bins.read_noise:
+            return np.nan
+        return read_noise_of(self.store.histograms[lowest, 0].sum(axis=0), self.bins)
 
     @property
     def electron_step(self) -> float:
@@ -334,7 +370,11 @@ class _Recipe:
         with warnings.catch_warnings(), suppress(InputError):
             # The histogram of all samples is worth having, though flags cut into the counts.
             warnings.simplefilter("ignore", EmdarksWarning)
-            return PlannedStacks.of(*data, anything, sequence=sequence)
+            planned = PlannedStacks.of(*data, anything, sequence=sequence)
+            assert planned.counting is not None
+            scales = [to_em_electrons(stack, job.kgain) for stack in stacks]
+            flagged = flagged_levels(stacks, scales, self.options.flag_level)
+            return replace(planned, counting=replace(planned.counting, flagged=flagged))
         return PlannedStacks.of(*data, sequence=sequence)
 
     def _has_sequence(self, stacks: list[Stack], job: CalibrationInputs) -> bool:

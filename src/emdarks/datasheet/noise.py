@@ -70,7 +70,7 @@ class NoiseChapter:
         limit = commanded.min() if not noise > 0 else max(commanded.min(), QUIET * noise)
         quiet = low & (commanded <= limit)
         pixels = _pixels(evidence, quiet)
-        return cls(samples, low, quiet, pixels, _excess(evidence, low, pixels))
+        return cls(samples, low, quiet, pixels, _excess(samples, low, pixels))
 
     @property
     def evidence(self) -> Evidence:
@@ -182,7 +182,7 @@ class NoiseChapter:
         head = "excess_noise_factor", "excess noise factor F²", ""
         if self.excess is None:
             why = self.evidence.why_no[1] or "no stack has an EM gain of 3 read noises"
-            return Quantity.unknown(*head, self.evidence.no_maps or why)
+            return Quantity.unknown(*head, self.evidence.no_maps or self.evidence.cut or why)
         if not math.isfinite(self.excess.factor.value):
             return Quantity.unknown(*head, "no stack has charge enough beside its read noise")
         if self.has_rays:
@@ -263,17 +263,30 @@ def _pixels(evidence: Evidence, low: Array) -> PixelNoise | None:
     return pixel_noise(store.n[low][:, inside], store.m2[low][:, inside], charge, row)
 
 
-def _excess(evidence: Evidence, low: Array, pixels: PixelNoise | None) -> ExcessNoise | None:
+def _excess(chapter: SampleChapter, low: Array, pixels: PixelNoise | None) -> ExcessNoise | None:
     """Scatter against charge, of ordinary pixels that are not noisy at low gain."""
-    if not evidence.has(1) or evidence.maps is None or low.all():
+    evidence = chapter.evidence
+    if not evidence.has(1) or evidence.maps is None or low.all() or evidence.cut:
         return None
     fit, store = evidence.maps.fit, evidence.store
     use = evidence.ordinary.copy()
     if pixels is not None:
         use[evidence.frame.imaging] &= ~pixels.outlying
-    planes = np.nan_to_num(fit.values[1]), np.nan_to_num(fit.values[2])
-    samples = Samples(store.n, store.m2, evidence.maps.gain, evidence.time, *planes, use)
-    return measure_excess_noise(samples, evidence.stages, _common_gain_error(evidence))
+    gain, ratio = evidence.maps.gain, Estimate.normal(1.0, 0.0)
+    error = _common_gain_error(evidence)
+    if evidence.counted is None:
+        ratio = _gain_ratio(chapter)
+        gain, error = np.where(low, gain, gain * ratio.value), ratio.error / ratio.value
+    C, D = (np.nan_to_num(fit.values[k]) / ratio.value for k in (1, 2))
+    samples = Samples(store.n, store.m2, gain, evidence.time, C, D, use)
+    return measure_excess_noise(samples, evidence.stages, error)
+
+
+def _gain_ratio(chapter: SampleChapter) -> Estimate:
+    """Measured EM gains over those of the headers, which maps of means go by; 1 if unknown."""
+    both = zip(chapter.evidence.stacks, chapter.charges, strict=True)
+    mean = weighted_mean([each.gain.scaled(1 / s.em_gain) for s, each in both if each is not None])
+    return mean if math.isfinite(mean.value) else Estimate.normal(1.0, 0.0)
 
 
 def _common_gain_error(evidence: Evidence) -> float:

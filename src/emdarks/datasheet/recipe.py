@@ -111,7 +111,12 @@ def sheet_of(evidence: Evidence, name: str = "darks") -> DataSheet:
         ends,
         tuple(_rows(evidence)),
         tuple(quantity for chapter in chapters for quantity in chapter.quantities()),
-        tuple(filter(None, (evidence.no_counts, *evidence.notes, *samples.notes, *noise.notes))),
+        tuple(
+            filter(
+                None,
+                (evidence.no_counts, evidence.cut, *evidence.notes, *samples.notes, *noise.notes),
+            )
+        ),
         evidence=evidence,
         chapters=chapters,
     )

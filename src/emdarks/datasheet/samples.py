@@ -13,10 +13,22 @@ import numpy.typing as npt
 from emdarks.counting_sums import T_NOISE, HistogramBins
 from emdarks.datasheet.evidence import Evidence
 from emdarks.datasheet.quantity import Quantity
-from emdarks.fit.campaign_charge import GainDrift, disagree, gain_drift, weighted_mean
-from emdarks.fit.em_gain import LEAST_GAIN, classes_of
+from emdarks.fit.campaign_charge import (
+    GainDrift,
+    disagree,
+    gain_drift,
+    powers_of_others,
+    weighted_mean,
+)
+from emdarks.fit.em_gain import LEAST_GAIN, classes_of, suits
 from emdarks.fit.estimate import Estimate
-from emdarks.fit.register_charge import StackCharges, StackHistograms, fit_charges
+from emdarks.fit.register_charge import (
+    ANY_POWER,
+    RayPower,
+    StackCharges,
+    StackHistograms,
+    fit_charges,
+)
 from emdarks.fit.sample_law import Charges
 from emdarks.fit.stack_gain import LEAST_SAMPLES, charges_of_stack
 from emdarks.one_electron import one_electron
@@ -63,12 +75,12 @@ class SampleChapter:
 
     @classmethod
     def of(cls, evidence: Evidence) -> SampleChapter:
-        """Fit all stacks."""
-        histograms = evidence.histograms if evidence.counted is not None else None
-        found = [
-            _fit(evidence, i, None if histograms is None else histograms[i])
-            for i in range(len(evidence.stacks))
-        ]
+        """Fit all stacks; what the others say of the power of ray charges is known to each."""
+        size = len(evidence.stacks)
+        counted = evidence.histograms if evidence.counted is not None else [None] * size
+        alone = [_fit(evidence, i, counted[i], 0.0)[0] for i in range(size)]
+        powers = powers_of_others(alone)
+        found = [_fit(evidence, i, counted[i], 1.0, powers[i]) for i in range(size)]
         return cls(evidence, [each for each, _ in found], [why for _, why in found])
 
     def quantities(self) -> Iterator[Quantity]:
@@ -211,17 +223,30 @@ def _on_register(found: StackCharges) -> str:
 
 
 def _fit(
-    evidence: Evidence, i: int, histograms: StackHistograms | None
+    evidence: Evidence,
+    i: int,
+    histograms: StackHistograms | None,
+    sigmas: float,
+    power: RayPower = ANY_POWER,
 ) -> tuple[StackCharges | None, str]:
     """What a stack's histograms show, or why they show nothing."""
     stack, bins, store = evidence.stacks[i], evidence.bins, evidence.store
     if bins is None or store.histograms is None:
         return None, "no read noise is stated to make histograms by (read_noise, --read-noise)"
+    noise = evidence.read_noise
+    if not suits(noise, bins):
+        return None, (
+            f"histograms are made for a read noise of {bins.read_noise:.4g} e-, and frames have "
+            f"{noise:.4g}: give it (read_noise, --read-noise)"
+        )
     if stack.commanded_gain < LEAST_GAIN * bins.read_noise:
         return None, f"single electrons drown in the noise: it takes {LEAST_GAIN:g} read noises"
     if histograms is None and evidence.has(2):
         histograms = _of_maps(evidence, i)
-    found = _of_means(evidence, i) if histograms is None else fit_charges(histograms)
+    if histograms is None:
+        found = _of_means(evidence, i, sigmas, power)
+    else:
+        found = fit_charges(histograms, sigmas, power)
     if found is None or not found.gain.error < LARGEST_ERROR * found.gain.value:
         return None, _too_few(stack, histograms)
     return found, ""
@@ -254,7 +279,7 @@ def _of_maps(evidence: Evidence, i: int) -> StackHistograms:
     )  # fmt: skip
 
 
-def _of_means(evidence: Evidence, i: int) -> StackCharges | None:
+def _of_means(evidence: Evidence, i: int, sigmas: float, power: RayPower) -> StackCharges | None:
     """With the charges of hot pixels as the means of the stack have them."""
     stack, store, bins = evidence.stacks[i], evidence.store, evidence.bins
     assert bins is not None
@@ -266,4 +291,6 @@ def _of_means(evidence: Evidence, i: int) -> StackCharges | None:
         store.histograms[i], from_zero, stack.em_gain, n, mean - evidence.level, m2,
         flagged=math.inf if evidence.plan is None else float(evidence.plan.flagged[i]),
         electron=one_electron(stack.em_gain, noise, evidence.stages, T_NOISE * noise),
+        sigmas=sigmas,
+        power=power,
     )  # fmt: skip

@@ -67,6 +67,8 @@ class StructureChapter:
             signals = _signals(samples)
             by_samples = linearity(evidence.gain, evidence.time, signals, (False, True, True))
             return cls(evidence, glow, pattern, by_samples, rows)
+        if evidence.cut:
+            return cls(evidence, glow, pattern, None, rows)
         use = evidence.image(evidence.maps.fit.fitted)
         size = use.shape[0]
         means = image_means(*moments, use.reshape(-1), max(rows.variance, 0.0), size)
@@ -128,7 +130,7 @@ class StructureChapter:
             head = f"nonlinearity_{name}", f"nonlinearity in {words}", "%"
             estimate = None if self.linearity is None else getattr(self.linearity, name)
             if estimate is None:
-                yield Quantity.unknown(*head, self.evidence.no_maps)
+                yield Quantity.unknown(*head, self.evidence.no_maps or self.evidence.cut)
             elif np.isfinite(estimate.value):
                 yield Quantity.estimated(
                     *head, estimate.scaled(100.0),

@@ -12,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.fit.estimate import Estimate, chi_square_tail
-from emdarks.fit.register_charge import StackCharges
+from emdarks.fit.register_charge import ANY_POWER, RayPower, StackCharges
 
 Array = npt.NDArray[Any]
 
+#: The power of ray charges below the flagging level differs between gains by about so much.
+_BETWEEN = 0.15
 #: Below this probability stacks scatter more than chance, and errors are wider by as much.
 _UNLIKELY = 2 * NormalDist().cdf(-3.0)
 
@@ -86,6 +88,25 @@ def clock_charge(
         for gain in gains
     ]
     return ClockCharge(image, dark, alone.value, gains, register)
+
+
+def powers_of_others(charges: Sequence[StackCharges | None]) -> list[RayPower]:
+    """What all other stacks of a campaign say of the power of ray charges, for each stack.
+
+    Rays are those of one detector, but what is flagged of them depends on the gain.
+    """
+    told = [None if found is None else found.power for found in charges]
+
+    def of_others(i: int) -> RayPower:
+        some = [each for k, each in enumerate(told) if each is not None and k != i]
+        value = np.array([each.value for each in some])
+        error2 = np.array([each.error**2 for each in some])
+        weight = 1 / (error2 + _BETWEEN**2)
+        total = weight.sum() + 1 / ANY_POWER.error**2
+        mean = (weight @ value + ANY_POWER.value / ANY_POWER.error**2) / total
+        return RayPower(float(mean), 1 / math.sqrt(total))
+
+    return [of_others(i) for i in range(len(told))]
 
 
 def weighted_mean(some: Sequence[Estimate]) -> Estimate:

@@ -25,8 +25,11 @@ Array = npt.NDArray[Any]
 
 #: Gains from so many read noises on can be fitted.
 LEAST_GAIN = 3.0
-#: Hot pixels up to this charge enter, in classes of 1/6 octave.
-MOST_CHARGE, CLASSES = 24.0, 6
+#: Read noise over that which the bins were made for: histograms tell gains between these.
+LEAST_NOISE, MOST_NOISE = 0.6, 4.0
+#: Hot pixels up to this charge enter, in classes of 1/6 octave. Of those above, hardly a sample in
+#: 100,000 lies in the bins; those of 24 to 40 left out would look like flat ray charges.
+MOST_CHARGE, CLASSES = 40.0, 6
 
 
 @dataclass(frozen=True)
@@ -98,9 +101,10 @@ def stack_histograms(
     Returns
     -------
     list of StackHistograms or None
-        None at gains below 3 read noises.
+        None at gains below 3 read noises, and where the bins do not suit the read noise.
     """
     high = stacks.commanded >= LEAST_GAIN * stacks.nominal_noise
+    high &= suits(stacks.read_noise, bins)
     return [
         StackHistograms(
             histograms[i],
@@ -114,6 +118,12 @@ def stack_histograms(
         else None
         for i in range(high.size)
     ]
+
+
+def suits(read_noise: float, bins: HistogramBins) -> bool:
+    """Whether bins are neither too narrow nor too wide for a read noise, e-; NaN suits."""
+    ratio = read_noise / bins.read_noise
+    return not (ratio < LEAST_NOISE or ratio > MOST_NOISE)
 
 
 def _charges(stacks: CountedStacks, fit: CountingFit, i: int) -> Charges:

@@ -271,7 +271,7 @@ class Likelihood:
                 at = (start[index] - best[index]) / way[index]
             found, there = self.maximum(np.clip(start, self.least, self.most), held)
             root = math.sqrt(max(2 * (point.value - there.value), 0.0)) - sigmas
-            at_bound = root < 0 and start[index] == self.least[index]
+            at_bound = start[index] == self.least[index] and (root < 0 or at == 0)
             if abs(root) < _NEAR or root == before[1] or at_bound:
                 break
             step = -root * (at - before[0]) / (root - before[1])

@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -46,9 +46,8 @@ Array = npt.NDArray[Any]
 
 #: The range of a histogram: read noises below the level, and above it with gains.
 BELOW, ABOVE_NOISE, ABOVE_GAIN = 4.0, 5.0, 16.0
-#: Power of the number of ray charges with their size, and how well it is known: 0.4 to 1.4 in
-#: simulated rays. Of a higher power, rays would look like charge of the register.
-POWER, POWER_ERROR, MOST_POWER = 0.7, 0.4, 1.6
+#: Rays of a higher power would look like charge of the register.
+MOST_POWER = 1.8
 #: Which unknown each parameter of the law is, in the imaging area and in the rest.
 _IMAGING = np.array([0, 1, 2, 3, 4, 5, 6])
 _REST_LEVEL, _REST_WIDTH, _REST_CHARGE, _REST_RAYS = 7, 8, 9, 10
@@ -56,8 +55,6 @@ _REST = np.array([0, 9, 2, 7, 8, 10, 6])
 _UNKNOWNS = 11
 _LEAST = np.array([1.01, 0.0, 0.0, -np.inf, 0.0, 0.0, -np.inf, -np.inf, 0.0, 0.0, 0.0])
 _MOST = np.where(np.arange(_UNKNOWNS) == RAY_POWER, MOST_POWER, np.inf)
-_KNOWN = np.eye(_UNKNOWNS)[RAY_POWER] * POWER
-_KNOWN_ERROR = np.where(_KNOWN == POWER, POWER_ERROR, np.inf)
 _NO_REST = [REGISTER, _REST_LEVEL, _REST_WIDTH, _REST_CHARGE, _REST_RAYS]
 #: So many even bins above the noise become one.
 _MERGED = 4
@@ -67,8 +64,28 @@ _RAYS_FROM, _RAYS_OF = 8.0, 0.1
 #: Whole electrons in the rest are believed from so many sigma on, register charge without a rest
 #: from so many: hot pixels look like it. What to start from, e-.
 _NOTABLE, _NOTABLE_ALONE, _LITTLE = 3.0, 6.0, 1e-5
+#: Samples that tell less than this share of what was known of the power tell nothing.
+_NOTHING = 1e-3
 #: Samples that a region needs.
 LEAST_SAMPLES = 1000
+
+
+class RayPower(NamedTuple):
+    """What is known of the power b of ray charges before a stack is looked at; a normal law.
+
+    Attributes
+    ----------
+    value, error : float
+        And its 1-sigma error. By default what rays of detectors may have: simulated ones have 0.4
+        to 1.4.
+    """
+
+    value: float = 1.0
+    error: float = 0.5
+
+
+#: Where only the kind of detector is known.
+ANY_POWER = RayPower()
 
 
 @dataclass(frozen=True)
@@ -91,6 +108,8 @@ class StackCharges:
         samples show none, and none is taken to be there.
     rays : ndarray, shape (2,)
         Ray charges of q electrons are in a q^-b of the samples: a and b.
+    power : RayPower
+        What this stack's samples by themselves say of b; an infinite error: nothing.
     image_alone : float
         Charge of ordinary pixels where charge of the register is taken for theirs.
     misfit : float
@@ -106,6 +125,7 @@ class StackCharges:
     rest_width: Estimate
     rest_charge: Estimate
     rays: Array
+    power: RayPower
     image_alone: float
     misfit: float
 
@@ -186,12 +206,14 @@ class StackHistograms:
         rays, rest_rays = (
             max(_RAYS_OF * self.share(region, _RAYS_FROM), _LITTLE) for region in (0, 1)
         )
-        inside = [self.gain, image, register, levels[0], noise, rays, POWER]
+        inside = [self.gain, image, register, levels[0], noise, rays, ANY_POWER.value]
         rest = [levels[1], noise, 0.0, rest_rays if self.has_rest else 0.0]
         return np.array([*inside, *rest])
 
 
-def fit_charges(stack: StackHistograms, sigmas: float = 1.0) -> StackCharges | None:
+def fit_charges(
+    stack: StackHistograms, sigmas: float = 1.0, power: RayPower = ANY_POWER
+) -> StackCharges | None:
     """Fit gain, read noise and charges of a stack.
 
     Parameters
@@ -201,6 +223,8 @@ def fit_charges(stack: StackHistograms, sigmas: float = 1.0) -> StackCharges | N
     sigmas : float
         Intervals cover as a normal law does between so many sigma: 1 is 68.27 per
         cent; 0: they are the errors.
+    power : RayPower
+        What is known of the power of ray charges.
 
     Returns
     -------
@@ -209,16 +233,18 @@ def fit_charges(stack: StackHistograms, sigmas: float = 1.0) -> StackCharges | N
     """
     # Where the law is none of these samples, the equations may be singular.
     with suppress(np.linalg.LinAlgError):
-        return _fit(stack, sigmas)
+        return _fit(stack, sigmas, power)
     return None
 
 
-def _fit(stack: StackHistograms, sigmas: float) -> StackCharges | None:
+def _fit(stack: StackHistograms, sigmas: float, power: RayPower) -> StackCharges | None:
     """The fit; None where the imaging area has too few samples."""
     if stack.counts[0].sum() < LEAST_SAMPLES:
         return None
     parts = [stack.part(0), *([stack.part(1)] if stack.has_rest else [])]
-    likelihood = Likelihood(parts, _LEAST, _MOST, _KNOWN, _KNOWN_ERROR)
+    of_power = np.arange(_UNKNOWNS) == RAY_POWER
+    known, error = np.where(of_power, power.value, 0.0), np.where(of_power, power.error, np.inf)
+    likelihood = Likelihood(parts, _LEAST, _MOST, known, error)
     best, point, held = _maximum(likelihood, stack)
     core, tail = likelihood.misfit(best)
 
@@ -240,9 +266,19 @@ def _fit(stack: StackHistograms, sigmas: float) -> StackCharges | None:
         rest_width=estimate(_REST_WIDTH),
         rest_charge=estimate(_REST_CHARGE),
         rays=best[[RAYS, RAY_POWER]],
+        power=_told(likelihood.estimate(best, point, RAY_POWER, held, 0.0), power),
         image_alone=float(alone[CHARGE]),
         misfit=tail.ratio,
     )
+
+
+def _told(found: Estimate, known: RayPower) -> RayPower:
+    """What the samples say of the power, without what was known before."""
+    weight = 1 / found.error**2 - 1 / known.error**2
+    if not weight > _NOTHING / known.error**2:
+        return RayPower(known.value, math.inf)
+    moved = (found.value - known.value) / (found.error**2 * weight)
+    return RayPower(known.value + moved, 1 / math.sqrt(weight))
 
 
 def _maximum(likelihood: Likelihood, stack: StackHistograms) -> tuple[Array, Point, list[int]]:

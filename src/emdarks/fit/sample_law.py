@@ -155,9 +155,12 @@ class SampleLaw:
         """Psi of one electron, and its derivative with the gain over s."""
         if self.electron[1] == 1.0:
             return v, v * v
-        n = np.arange(self.electron.size)
-        powers = v ** n[:, None]
-        return self.electron @ powers, (n * self.electron) @ powers * v
+        # Horner's rule: complex powers would take most of the time of a fit.
+        psi, slope = np.full_like(v, self.electron[-1]), np.zeros_like(v)
+        for weight in self.electron[-2::-1]:
+            slope = slope * v + psi
+            psi = psi * v + weight
+        return psi, slope * v * v
 
     def _image(self, psi: Array, charge: float) -> tuple[Array, Array, Array]:
         """The factor of image charge, and how it follows psi and the ordinary charge."""
@@ -194,8 +197,10 @@ class SampleLaw:
         v_1 = 1 / (1 - self._s)
         integral = 1 + np.log(v / v_1) / log_gain
         R = self.electron[0] + self.electron[1] * integral
+        power, power_1 = np.ones_like(v), np.ones_like(v)
         for n in range(1, self.electron.size - 1):
-            integral = integral + (v**n - v_1**n) / (n * log_gain)
+            power, power_1 = power * v, power_1 * v_1
+            integral = integral + (power - power_1) / (n * log_gain)
             R = R + self.electron[n + 1] * integral
         psi, _ = self._one(v)
         return R, (psi - R) / (gain * log_gain)

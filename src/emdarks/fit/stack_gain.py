@@ -17,7 +17,13 @@ import numpy.typing as npt
 from emdarks.counting_sums import T_NOISE, HistogramBins
 from emdarks.fit.em_gain import LEAST_GAIN, classes_of
 from emdarks.fit.noise_model import HOT_JUMP
-from emdarks.fit.register_charge import StackCharges, StackHistograms, fit_charges
+from emdarks.fit.register_charge import (
+    ANY_POWER,
+    RayPower,
+    StackCharges,
+    StackHistograms,
+    fit_charges,
+)
 from emdarks.fit.sample_law import ALIKE, Charges
 from emdarks.one_electron import EXPONENTIAL
 
@@ -75,6 +81,7 @@ def charges_of_stack(
     flagged: float = math.inf,
     electron: Array = EXPONENTIAL,
     sigmas: float = 1.0,
+    power: RayPower = ANY_POWER,
 ) -> StackCharges | None:
     """Measure EM gain, read noise and charges of a stack of bias-subtracted dark frames.
 
@@ -95,6 +102,8 @@ def charges_of_stack(
         What one electron becomes (`one_electron`).
     sigmas : float
         Intervals cover as a normal law does between so many sigma; 0: they are the errors.
+    power : RayPower
+        What is known of the power of ray charges.
 
     Returns
     -------
@@ -113,7 +122,7 @@ def charges_of_stack(
     if far or share * histograms[0].sum() < LEAST_CHARGED or not charge < MOST_CHARGE:
         return None
     charges = charges_of_pixels(stack, n, mean, m2)
-    found = fit_charges(replace(stack, charges=charges), sigmas)
+    found = fit_charges(replace(stack, charges=charges), sigmas, power)
     return found if found and found.gain.error < LARGEST_ERROR * found.gain.value else None
 
 

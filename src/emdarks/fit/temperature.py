@@ -2,17 +2,20 @@
 
 The mean level of frame f of stack s, EM electrons, is
 
-    y_f = F + g_s (C + t_s D exp(b (T_f - T0))) + d_s + e_f,
+    y_f = F + g_s (1 + d_s) (C + t_s D exp(b (T_f - T0))) + e_f,
 
 with the temperature T_f of the frame, and b = d ln D / dT, which is constant over a few degrees.
-d_s is what all frames of a stack have wrong in common: an error of its EM gain, say, a share of the
-signal of the stack. e_f is noise; its size is taken from the scatter of the frames of each stack,
-so that the row bias that was left and what rays add count.
+d_s is the error of the EM gain of a stack, of zero mean, of which no more than the size is known:
+what is given, as well as a few gains of known truth would tell it (the prior of a variance is an
+inverse chi-square; Gelman et al., *Bayesian Data Analysis*, 2013, section 2.6). e_f is noise; its
+size is taken from the scatter of the frames of each stack, so that the row bias that was left and
+what rays add count.
 
-For each b the model is linear. It is fitted by generalised least squares, and chi-square as a
-function of b gives b, and its interval where it has risen by 1 (Press et al., *Numerical Recipes*,
-section 15.6). As long as the stacks scatter by more than they should, d_s is made larger. T0 is the
-mean temperature of the frames, weighted by what each says of D.
+For each b and each size of the d_s the model is linear, and its restricted likelihood, that of
+what does not depend on F, C and D, is known (Harville, *J. Am. Stat. Assoc.* 72, 1977, 320). Summed
+over the sizes it is a function of b: its maximum gives b, and its interval ends where twice its
+logarithm has fallen by 1. T0 is the mean temperature of the frames, weighted by what each stack
+says of D.
 
 Over some degrees b says the same as an activation energy E of D ~ exp(-E / kT): E = b k T0^2; D
 doubles every ln 2 / b degrees.
@@ -43,6 +46,12 @@ _OUTLYING = 5.0
 #: Standard errors that a dark current is above 0 whose slope is told.
 _LEAST_SIGMAS = 3.0
 _ROUNDS = 4
+#: Errors of the gains are at least and at most so many times what is given; sizes that are tried.
+_LEAST, _LARGEST, _SIZES = 0.4, 100.0, 30
+#: The error that is given is known as well as so many gains of known truth would tell it.
+_KNOWN = 2.0
+#: Least eigenvalue of a matrix that has 1 on its diagonal.
+_SINGULAR = 1e-12
 _BOLTZMANN, _ZERO_CELSIUS = 8.617333e-5, 273.15  # eV/K; K
 
 
@@ -81,7 +90,7 @@ class DarkCurrentSlope:
     Attributes
     ----------
     temperature : float
-        T0, degrees Celsius: the mean over the frames, weighted by what each says of D.
+        T0, degrees Celsius: the mean over the frames, weighted by what each stack says of D.
     spread : float
         Degrees between the coldest and the warmest frame.
     dark_current : Estimate
@@ -151,12 +160,11 @@ def _without(temperatures: Array, reason: str) -> DarkCurrentSlope:
 
 @dataclass(frozen=True, slots=True)
 class _Solution:
-    """The linear fit at one slope."""
+    """The linear fit at one slope; the last of ``values`` is D."""
 
-    chi2: float
-    values: Array  # of the columns; D is the last
+    cost: float
+    values: Array
     covariance: Array
-    residuals: list[Array]
 
 
 class _Fit:
@@ -166,19 +174,19 @@ class _Fit:
         self._stacks = [stack.some(_inlying(stack.level)) for stack in stacks]
         self._T0 = float(np.concatenate([stack.temperature for stack in stacks]).mean())
         self._noise = [_scatter(stack.level) for stack in self._stacks]
-        self._errors = [gain_error * _signal(stack, stacks) for stack in stacks]
-        self._common = self._errors
+        self._signal = [_signal(stack, self._stacks) for stack in self._stacks]
+        self._gain_error = gain_error
         gains = {stack.gain for stack in stacks}
         # Of one gain, F and C are one number.
         self._columns = (1, 2) if len(gains) == 1 else (0, 1, 2)
 
     def result(self, spread: float) -> DarkCurrentSlope:
         b = self._settled()
-        best = self.at(b)
-        slope = self._interval(b, best.chi2)
+        slope = self._interval(b)
+        found = self.at(b)
         self._T0 = self._mean_temperature()
         frames = sum(stack.level.size for stack in self._stacks)
-        sure = best.values[-1] > _LEAST_SIGMAS * math.sqrt(best.covariance[-1, -1])
+        sure = found.values[-1] > _LEAST_SIGMAS * math.sqrt(found.covariance[-1, -1])
         if not (sure and math.isfinite(slope.low) and math.isfinite(slope.high)):
             reason = "the frames do not tell how the dark current changes with temperature"
             unknown = (Estimate.unknown(),) * 4
@@ -191,54 +199,57 @@ class _Fit:
         """The best slope, with noise as the frames show it and without frames that are far off."""
         b = self._first()
         for _ in range(_ROUNDS):
-            found = self.at(b)
-            for i, (stack, rest) in enumerate(zip(self._stacks, found.residuals, strict=True)):
+            values = self.at(b).values
+            for i, stack in enumerate(self._stacks):
+                x = self._design(stack, b)
+                rest = stack.level - x @ values
                 good = _inlying(rest)
                 self._noise[i] = _scatter(rest[good])
                 self._stacks[i] = stack.some(good)
-            self._widen(b)
+                self._signal[i] = self._signal[i][good]
+                if 0 in self._columns and stack.gain > 1:
+                    self._signal[i] = (x[:, 1:] @ values[1:])[good]
             b = _least(self._cost, b - _STEEPEST / 10, b + _STEEPEST / 10)
         return b
 
-    def _widen(self, b: float) -> None:
-        """More for what stacks have wrong in common, where they scatter more than they should."""
-        self._common = self._errors
-        free = len(self._stacks) - len(self._columns) - 1
-        if free < 1:
-            return
-        for _ in range(10):
-            excess = self._between(self.at(b)) / free
-            if excess <= 1.0:
-                return
-            self._common = [max(1.2, math.sqrt(excess)) * each for each in self._common]
-
-    def _between(self, found: _Solution) -> float:
-        """Chi-square of the means of the stacks."""
-        each = zip(found.residuals, self._noise, self._common, strict=True)
-        return float(
-            sum(rest.mean() ** 2 / (noise**2 / rest.size + d**2) for rest, noise, d in each)
-        )
-
     def at(self, b: float) -> _Solution:
-        """The fit of F, C and D at a slope."""
-        rows, values, raw = [], [], []
-        for stack, noise, common in zip(self._stacks, self._noise, self._common, strict=True):
-            x = self._design(stack, b)
-            n = stack.level.size
-            # The square root of the inverse of noise^2 + common^2 (all ones).
-            share = 1.0 - 1.0 / math.sqrt(1.0 + n * (common / noise) ** 2)
-            rows.append((x - share * x.mean(axis=0)) / noise)
-            values.append((stack.level - share * stack.level.mean()) / noise)
-            raw.append(x)
-        A, y = np.concatenate(rows), np.concatenate(values)
-        size = np.abs(A).max(axis=0)
-        inverse = np.linalg.pinv(A / size)
-        found = inverse @ y / size
-        rest = y - A @ found
-        residuals = [s.level - x @ found for s, x in zip(self._stacks, raw, strict=True)]
-        return _Solution(
-            float(rest @ rest), found, inverse @ inverse.T / np.outer(size, size), residuals
-        )
+        """The fit of F, C and D at a slope, with errors of the gains as the stacks scatter."""
+        k = len(self._columns)
+        products = self._products(b)
+        plain = (np.square(self._noise)[:, None, None] * products).sum(axis=0)
+        # Twice the negative logarithm of the likelihood of what does not depend on F, C and D; the
+        # inverse of noise^2 + (error signal) (error signal)^T is that of noise^2 but for one term.
+        squares = (self._sizes * self._gain_error) ** 2
+        ratio = squares * products[:, -1, -1]
+        along = products[:, -1]
+        less = np.einsum("zs,si,sj->zij", squares / (1.0 + ratio), along, along)
+        whole = products.sum(axis=0) - less
+        inverse, logs = _inverse(whole[:, :k, :k])
+        to = whole[:, :k, k]
+        values = (inverse @ to[..., None])[..., 0]
+        costs = whole[:, k, k] - (to * values).sum(axis=1) + np.log1p(ratio).sum(axis=1) + logs
+        costs += _KNOWN * (2.0 * np.log(self._sizes) + self._sizes**-2)[:, 0]
+        shares = np.exp((costs.min() - costs) / 2)
+        cost = float(costs.min() - 2.0 * np.log(shares.sum()) - _inverse(plain[None, :k, :k])[1][0])
+        shares /= shares.sum()
+        mean = shares @ values
+        off = values - mean
+        covariance = np.einsum("z,zij->ij", shares, inverse + off[:, :, None] * off[:, None, :])
+        return _Solution(cost, mean, covariance)
+
+    def _products(self, b: float) -> Array:
+        """Of the columns, the levels and the signal with each other, over the noise, by stack."""
+        found = []
+        for stack, noise, signal in zip(self._stacks, self._noise, self._signal, strict=True):
+            rows = np.column_stack([self._design(stack, b), stack.level, signal]) / noise
+            found.append(rows.T @ rows)
+        return np.stack(found)
+
+    @property
+    def _sizes(self) -> Array:
+        """Errors of the gains over those given that are tried, shape (sizes, 1)."""
+        enough = len(self._stacks) > len(self._columns) + 1
+        return (np.geomspace(_LEAST, _LARGEST, _SIZES) if enough else np.ones(1))[:, None]
 
     def _design(self, stack: FrameLevels, b: float) -> Array:
         current = np.exp(b * (stack.temperature - self._T0))
@@ -247,28 +258,30 @@ class _Fit:
         return np.stack([columns[i] for i in self._columns], axis=1)
 
     def _cost(self, b: float) -> float:
-        """Chi-square; the dark current is positive."""
+        """Twice the negative logarithm of the likelihood; the dark current is positive."""
         found = self.at(b)
-        return found.chi2 if found.values[-1] > 0 else math.inf
+        return found.cost if found.values[-1] > 0 else math.inf
 
     def _first(self) -> float:
-        """The slope of the least chi-square of a grid."""
+        """The slope of the least cost of a grid."""
         grid = np.linspace(-_STEEPEST, _STEEPEST, _SLOPES)
         return float(grid[np.argmin([self._cost(float(b)) for b in grid])])
 
-    def _interval(self, b: float, least: float) -> Estimate:
-        """Where chi-square has risen by 1; infinite where it never does."""
+    def _interval(self, b: float) -> Estimate:
+        """Where the cost has risen by 1; infinite where it never does."""
+        least = self._cost(b)
         low = _crossing(lambda x: self._cost(x) - least - 1.0, b, -_STEEPEST)
         high = _crossing(lambda x: self._cost(x) - least - 1.0, b, _STEEPEST)
         return Estimate(b, (high - low) / 2, low, high)
 
     def _mean_temperature(self) -> float:
-        """Mean over the frames, weighted by what each says of D."""
-        each = zip(self._stacks, self._noise, self._common, strict=True)
+        """Mean over the frames, weighted by what each stack says of D."""
+        each = zip(self._stacks, self._noise, self._signal, strict=True)
         weights = np.array(
             [
-                (s.gain * s.exposure_time) ** 2 / (noise**2 / s.level.size + d**2)
-                for s, noise, d in each
+                (s.gain * s.exposure_time) ** 2
+                / (noise**2 / s.level.size + (self._gain_error * signal.mean()) ** 2)
+                for s, noise, signal in each
             ]
         )
         means = np.array([stack.temperature.mean() for stack in self._stacks])
@@ -290,15 +303,28 @@ def _inlying(values: Array) -> Array:
 
 
 def _scatter(values: Array) -> float:
-    """Standard deviation; more than 0."""
-    return max(float(values.std(ddof=1)), 1e-9 * float(abs(values).max()), 1e-300)
+    """Standard deviation; more than 0, and larger where few frames tell it (Student's law)."""
+    spread = math.sqrt(values.var() * values.size / max(values.size - 3, 1))
+    return max(spread, 1e-9 * float(abs(values).max()), 1e-300)
 
 
-def _signal(stack: FrameLevels, stacks: Sequence[FrameLevels]) -> float:
+def _signal(stack: FrameLevels, stacks: Sequence[FrameLevels]) -> Array:
     """What the gain multiplies: level above that of the lowest gain; 0 without gain."""
     lowest = min(stacks, key=lambda each: each.gain)
     base = float(np.median(lowest.level)) if len({each.gain for each in stacks}) > 1 else 0.0
-    return abs(float(np.median(stack.level)) - base) if stack.gain > 1 else 0.0
+    signal = abs(float(np.median(stack.level)) - base) if stack.gain > 1 else 0.0
+    return np.full(stack.level.size, signal)
+
+
+def _inverse(squares: Array) -> tuple[Array, Array]:
+    """Inverses of positive matrices, shape (..., k, k), and logarithms of their determinants."""
+    size = np.sqrt(np.diagonal(squares, axis1=-2, axis2=-1))
+    outer = size[..., :, None] * size[..., None, :]
+    values, vectors = np.linalg.eigh(squares / outer)
+    some = values > _SINGULAR
+    values = np.maximum(values, _SINGULAR)
+    inverse = (vectors * (some / values)[..., None, :]) @ vectors.swapaxes(-2, -1) / outer
+    return inverse, np.log(values).sum(axis=-1) + 2.0 * np.log(size).sum(axis=-1)
 
 
 def _doubling(slope: Estimate) -> Estimate:
