@@ -199,8 +199,8 @@ def telegraph_text(rows: list[Row]) -> Iterator[str]:
         "\nThe two levels differ in charge, which the register multiplies with its own noise: 3 "
         "read noises apart is 3 rn/g electrons a frame, half an electron at a gain of a thousand. "
         "Read noise rules below a gain of about a hundred; above, the levels must be further "
-        "apart, or the sequence longer. *Not reached*: 95 % at 3 read noises from a gain of 100 on. "
-        "Means without charge count for half of what the law of single electrons gives them."
+        "apart, or the sequence longer. *Not reached*: 95 % at 3 read noises from a gain of 100 "
+        "on. Means without charge count for half of what the law of single electrons gives them."
     )
 
 
