@@ -99,7 +99,7 @@ interchange: $(VENV)/.installed
 SANITIZE := .venv-sanitize
 PACKAGES := 'import sys; print(*(path for path in sys.path if path.endswith("site-packages")), sep="\n")'
 SANITIZE_TESTS ?= $(addprefix tests/unit/test_, core.py kernels.py small_stream.py small_kernels.py \
-    small_fits.py fitsio.py raw_stream.py levels_streamed.py) \
+    small_fits.py fitsio.py raw_stream.py levels_streamed.py counting_sums.py) \
     $(addprefix tests/integration/test_, pooled.py bad_input.py raw_search.py) \
     $(addprefix tests/system/test_, hostile_packed.py instruction_levels.py)
 
