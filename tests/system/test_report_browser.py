@@ -115,21 +115,25 @@ def open_in(browser: str, profile: Path, *arguments: Any) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("width", [1200, 560])
-def test_page_in_a_browser(browser: str, page: Page, tmp_path: Path, width: int) -> None:
+def measured(browser: str, page: Page, script: str, tmp_path: Path, width: int) -> Any:
+    """What a script measures in a page, which is no wider than the window."""
     # The page itself allows no script; a copy without that rule can be measured.
     text = re.sub(r"<meta http-equiv=\"Content-Security-Policy\"[^>]*>", "", page.html())
     path = tmp_path / "measured.html"
-    path.write_text(text.replace("</body>", f"{MEASURE}</body>"), encoding="utf-8")
-    dom = open_in(
-        browser, tmp_path / "profile", "--dump-dom", f"--window-size={width},900", path.as_uri()
-    )
+    path.write_text(text.replace("</body>", f"{script}</body>"), encoding="utf-8")
+    size = f"--window-size={width},900"
+    dom = open_in(browser, tmp_path / "profile", "--dump-dom", size, path.as_uri())
     match = re.search(r'<pre id="measured">(.*?)</pre>', dom, re.DOTALL)
     assert match is not None
     found = json.loads(html.unescape(match.group(1)))
+    assert found["reach"] <= max(width, found["width"]), "the page is wider than the window"
+    return found
 
+
+@pytest.mark.parametrize("width", [1200, 560])
+def test_page_in_a_browser(browser: str, page: Page, tmp_path: Path, width: int) -> None:
+    found = measured(browser, page, MEASURE, tmp_path, width)
     assert found["width"] == width
-    assert found["reach"] <= width, "the page is wider than the window"
     assert len(found["images"]) == len(page.pictures) > 5
     for image, picture in zip(found["images"], page.pictures, strict=True):
         assert image == [True, *picture.shape]
@@ -173,15 +177,7 @@ def test_page_on_paper(browser: str, page: Page, tmp_path: Path) -> None:
 @pytest.mark.parametrize("width", [1280, 390])
 def test_trend_page_in_a_browser(browser: str, tmp_path: Path, width: int) -> None:
     page = a_trend(tmp_path)
-    text = re.sub(r"<meta http-equiv=\"Content-Security-Policy\"[^>]*>", "", page.html())
-    path = tmp_path / "measured.html"
-    path.write_text(text.replace("</body>", f"{MEASURE_POINTS}</body>"), encoding="utf-8")
-    size = f"--window-size={width},900"
-    dom = open_in(browser, tmp_path / "profile", "--dump-dom", size, path.as_uri())
-    match = re.search(r'<pre id="measured">(.*?)</pre>', dom, re.DOTALL)
-    assert match is not None
-    found = json.loads(html.unescape(match.group(1)))
-    assert found["reach"] <= max(width, found["width"]), "the page is wider than the window"
+    found = measured(browser, page, MEASURE_POINTS, tmp_path, width)
     assert found["outside"] == 0
     assert found["points"] == 3 * 2
     assert found["cut"] == []
@@ -193,15 +189,7 @@ def test_data_sheet_in_a_browser(browser: str, tmp_path: Path, width: int) -> No
         warnings.simplefilter("ignore", EmdarksWarning)
         sheet = characterize(Dataset(sample()))
     page = datasheet_page(sheet, sheet)
-    text = re.sub(r"<meta http-equiv=\"Content-Security-Policy\"[^>]*>", "", page.html())
-    path = tmp_path / "measured.html"
-    path.write_text(text.replace("</body>", f"{MEASURE}</body>"), encoding="utf-8")
-    size = f"--window-size={width},900"
-    dom = open_in(browser, tmp_path / "profile", "--dump-dom", size, path.as_uri())
-    match = re.search(r'<pre id="measured">(.*?)</pre>', dom, re.DOTALL)
-    assert match is not None
-    found = json.loads(html.unescape(match.group(1)))
-    assert found["reach"] <= max(width, found["width"]), "the page is wider than the window"
+    found = measured(browser, page, MEASURE, tmp_path, width)
     assert found["cut"] == []
     assert all(done and wide and high for done, wide, high in found["images"])
     assert len(found["images"]) >= 3
