@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from emdarks.fit.estimate import COVERAGE, Estimate, bounded_estimate, chi_square_tail, normal_tail
+from emdarks.fit.estimate import (
+    COVERAGE,
+    Estimate,
+    bounded_estimate,
+    chi_square_tail,
+    mixture_quantile,
+    normal_tail,
+)
 from emdarks.fit.pixel_noise import share_interval
 from loops import for_each
 
@@ -71,3 +78,13 @@ def test_the_interval_of_a_share() -> None:
     assert (low, high) == pytest.approx(stats.beta.ppf([q, 1 - q], 3.5, 47.5))
     assert share_interval(0, 7)[0] == 0.0
     assert share_interval(7, 7)[1] == 1.0
+
+
+@for_each("freedom", [2, 5])
+def test_quantiles_of_normal_laws_whose_size_few_numbers_tell(freedom: int) -> None:
+    """They are those of Student's law."""
+    shares = np.full(20_000, 1 / 20_000)
+    variances = freedom / stats.chi2(freedom).ppf(np.cumsum(shares) - shares / 2)
+    for probability in (0.00135, 0.158655, 0.5, 0.841345):
+        found = mixture_quantile(probability, np.full(20_000, 3.0), variances, shares)
+        assert found == pytest.approx(3.0 + stats.t(freedom).ppf(probability), rel=0.01)

@@ -14,7 +14,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Self
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
 
 #: Probability of one standard deviation to both sides of a normal law, and what is left of it.
 COVERAGE = math.erf(math.sqrt(0.5))
@@ -154,3 +159,28 @@ def _cube_root(x: float, freedom: float, noncentrality: float) -> float:
 def normal_tail(z: float) -> float:
     """Probability of a normal deviate farther from 0, to either side."""
     return math.erfc(abs(z) / math.sqrt(2.0))
+
+
+def mixture_quantile(probability: float, means: Array, variances: Array, shares: Array) -> float:
+    """Quantile of a mixture of normal laws.
+
+    Where the size of an error is itself known from few numbers, the law has wider wings than a
+    normal one, and its standard deviation holds the truth too often (Student's law is such a
+    mixture); quantiles hold it as often as they should.
+
+    Parameters
+    ----------
+    probability : float
+        Of a lower value, between 0 and 1.
+    means, variances, shares : ndarray, shape (laws,)
+        Of each law; the shares add up to 1.
+    """
+    sigma = np.sqrt(variances)
+    reach = 2.0 - NormalDist().inv_cdf(min(probability, 1.0 - probability))
+    low, high = float((means - reach * sigma).min()), float((means + reach * sigma).max())
+    for _ in range(_DOUBLINGS):
+        middle = 0.5 * (low + high)
+        z = (means - middle) / (math.sqrt(2.0) * sigma)
+        below = 0.5 * sum(s * math.erfc(x) for s, x in zip(shares, z, strict=True))
+        low, high = (middle, high) if below < probability else (low, middle)
+    return 0.5 * (low + high)

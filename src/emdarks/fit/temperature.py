@@ -26,12 +26,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.fit.estimate import Estimate
+from emdarks.fit.estimate import REST, Estimate, mixture_quantile
 
 Array = npt.NDArray[Any]
 
@@ -160,11 +161,21 @@ def _without(temperatures: Array, reason: str) -> DarkCurrentSlope:
 
 @dataclass(frozen=True, slots=True)
 class _Solution:
-    """The linear fit at one slope; the last of ``values`` is D."""
+    """The linear fit at one slope; the last of ``values`` is D.
+
+    ``each``, ``variance`` and ``share`` are D, its variance and the probability of each size that
+    the errors of the gains may have.
+    """
 
     cost: float
     values: Array
-    covariance: Array
+    each: Array
+    variance: Array
+    share: Array
+
+    def quantile(self, probability: float, more: float = 0.0) -> float:
+        """Where D is below with a probability, if its variance is larger by ``more``."""
+        return mixture_quantile(probability, self.each, self.variance + more, self.share)
 
 
 class _Fit:
@@ -186,7 +197,7 @@ class _Fit:
         found = self.at(b)
         self._T0 = self._mean_temperature()
         frames = sum(stack.level.size for stack in self._stacks)
-        sure = found.values[-1] > _LEAST_SIGMAS * math.sqrt(found.covariance[-1, -1])
+        sure = found.quantile(NormalDist().cdf(-_LEAST_SIGMAS)) > 0
         if not (sure and math.isfinite(slope.low) and math.isfinite(slope.high)):
             reason = "the frames do not tell how the dark current changes with temperature"
             unknown = (Estimate.unknown(),) * 4
@@ -232,10 +243,7 @@ class _Fit:
         shares = np.exp((costs.min() - costs) / 2)
         cost = float(costs.min() - 2.0 * np.log(shares.sum()) - _inverse(plain[None, :k, :k])[1][0])
         shares /= shares.sum()
-        mean = shares @ values
-        off = values - mean
-        covariance = np.einsum("z,zij->ij", shares, inverse + off[:, :, None] * off[:, None, :])
-        return _Solution(cost, mean, covariance)
+        return _Solution(cost, shares @ values, values[:, -1], inverse[:, -1, -1], shares)
 
     def _products(self, b: float) -> Array:
         """Of the columns, the levels and the signal with each other, over the noise, by stack."""
@@ -290,9 +298,9 @@ class _Fit:
     def _dark_current(self, b: float, slope: Estimate) -> Estimate:
         """D at T0; that b may be another adds to its error."""
         found, step = self.at(b), 1e-4
-        moved = (self.at(b + step).values[-1] - found.values[-1]) / step
-        error = math.hypot(found.covariance[-1, -1] ** 0.5, moved * slope.error)
-        return Estimate.normal(float(found.values[-1]), error)
+        more = ((self.at(b + step).values[-1] - found.values[-1]) / step * slope.error) ** 2
+        low, value, high = (found.quantile(p, more) for p in (REST / 2, 0.5, 1.0 - REST / 2))
+        return Estimate(value, (high - low) / 2, low, high)
 
 
 def _inlying(values: Array) -> Array:
