@@ -27,6 +27,8 @@ Array = npt.NDArray[Any]
 _DRAWS = 100
 #: Up to this share of a read noise charge adds nothing to the scatter of samples at an EM gain.
 QUIET = 0.1
+#: Exposure times of stacks of low gain that differ by such a factor tell what rays add.
+UNLIKE_TIMES = 3.0
 #: Scatter over that of theory from which on cosmic rays are in it, where chance is less likely.
 RAY_RATIO, RAY_CHANCE = 1.5, 1e-3
 
@@ -207,25 +209,49 @@ class NoiseChapter:
 
 
 def _by_pixels(evidence: Evidence, stacks: Array, region: int) -> Estimate:
-    """Scatter of the samples of each pixel; neither its level nor a converter's steps count."""
-    if not stacks.any():
+    """Scatter of the samples of each pixel; neither its level nor a converter's steps count.
+
+    In the imaging area small charges of cosmic rays hide in the scatter of many pixels, the more
+    the longer the exposures: where these differ, it is the scatter that a straight line has at 0 s.
+    """
+    time = np.where(stacks, evidence.time, np.nan)
+    times = np.unique(time[stacks])
+    if region or times.size < 2 or times[-1] < UNLIKE_TIMES * times[0]:
+        found = [_variance(evidence, stacks, region)]
+    else:
+        found = [_variance(evidence, time == each, region) for each in times]
+    known = [i for i, (variance, _) in enumerate(found) if variance > 0]
+    if not known:
         return Estimate.unknown()
+    variance, error = np.array([found[i] for i in known]).T
+    if len(known) > 1:
+        t = times[known]
+        A = np.stack([np.ones_like(t), t / t.max()], axis=1) / error[:, None]
+        covariance = np.linalg.inv(A.T @ A)
+        value, size = float((covariance @ (A.T @ (variance / error)))[0]), covariance[0, 0] ** 0.5
+    else:
+        value, size = float(variance[0]), float(error[0])
+    if not value > 0:
+        return Estimate.unknown()
+    return Estimate.normal(math.sqrt(value), 0.5 * size / math.sqrt(value))
+
+
+def _variance(evidence: Evidence, stacks: Array, region: int) -> tuple[float, float]:
+    """Of the samples of pixels of some stacks together, and its error; NaN where nothing tells."""
+    if not stacks.any():
+        return math.nan, math.nan
     store, inside = evidence.store, _inside(evidence, region)
     n, m2 = store.n[stacks][:, inside], store.m2[stacks][:, inside]
     freedom = np.maximum(n.astype(np.float64) - 1.0, 0.0)
     dof = freedom.sum(axis=0)
     own = 0.0 if region else _charge_variance(evidence, stacks, inside)
     safe = np.maximum(dof, 1.0)
-    variance, error = typical_variance(
+    return typical_variance(
         m2.sum(axis=0) / safe,
         dof,
         (freedom * own).sum(axis=0) / safe,
         np.flatnonzero(inside) // evidence.frame.shape[1],
     )
-    if not variance > 0:
-        return Estimate.unknown()
-    root = math.sqrt(variance)
-    return Estimate.normal(root, 0.5 * error / root)
 
 
 def _inside(evidence: Evidence, region: int) -> Array:

@@ -269,7 +269,8 @@ def _of_maps(evidence: Evidence, i: int) -> StackHistograms:
     hot = inside & evidence.maps.fit.fitted & ~evidence.ordinary
     typical = float(values[1, evidence.ordinary].mean()) if evidence.has(1) else 0.0
     own = np.maximum(typical + stack.exposure_time * values[2, hot], 0.0)
-    mixture, share = classes_of(own, store.n[i, hot] / max(float(store.n[i, inside].sum()), 1.0))
+    all_pixels = int((inside & evidence.maps.fit.fitted).sum())
+    mixture, share = classes_of(own, np.full(own.size, 1.0 / max(all_pixels, 1)))
     noise = bins.read_noise
     return StackHistograms(
         store.histograms[i], bins, stack.em_gain,

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.counting_sums import HistogramBins
-from emdarks.fit.counting import CountedStacks, CountingFit
+from emdarks.fit.counting import WEAK_GROUP, CountedStacks, CountingFit
 from emdarks.fit.register_charge import StackCharges, StackHistograms, fit_charges
 from emdarks.fit.sample_law import Charges
 
@@ -30,6 +30,10 @@ LEAST_NOISE, MOST_NOISE = 0.6, 4.0
 #: Hot pixels up to this charge enter, in classes of 1/6 octave. Of those above, hardly a sample in
 #: 100,000 lies in the bins; those of 24 to 40 left out would look like flat ray charges.
 MOST_CHARGE, CLASSES = 40.0, 6
+#: So many standard deviations from C of the others, a hot pixel has a C of its own.
+_UNLIKE = 3.0
+#: Where C and D stand in the six numbers of a covariance.
+_CC, _CD = 3, 4
 
 
 @dataclass(frozen=True)
@@ -137,10 +141,26 @@ def _charges(stacks: CountedStacks, fit: CountingFit, i: int) -> Charges:
 
 def _mixture(stacks: CountedStacks, fit: CountingFit, i: int) -> tuple[Array, float]:
     """Charges and shares of classes of hot pixels, and the share of all of them."""
-    imaging = stacks.imaging & (fit.group >= -2)
+    imaging = stacks.imaging & (fit.group >= WEAK_GROUP)
     hot = fit.hot & imaging
-    charge = fit.values[1, hot] + stacks.time[i] * fit.values[2, hot]
-    return classes_of(charge, stacks.n[i, hot] / max(float(stacks.n[i, imaging].sum()), 1.0))
+    charge = _charge_of(fit, hot, float(stacks.time[i]))
+    # Not their share of good samples: flags take samples off the hottest pixels, which the law,
+    # that ends where samples are flagged, says by itself.
+    return classes_of(charge, np.full(charge.size, 1.0 / max(int(imaging.sum()), 1)))
+
+
+def _charge_of(fit: CountingFit, hot: Array, time: float) -> Array:
+    """Charge of hot pixels at an exposure time, with the clock-induced charge that others have.
+
+    Their own C, in part the noise of a large D, would make them differ more than they do. It
+    counts where it is unlike that of others: the mean of C and D given both.
+    """
+    C, D = fit.values[1:, hot]
+    own, both = fit.covariance[_CC, hot], fit.covariance[_CD, hot]
+    off, variance = fit.level[1, 1] - C, np.maximum(fit.spread[1, 0] + own, np.finfo(float).tiny)
+    taken = np.where(off**2 < _UNLIKE**2 * variance, off / variance, 0.0)
+    charge: Array = C + own * taken + time * (D + both * taken)
+    return charge
 
 
 def classes_of(charge: Array, share: Array) -> tuple[Array, float]:
@@ -160,5 +180,5 @@ def classes_of(charge: Array, share: Array) -> tuple[Array, float]:
     """
     classes = np.round(CLASSES * np.log2(np.clip(charge, 0.01, 200)))
     found = [(charge[classes == k].mean(), share[classes == k].sum()) for k in np.unique(classes)]
-    kept = [(c, s) for c, s in found if s > 0 and c < MOST_CHARGE]
+    kept = [(max(c, 0.0), s) for c, s in found if s > 0 and c < MOST_CHARGE]
     return np.array(kept).reshape(-1, 2).T, float(share.sum())

@@ -151,6 +151,7 @@ def charges_of_pixels(stack: StackHistograms, n: Array, mean: Array, m2: Array) 
     hot = high & ~struck
     noise = (read_noise**2 + 2 * gain**2 * charge) / np.median(n)
     more = max(float(mean[~high].var()) - noise, 0.0)
+    # Flags cut into means and samples of the hottest pixels alike.
     mixture, share = classes_of(own[hot], n[hot] / n.sum())
     spread = min(math.sqrt(more) / (gain * charge), 0.9)
     return Charges(mixture, 1 - share, spread)
