@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -282,6 +283,20 @@ def test_command_against_an_earlier_sheet(made: Any, sheet: DataSheet, tmp_path:
     known = [each for each in values["changes"] if each["sigmas"] is not None]
     assert len(known) > 10
     assert all(each["difference"] == 0 for each in known)
+    assert values["unlike"] == []
+
+
+def test_command_against_another_camera_says_so(
+    made: Any, sheet: DataSheet, tmp_path: Path
+) -> None:
+    replace(sheet, camera="another").save(tmp_path / "old.json")
+    outcome = run_command(
+        tmp_path, "characterize", made.paths[0].parent, "--against", "old.json", "-q"
+    )
+    assert outcome.returncode == 0, outcome.stderr
+    assert "numbers may differ for that: camera: excam-small, against another" in " ".join(
+        outcome.stderr.split()
+    )
 
 
 def test_command_refuses_what_makes_no_sense(made: Any, tmp_path: Path) -> None:

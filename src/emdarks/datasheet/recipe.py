@@ -117,6 +117,7 @@ def sheet_of(evidence: Evidence, name: str = "darks") -> DataSheet:
                 (evidence.no_counts, evidence.cut, *evidence.notes, *samples.notes, *noise.notes),
             )
         ),
+        stages=evidence.stages,
         evidence=evidence,
         chapters=chapters,
     )
