@@ -192,6 +192,19 @@ def test_a_bias_that_nothing_subtracted_changes_nothing(prescan_camera: Path, bi
     assert pytest.approx(1e-3, rel=0.05) == D
 
 
+@pytest.mark.filterwarnings("ignore::emdarks.errors.EmdarksWarning")
+def test_frames_in_memory_that_are_there_twice_are_told(prescan_camera: Path) -> None:
+    """Files that are copies are refused; arrays have no names to refuse."""
+    frames = of_arrays(SETTINGS, 0.0, np.random.default_rng(5))
+    camera = str(prescan_camera)
+    told = characterize(frames, camera=camera, flag_level=1e6).notes
+    assert not any("same pixels" in note for note in told)
+    twice = Dataset([*frames, *of_arrays(SETTINGS, 0.0, np.random.default_rng(5))])
+    told = characterize(twice, camera=camera, flag_level=1e6).notes
+    (found,) = (note for note in told if "same pixels" in note)
+    assert found.startswith("120 frames have the same pixels as another in (gain 1, 2 s)")
+
+
 def test_one_time_does_not_tell_clock_charge_from_dark_current(prescan_camera: Path) -> None:
     rng = np.random.default_rng(4)
     of_samples = (*SETTINGS[2:5:2], (1.0, 60.0))
