@@ -340,6 +340,26 @@ def test_maps_of_means_go_by_the_gains_that_samples_show(
 
 
 @pytest.mark.filterwarnings("ignore::emdarks.errors.EmdarksWarning")
+@pytest.mark.parametrize("measured", [True, False])
+def test_charge_of_maps_of_means_is_by_the_gains_that_samples_show(
+    prescan_camera: Path, monkeypatch: pytest.MonkeyPatch, measured: bool
+) -> None:
+    """Samples of one time alone tell no dark current, but they tell the gain."""
+    settings = [(1.0, 2.0), (250.0, 2.0), (250.0, 60.0), (1000.0, 60.0), (5000.0, 60.0)]
+    frames = of_arrays(settings, 0.0, np.random.default_rng(11), ratio=0.5)
+    monkeypatch.setattr("emdarks.fit.counting.LEAST_COUNTED", 1e9)
+    if not measured:
+        monkeypatch.setattr("emdarks.datasheet.samples.LARGEST_ERROR", 0.0)
+    found = characterize(frames, camera=str(prescan_camera), flag_level=1e6)
+    current, true = found["dark_current"], 1e-3 if measured else 0.5e-3
+    assert "mean of the map" in current.source
+    assert abs(current.value - true) < 4 * current.error < 0.4 * true
+    for key in ("dark_current", "clock_induced_charge", "glow"):
+        words = "of the samples, 0." if measured else "of the headers, which"
+        assert words in found[key].note
+
+
+@pytest.mark.filterwarnings("ignore::emdarks.errors.EmdarksWarning")
 def test_flags_that_cut_into_charge_are_no_charge_that_is_missing(prescan_camera: Path) -> None:
     level = 20_000.0  # 4 gains: 2 % of the electrons are above
     frames = of_arrays(SETTINGS, 0.0, np.random.default_rng(9), flagged=level)
