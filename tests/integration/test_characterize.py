@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,19 @@ def test_a_bias_that_nothing_subtracted_changes_nothing(prescan_camera: Path, bi
     assert pytest.approx(1e-3, rel=0.05) == D
 
 
+@pytest.mark.filterwarnings("ignore::emdarks.errors.EmdarksWarning")
+def test_frames_in_memory_that_are_there_twice_are_told(prescan_camera: Path) -> None:
+    """Files that are copies are refused; arrays have no names to refuse."""
+    frames = of_arrays(SETTINGS, 0.0, np.random.default_rng(5))
+    camera = str(prescan_camera)
+    told = characterize(frames, camera=camera, flag_level=1e6).notes
+    assert not any("same pixels" in note for note in told)
+    twice = Dataset([*frames, *of_arrays(SETTINGS, 0.0, np.random.default_rng(5))])
+    told = characterize(twice, camera=camera, flag_level=1e6).notes
+    (found,) = (note for note in told if "same pixels" in note)
+    assert found.startswith("120 frames have the same pixels as another in (gain 1, 2 s)")
+
+
 def test_one_time_does_not_tell_clock_charge_from_dark_current(prescan_camera: Path) -> None:
     rng = np.random.default_rng(4)
     of_samples = (*SETTINGS[2:5:2], (1.0, 60.0))
@@ -283,6 +297,20 @@ def test_command_against_an_earlier_sheet(made: Any, sheet: DataSheet, tmp_path:
     known = [each for each in values["changes"] if each["sigmas"] is not None]
     assert len(known) > 10
     assert all(each["difference"] == 0 for each in known)
+    assert values["unlike"] == []
+
+
+def test_command_against_another_camera_says_so(
+    made: Any, sheet: DataSheet, tmp_path: Path
+) -> None:
+    replace(sheet, camera="another").save(tmp_path / "old.json")
+    outcome = run_command(
+        tmp_path, "characterize", made.paths[0].parent, "--against", "old.json", "-q"
+    )
+    assert outcome.returncode == 0, outcome.stderr
+    assert "numbers may differ for that: camera: excam-small, against another" in " ".join(
+        outcome.stderr.split()
+    )
 
 
 def test_command_refuses_what_makes_no_sense(made: Any, tmp_path: Path) -> None:
@@ -310,6 +338,26 @@ def test_maps_of_means_go_by_the_gains_that_samples_show(
         assert abs(each.value - 0.8) < 4 * each.error < 0.4
     factor = found["excess_noise_factor"]
     assert abs(factor.value - 2.0) < 4 * factor.error < 0.8
+
+
+@pytest.mark.filterwarnings("ignore::emdarks.errors.EmdarksWarning")
+@pytest.mark.parametrize("measured", [True, False])
+def test_charge_of_maps_of_means_is_by_the_gains_that_samples_show(
+    prescan_camera: Path, monkeypatch: pytest.MonkeyPatch, measured: bool
+) -> None:
+    """Samples of one time alone tell no dark current, but they tell the gain."""
+    settings = [(1.0, 2.0), (250.0, 2.0), (250.0, 60.0), (1000.0, 60.0), (5000.0, 60.0)]
+    frames = of_arrays(settings, 0.0, np.random.default_rng(11), ratio=0.5)
+    monkeypatch.setattr("emdarks.fit.counting.LEAST_COUNTED", 1e9)
+    if not measured:
+        monkeypatch.setattr("emdarks.datasheet.samples.LARGEST_ERROR", 0.0)
+    found = characterize(frames, camera=str(prescan_camera), flag_level=1e6)
+    current, true = found["dark_current"], 1e-3 if measured else 0.5e-3
+    assert "mean of the map" in current.source
+    assert abs(current.value - true) < 4 * current.error < 0.4 * true
+    for key in ("dark_current", "clock_induced_charge", "glow"):
+        words = "of the samples, 0." if measured else "of the headers, which"
+        assert words in found[key].note
 
 
 @pytest.mark.filterwarnings("ignore::emdarks.errors.EmdarksWarning")

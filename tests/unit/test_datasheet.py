@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from emdarks.checks.formatting import between, count, in_errors
 from emdarks.cli.tables import changes_table, sheet_table
-from emdarks.datasheet import DataSheet, Quantity, StackRow, changes
+from emdarks.datasheet import DataSheet, Quantity, StackRow, changes, unlike
 from emdarks.errors import InputError
 from emdarks.report.datasheet import GROUPS, datasheet_page
 
@@ -98,6 +99,47 @@ def test_differences_have_the_errors_of_the_sides_that_face_each_other() -> None
     assert change.error == pytest.approx(math.hypot(9.0 - 8.0, 8.0 - 5.0))
     change = changes(sheet("b", uneven), sheet("a", higher))[-1]
     assert change.error == pytest.approx(math.hypot(8.0 - 5.0, 9.0 - 8.0))
+
+
+def test_what_makes_two_sheets_unlike_is_named() -> None:
+    one = replace(sheet(), stages=604.0)
+    assert unlike(one, replace(one, name="b", observed=(61225.0, 61226.0))) == []
+    assert unlike(one, replace(one, stages=math.nan)) == []  # of a file that does not tell them
+    stacks = tuple(replace(row, exposure_time=9.0, temperature=-70.0) for row in one.stacks)
+    quantities = (replace(one.quantities[0], unit="DN", error=2.0), *one.quantities[1:])
+    other = replace(
+        one,
+        camera="nuvu",
+        shape=(37, 40),
+        setting={"rate": "20", "gain": "high"},
+        stages=math.inf,
+        stacks=stacks,
+        quantities=quantities,
+    )
+    assert unlike(one, other) == [
+        "camera: ixon, against nuvu",
+        "size of a frame: 37 x 41, against 37 x 40",
+        "rate: 10, against 20",
+        "gain: not stated, against high",
+        "stages of the gain register: 604, against very many",
+        "unit of read noise: e⁻, against DN",
+        "mean temperature: -85.2 °C, against -70.0 °C",
+        "EM gains and times of the stacks: 1, 2 s; 1000, 60 s, against 1, 9 s; 1000, 9 s",
+    ]
+    # A difference of two units is none.
+    assert math.isnan(changes(one, other)[0].difference)
+    page = datasheet_page(one, other).html()
+    assert "differ in more than time, and numbers may differ for that: camera: ixon" in page
+    assert "more than time" not in datasheet_page(one, one).html()
+
+
+@pytest.mark.parametrize("stages", [604.0, math.inf, math.nan])
+def test_stages_are_part_of_the_file(stages: float) -> None:
+    found = replace(sheet(), stages=stages)
+    values = json.loads(found.json())
+    assert DataSheet.from_dict(values).stages == pytest.approx(stages, nan_ok=True)
+    del values["register_stages"]
+    assert math.isnan(DataSheet.from_dict(values).stages)
 
 
 def test_intervals_in_words() -> None:

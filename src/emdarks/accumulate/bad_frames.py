@@ -231,7 +231,8 @@ class Careful(Executor):
         for sample, frame in zip(job.samples, figures, strict=bool(figures)):
             item = self._item(sample)
             if not item.provenance.name:
-                continue  # whoever made frames in memory, without noise, knows it
+                # Who made frames in memory without noise knows it; copies are told as a warning.
+                continue
             if item.record.counted is not None and frame.level == 0:
                 continue  # in a short exposure of a small frame no electron may be counted
             if frame.noiseless:

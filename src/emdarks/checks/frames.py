@@ -124,18 +124,21 @@ def _empty(context: Context, places: Sequence[Place]) -> Named:
 def _copies(context: Context, places: Sequence[Place]) -> Named:
     same: dict[str, list[Place]] = defaultdict(list)
     for place in places:
-        same[place[1].figures.content].append(place)
-    for content, copies in same.items():
-        if content and len(copies) > 1:
-            finding = Finding(
-                "problem",
-                "copies",
-                f"{len(copies)} frames have the same pixels {_stacks(copies)}: a file given twice, "
-                "or a readout that stuck",
-                _names(copies),
-                "keep one of them",
-            )
-            yield finding, copies
+        if not place[1].figures.noiseless:  # these are told as such
+            same[place[1].figures.content].append(place)
+    groups = [found for content, found in same.items() if content and len(found) > 1]
+    if groups:
+        copies = [place for found in groups for place in found]
+        others = "as another " if len(groups) > 1 else ""
+        finding = Finding(
+            "problem",
+            "copies",
+            f"{len(copies)} frames have the same pixels {others}{_stacks(copies)}: a file given "
+            "twice, or a readout that stuck",
+            _names(copies),
+            "keep one of each" if others else "keep one of them",
+        )
+        yield finding, copies
 
 
 def _split(context: Context, places: Sequence[Place]) -> Named:

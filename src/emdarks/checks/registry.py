@@ -153,12 +153,12 @@ def find_in_campaign(context: Context) -> list[Finding]:
 def find_in_recipe(context: Context, checks: Checks) -> list[Finding]:
     """Problems and warnings about the frames that a product is being made of, the worst first.
 
-    The recipe has accepted these frames: copies and frames without noise that are left are
-    arrays in memory, whose maker knows it.
+    The recipe has accepted these frames: frames without noise that are left are arrays in memory,
+    whose maker knows it.
     """
     return worst_first(
         finding
         for finding in find(checks, context)
         if finding.severity == "warning"
-        or (finding.severity == "problem" and finding.topic not in ("copies", "empty"))
+        or (finding.severity == "problem" and finding.topic != "empty")
     )

@@ -153,23 +153,27 @@ def _page(sheet: DataSheet, other: DataSheet | None) -> Any:
 
 def _values(sheet: DataSheet, other: DataSheet | None, paths: Sequence[Path]) -> dict[str, Any]:
     """The data sheet, the differences, and what was written."""
-    from emdarks.datasheet import changes
+    from emdarks.datasheet import changes, unlike
 
     values = sheet.as_dict() | {"files": [str(path) for path in paths]}
     if other is not None:
         values["against"] = other.name
         values["changes"] = [each.as_dict() for each in changes(sheet, other)]
+        values["unlike"] = unlike(sheet, other)
     return values
 
 
 def _show(sheet: DataSheet, other: DataSheet | None, paths: Sequence[Path]) -> None:
     """Tables, for people."""
     from emdarks.cli.tables import changes_table, sheet_table
-    from emdarks.datasheet import changes
+    from emdarks.datasheet import UNLIKE, changes, unlike
 
     console.show(sheet_table(sheet))
     if other is not None:
         console.show(changes_table(changes(sheet, other), sheet.name, other.name))
+        differing = "; ".join(unlike(sheet, other))
+        if differing:
+            console.finding("warning", f"{UNLIKE}{differing}")
     for what, why in sheet.unknown:
         console.finding("note", f"{why}; therefore not known: {what}")
     for note in sheet.notes:

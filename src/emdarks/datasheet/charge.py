@@ -160,10 +160,14 @@ class ChargeChapter:
         values, errors = maps.fit.values[k, ordinary], maps.fit.errors[k, ordinary]
         if not values.size:
             return Quantity.unknown(*head, "no pixel could be fitted")
+        per, ratio = self.evidence.per_electron(k), self.evidence.gain_ratio
+        mean, error = float(values.mean()) / per, math.sqrt(float((errors**2).sum())) / per
+        by_gain = 0.0 if ratio is None else mean * ratio.error / ratio.value
+        notes = "cosmic rays that are not flagged add to it", self.evidence.by_gains
         return Quantity.measured(
-            *head, float(values.mean()), math.sqrt(float((errors**2).sum())) / values.size,
+            *head, mean, math.hypot(error / values.size, by_gain),
             f"mean of the map over {values.size} pixels that are not hot",
-            note="cosmic rays that are not flagged add to it", frames=self.evidence.frames,
+            note="; ".join(filter(None, notes)), frames=self.evidence.frames,
         )  # fmt: skip
 
 

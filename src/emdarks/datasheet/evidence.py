@@ -33,6 +33,7 @@ from emdarks.darks.rejection import Streamed, judged
 from emdarks.datasheet.telegraph import StackTelegraph, TelegraphSearch
 from emdarks.errors import CalDarksLSQException, EmdarksWarning, InputError
 from emdarks.fit.em_gain import LEAST_GAIN, stack_histograms
+from emdarks.fit.estimate import Estimate
 from emdarks.fit.noise_model import HOT_JUMP
 from emdarks.fit.read_noise import read_noise_of
 from emdarks.fit.register_charge import StackHistograms
@@ -86,6 +87,9 @@ class Evidence:
         Why there are none; empty where there are.
     notes : sequence of str
         What was noticed on the way.
+    gain_ratio : Estimate or None
+        EM gains that samples show over those that the maps go by, which are the headers' where no
+        counts give them; None where nothing shows it.
     """
 
     job: CalibrationInputs
@@ -102,6 +106,7 @@ class Evidence:
     no_counts: str = ""
     no_telegraph: str = ""
     notes: Sequence[str] = ()
+    gain_ratio: Estimate | None = None
 
     @property
     def camera(self) -> Camera:
@@ -153,9 +158,23 @@ class Evidence:
     def map(self, k: int) -> tuple[Array, Array]:
         """F, C or D of the imaging area, and its errors; NaN where there is no fit."""
         assert self.maps is not None
-        fit = self.maps.fit
-        errors = self.image(fit.errors[k])
-        return np.where(np.isfinite(errors), self.image(fit.values[k]), np.nan), errors
+        per = self.per_electron(k)
+        errors = self.image(self.maps.fit.errors[k]) / per
+        values = self.image(self.maps.fit.values[k]) / per
+        return np.where(np.isfinite(errors), values, np.nan), errors
+
+    def per_electron(self, k: int) -> float:
+        """What F, C or D of the maps have for one electron: other than 1 by another EM gain."""
+        return 1.0 if k == 0 or self.gain_ratio is None else self.gain_ratio.value
+
+    @property
+    def by_gains(self) -> str:
+        """Which EM gains C and D of the maps rest on; empty where the maps are by counts."""
+        if self.counted is not None:
+            return ""
+        if self.gain_ratio is None:
+            return "by the EM gains of the headers, which these frames do not check"
+        return f"by the EM gains of the samples, {self.gain_ratio.value:.3g} times the headers'"
 
     def has(self, k: int) -> bool:
         """Whether the frames tell F, C or D."""
@@ -253,7 +272,8 @@ class Evidence:
         A = np.column_stack([np.ones_like(gain), gain, gain_time])[:, self.maps.model.fitted]
         A = A / np.abs(A).max(axis=0)
         linear = np.linalg.pinv((weight * A.T) @ A)[-1] @ (weight * A.T)
-        return float(np.max(np.abs(linear) * gain / np.maximum(n, 1)) / np.abs(gain_time).max())
+        step = np.max(np.abs(linear) * gain / np.maximum(n, 1)) / np.abs(gain_time).max()
+        return float(step) / self.per_electron(2)
 
     @property
     def why_no(self) -> Sequence[str]:

@@ -271,7 +271,7 @@ def _charge_variance(evidence: Evidence, stacks: Array, inside: Array) -> Array:
     chosen = np.flatnonzero(stacks)
     charge = np.zeros((chosen.size, int(inside.sum())))
     if evidence.has(1) and evidence.maps is not None:
-        values = np.nan_to_num(evidence.maps.fit.values[:, inside])
+        values = np.nan_to_num(evidence.maps.fit.values[:, inside]) / evidence.per_electron(1)
         for row, i in enumerate(chosen):
             g, t = float(evidence.gain[i]), float(evidence.time[i])
             electrons = np.maximum(values[1] + t * values[2], 0.0)
@@ -298,21 +298,12 @@ def _excess(chapter: SampleChapter, low: Array, pixels: PixelNoise | None) -> Ex
     use = evidence.ordinary.copy()
     if pixels is not None:
         use[evidence.frame.imaging] &= ~pixels.outlying
-    gain, ratio = evidence.maps.gain, Estimate.normal(1.0, 0.0)
-    error = _common_gain_error(evidence)
-    if evidence.counted is None:
-        ratio = _gain_ratio(chapter)
+    gain, error, ratio = evidence.maps.gain, _common_gain_error(evidence), evidence.gain_ratio
+    if ratio is not None:
         gain, error = np.where(low, gain, gain * ratio.value), ratio.error / ratio.value
-    C, D = (np.nan_to_num(fit.values[k]) / ratio.value for k in (1, 2))
+    C, D = (np.nan_to_num(fit.values[k]) / evidence.per_electron(k) for k in (1, 2))
     samples = Samples(store.n, store.m2, gain, evidence.time, C, D, use)
     return measure_excess_noise(samples, evidence.stages, error)
-
-
-def _gain_ratio(chapter: SampleChapter) -> Estimate:
-    """Measured EM gains over those of the headers, which maps of means go by; 1 if unknown."""
-    both = zip(chapter.evidence.stacks, chapter.charges, strict=True)
-    mean = weighted_mean([each.gain.scaled(1 / s.em_gain) for s, each in both if each is not None])
-    return mean if math.isfinite(mean.value) else Estimate.normal(1.0, 0.0)
 
 
 def _common_gain_error(evidence: Evidence) -> float:

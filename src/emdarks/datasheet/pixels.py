@@ -128,6 +128,7 @@ class PixelChapter:
                 if np.isfinite(estimate.value):
                     yield Quantity.estimated(
                         *head, estimate, source,
+                        note=self.evidence.by_gains if head[2] == "e⁻/s" else "",
                         frames=self.evidence.frames, falling=self.evidence.noise_share(2),
                     )  # fmt: skip
                 else:

@@ -92,6 +92,7 @@ def characterize(
 def sheet_of(evidence: Evidence, name: str = "darks") -> DataSheet:
     """The data sheet of what one pass left."""
     samples = SampleChapter.of(evidence)
+    evidence = samples.evidence
     noise = NoiseChapter.of(samples)
     chapters = (
         noise,
@@ -117,6 +118,7 @@ def sheet_of(evidence: Evidence, name: str = "darks") -> DataSheet:
                 (evidence.no_counts, evidence.cut, *evidence.notes, *samples.notes, *noise.notes),
             )
         ),
+        stages=evidence.stages,
         evidence=evidence,
         chapters=chapters,
     )

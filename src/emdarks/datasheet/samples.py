@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -81,7 +81,10 @@ class SampleChapter:
         alone = [_fit(evidence, i, counted[i], 0.0)[0] for i in range(size)]
         powers = powers_of_others(alone)
         found = [_fit(evidence, i, counted[i], 1.0, powers[i]) for i in range(size)]
-        return cls(evidence, [each for each, _ in found], [why for _, why in found])
+        charges = [each for each, _ in found]
+        if evidence.counted is None:
+            evidence = replace(evidence, gain_ratio=_over_headers(evidence.stacks, charges))
+        return cls(evidence, charges, [why for _, why in found])
 
     def quantities(self) -> Iterator[Quantity]:
         """EM gains, against commanded ones, and the charge of the register."""
@@ -200,6 +203,15 @@ class SampleChapter:
             f"camera {self.evidence.camera.name} has no prescan, where only the register "
             "makes charge"
         )
+
+
+def _over_headers(
+    stacks: Sequence[Stack], charges: Sequence[StackCharges | None]
+) -> Estimate | None:
+    """EM gains of the samples over those of the headers; None where no samples show any."""
+    both = zip(stacks, charges, strict=True)
+    gains = [found.gain.scaled(1 / stack.em_gain) for stack, found in both if found is not None]
+    return weighted_mean(gains) if gains else None
 
 
 def _gain(stack: Stack, found: StackCharges | None, why: str) -> Quantity:

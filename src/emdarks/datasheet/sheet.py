@@ -74,6 +74,9 @@ class DataSheet:
         What these frames do not tell, and why.
     version : str
         Of emdarks.
+    stages : float
+        Stages of the gain register; infinity where the law is that of very many, NaN where the file
+        does not tell.
     evidence : Evidence or None
         What it was made of; None where it was read from a file.
     """
@@ -87,6 +90,7 @@ class DataSheet:
     quantities: tuple[Quantity, ...]
     notes: tuple[str, ...] = ()
     version: str = __version__
+    stages: float = math.nan
     evidence: Evidence | None = field(default=None, compare=False, repr=False)
     chapters: Sequence[Any] = field(default=(), compare=False, repr=False)
 
@@ -135,6 +139,7 @@ class DataSheet:
             "camera": self.camera,
             "shape": list(self.shape),
             "setting": dict(self.setting),
+            "register_stages": 0 if math.isinf(self.stages) else _plain(self.stages),
             "observed_mjd": [_plain(time) for time in self.observed],
             "frames": self.frames,
             "stacks": [{k: _plain(v) for k, v in asdict(row).items()} for row in self.stacks],
@@ -154,6 +159,7 @@ class DataSheet:
         if values["kind"] != KIND or values["schema"] != SCHEMA:
             raise ValueError(f"kind {values['kind']!r}, schema {values['schema']!r}")
         rows, columns = values["shape"]
+        stages = float(_number(values.get("register_stages")))
         first, last = map(_number, values["observed_mjd"])
         return cls(
             values["name"],
@@ -165,6 +171,7 @@ class DataSheet:
             tuple(Quantity.from_dict(each) for each in values["quantities"]),
             tuple(values["notes"]),
             values["version"],
+            stages or math.inf,
         )
 
     def json(self) -> str:
@@ -212,82 +219,5 @@ def _number(value: Any) -> Any:
     return math.nan if value is None else value
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A quantity of two data sheets.
-
-    Attributes
-    ----------
-    before, after : Quantity or None
-        Of the earlier, or other, sheet, and of this one; None where a sheet lacks it.
-    difference, error : float
-        After less before, and its 1-sigma error; NaN where one is not known.
-    """
-
-    before: Quantity | None
-    after: Quantity | None
-    difference: float = math.nan
-    error: float = math.nan
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; None for numbers that are not known."""
-        numbers = {
-            "before": math.nan if self.before is None else self.before.value,
-            "after": math.nan if self.after is None else self.after.value,
-            "difference": self.difference,
-            "error": self.error,
-            "sigmas": self.sigmas,
-        }
-        names = {"key": self.quantity.key, "unit": self.quantity.unit}
-        plain = {key: _plain(value) for key, value in numbers.items()}
-        return names | {"setting": dict(self.quantity.setting)} | plain
-
-    @property
-    def told(self) -> bool:
-        """Whether either sheet knows it."""
-        return any(each is not None and each.known for each in (self.before, self.after))
-
-    @property
-    def quantity(self) -> Quantity:
-        """One of both, for its names."""
-        found = self.after or self.before
-        assert found is not None
-        return found
-
-    @property
-    def sigmas(self) -> float:
-        """The difference in standard errors; NaN where nothing tells."""
-        return self.difference / self.error if self.error > 0 else math.nan
-
-
 def _named(label: str, of: Sequence[str]) -> str:
     return f"{label} ({'; '.join(of)})" if of else label
-
-
-def changes(after: DataSheet, before: DataSheet) -> list[Change]:
-    """Compare two data sheets, of two devices or of two dates.
-
-    Parameters
-    ----------
-    after, before : DataSheet
-        The sheets; a difference is the first less the second.
-
-    Returns
-    -------
-    list of Change
-        In the order of the first sheet; what the second alone has comes last.
-    """
-    earlier = {each.name: each for each in before.quantities}
-    found = [_change(earlier.pop(each.name, None), each) for each in after.quantities]
-    return found + [Change(each, None) for each in earlier.values()]
-
-
-def _change(before: Quantity | None, after: Quantity) -> Change:
-    """Errors of the sides of both intervals that face each other."""
-    if before is None or not (before.known and after.known):
-        return Change(before, after)
-    difference = after.value - before.value
-    sides = [after.value - after.low, before.high - before.value]
-    if difference < 0:
-        sides = [after.high - after.value, before.value - before.low]
-    return Change(before, after, difference, math.hypot(*sides))

@@ -93,7 +93,12 @@ class StructureChapter:
             *head, self.glow.amplitude,
             f"surface of second degree in D, over {self.glow.pixels} pixels that are not hot; "
             f"a flat detector gives as much with a probability of {self.glow.p_value:.2g}",
-            note="tails of cosmic rays that are not flagged look like glow along the rows",
+            note="; ".join(
+                filter(None, [
+                    "tails of cosmic rays that are not flagged look like glow along the rows",
+                    self.evidence.by_gains,
+                ])
+            ),
             frames=self.evidence.frames, falling=self.evidence.noise_share(2),
         )  # fmt: skip
 

@@ -10,7 +10,7 @@ import numpy as np
 from emdarks import plots
 from emdarks.checks.formatting import observed, several
 from emdarks.checks.stack_table import stack_name
-from emdarks.datasheet import DataSheet, Evidence, Quantity, changes
+from emdarks.datasheet import UNLIKE, DataSheet, Evidence, Quantity, changes, unlike
 from emdarks.datasheet.noise import NoiseChapter
 from emdarks.datasheet.pixels import PixelChapter
 from emdarks.datasheet.samples import SampleChapter
@@ -46,6 +46,7 @@ def datasheet_page(sheet: DataSheet, other: DataSheet | None = None) -> Page:
         Of another device or date: a table of the differences.
     """
     found = [] if other is None else changes(sheet, other)
+    differing = "" if other is None else "; ".join(unlike(sheet, other))
     figures = _figures(sheet)
     words = render(
         "datasheet.html.j2",
@@ -54,6 +55,7 @@ def datasheet_page(sheet: DataSheet, other: DataSheet | None = None) -> Page:
         other=other,
         groups=_groups(sheet),
         changes=[each for each in found if each.told],
+        unlike="" if not differing else f"{UNLIKE}{differing}.",
         compared=sum(math.isfinite(each.sigmas) for each in found),
         sources=_sources(sheet.quantities),
         drawn=set(figures),
