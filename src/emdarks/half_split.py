@@ -516,11 +516,13 @@ def _image_means(
     gain, gain_time = design(stacks)
     X = np.column_stack([np.ones_like(gain), gain, gain_time]) * model.fitted
     assert noise.imaging is not None  # it is where a pixel was fitted
-    rows = []
+    rows, values = [], fit.values[:, pixels]
     for i in seen:
         n = store.n[i, pixels].astype(np.float64)
         good = n > 0
-        residual = (store.mean[i, pixels] - X[i] @ fit.values[:, pixels])[good]
+        # Not by BLAS, whose threads would wait at full load for the next stack.
+        expected = np.einsum("k,kp->p", X[i], values)
+        residual = (store.mean[i, pixels] - expected)[good]
         sigma = np.sqrt(noise.imaging.v[i] / n[good])
         pulls = residual / np.where(sigma > 0, sigma, 1.0)
         centre = np.median(pulls)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -317,3 +320,28 @@ def test_a_packed_cube_is_unpacked_once(
     ]
     assert sums[0].equal(sums[1])
     assert opened == [str(packed)]
+
+
+SHEET = """
+import warnings
+warnings.simplefilter("ignore")
+from emdarks import Dataset, characterize
+from emdarks.data import sample
+print(characterize(Dataset(sample())).json())
+"""
+
+
+def test_threads_of_the_linear_algebra_change_no_bit_of_a_data_sheet() -> None:
+    """OpenBLAS reads the number of its threads once, when a process begins."""
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", SHEET],
+            env={**os.environ, "OPENBLAS_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in ("1", "4")
+    ]
+    assert '"em_gain"' in found[0]
+    assert found[0] == found[1]

@@ -16,11 +16,13 @@ import numpy.typing as npt
 
 from emdarks.fit.estimate import Estimate, bounded_estimate, chi_square_tail
 from emdarks.fit.fixed_pattern import Layout, two_way
+from emdarks.fit.matrix_product import product
 
 Array = npt.NDArray[Any]
 
 #: Degrees in rows and columns of the terms: Legendre polynomials of total degree 2.
 TERMS = ((0, 0), (0, 1), (1, 0), (0, 2), (1, 1), (2, 0))
+_ROWS, _COLUMNS = np.array(TERMS).T
 #: Pixels farther from the surface, in robust scatters, are left out.
 FAR = 4.0
 _ROUNDS = 4
@@ -138,9 +140,8 @@ def _legendre(size: int) -> Array:
 
 def _surface(coefficients: Array, bases: list[Array]) -> Array:
     matrix = np.zeros((3, 3))
-    matrix[tuple(zip(*TERMS, strict=True))] = coefficients
-    surface: Array = bases[0] @ matrix @ bases[1].T
-    return surface
+    matrix[_ROWS, _COLUMNS] = coefficients
+    return product(bases[0] @ matrix, bases[1].T)
 
 
 def _robust(values: Array, bases: list[Array]) -> _Fitted:
@@ -160,8 +161,8 @@ def _robust(values: Array, bases: list[Array]) -> _Fitted:
         at_limit = known & (np.abs(np.where(known, rest, 0.0) - limit) < 0.5 * _SHELL * limit)
         widening = 1.0 / (1.0 - min(at_limit.sum() / _SHELL / use.sum(), 0.5))
         inverse = np.linalg.pinv(_normal_matrix(use, bases))
-        moments = [bases[0][:, a] @ np.where(use, filled, 0.0) @ bases[1][:, b] for a, b in TERMS]
-        coefficients = inverse @ np.array(moments)
+        moments = bases[0].T @ product(np.where(use, filled, 0.0), bases[1])
+        coefficients = inverse @ moments[_ROWS, _COLUMNS]
         surface = _surface(coefficients, bases)
     layout = two_way(np.where(use, values - surface, np.nan))
     return _Fitted(coefficients, use, inverse, layout, float(widening))
@@ -173,20 +174,17 @@ def _middle(values: Array, known: Array) -> float:
 
 def _normal_matrix(use: Array, bases: list[Array]) -> Array:
     """Sums of products of the terms over the pixels used."""
-    rows, columns = bases
-    weight = use.astype(np.float64)
-    return np.array(
-        [
-            [(rows[:, a] * rows[:, c]) @ weight @ (columns[:, b] * columns[:, d]) for c, d in TERMS]
-            for a, b in TERMS
-        ]
-    )
+    rows, columns = ((base[:, :, None] * base[:, None]).reshape(-1, 9) for base in bases)
+    sums = (rows.T @ product(use.astype(np.float64), columns)).reshape(3, 3, 3, 3)
+    normal: Array = sums[_ROWS[:, None], _ROWS, _COLUMNS[:, None], _COLUMNS]
+    return normal
 
 
 def _covariance(fitted: _Fitted, bases: list[Array]) -> Array:
     """Of the coefficients: independent pixels, and what rows and columns have in common."""
     rows, columns = bases
-    along_rows, along_columns = fitted.use @ columns, fitted.use.T @ rows
+    use = fitted.use.astype(np.float64)
+    along_rows, along_columns = product(use, columns), product(use.T, rows)
     row_sums = np.stack([rows[:, a] * along_rows[:, b] for a, b in TERMS])
     column_sums = np.stack([columns[:, b] * along_columns[:, a] for a, b in TERMS])
     inner = fitted.layout.variance * _normal_matrix(fitted.use, bases)

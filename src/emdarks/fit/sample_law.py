@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from emdarks.fit.matrix_product import product
 from emdarks.one_electron import EXPONENTIAL
 
 Array = npt.NDArray[Any]
@@ -119,7 +120,7 @@ class SampleLaw:
         J : ndarray, shape (bins, 7)
         """
         rows = self._transform(p)
-        found = self._series @ np.concatenate([rows.real, rows.imag], axis=1).T
+        found = product(self._series, np.concatenate([rows.real, rows.imag], axis=1).T)
         return found[:, 0], found[:, 1:]
 
     def _transform(self, p: Array) -> Array:
@@ -168,8 +169,10 @@ class SampleLaw:
         two = np.array([1 - spread, 1 + spread])
         each = np.exp(np.multiply.outer(two * charge, psi - 1)) * (0.5 * ordinary)
         hot = np.exp(np.multiply.outer(mixture[0], psi - 1)) * mixture[1][:, None]
-        by_psi = (two * charge) @ each + mixture[0] @ hot
-        return each.sum(axis=0) + hot.sum(axis=0), by_psi, (two @ each) * (psi - 1)
+        # No products of vectors: for those of complex numbers, BLAS starts its threads early.
+        by_two = two[0] * each[0] + two[1] * each[1]
+        by_psi = charge * by_two + (mixture[0][:, None] * hot).sum(axis=0)
+        return each.sum(axis=0) + hot.sum(axis=0), by_psi, by_two * (psi - 1)
 
     def _rays(self, psi: Array, power: float) -> tuple[Array, Array, Array]:
         """The sum over ray charges, and its derivatives with psi and the power."""
