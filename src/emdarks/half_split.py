@@ -674,15 +674,16 @@ def _of_gains(stacks: Sequence[Stack], counted: CountingResult) -> tuple[str, ..
             words[stacks[i].commanded_gain] = (
                 f"The frames show an EM gain of {gains.gain[i]:.4g} +- {gains.error[i]:.2g} where "
                 f"{stacks[i].commanded_gain:g} was commanded and {counted.law_gain[i]:.4g} used; "
-                "fit with those of the frames (--gain-source fitted)."
+                "fit with those of the frames (emdarks noisemaps --estimator counting "
+                "--gain-source fitted)."
             )
     return tuple(words.values())
 
 
 #: What else stacks may disagree for, where an estimator helps.
 _RAYS = (
-    " Cosmic rays too faint to be flagged do this, too: --estimator counting (estimator) is right "
-    "under them."
+    " Cosmic rays too faint to be flagged do this, too: emdarks noisemaps --estimator counting "
+    "(estimator) is right under them."
 )
 
 

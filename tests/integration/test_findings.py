@@ -142,7 +142,7 @@ def test_a_truncated_frame_does_not_hide_what_the_others_are_good_for(paths: lis
     assert "copy damaged files again" in problem.remedy
     maps = found(summary, "maps")
     assert maps.severity == "fine"
-    assert "6 stacks, without the frames that are left out here (--skip-bad-frames)" in maps.text
+    assert "6 stacks, without the frames that are left out here (emdarks noise" in maps.text
 
 
 def test_a_light_leak_is_named(paths: list[Path]) -> None:

@@ -80,7 +80,7 @@ def test_wide_dark_current_gets_no_errors_that_are_too_small(name: str) -> None:
 
 
 def test_the_model_is_chosen_by_name_only(folder: Path) -> None:
-    with pytest.raises(CalDarksLSQException, match=r'model="level" \(--model level\)'):
+    with pytest.raises(CalDarksLSQException, match=r'model="level" \(emdarks noisemaps --model'):
         calibrate_darks_lsq(frames(folder), None)
     with pytest.raises(InputError, match="pooled estimator only"):
         calibrate_darks_lsq(frames(folder), None, model="level", estimator="reference")

@@ -668,7 +668,7 @@ def test_what_cannot_be_compared_is_refused(dark: Dark, maps: DetectorNoiseMaps)
     small = calibrate_darks_lsq(Dataset(sample()), None)
     with pytest.raises(InputError, match="has 40 x 62 pixels"):
         compare_products(maps, small)
-    with pytest.raises(InputError, match="make the dark with --full-frame"):
+    with pytest.raises(InputError, match="make it with emdarks dark --full-frame"):
         compare_products(dark, small)
 
 

@@ -294,7 +294,9 @@ def test_darks_counted_above_other_thresholds_do_not_serve() -> None:
     assert Catalogue([low, high]).find(replace(asked, threshold=850.0)).entry is None
     match = Catalogue([low, high]).find(asked)
     assert match.entry is None
-    assert "counted above 800 and 900 EM electrons: say which (--threshold)" in match.missing
+    assert (
+        "counted above 800 and 900 EM electrons: say which (emdarks library find" in match.missing
+    )
     assert "--photon-counting --add DIR" in match.missing
     assert Catalogue([low]).find(asked).entry == low
 

@@ -183,7 +183,9 @@ def possible_products(context: Context, problems: Set[str]) -> Findings:
         Topics of the problems.
     """
     if context.stacks and problems <= _LEFT_OUT:
-        without = ", without the frames that are left out here (--skip-bad-frames)"
+        without = (
+            ", without the frames that are left out here (emdarks noisemaps --skip-bad-frames)"
+        )
         yield Finding(
             "fine",
             "maps",

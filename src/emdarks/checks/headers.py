@@ -27,7 +27,7 @@ def unusable_headers(context: Context) -> Findings:
             f"be used: {unusable[0][1]}",
             tuple(name for name, _ in unusable),
             "copy damaged files again, mend headers or the camera file, or leave them out "
-            "(--skip-bad-frames)",
+            "(emdarks noisemaps --skip-bad-frames)",
         )
 
 
@@ -118,7 +118,7 @@ def unlike_others(context: Context) -> Findings:
             "problem",
             "layout",
             f"{several(len(odd), 'frame', 'are')} not like the others, the first "
-            f"{item.record.name}: {reason}",
+            f"{item.record.name}: {reason.partition(';')[0]}",
             tuple(item.record.name for item, _ in odd),
             "copy them again, or leave them out",
         )

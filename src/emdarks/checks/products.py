@@ -143,7 +143,10 @@ def estimator(view: MapsView) -> Findings:
                 "too small where stacks have few frames."
             )
         yield Finding(
-            "warning", "estimator", text, remedy="Fit with `--estimator pooled`, the default."
+            "warning",
+            "estimator",
+            text,
+            remedy="Fit with `emdarks noisemaps --estimator pooled`, the default.",
         )
     elif estimator == "frames" and weighted:
         power = "squared " if view.card("WGTPOWER") == 2 else ""
@@ -410,8 +413,8 @@ def dark_errors(view: DarkView) -> Findings:
             "warning",
             "errors",
             f"{percent(share)} of the pixels have an error of 0, which nothing measured has.",
-            remedy="Make the dark with an estimator that gives errors, `--estimator sample` or "
-            "`pooled`.",
+            remedy="Make the dark with an estimator that gives errors: `emdarks dark --estimator "
+            "sample`, or `pooled`.",
         )
 
 
@@ -423,7 +426,7 @@ def dark_matches(view: DarkView) -> Findings:
             "headers",
             "The header gives no k-gain (KGAINPAR): software that matches darks to frames by gain, "
             "time and k-gain will not find this one.",
-            remedy="Make it again with `--like FRAME`, or with `--kgain`.",
+            remedy="Make it again with `emdarks synthesize`, `--like FRAME` or `--kgain`.",
         )
 
 

@@ -92,8 +92,8 @@ def cut_charge(context: Context) -> Findings:
             f"the search for cosmic rays cuts into the charge of {several(len(cut), 'stack')}. "
             f"Share of clean samples, and what is left: {told}{rest}",
             tuple(frame.name for stack, _ in cut for frame in stack.frame_summaries),
-            "search with --cosmic-rays standard, or leave these stacks out: --skip search, with "
-            "--skip-share above their share of the frames",
+            "search with --cosmic-rays standard, or leave these stacks out (emdarks noisemaps "
+            "--skip search, with --skip-share above their share of the frames)",
         )
 
 

@@ -224,7 +224,8 @@ def _unknown(library: Library, file: Path, entries: list[Entry], mend: bool) -> 
             "warning",
             "unknown",
             f"{place} lies in the library and is not in its index.",
-            remedy=f"emdarks library add {library.folder} {file}, or --mend, which adds all such.",
+            remedy=f"emdarks library add {library.folder} {file}; emdarks library check "
+            f"{library.folder} --mend adds all such.",
         )
         return
     try:

@@ -436,7 +436,7 @@ class _Conditions:
         if np.unique(own).size == 1 and not maps.any():
             return left, ""
         left_out = f"counted above {told} EM electrons: " if told else "threshold not known: "
-        return left[:0], f"{left_out}say which (--threshold)"
+        return left[:0], f"{left_out}say which (emdarks library find --threshold)"
 
 
 class _Times:

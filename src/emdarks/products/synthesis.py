@@ -293,7 +293,8 @@ def count_law(
     if not noise > 0:
         raise InputError(
             f"{getattr(noisemaps, 'filename', '') or 'the noise maps'}: neither header (RN) nor "
-            "camera tells the read noise, by which counts go; give it (read_noise, --read-noise)"
+            "camera tells the read noise, by which counts go; give it (read_noise, emdarks "
+            "synthesize --read-noise)"
         )
     check_stages(stages)
     return CountLaw(float(threshold), float(gain), noise, stages)

@@ -273,7 +273,7 @@ def _image_section(
             return section
     raise InputError(
         f"{maps.name}: has {maps.shape[0]} x {maps.shape[1]} pixels, {dark.name} {dark.shape[0]} x "
-        f"{dark.shape[1]}; make the dark with --full-frame to compare it with these maps"
+        f"{dark.shape[1]}; make it with emdarks dark --full-frame to compare it with these maps"
     )
 
 

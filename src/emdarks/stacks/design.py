@@ -104,7 +104,8 @@ def _of_level(stacks: Sequence[Stack]) -> str:
     if not common:
         return ""
     return (
-        f'; two maps that make darks of this {common} can be fitted: model="level" (--model level)'
+        f'; two maps that make darks of this {common} can be fitted: model="level" '
+        "(emdarks noisemaps --model level)"
     )
 
 
