@@ -319,10 +319,14 @@ def test_command_refuses_what_makes_no_sense(made: Any, tmp_path: Path) -> None:
         (("-o", "sheet.pdf"), ".html or .json"),
         (("--png", "figures"), "give -o FILE.html"),
         (("--against", "none.json"), "cannot be read"),
+        (("-o", "memory://sheets/sheet.json"), "memory://sheets/sheet.json: is a URL"),
+        (("-o", "sheet.html", "--png", made.paths[0]), "is a file; name a folder"),
+        (("-o", "sheet.html", "--png", "memory://figures"), "is a URL"),
     ):
         outcome = run_command(tmp_path, "characterize", folder, *words)
         assert outcome.returncode in (1, 2)
         assert text in " ".join(outcome.stderr.split()), outcome.stderr
+        assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.filterwarnings("ignore::emdarks.errors.EmdarksWarning")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from astropy.io import fits
 
 from campaigns import REGIONS, Campaign, params
+from emdarks import characterize
 from emdarks.accumulate import Sample, StackJob, Threads
 from emdarks.cameras import load_camera
 from emdarks.darks import (
@@ -22,6 +24,7 @@ from emdarks.darks import (
     calibrate_darks_lsq,
     mean_combine,
 )
+from emdarks.errors import EmdarksWarning
 from emdarks.fits import pixels
 from emdarks.fits.layout import scan_file
 from emdarks.fits.pixels import ArraySource, FileSource
@@ -345,3 +348,13 @@ def test_threads_of_the_linear_algebra_change_no_bit_of_a_data_sheet() -> None:
     ]
     assert '"em_gain"' in found[0]
     assert found[0] == found[1]
+
+
+def sheet_of(dataset: Any, executor: Any = None) -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EmdarksWarning)
+        return characterize(dataset, params(), REGIONS, executor=executor).json()
+
+
+def test_data_sheet(quirky: Campaign, as_given: Any, executor: Threads) -> None:
+    assert sheet_of(as_given(quirky), executor) == sheet_of(quirky.files(), Threads(1))

@@ -363,3 +363,28 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     assert wrong.returncode == 1
     assert wrong.stderr.count("\n") == 1
     assert wrong.stderr.startswith("error: nowhere: no Dask scheduler answers there")
+
+
+def test_workers_do_not_see_ctrl_c(tmp_path: Path) -> None:
+    """A terminal sends it to all processes of a command; the command alone answers."""
+    from emdarks.data import sample
+
+    paths = [str(path) for path in sample()]
+    command = ["noisemaps", *paths, "-o", str(tmp_path / "maps.fits"), "--dask", "local", "-v"]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "emdarks", *command],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert running.stderr is not None
+    said = [running.stderr.readline()]
+    while said[-1] and "on the Dask cluster" not in said[-1]:
+        said.append(running.stderr.readline())
+    os.killpg(running.pid, signal.SIGINT)
+    words = running.communicate(timeout=120)[1]
+    assert running.returncode == 130, (said, words)
+    assert "interrupted" in words
+    assert "Traceback" not in words
+    assert list(tmp_path.iterdir()) == []

@@ -15,13 +15,16 @@ from __future__ import annotations
 import logging
 import pickle  # nosec B403
 import resource
+import signal
 import threading
 import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from dataclasses import replace
+from multiprocessing import resource_tracker
 from typing import Any, NoReturn, Self, TypeVar
 
 from emdarks._version import __version__
@@ -52,6 +55,21 @@ _CONNECT, _LOOK, _PATIENCE, _LONELY = 10.0, 1.0, 10.0, 15.0
 _OPEN, _OPEN_EACH = 40, 8
 
 _own = threading.local()
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Start threads and processes that never see Ctrl-C, which a terminal sends to all of them.
+
+    Workers would end in tracebacks; their master hears it, and ends them. Its own turn comes once
+    they are there: a cluster that is half started cannot be closed.
+    """
+    resource_tracker.ensure_running()  # which ends such a mask, where it is started later
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Dask(Executor):
@@ -100,13 +118,14 @@ class Dask(Executor):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         if address == "local":
             _check_descriptors(self._threads.threads)
-            self._cluster = distributed.LocalCluster(
-                n_workers=self._threads.threads,
-                threads_per_worker=1,
-                dashboard_address="127.0.0.1:0",
-                silence_logs=logging.CRITICAL,
-                env={"DASK_LOGGING__DISTRIBUTED": "critical"},
-            )
+            with _deaf_to_interrupts():
+                self._cluster = distributed.LocalCluster(
+                    n_workers=self._threads.threads,
+                    threads_per_worker=1,
+                    dashboard_address="127.0.0.1:0",
+                    silence_logs=logging.CRITICAL,
+                    env={"DASK_LOGGING__DISTRIBUTED": "critical"},
+                )
             return distributed.Client(self._cluster)
         try:
             return distributed.Client(address, timeout=_CONNECT)

@@ -19,8 +19,14 @@ from emdarks.cli.options import (
     Frames,
     RawFrames,
 )
-from emdarks.cli.output_files import check_not_a_frame, check_not_read, output_file
-from emdarks.cli.prologue import campaign_name, open_frames, prepared, streaming
+from emdarks.cli.output_files import check_not_a_frame, check_not_read, local_output, output_file
+from emdarks.cli.prologue import (
+    campaign_name,
+    figures_folder,
+    open_frames,
+    prepared,
+    streaming,
+)
 
 if TYPE_CHECKING:
     from emdarks.datasheet import DataSheet
@@ -48,7 +54,7 @@ class SheetOutput:
         metavar="FILE",
         in_file=False,
     )
-    png: Path | None = option(
+    png: str | None = option(
         None, "Folder for the figures of the page as files.", metavar="DIR", in_file=False
     )
     overwrite: bool = option(False, "Replace what is there.", in_file=False)
@@ -90,14 +96,14 @@ def characterize(
     """
     settings = arguments(noise, raw, bad)
     dataset = open_frames(frames, raw, bad.skip_bad_frames)
-    paths = _targets(output, dataset, raw)
+    paths, figures = _targets(output, dataset, raw), figures_folder(output.png)
     other = _other(output.against, raw, bad, execution, settings)
     sheet = _made(dataset, frames.frames, execution, settings)
     for path in paths:
         if path.suffix == ".json":
             sheet.save(path)
         else:
-            _page(sheet, other).save(path, output.png)
+            _page(sheet, other).save(path, figures)
     if output.as_json:
         console.json_out(_values(sheet, other, paths) | console.left_out(dataset))
     else:
@@ -138,7 +144,7 @@ def _targets(output: SheetOutput, dataset: Dataset, raw: RawFrames) -> list[Path
     """Files to write; none that the command reads."""
     found = []
     for name in output.output or []:
-        target = output_file(name, name, output.overwrite)
+        target = output_file(local_output(name), name, output.overwrite)
         check_not_a_frame(target, dataset)
         check_not_read(target, [*vars(raw).values(), *(output.against or [])])
         found.append(Path(str(target)))

@@ -13,7 +13,7 @@ from emdarks.cli import console
 from emdarks.cli.command import REQUIRED, argument, arguments, command, group, option
 from emdarks.cli.options import AS_JSON, CAMERA, DAYS, KGAIN_OR_FILE, Frames, output_option
 from emdarks.cli.output_files import output_file
-from emdarks.cli.prologue import named_frames
+from emdarks.cli.prologue import figures_folder, named_frames
 from emdarks.cli.settings import WithDefaults
 
 if TYPE_CHECKING:
@@ -330,9 +330,7 @@ class Following:
         metavar="PATH",
         in_file=False,
     )
-    png: Path | None = option(
-        None, "Folder for the figures as files.", metavar="DIR", in_file=False
-    )
+    png: str | None = option(None, "Folder for the figures as files.", metavar="DIR", in_file=False)
     overwrite: bool = option(False, "Replace what is there.", in_file=False)
 
     def __post_init__(self) -> None:
@@ -355,12 +353,13 @@ def trend(*, folder: Path = DIR, following: Following, as_json: bool = AS_JSON) 
     target = None
     if following.output is not None:
         target = Path(str(output_file(following.output, "trend.html", following.overwrite)))
+    figures = figures_folder(following.png)
     library = Library(folder)
     kind = None if following.kind is None else Kind(following.kind.value)
     found = find_trends(library, kind, following.camera)
     page = None if target is None else trend_page(library, found, target.parent)
     if page is not None and target is not None:
-        page.save(target, following.png, f"{target.stem}_")
+        page.save(target, figures, f"{target.stem}_")
     if as_json:
         console.json_out(found.as_dict() | {"page": target and str(target)})
         return

@@ -56,6 +56,21 @@ def output_file(output: str | Path, documented_name: str, overwrite: bool) -> Ta
     return Target(str(path.parent), path.name)
 
 
+def local_output(output: str) -> Path:
+    """File or folder of this machine, by its path or its file:// URL.
+
+    Raises
+    ------
+    InputError
+        It is a URL of another place.
+    """
+    from emdarks.fits import is_url, local_path
+
+    if is_url(output) and local_path(output) is None:
+        raise InputError(f"{output}: is a URL; name a folder or file of this machine")
+    return Path(local_path(output) or output)
+
+
 def _remote_target(url: str, documented_name: str, overwrite: bool) -> Target:
     from emdarks.fits.remote import exists
 

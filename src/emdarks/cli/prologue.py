@@ -207,6 +207,17 @@ def output_folder(name: str) -> Path:
     return folder
 
 
+def figures_folder(name: str | None) -> Path | None:
+    """The folder for the figures of a page; None where none is asked for.
+
+    Raises
+    ------
+    InputError
+        It is a URL or a file.
+    """
+    return None if name is None else output_folder(name)
+
+
 def named_frames(frames: Frames, camera: str | None) -> Dataset:
     """Open the frames without the camera's rule for darks, which would leave out science frames."""
     from emdarks.frames import frames_where, reads_extensions, select_frames

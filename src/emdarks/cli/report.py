@@ -18,8 +18,8 @@ from emdarks.cli.options import (
     Selection,
     output_option,
 )
-from emdarks.cli.output_files import check_not_read, output_file
-from emdarks.cli.prologue import campaign_name, prepared
+from emdarks.cli.output_files import check_not_read, local_output, output_file
+from emdarks.cli.prologue import campaign_name, figures_folder, prepared
 
 if TYPE_CHECKING:
     from emdarks.data import Dataset
@@ -45,9 +45,7 @@ class Subjects:
         "quoted patterns, @list.txt), which together are a campaign.",
         metavar="PRODUCT...",
     )
-    png: Path | None = option(
-        None, "Folder for the figures as files.", metavar="DIR", in_file=False
-    )
+    png: str | None = option(None, "Folder for the figures as files.", metavar="DIR", in_file=False)
     against: Path | None = option(None, "Earlier product: has anything changed?", metavar="OLD")
     frames: list[str] | None = option(
         None,
@@ -87,7 +85,8 @@ def report(
     named, campaign = select_products(about.products)
     files = _reportable(named, bool(campaign))
     reads = (about.against, about.check, *vars(raw).values())
-    paths = _targets(_place(output.output), files, bool(campaign), output.overwrite, reads)
+    paths = _targets(local_output(output.output), files, bool(campaign), output.overwrite, reads)
+    figures = figures_folder(about.png)
     dataset = _opened(campaign, selection, raw, skip_bad_frames=True)
     checked = _opened(about.frames or [], selection, raw, bad.skip_bad_frames)
     subjects: list[Any] = [*files] if dataset is None else [*files, dataset]
@@ -104,22 +103,12 @@ def report(
         for subject in subjects
     ]
     for page, path in zip(pages, paths, strict=True):
-        page.save(path, about.png, f"{path.stem}_" if len(paths) > 1 else "")
+        page.save(path, figures, f"{path.stem}_" if len(paths) > 1 else "")
         if not output.as_json:
             _tell(page, path)
     if output.as_json:
         made = [_result(page, path) for page, path in zip(pages, paths, strict=True)]
         console.json_out({"reports": made, "files_left_out": _left_out(dataset, checked)})
-
-
-def _place(output: str) -> Path:
-    """File or folder for the pages."""
-    from emdarks.errors import InputError
-    from emdarks.fits import is_url, local_path
-
-    if is_url(output) and local_path(output) is None:
-        raise InputError(f"{output}: is a URL; name a folder or file of this machine")
-    return Path(local_path(output) or output)
 
 
 def _opened(
