@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -73,6 +74,11 @@ def test_pixels_are_counted(made: Any, sheet: DataSheet) -> None:
     assert true > 10
     assert abs(sheet["hot_pixels"].value - true) < max(4 * sheet["hot_pixels"].error, 3)
     assert sheet["telegraph_pixels"].value <= 5
+
+
+def test_numbers_in_sentences_are_those_of_people(sheet: DataSheet) -> None:
+    for each in sheet.quantities:
+        assert not re.search(r"\de[+-]?\d", each.source + each.note), (each.source, each.note)
 
 
 def test_low_gains_say_why_they_are_not_measured(sheet: DataSheet) -> None:

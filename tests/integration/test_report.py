@@ -187,7 +187,7 @@ def test_values_have_the_decimals_of_their_errors() -> None:
     assert measured(-0.001, 0.12) == "0.00 ± 0.12"
     assert measured(12345.6, 17.0) == "12\u202f346 ± 17"
     assert measured(1.0, math.nan) == "1.00"
-    assert measured(2e-10, 3e-11) == "2.00 × 10⁻¹⁰ ± 3.0 × 10⁻¹¹"
+    assert measured(2e-10, 3e-11) == "(2.00 ± 0.30) × 10⁻¹⁰"
 
 
 def test_shares_counts_and_sizes() -> None:

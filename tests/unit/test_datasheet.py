@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from emdarks.checks.formatting import between, count, in_errors
+from emdarks.checks.formatting import between, count, in_errors, measured
 from emdarks.cli.tables import changes_table, sheet_table
 from emdarks.datasheet import DataSheet, Quantity, StackRow, changes, unlike
 from emdarks.errors import InputError
@@ -150,6 +150,16 @@ def test_intervals_in_words() -> None:
     assert between(0.0, -0.3, 0.3) == "0.00 ± 0.30"
     assert between(7.0, math.nan, math.nan) == "7.00"
     assert between(math.nan, math.nan, math.nan) == "–"
+    assert between(1.18e-5, 0.29e-5, 2.07e-5) == "(1.18 ± 0.89) × 10⁻⁵"
+    assert between(-8.4e-6, -17.5e-6, 0.7e-6) == "(−8.4 ± 9.1) × 10⁻⁶"
+    assert between(1.9e-6, 1.2e-6, 3.3e-6) == "(1.9 +1.4 −0.7) × 10⁻⁶"
+    assert between(1.012e-4, 0.993e-4, 1.031e-4) == "(1.012 ± 0.019) × 10⁻⁴"
+    assert measured(1.18e-5, 1e-13) == "1.18 × 10⁻⁵ ± 1.0 × 10⁻¹³"
+    # Numbers of things are whole.
+    assert between(10486.0, 10485.98, 10486.02, True) == "10\N{NARROW NO-BREAK SPACE}486"
+    assert between(7.9, 4.9, 11.7, True) == "8 +4 −3"
+    assert between(21.9, 18.0, 25.8, True) == "22 ± 4"
+    assert between(0.0, 0.0, 0.99, True) == "0 to 0.99"
     assert (count(math.nan), count(27.0)) == ("–", "27")
     words = [in_errors(x) for x in (math.nan, -0.03, 2.449, -1293.4)]
     assert words == ["–", "+0.0", "+2.4", "−1293.4"]

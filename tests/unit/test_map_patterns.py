@@ -228,5 +228,11 @@ def test_counts_of_hot_pixels() -> None:
     assert one.count.error == pytest.approx(error + 0.5)
     assert one.share.value == pytest.approx(2 / 6)
     assert one.share.low < 2 / 6 < one.share.high
-    nothing = hot_counts(values * np.nan, errors, limit, 1e-3, [1.0])[0]
+    # Two false pixels among those above .3, none above 1: what lies above 1 lies above .3, too.
+    low, one = hot_counts(values, errors, limit, 0.5, [0.3, 1.0])
+    assert one.count.value == 2 - 0.5
+    assert low.count.value == one.count.value
+    assert low.count.low == max(0.0, one.count.low)
+    assert low.count.high >= one.count.high
+    nothing = hot_counts(values * np.nan, errors, limit, 1e-3, [1.0, 2.0])[0]
     assert math.isnan(nothing.share.value)

@@ -111,11 +111,21 @@ def in_errors(deviation: float) -> str:
     return _typeset(f"{round(deviation, 1) + 0.0:+,.1f}")
 
 
+def _power_of_ten(value: float, error: float) -> int:
+    """The power that a small number and its error are written with; 0: none."""
+    largest, decimals = max(abs(value), error), _decimals(error, 2)
+    power = math.floor(math.log10(largest))
+    return power if decimals > 6 and largest < 1e-3 and decimals + power <= 6 else 0
+
+
 def measured(value: float, error: float) -> str:
     """A value with its error, both to the second digit of the error."""
     value, error = float(value), float(error)
     if not (math.isfinite(value) and math.isfinite(error) and error > 0):
         return number(value)
+    if power := _power_of_ten(value, error):
+        scaled = measured(value * 10.0**-power, error * 10.0**-power)
+        return f"({scaled}) × 10{str(power).translate(_POWERS)}"
     decimals = _decimals(error, 2)
     if decimals > 7:
         return f"{number(value)} ± {number(error, 2)}"
@@ -123,19 +133,33 @@ def measured(value: float, error: float) -> str:
     return _typeset(f"{round(value, decimals) + 0.0:,.{decimals}f} ± {error:,.{decimals}f}")
 
 
-def between(value: float, low: float, high: float) -> str:
+def between(value: float, low: float, high: float, whole: bool = False) -> str:
     """A value with its interval: one error where both sides are alike, else one for each side.
 
     Of an amplitude that may be 0, the interval alone.
+
+    Parameters
+    ----------
+    value, low, high : float
+        The value and the ends of the interval.
+    whole : bool
+        Whether it is a number of things.
     """
     above, below = high - value, value - low
     if not (math.isfinite(above) and math.isfinite(below) and max(above, below) > 0):
         return number(value)
     if 0 <= low <= value <= _ALIKE * high:
         return f"0 to {number(high, 2)}"
+    if whole and max(above, below) < 0.5:
+        return count(round(value))
     if abs(above - below) <= _ALIKE * max(above, below):
-        return measured(value, (above + below) / 2)
-    decimals = min(_decimals(max(above, below), 2), 7)
+        error = (above + below) / 2
+        return f"{count(round(value))} ± {count(round(error))}" if whole else measured(value, error)
+    if power := _power_of_ten(value, max(above, below)):
+        by = 10.0**-power
+        scaled = between(value * by, low * by, high * by)
+        return f"({scaled}) × 10{str(power).translate(_POWERS)}"
+    decimals = 0 if whole else min(_decimals(max(above, below), 2), 7)
     numbers = (f"{round(x, decimals) + 0.0:,.{decimals}f}" for x in (value, above, below))
     return _typeset("{} +{} -{}".format(*numbers))
 

@@ -130,7 +130,7 @@ def sheet_table(sheet: DataSheet) -> Table:
         table.add_column(title, justify=justify, no_wrap=title in ("value", "frames"))
     for each in sheet.quantities:
         if each.known:
-            value = between(each.value, each.low, each.high)
+            value = between(each.value, each.low, each.high, each.unit == "pixels")
             more = count(each.frames_to_halve)
             table.add_row(*map(_plain, (each.label, each.of, value, each.unit, more)))
     return table

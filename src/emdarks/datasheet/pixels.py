@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emdarks.bad_pixels import StandingOut, standing_out
+from emdarks.checks.formatting import count, number, percent
 from emdarks.datasheet.evidence import Evidence
 from emdarks.datasheet.quantity import Quantity
 from emdarks.fit.deferred_charge import DeferredCharge, deferred_charge
@@ -81,12 +82,13 @@ class PixelChapter:
                 yield Quantity.unknown(*head, self.evidence.why_no[2])
                 continue
             found = self.counts[i]
-            hidden = f"in {found.hidden:.0%} of the pixels noise hides that much: a lower limit"
+            share = percent(found.hidden)
+            hidden = f"in {share} of the pixels noise hides that much: a lower limit"
             yield Quantity.estimated(
                 *head, found.count,
                 f"pixels of more than {times:g} times the median dark current, "
-                f"{found.threshold:.2g} e⁻/s, that stand out of the noise by {SIGMAS:g} standard "
-                "deviations",
+                f"{number(found.threshold, 2)} e⁻/s, that stand out of the noise by {SIGMAS:g} "
+                "standard deviations",
                 note=hidden if found.hidden > 0.01 else "",
             )  # fmt: skip
 
@@ -103,8 +105,8 @@ class PixelChapter:
             *head, found,
             f"pixels with two levels in time, in means of every few frames of stacks of {stacks} "
             "frames",
-            note=f"of {among} pixels up to {FALSE_TELEGRAPH * among:.2g} may be found by chance; "
-            "charge noise of large EM gains hides small steps",
+            note=f"of {count(among)} pixels up to {number(FALSE_TELEGRAPH * among, 2)} may be "
+            "found by chance; charge noise of large EM gains hides small steps",
         )  # fmt: skip
 
     def _trails(self) -> Iterator[Quantity]:
@@ -121,7 +123,7 @@ class PixelChapter:
             few = f"it takes 3 isolated hot pixels, and there are {found.pixels}"
             source = (
                 f"neighbours of {found.pixels} isolated hot pixels, on the trailing side less on "
-                f"the leading side; mean charge {found.hot_charge:.3g} e⁻/s"
+                f"the leading side; mean charge {number(found.hot_charge)} e⁻/s"
             )
             estimates = found.share.scaled(100.0), found.charge
             for head, estimate in zip(heads, estimates, strict=True):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from emdarks.checks.formatting import number
 from emdarks.counting_sums import T_NOISE, HistogramBins
 from emdarks.datasheet.evidence import Evidence
 from emdarks.datasheet.quantity import Quantity
@@ -172,7 +173,7 @@ class SampleChapter:
         return Quantity.estimated(
             *head, found.slope.scaled(100.0),
             "gains of stacks of one commanded gain along the campaign, first to last frame",
-            note=f"chance gives as much with a probability of {found.p_value:.2g}"
+            note=f"chance gives as much with a probability of {number(found.p_value, 2)}"
             + (f"; {_APART}" if self._apart else ""),
             frames=self.evidence.frames,
         )  # fmt: skip
@@ -228,7 +229,7 @@ def _gain(stack: Stack, found: StackCharges | None, why: str) -> Quantity:
 def _on_register(found: StackCharges) -> str:
     """What the charge of the register does to that of the pixels, and what it rests on."""
     lifts = max(found.image_alone - found.image.value, 0.0)
-    words = f"without it, the charge of the pixels would look {lifts:.2g} larger"
+    words = f"without it, the charge of the pixels would look {number(lifts, 2)} larger"
     if math.isfinite(found.rest_charge.value):
         words += "; the prescan holds whole electrons, too, so that the shape alone tells it"
     return words

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from emdarks.checks.formatting import number
 from emdarks.datasheet.evidence import Evidence
 from emdarks.datasheet.quantity import Quantity
 from emdarks.datasheet.samples import SampleChapter
@@ -92,7 +93,7 @@ class StructureChapter:
         return Quantity.estimated(
             *head, self.glow.amplitude,
             f"surface of second degree in D, over {self.glow.pixels} pixels that are not hot; "
-            f"a flat detector gives as much with a probability of {self.glow.p_value:.2g}",
+            f"a flat detector gives as much with a probability of {number(self.glow.p_value, 2)}",
             note="; ".join(
                 filter(None, [
                     "tails of cosmic rays that are not flagged look like glow along the rows",

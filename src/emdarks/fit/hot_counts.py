@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -72,7 +72,17 @@ def hot_counts(
     """
     known = np.isfinite(values) & np.isfinite(errors) & np.isfinite(limit)
     x, e, least = values[known], errors[known], limit[known]
-    return [_count(x, e, least, false_rate, float(threshold)) for threshold in thresholds]
+    found = [_count(x, e, least, false_rate, float(threshold)) for threshold in thresholds]
+    return [_at_least(each, [h for h in found if h.threshold > each.threshold]) for each in found]
+
+
+def _at_least(found: HotCount, higher: Sequence[HotCount]) -> HotCount:
+    """What lies above a higher threshold lies above this one, too: false ones are less of it."""
+    value, low, high = (
+        max([getattr(each.count, name) for each in [found, *higher]])
+        for name in ("value", "low", "high")
+    )
+    return replace(found, count=replace(found.count, value=value, low=low, high=high))
 
 
 def _count(x: Array, e: Array, limit: Array, false_rate: float, threshold: float) -> HotCount:

@@ -148,7 +148,10 @@ def _samples(evidence: Evidence) -> plots.Figure | None:
         title = stack_name(stack.commanded_gain, stack.exposure_time)
         counts = evidence.store.histograms[i, 0]
         expected = None if law is None else law[:, i]
-        plots.sample_histogram(evidence.bins.edges, counts, expected, title, ax=ax)
+        edges = evidence.bins.edges - evidence.level
+        plots.sample_histogram(edges, counts, expected, title, ax=ax)
+        if ax is not axes[0] and (legend := ax.get_legend()) is not None:
+            legend.remove()  # it would lie over the curve of a low gain
     return figure
 
 
@@ -206,14 +209,14 @@ def _maps(chapter: StructureChapter) -> plots.Figure | None:
     evidence = chapter.evidence
     if evidence.maps is None:
         return None
-    panels = [("level F", evidence.map(0)[0], "e⁻", True)]
+    panels = [("level F", evidence.map(0)[0] - evidence.level, "e⁻", True)]
     if chapter.glow is not None:
         panels = [
-            ("dark current D", evidence.map(2)[0], "e⁻/s", False),
-            ("glow in D", chapter.glow.surface(), "e⁻/s", False),
+            ("dark current D", 1e3 * evidence.map(2)[0], "10⁻³ e⁻/s", False),
+            ("glow in D", 1e3 * chapter.glow.surface(), "10⁻³ e⁻/s", False),
             *panels,
         ]
-    figure, axes = panel_figure(len(panels), 3.6)
+    figure, axes = panel_figure(len(panels), 3.0 if len(panels) > 1 else 3.6)
     hot = ~evidence.image(evidence.ordinary)
     for ax, (title, plane, unit, both_signs) in zip(axes, panels, strict=True):
         shown = plots.shrink(np.where(hot, np.nan, plane), MOST)
