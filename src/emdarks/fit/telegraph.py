@@ -40,13 +40,16 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 #: Most that a mean costs; a switch; and what two levels must explain of the cost.
-CEILING, SWITCH, THRESHOLD = 10.0, 4.0, 10.5
-#: Candidates: their cost is so many standard deviations above that of one level, or a part of the
-#: sequence stands out by so much of it.
-_SCATTER, _STEP = 2.0, 8.0
+CEILING, SWITCH, THRESHOLD = 4.0, 1.5, 5.75
+#: Candidates: the share of the pixels, and all whose scatter is above the expected one by so many
+#: standard deviations.
+_CANDIDATES, _SCATTER = 0.1, 3.5
 #: Starts of the two levels: shares of the means that are below them.
-_STARTS = ((0.1, 0.9), (0.3, 0.7), (0.5, 0.9), (0.1, 0.5))
-_ROUNDS = 5
+_STARTS = ((0.1, 0.9), (0.3, 0.7), (0.5, 0.9), (0.1, 0.5), (0.5, 0.96), (0.04, 0.5))
+WITHIN = 1.0
+_ROUNDS, _FEW_ROUNDS = 5, 2
+#: Starts of one level, likewise.
+_LEVELS = (0.2, 0.5, 0.8)
 #: Most that the charge of a pixel with one level changes with time, as a share, up and down: that
 #: of dark current within two degrees.
 DRIFT = 0.2
@@ -110,6 +113,11 @@ class SampleNoise:
         """The charge whose variance is that of the read noise."""
         return self.read_noise**2 / self.excess
 
+    @property
+    def least_root(self) -> float:
+        """Root of the counts per frame of a pixel without charge."""
+        return self.read_noise / self.excess
+
     def counts(self, level: Array) -> Array:
         """Counts per frame of a Poisson law with the same scatter, from levels above the offset."""
         return (level + self.shift) / self.excess
@@ -167,10 +175,12 @@ def telegraph_pixels(
     found = []
     for lo in range(0, wanted.size, _CHUNK):
         some = wanted[lo : lo + _CHUNK]
-        counts = np.stack([plane[some] for plane in n]).astype(np.float64)
-        levels = np.stack([plane[some] for plane in means]) - drift[:, None] - offsets[some]
-        levels = np.where(counts > 0, levels, 0.0)
-        found.append(_found_in(_Series.of(levels, counts, noise), some, offsets, threshold))
+        frames = np.stack([plane[some] for plane in n]).astype(np.float32)
+        levels = np.stack([plane[some] for plane in means]).astype(np.float32)
+        levels -= drift[:, None].astype(np.float32)
+        levels -= offsets[some].astype(np.float32)
+        levels[frames == 0] = 0.0
+        found.append(_found_in(_Series.of(levels, frames, noise), some, offsets, threshold))
     return _joined(found)
 
 
@@ -189,76 +199,75 @@ def _common_drift(means: Sequence[Array] | Array, n: Sequence[Array] | Array, at
 
 @dataclass(frozen=True, slots=True)
 class _Series:
-    """Counts N of means, and the frames n in them, shape (planes, pixels)."""
+    """Counts per frame of means, their roots, and the frames in them, shape (planes, pixels)."""
 
     counts: Array
+    roots: Array
     frames: Array
     noise: SampleNoise
 
     @classmethod
     def of(cls, levels: Array, frames: Array, noise: SampleNoise) -> _Series:
-        counts = np.maximum(frames * noise.counts(levels), 0.0)
-        return cls(counts, frames, noise)
-
-    @property
-    def least(self) -> float:
-        """Counts per frame of a pixel without charge, or with so little less than none."""
-        return 0.5 * self.noise.shift / self.noise.excess
+        counts = noise.counts(levels)
+        return cls(counts, np.sqrt(np.maximum(counts, 0.0)), frames, noise)
 
     def of_pixels(self, some: Array) -> _Series:
-        return _Series(self.counts[:, some], self.frames[:, some], self.noise)
+        rows = (each[:, some] for each in (self.counts, self.roots, self.frames))
+        return _Series(*rows, self.noise)
 
-    def costs(self, rate: Array) -> Array:
-        """Half the deviance of each mean from a level, counts per frame; at most the ceiling."""
-        expected = self.frames * rate
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = self.counts * np.log(self.counts / expected)
-        half = np.where(self.counts > 0, ratio, 0.0) - self.counts + expected
-        found: Array = np.minimum(half, CEILING)
-        return found
+    def costs(self, root: Array) -> Array:
+        """What each mean costs at a level, the root of counts per frame; at most the ceiling."""
+        found: Array = self.roots - root
+        found *= found
+        found *= self.frames
+        found *= 2.0
+        return np.minimum(found, CEILING, out=found)
+
+    def root(self, weights: Array) -> Array:
+        """The level of the least cost for those means that have a weight."""
+        weights = weights * self.frames
+        root: Array = (weights * self.roots).sum(axis=0) / np.maximum(weights.sum(axis=0), 1.0)
+        return np.maximum(root, self.noise.least_root)
 
     def rate(self, weights: Array) -> Array:
-        """Level of those means that have a weight."""
-        frames = (weights * self.frames).sum(axis=0)
-        rate: Array = (weights * self.counts).sum(axis=0) / np.maximum(frames, 1.0)
-        return np.maximum(rate, self.least)
+        """Counts per frame of those means that have a weight."""
+        weights = weights * self.frames
+        rate: Array = (weights * self.counts).sum(axis=0) / np.maximum(weights.sum(axis=0), 1.0)
+        return rate
 
-    def one_level(self) -> tuple[Array, Array]:
-        """Level without outliers, and the cost of each mean; begun without the highest mean."""
-        own = self.counts / np.maximum(self.frames, 1.0)
-        weights = np.ones_like(own)
-        np.put_along_axis(weights, own.argmax(axis=0)[None], 0.0, axis=0)
-        for _ in range(_ROUNDS):
-            rate = self.rate(weights)
-            costs = self.costs(rate)
-            weights = (costs < CEILING).astype(np.float64)
-        return rate, costs
+    def one_level(self, root: Array, rounds: int = _ROUNDS) -> tuple[Array, Array]:
+        """Level without outliers, and the cost of each mean, begun at a level."""
+        costs = self.costs(root)
+        for _ in range(rounds):
+            root = self.root(costs < CEILING)
+            costs = self.costs(root)
+        return root, costs
 
-    def drifting_costs(self, rate: Array) -> Array:
+    def drifting_costs(self, root: Array) -> Array:
         """Cost of each mean, where the charge changes evenly with time; begun with one level."""
-        time = np.linspace(-1.0, 1.0, len(self.counts))[:, None]
-        own = self.counts / np.maximum(self.frames, 1.0)
-        costs = self.costs(rate)
+        time = np.linspace(-1.0, 1.0, len(self.counts), dtype=self.counts.dtype)[:, None]
+        empty = self.noise.least_root**2
+        rate = np.maximum(root**2, empty)
+        costs = self.costs(root)
         for _ in range(_ROUNDS):
             w = np.where(costs < CEILING, self.frames / rate, 0.0)
-            total, x, y = w.sum(axis=0), (w * time).sum(axis=0), (w * own).sum(axis=0)
-            xx, xy = (w * time**2).sum(axis=0), (w * time * own).sum(axis=0)
-            slope = (total * xy - x * y) / np.maximum(total * xx - x**2, 1e-300)
-            middle = (y - slope * x) / np.maximum(total, 1e-300)
-            most = DRIFT * np.maximum(middle - 2.0 * self.least, 0.0)
+            total, x, y = w.sum(axis=0), (w * time).sum(axis=0), (w * self.counts).sum(axis=0)
+            xx, xy = (w * time**2).sum(axis=0), (w * time * self.counts).sum(axis=0)
+            slope = (total * xy - x * y) / np.maximum(total * xx - x**2, 1e-30)
+            middle = (y - slope * x) / np.maximum(total, 1e-30)
+            most = DRIFT * np.maximum(middle - empty, 0.0)
             slope = np.clip(slope, -most, most)
-            middle = (y - slope * x) / np.maximum(total, 1e-300)
-            rate = np.maximum(middle + slope * time, self.least)
-            costs = self.costs(rate)
+            middle = (y - slope * x) / np.maximum(total, 1e-30)
+            rate = np.maximum(middle + slope * time, empty)
+            costs = self.costs(np.sqrt(rate))
         return costs
 
 
 def _found_in(series: _Series, pixels: Array, offsets: Array, threshold: float) -> TelegraphPixels:
     """Those of some pixels that have two levels."""
-    rate, costs = series.one_level()
-    likely = np.flatnonzero(_candidates(series, rate, costs))
+    likely = np.flatnonzero(_candidates(series))
     series = series.of_pixels(likely)
-    one = np.minimum(costs[:, likely].sum(axis=0), series.drifting_costs(rate[likely]).sum(axis=0))
+    one = _one_level_cost(series)
     best = _best_levels(series)
     noisy = best.excess_noise
     evidence = (one - best.cost) / noisy
@@ -266,37 +275,53 @@ def _found_in(series: _Series, pixels: Array, offsets: Array, threshold: float) 
     return best.pixels(series, noisy, evidence, np.flatnonzero(sure), pixels[likely], offsets)
 
 
-def _candidates(series: _Series, rate: Array, costs: Array) -> Array:
-    """Pixels whose means scatter more than those of one level do, or of which a part stands out."""
-    planes = len(costs)
-    scattered = costs.sum(axis=0) > planes / 2 + _SCATTER * np.sqrt(planes / 2)
-    expected = series.frames * rate
-    deviation = np.sign(series.counts - expected) * np.sqrt(2 * np.maximum(costs, 0.0))
-    total = np.cumsum(deviation, axis=0)
-    share = np.arange(1, planes + 1)[:, None] / planes
-    bridge = total - share * total[-1]
-    variance = np.maximum(planes * share * (1 - share), 0.5)
-    stands_out = (bridge**2 / variance).max(axis=0) > 2 * _STEP
-    found: Array = scattered | stands_out
+def _candidates(series: _Series) -> Array:
+    """Pixels of which neighbouring means deviate alike more than those of the others do."""
+    planes = len(series.roots)
+    highest = np.zeros(series.roots.shape, bool)
+    np.put_along_axis(highest, series.roots.argmax(axis=0)[None], True, axis=0)
+    root, costs = series.one_level(series.root(~highest), _FEW_ROUNDS)
+    deviations = np.copysign(np.sqrt(2 * costs), series.roots - root)
+    alike = ((deviations[1:] + deviations[:-1]) ** 2).sum(axis=0)
+    sure = 2 * planes + _SCATTER * np.sqrt(12 * planes)
+    found: Array = alike > min(sure, float(np.quantile(alike, 1 - _CANDIDATES)))
     return found
+
+
+def _one_level_cost(series: _Series) -> Array:
+    """The least cost of one level, or of one that changes evenly with time."""
+    found = []
+    for share in _LEVELS:
+        root, costs = series.one_level(_quantile(series, share))
+        found += [costs.sum(axis=0), series.drifting_costs(root).sum(axis=0)]
+    least: Array = np.min(found, axis=0)
+    return least
+
+
+def _quantile(series: _Series, share: float) -> Array:
+    """The root that a share of the means is below."""
+    at = round(share * (len(series.roots) - 1))
+    found = np.partition(series.roots, at, axis=0)[at]
+    return np.maximum(found, series.noise.least_root)
 
 
 @dataclass(slots=True)
 class _TwoLevels:
-    """The best two levels: counts per frame (2, pixels); whether high, cost of each mean."""
+    """The best two levels, roots (2, pixels); whether high, cost of each mean."""
 
-    rates: Array
+    roots: Array
     high: Array
+    switching: Array
     costs: Array
     cost: Array
 
     @property
     def has_two_levels(self) -> Array:
         """Whether each has means enough that are no outliers."""
-        good = self.costs < CEILING
+        good = (self.costs < CEILING) & ~self.switching
         at_high, at_low = (good & self.high).sum(axis=0), (good & ~self.high).sum(axis=0)
         enough = np.minimum(at_high, at_low) >= _FEWEST_MEANS
-        both: Array = enough & (self.rates[1] > self.rates[0])
+        both: Array = enough & (self.roots[1] > self.roots[0])
         return both
 
     @property
@@ -324,7 +349,7 @@ class _TwoLevels:
     def take(self, other: _TwoLevels) -> None:
         """Receive what is better in another one."""
         better = other.cost < self.cost
-        for name in ("rates", "high", "costs", "cost"):
+        for name in ("roots", "high", "switching", "costs", "cost"):
             getattr(self, name)[..., better] = getattr(other, name)[..., better]
 
     def pixels(
@@ -342,7 +367,8 @@ class _TwoLevels:
         frames = series.frames
         rates = np.stack([series.rate(state) for state in steady])
         levels = series.noise.level(rates)
-        variance = series.noise.excess**2 * rates * noisy[some]
+        least = series.noise.least_root**2
+        variance = series.noise.excess**2 * np.maximum(rates, least) * noisy[some]
         errors = np.sqrt(variance / np.maximum((frames * steady).sum(axis=1), 1.0))
         return TelegraphPixels(
             pixel=at,
@@ -358,16 +384,16 @@ class _TwoLevels:
 
 def _best_levels(series: _Series) -> _TwoLevels:
     """The best two levels from several starts."""
-    own = np.sort(series.counts / np.maximum(series.frames, 1.0), axis=0)
+    own = np.sort(series.roots, axis=0)
     best = None
     for shares in _STARTS:
-        places = [round(share * (len(own) - 1)) for share in shares]
-        rates = np.maximum(own[places], series.least)
+        roots = own[[round(share * (len(own) - 1)) for share in shares]]
+        roots = np.maximum(roots, series.noise.least_root)
         for _ in range(_ROUNDS):
-            found = _best_way(series, rates)
-            good = found.costs < CEILING
-            levels = (series.rate(good & state) for state in (~found.high, found.high))
-            rates = np.sort(np.stack(list(levels)), axis=0)
+            found = _best_way(series, roots)
+            good = (found.costs < CEILING) & ~found.switching
+            levels = (series.root(good & state) for state in (~found.high, found.high))
+            roots = np.sort(np.stack(list(levels)), axis=0)
         if best is None:
             best = found
         else:
@@ -376,23 +402,40 @@ def _best_levels(series: _Series) -> _TwoLevels:
     return best
 
 
-def _best_way(series: _Series, rates: Array) -> _TwoLevels:
-    """The cheapest way of switching between two levels."""
-    costs = np.stack([series.costs(rate) for rate in rates], axis=1)
+def _best_way(series: _Series, roots: Array) -> _TwoLevels:
+    """The cheapest way of switching between two levels.
+
+    A switch is within a mean, which then may lie anywhere between both, or between two means.
+    """
+    costs = np.stack([series.costs(root) for root in roots], axis=1)
     planes, _, pixels = costs.shape
-    came = np.empty((planes, 2, pixels), bool)  # from the other level
-    total = costs[0]
+    between = (series.roots > roots[0]) & (series.roots < roots[1])
+    within = costs.min(axis=1)
+    within = np.where(between, np.minimum(within, np.float32(WITHIN)), within) + np.float32(1e-3)
+    came = np.zeros((planes, 2, pixels), np.uint8)  # 1: from the other level, 2: within a mean
+    before, total = costs[0], costs[0]
     for plane in range(1, planes):
         other = total[::-1] + SWITCH
         came[plane] = other < total
-        total = np.minimum(total, other) + costs[plane]
+        best = np.minimum(total, other)
+        if plane > 1:
+            other = before[::-1] + (within[plane - 1] + SWITCH)
+            came[plane][other < best] = 2
+            best = np.minimum(best, other)
+        before, total = total, best + costs[plane]
     high = np.empty((planes, pixels), bool)
+    switching = np.zeros((planes, pixels), bool)
     high[-1] = total[1] < total[0]
     for plane in range(planes - 1, 0, -1):
-        switched = np.where(high[plane], came[plane, 1], came[plane, 0])
-        high[plane - 1] = high[plane] ^ switched
+        way = np.where(high[plane], came[plane, 1], came[plane, 0])
+        way[switching[plane]] = 0
+        high[plane - 1] = high[plane] ^ (way > 0)
+        switching[plane - 1] = way == 2
     own = np.where(high, costs[:, 1], costs[:, 0])
-    return _TwoLevels(rates, high, own, total.min(axis=0))
+    own = np.where(switching, within, own)
+    middle = 0.5 * (roots[0] + roots[1])
+    high = np.where(switching, series.roots > middle, high)
+    return _TwoLevels(roots, high, switching, own, total.min(axis=0))
 
 
 def _joined(parts: Sequence[TelegraphPixels]) -> TelegraphPixels:
