@@ -40,13 +40,14 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 #: Most that a mean costs; a switch; and what two levels must explain of the cost.
-CEILING, SWITCH, THRESHOLD = 4.0, 1.5, 5.75
+CEILING, SWITCH, THRESHOLD = 6.0, 2.0, 8.25
 #: Candidates: the share of the pixels, and all whose scatter is above the expected one by so many
 #: standard deviations.
 _CANDIDATES, _SCATTER = 0.1, 3.5
 #: Starts of the two levels: shares of the means that are below them.
 _STARTS = ((0.1, 0.9), (0.3, 0.7), (0.5, 0.9), (0.1, 0.5), (0.5, 0.96), (0.04, 0.5))
 WITHIN = 1.0
+SHORTEST = 2.4
 _ROUNDS, _FEW_ROUNDS = 5, 2
 #: Starts of one level, likewise.
 _LEVELS = (0.2, 0.5, 0.8)
@@ -271,7 +272,7 @@ def _found_in(series: _Series, pixels: Array, offsets: Array, threshold: float) 
     best = _best_levels(series)
     noisy = best.excess_noise
     evidence = (one - best.cost) / noisy
-    sure = (evidence > threshold) & best.has_two_levels
+    sure = (evidence > threshold) & best.has_two_levels(series)
     return best.pixels(series, noisy, evidence, np.flatnonzero(sure), pixels[likely], offsets)
 
 
@@ -315,13 +316,18 @@ class _TwoLevels:
     costs: Array
     cost: Array
 
-    @property
-    def has_two_levels(self) -> Array:
-        """Whether each has means enough that are no outliers."""
+    def has_two_levels(self, series: _Series) -> Array:
+        """Whether each lasts long enough, in means that are no outliers."""
         good = (self.costs < CEILING) & ~self.switching
-        at_high, at_low = (good & self.high).sum(axis=0), (good & ~self.high).sum(axis=0)
+        low, high = self.roots**2
+        share = np.clip((series.counts - low) / np.maximum(high - low, 1e-9), 0.0, 1.0)
+        share *= self.switching
+        at_high = (good & self.high).sum(axis=0)
+        at_low = (good & ~self.high).sum(axis=0)
         enough = np.minimum(at_high, at_low) >= _FEWEST_MEANS
-        both: Array = enough & (self.roots[1] > self.roots[0])
+        at_high = at_high + share.sum(axis=0)
+        at_low = at_low + (self.switching - share).sum(axis=0)
+        both: Array = enough & (np.minimum(at_high, at_low) >= SHORTEST) & (high > low)
         return both
 
     @property
