@@ -29,6 +29,7 @@ telegraph pixel where S0 - S2 is above a threshold.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,12 +44,12 @@ Array = npt.NDArray[Any]
 CEILING, SWITCH, THRESHOLD = 6.0, 2.0, 8.25
 #: Candidates: the share of the pixels, and all whose scatter is above the expected one by so many
 #: standard deviations.
-_CANDIDATES, _SCATTER = 0.1, 3.5
+_CANDIDATES, _SCATTER = 0.04, 2.0
 #: Starts of the two levels: shares of the means that are below them.
-_STARTS = ((0.1, 0.9), (0.3, 0.7), (0.5, 0.9), (0.1, 0.5), (0.5, 0.96), (0.04, 0.5))
+_STARTS = ((0.1, 0.9), (0.3, 0.7), (0.5, 0.96), (0.04, 0.5))
 WITHIN = 1.0
 SHORTEST = 2.4
-_ROUNDS, _FEW_ROUNDS = 5, 2
+_ROUNDS, _FEW_ROUNDS = 3, 2
 #: Starts of one level, likewise.
 _LEVELS = (0.2, 0.5, 0.8)
 #: Most that the charge of a pixel with one level changes with time, as a share, up and down: that
@@ -60,7 +61,7 @@ _FEWEST_MEANS = 2
 # chi-square.
 _CUT, _CUT_MEAN, _CUT_DEVIATION = 1.5, 0.429, 1.114
 #: Pixels at a time.
-_CHUNK = 1 << 15
+_CHUNK = 1 << 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,8 +285,9 @@ def _candidates(series: _Series) -> Array:
     root, costs = series.one_level(series.root(~highest), _FEW_ROUNDS)
     deviations = np.copysign(np.sqrt(2 * costs), series.roots - root)
     alike = ((deviations[1:] + deviations[:-1]) ** 2).sum(axis=0)
-    sure = 2 * planes + _SCATTER * np.sqrt(12 * planes)
-    found: Array = alike > min(sure, float(np.quantile(alike, 1 - _CANDIDATES)))
+    middle, most = np.quantile(alike, (0.5, 1.0 - _CANDIDATES))
+    middle = max(float(middle), 2.0 * planes)
+    found: Array = alike > min(float(most), middle * (1.0 + _SCATTER * math.sqrt(3.0 / planes)))
     return found
 
 
