@@ -5,26 +5,34 @@ Model. A mean of n frames at the level m, EM electrons, has the variance V(m) / 
     V(m) = rn^2 + e (m - F),
 
 with the read noise rn, the offset F of the pixel, and e = variance of the register's output over
-its mean, EM electrons (2 g at high EM gain g). Any law whose variance is linear in its mean has the
-likelihood of a Poisson law in
+its mean, EM electrons (2 g at high EM gain g). The root of
 
     N = n (m - F + rn^2 / e) / e
 
-up to its higher moments (quasi-likelihood: McCullagh & Nelder, *Generalized Linear Models*, 1989,
-section 9.2). It is the normal one where read noise rules, and that of single electrons where
-charge does. With the mean L of N, a mean costs
+then scatters by 1/2 at any level (M. S. Bartlett, *J. R. Stat. Soc. Suppl.* 3, 1936, 68). With the
+mean L of N, a mean costs
 
-    min(N ln(N / L) - N + L, c)    (half its deviance)
+    min(2 (sqrt N - sqrt L)^2, c)
 
-where the ceiling c makes a single outlying mean, such as one with a cosmic ray, count as an
-outlier of either level: it cannot make a level of its own.
+Where read noise rules this is half the squared deviation of the normal law. Where charge does it is
+the exponent of the law of what the register makes of lambda = 2 L electrons, exponentials in a
+Poisson number: -ln of its density at x is (sqrt(x / g) - sqrt lambda)^2 up to slower terms. So a
+mean without charge speaks against a level with lambda electrons as loudly as it should.
+
+The ceiling c makes a single outlying mean, such as one with a cosmic ray, count as an outlier of
+either level. No level lies below that of a pixel without charge.
 
 A pixel without levels costs the least sum S0 over one L, or over one whose charge changes evenly
 with time by 20 % up and down: a hot pixel follows the temperature of the detector. A pixel with two
 has the least sum S2 over two levels and all ways of switching between them, each switch costing w:
 the best way is found by dynamic programming (Viterbi, *IEEE Trans. Inf. Theory* 13, 1967, 260), the
-levels are the means of those that are at them, and both are repeated from several starts. It is a
-telegraph pixel where S0 - S2 is above a threshold.
+levels are those of the least cost for the means that are at them, and both are repeated from
+several starts. A mean within which the level switches may lie anywhere between both. It is a
+telegraph pixel where S0 - S2 is above a threshold, and each level lasts so long that two means in a
+row, which rays may have hit both, do not make it.
+
+Only pixels are looked at closely of which neighbouring means deviate alike, the sum of
+(d_i + d_(i+1))^2 over the deviations d of one level.
 """
 
 from __future__ import annotations
@@ -40,23 +48,25 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-#: Most that a mean costs; a switch; and what two levels must explain of the cost.
+#: Most that a mean costs; a switch; and what two levels must explain of the cost. Together: a lower
+#: ceiling bears more rays and leaves less evidence of short levels.
 CEILING, SWITCH, THRESHOLD = 6.0, 2.0, 8.25
-#: Candidates: the share of the pixels, and all whose scatter is above the expected one by so many
-#: standard deviations.
-_CANDIDATES, _SCATTER = 0.04, 2.0
-#: Starts of the two levels: shares of the means that are below them.
+#: Most that a mean costs that lies between both levels, where one switches to the other.
+_BETWEEN = 1.0
+#: Candidates: this share of the pixels, and all whose neighbouring means deviate alike by so
+#: many standard deviations more than those of most pixels.
+_CANDIDATES, _ALIKE = 0.04, 2.0
+#: Starts of the two levels, and of one: shares of the means that are below them.
 _STARTS = ((0.1, 0.9), (0.3, 0.7), (0.5, 0.96), (0.04, 0.5))
-WITHIN = 1.0
-SHORTEST = 2.4
-_ROUNDS, _FEW_ROUNDS = 3, 2
-#: Starts of one level, likewise.
 _LEVELS = (0.2, 0.5, 0.8)
+#: Rounds from each start; for all pixels, from their mean.
+_ROUNDS, _FEW_ROUNDS = 3, 2
 #: Most that the charge of a pixel with one level changes with time, as a share, up and down: that
 #: of dark current within two degrees.
 DRIFT = 0.2
-#: Means that a level must have, outliers not counted.
-_FEWEST_MEANS = 2
+#: Means that a level must have, outliers not counted; and how long it must last, in means, with its
+#: share of those within which it switches.
+_FEWEST_MEANS, _SHORTEST = 2, 2.4
 # Half the deviance, cut at the first: its mean, and its deviation over that, by the law of
 # chi-square.
 _CUT, _CUT_MEAN, _CUT_DEVIATION = 1.5, 0.429, 1.114
@@ -121,7 +131,7 @@ class SampleNoise:
         return self.read_noise / self.excess
 
     def counts(self, level: Array) -> Array:
-        """Counts per frame of a Poisson law with the same scatter, from levels above the offset."""
+        """Counts of a Poisson law with the same scatter, from levels above the offset."""
         return (level + self.shift) / self.excess
 
     def level(self, counts: Array) -> Array:
@@ -201,7 +211,7 @@ def _common_drift(means: Sequence[Array] | Array, n: Sequence[Array] | Array, at
 
 @dataclass(frozen=True, slots=True)
 class _Series:
-    """Counts per frame of means, their roots, and the frames in them, shape (planes, pixels)."""
+    """Counts per frame N / n of means, their roots, and the frames n, shape (planes, pixels)."""
 
     counts: Array
     roots: Array
@@ -214,11 +224,11 @@ class _Series:
         return cls(counts, np.sqrt(np.maximum(counts, 0.0)), frames, noise)
 
     def of_pixels(self, some: Array) -> _Series:
-        rows = (each[:, some] for each in (self.counts, self.roots, self.frames))
-        return _Series(*rows, self.noise)
+        counts, roots, frames = (x[:, some] for x in (self.counts, self.roots, self.frames))
+        return _Series(counts, roots, frames, self.noise)
 
     def costs(self, root: Array) -> Array:
-        """What each mean costs at a level, the root of counts per frame; at most the ceiling."""
+        """What each mean costs at a level, given as its root."""
         found: Array = self.roots - root
         found *= found
         found *= self.frames
@@ -232,7 +242,7 @@ class _Series:
         return np.maximum(root, self.noise.least_root)
 
     def rate(self, weights: Array) -> Array:
-        """Counts per frame of those means that have a weight."""
+        """Mean counts of those means that have a weight."""
         weights = weights * self.frames
         rate: Array = (weights * self.counts).sum(axis=0) / np.maximum(weights.sum(axis=0), 1.0)
         return rate
@@ -248,7 +258,7 @@ class _Series:
     def drifting_costs(self, root: Array) -> Array:
         """Cost of each mean, where the charge changes evenly with time; begun with one level."""
         time = np.linspace(-1.0, 1.0, len(self.counts), dtype=self.counts.dtype)[:, None]
-        empty = self.noise.least_root**2
+        empty = max(self.noise.least_root**2, 1e-9)
         rate = np.maximum(root**2, empty)
         costs = self.costs(root)
         for _ in range(_ROUNDS):
@@ -278,16 +288,17 @@ def _found_in(series: _Series, pixels: Array, offsets: Array, threshold: float) 
 
 
 def _candidates(series: _Series) -> Array:
-    """Pixels of which neighbouring means deviate alike more than those of the others do."""
+    """Pixels of which neighbouring means deviate alike more than those of most pixels do."""
     planes = len(series.roots)
-    highest = np.zeros(series.roots.shape, bool)
-    np.put_along_axis(highest, series.roots.argmax(axis=0)[None], True, axis=0)
-    root, costs = series.one_level(series.root(~highest), _FEW_ROUNDS)
+    lower = np.ones(series.roots.shape, bool)
+    np.put_along_axis(lower, series.roots.argmax(axis=0)[None], False, axis=0)
+    root, costs = series.one_level(series.root(lower), _FEW_ROUNDS)
     deviations = np.copysign(np.sqrt(2 * costs), series.roots - root)
     alike = ((deviations[1:] + deviations[:-1]) ** 2).sum(axis=0)
-    middle, most = np.quantile(alike, (0.5, 1.0 - _CANDIDATES))
-    middle = max(float(middle), 2.0 * planes)
-    found: Array = alike > min(float(most), middle * (1.0 + _SCATTER * math.sqrt(3.0 / planes)))
+    middle, most = (float(np.quantile(alike, share)) for share in (0.5, 1.0 - _CANDIDATES))
+    # Of independent deviations the mean is 2 a mean, the variance 12.
+    limit = max(middle, 2.0 * planes) * (1.0 + _ALIKE * math.sqrt(3.0 / planes))
+    found: Array = alike > min(most, limit)
     return found
 
 
@@ -304,13 +315,13 @@ def _one_level_cost(series: _Series) -> Array:
 def _quantile(series: _Series, share: float) -> Array:
     """The root that a share of the means is below."""
     at = round(share * (len(series.roots) - 1))
-    found = np.partition(series.roots, at, axis=0)[at]
+    found: Array = np.partition(series.roots, at, axis=0)[at]
     return np.maximum(found, series.noise.least_root)
 
 
 @dataclass(slots=True)
 class _TwoLevels:
-    """The best two levels, roots (2, pixels); whether high, cost of each mean."""
+    """The best two levels, as roots (2, pixels); where each mean is, and what it costs."""
 
     roots: Array
     high: Array
@@ -329,7 +340,7 @@ class _TwoLevels:
         enough = np.minimum(at_high, at_low) >= _FEWEST_MEANS
         at_high = at_high + share.sum(axis=0)
         at_low = at_low + (self.switching - share).sum(axis=0)
-        both: Array = enough & (np.minimum(at_high, at_low) >= SHORTEST) & (high > low)
+        both: Array = enough & (np.minimum(at_high, at_low) >= _SHORTEST) & (high > low)
         return both
 
     @property
@@ -419,7 +430,8 @@ def _best_way(series: _Series, roots: Array) -> _TwoLevels:
     planes, _, pixels = costs.shape
     between = (series.roots > roots[0]) & (series.roots < roots[1])
     within = costs.min(axis=1)
-    within = np.where(between, np.minimum(within, np.float32(WITHIN)), within) + np.float32(1e-3)
+    within[between] = np.minimum(within[between], _BETWEEN)
+    within += np.float32(1e-3)  # where it is as good at a level, it is there
     came = np.zeros((planes, 2, pixels), np.uint8)  # 1: from the other level, 2: within a mean
     before, total = costs[0], costs[0]
     for plane in range(1, planes):
