@@ -17,7 +17,9 @@ from emdarks import Dataset, Image, calibrate_darks_lsq, characterize
 from emdarks.datasheet import DataSheet
 from emdarks.errors import EmdarksWarning
 from emdarks.fits import fits
-from emdarks.simulate import Effects, simulate_campaign
+from emdarks.simulate import Effects, make_truth, simulate_campaign, simulate_stack
+from emdarks.simulate.changing import telegraph_of
+from emdarks.simulate.headers import PAUSE
 
 #: EM gain, exposure time (s) and frames of the stacks.
 STACKS = [
@@ -105,6 +107,39 @@ def test_stacks_of_one_time_tell_no_current(made: Any) -> None:
     assert not found["dark_current"].known
     three = characterize(of_stack(made, (1.0, 100.0), (5000.0, 100.0), (1000.0, 60.0)))
     assert all(each.known or each.note for each in three.quantities)
+
+
+@pytest.mark.parametrize("rays", [0.0, 5.0])
+def test_telegraph_pixels_are_those_of_the_truth(rays: float) -> None:
+    """3 read noises apart, an eighth of 200 frames or more at each level, amid a fixed pattern."""
+    gain, time, frames = 100.0, 10.0, 200
+    truth, rng = make_truth("excam-small", seed=8), np.random.default_rng(8)
+    cycle = frames * (time + PAUSE)
+    current = 3 * truth.read_noise / (gain * time)
+    effects = replace(
+        Effects.none(), rays=rays, telegraph=0.05, telegraph_current=current, telegraph_cycle=cycle
+    )
+    images = []
+    for g, t, n in ((1.0, 2.0, 20), (1.0, 10.0, 20), (gain, time, frames)):
+        data, dq = simulate_stack(truth, g, t, n, rng, effects=effects)
+        cards = {"EXPTIME": t, "EMGAIN_C": g, "KGAINPAR": 8.7, "CAMERA": "excam-small",
+                 "BUNIT": "detected EM electron"}  # fmt: skip
+        images += [
+            Image(frame, fits.Header(), fits.Header(cards), dq=flags)
+            for frame, flags in zip(data, dq, strict=True)
+        ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EmdarksWarning)
+        found = characterize(Dataset(images))
+    assert found.evidence is not None
+    pixels = telegraph_of(truth, effects)
+    high = np.mean([pixels.is_high(i * (time + PAUSE)) for i in range(frames)], axis=0)
+    sought = pixels.pixel[(high >= 1 / 8) & (high <= 7 / 8)]
+    seen = np.unique(np.concatenate([each.found.pixel for each in found.evidence.telegraph]))
+    assert sought.size > 400
+    assert np.isin(sought, seen).mean() > 0.95
+    assert np.setdiff1d(seen, pixels.pixel).size <= 2  # of 11,000
+    assert found["telegraph_pixels"].value == seen.size
 
 
 def of_arrays(

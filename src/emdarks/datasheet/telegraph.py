@@ -62,7 +62,8 @@ class TelegraphSearch:
     read_noise : float
         Nominal, EM electrons; NaN where unknown.
     level : float
-        Where samples without charge lie, EM electrons.
+        Where samples without charge lie, EM electrons. The same for all pixels: there is no map
+        of the fixed pattern before all stacks are read.
     searched : int
         Stacks that are looked at: the more, the more evidence a pixel needs.
     """
