@@ -61,12 +61,16 @@ _STARTS = ((0.1, 0.9), (0.3, 0.7), (0.5, 0.96), (0.04, 0.5))
 _LEVELS = (0.2, 0.5, 0.8)
 #: Rounds from each start; for all pixels, from their mean.
 _ROUNDS, _FEW_ROUNDS = 3, 2
+#: Share of the threshold that the first round must reach.
+_NEAR = 0.25
 #: Most that the charge of a pixel with one level changes with time, as a share, up and down: that
 #: of dark current within two degrees.
 DRIFT = 0.2
-#: Means that a level must have, outliers not counted; and how long it must last, in means, with its
-#: share of those within which it switches.
-_FEWEST_MEANS, _SHORTEST = 2, 2.4
+#: Means that a level must have, outliers not counted.
+_FEWEST_MEANS = 2
+#: How long it must last, with its share of those means within which it switches: so many means, or
+#: this share of the sequence where that is less.
+_SHORTEST, _LEAST_SHARE = 2.4, 0.1
 # Half the deviance, cut at the first: its mean, and its deviation over that, by the law of
 # chi-square.
 _CUT, _CUT_MEAN, _CUT_DEVIATION = 1.5, 0.429, 1.114
@@ -277,9 +281,12 @@ class _Series:
 
 def _found_in(series: _Series, pixels: Array, offsets: Array, threshold: float) -> TelegraphPixels:
     """Those of some pixels that have two levels."""
-    likely = np.flatnonzero(_candidates(series))
+    likely = np.flatnonzero(_candidates(series, threshold))
     series = series.of_pixels(likely)
     one = _one_level_cost(series)
+    # Most candidates are far from it, which the first round shows.
+    near = one - _best_levels(series, 1).cost > _NEAR * threshold
+    likely, one, series = likely[near], one[near], series.of_pixels(near)
     best = _best_levels(series)
     noisy = best.excess_noise
     evidence = (one - best.cost) / noisy
@@ -287,8 +294,11 @@ def _found_in(series: _Series, pixels: Array, offsets: Array, threshold: float) 
     return best.pixels(series, noisy, evidence, np.flatnonzero(sure), pixels[likely], offsets)
 
 
-def _candidates(series: _Series) -> Array:
-    """Pixels of which neighbouring means deviate alike more than those of most pixels do."""
+def _candidates(series: _Series, threshold: float) -> Array:
+    """Pixels of which neighbouring means deviate alike more than those of most pixels do.
+
+    None whose one level costs too little for two to explain so much of it.
+    """
     planes = len(series.roots)
     lower = np.ones(series.roots.shape, bool)
     np.put_along_axis(lower, series.roots.argmax(axis=0)[None], False, axis=0)
@@ -298,7 +308,7 @@ def _candidates(series: _Series) -> Array:
     middle, most = (float(np.quantile(alike, share)) for share in (0.5, 1.0 - _CANDIDATES))
     # Of independent deviations the mean is 2 a mean, the variance 12.
     limit = max(middle, 2.0 * planes) * (1.0 + _ALIKE * math.sqrt(3.0 / planes))
-    found: Array = alike > min(most, limit)
+    found: Array = (alike > min(most, limit)) & (costs.sum(axis=0) > threshold + SWITCH)
     return found
 
 
@@ -340,7 +350,8 @@ class _TwoLevels:
         enough = np.minimum(at_high, at_low) >= _FEWEST_MEANS
         at_high = at_high + share.sum(axis=0)
         at_low = at_low + (self.switching - share).sum(axis=0)
-        both: Array = enough & (np.minimum(at_high, at_low) >= _SHORTEST) & (high > low)
+        shortest = min(_SHORTEST, _LEAST_SHARE * len(self.costs))
+        both: Array = enough & (np.minimum(at_high, at_low) >= shortest) & (high > low)
         return both
 
     @property
@@ -401,14 +412,14 @@ class _TwoLevels:
         )
 
 
-def _best_levels(series: _Series) -> _TwoLevels:
+def _best_levels(series: _Series, rounds: int = _ROUNDS) -> _TwoLevels:
     """The best two levels from several starts."""
     own = np.sort(series.roots, axis=0)
     best = None
     for shares in _STARTS:
         roots = own[[round(share * (len(own) - 1)) for share in shares]]
         roots = np.maximum(roots, series.noise.least_root)
-        for _ in range(_ROUNDS):
+        for _ in range(rounds):
             found = _best_way(series, roots)
             good = (found.costs < CEILING) & ~found.switching
             levels = (series.root(good & state) for state in (~found.high, found.high))
