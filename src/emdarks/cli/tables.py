@@ -127,7 +127,8 @@ def sheet_table(sheet: DataSheet) -> Table:
         box=box.SIMPLE_HEAD, caption=_SHEET_CAPTION, caption_justify="left", padding=(0, 1, 0, 0)
     )
     for title, justify in _SHEET_COLUMNS:
-        table.add_column(title, justify=justify, no_wrap=title in ("value", "frames"))
+        whole = title in ("value", "frames")
+        table.add_column(title, justify=justify, no_wrap=whole, overflow="fold")
     for each in sheet.quantities:
         if each.known:
             value = between(each.value, each.low, each.high, each.unit == "pixels")

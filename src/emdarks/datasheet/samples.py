@@ -229,10 +229,12 @@ def _gain(stack: Stack, found: StackCharges | None, why: str) -> Quantity:
 def _on_register(found: StackCharges) -> str:
     """What the charge of the register does to that of the pixels, and what it rests on."""
     lifts = max(found.image_alone - found.image.value, 0.0)
-    words = f"without it, the charge of the pixels would look {number(lifts, 2)} larger"
+    words = []
+    if lifts > 0:
+        words.append(f"without it, the charge of the pixels would look {number(lifts, 2)} larger")
     if math.isfinite(found.rest_charge.value):
-        words += "; the prescan holds whole electrons, too, so that the shape alone tells it"
-    return words
+        words.append("the prescan holds whole electrons, too, so that the shape alone tells it")
+    return "; ".join(words)
 
 
 def _fit(
