@@ -14,7 +14,7 @@ import pytest
 
 from commands import run_command
 from emdarks import Dataset, Image, calibrate_darks_lsq, characterize
-from emdarks.datasheet import DataSheet
+from emdarks.datasheet import DataSheet, samples
 from emdarks.errors import EmdarksWarning
 from emdarks.fits import fits
 from emdarks.simulate import Effects, make_truth, simulate_campaign, simulate_stack
@@ -436,3 +436,28 @@ def test_a_wrong_read_noise_makes_no_wrong_gain(prescan_camera: Path, stated: fl
     assert abs(found["dark_current"].value - 1e-3) < 4 * found["dark_current"].error
     factor = found["excess_noise_factor"]
     assert not factor.known or abs(factor.value - 2) < 4 * factor.error < 2
+
+
+@pytest.mark.filterwarnings("ignore::emdarks.errors.EmdarksWarning")
+def test_hot_pixels_that_saturate_in_long_stacks_are_in_the_law_of_short_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No map tells them, but their samples are in the histogram: the gain was 2 % too large."""
+    stacks = [(1.0, 2.0, 10), (1.0, 60.0, 10), (5000.0, 2.0, 100), (5000.0, 60.0, 10)]
+    made = simulate_campaign(tmp_path / "darks", "excam-small", seed=3, stacks=stacks, threads=2)
+    frames = [Image(path) for path in made.paths]
+    for frame in frames:
+        frame.dq[frame.data > 90_000] |= 32
+    inside = made.truth.imaging_area
+    charge = made.truth.clock_induced_charge[inside] + 2.0 * made.truth.dark_current[inside]
+    true = charge[charge > 3 * np.median(charge)].sum() / charge.size
+    found = characterize(Dataset(frames), flag_level=90_000.0).evidence
+    assert found is not None
+    histograms = found.histograms[1]
+    assert histograms is not None
+    monkeypatch.setattr("emdarks.fit.counting.LEAST_COUNTED", 1e9)
+    of_means = characterize(Dataset(frames), flag_level=90_000.0).evidence
+    assert of_means is not None
+    assert of_means.counted is None
+    for charges in (histograms.charges, samples._of_maps(of_means, 1).charges):
+        assert (charges.mixture[0] * charges.mixture[1]).sum() == pytest.approx(true, rel=0.06)

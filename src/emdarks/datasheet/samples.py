@@ -23,6 +23,7 @@ from emdarks.fit.campaign_charge import (
 )
 from emdarks.fit.em_gain import LEAST_GAIN, classes_of, suits
 from emdarks.fit.estimate import Estimate
+from emdarks.fit.lost_pixels import WHOLE, Samples, currents_of_lost, usual_number
 from emdarks.fit.register_charge import (
     ANY_POWER,
     RayPower,
@@ -271,7 +272,7 @@ def _too_few(stack: Stack, histograms: StackHistograms | None) -> str:
     """Why a histogram tells no gain."""
     if histograms is None and len(stack.frames) < LEAST_SAMPLES:
         return f"without maps it takes {LEAST_SAMPLES} frames to tell hot pixels from chance"
-    return "too few samples with charge"
+    return "too few samples with charge, or none that a register of about this gain makes"
 
 
 def _of_maps(evidence: Evidence, i: int) -> StackHistograms:
@@ -280,12 +281,19 @@ def _of_maps(evidence: Evidence, i: int) -> StackHistograms:
     assert bins is not None
     assert store.histograms is not None
     assert evidence.maps is not None
-    values, inside = evidence.maps.fit.values, evidence.frame.imaging
+    values, inside = evidence.maps.fit.values, evidence.frame.imaging & (store.n > 0).any(axis=0)
+    high = np.array([s.commanded_gain for s in evidence.stacks]) >= LEAST_GAIN * bins.read_noise
+    n, mean, gain, time = (x[high] for x in (store.n, store.mean, evidence.gain, evidence.time))
+    usual = usual_number(n[:, inside])
     hot = inside & evidence.maps.fit.fitted & ~evidence.ordinary
-    typical = float(values[1, evidence.ordinary].mean()) if evidence.has(1) else 0.0
-    own = np.maximum(typical + stack.exposure_time * values[2, hot], 0.0)
-    all_pixels = int((inside & evidence.maps.fit.fitted).sum())
-    mixture, share = classes_of(own, np.full(own.size, 1.0 / max(all_pixels, 1)))
+    lost = inside & ~evidence.maps.fit.fitted | hot & (n < WHOLE * usual[:, None]).any(axis=0)
+    level = values[:, evidence.ordinary].mean(axis=1) * evidence.maps.model.fitted
+    of_lost = currents_of_lost(
+        Samples(n[:, lost], mean[:, lost], usual, gain, time, bins.read_noise), level
+    )
+    current = np.concatenate([values[2, hot & ~lost], of_lost])
+    own = np.maximum(level[1] + stack.exposure_time * current, 0.0)
+    mixture, share = classes_of(own, np.full(own.size, 1.0 / max(int(inside.sum()), 1)))
     noise = bins.read_noise
     return StackHistograms(
         store.histograms[i], bins, stack.em_gain,

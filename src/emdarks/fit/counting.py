@@ -135,7 +135,7 @@ class CountedStacks:
         for i in np.flatnonzero(~self.is_low):
             some |= self.above[i] > 0
         none = 1.0 - float(some[inside].mean()) if inside.any() else 1.0
-        return -math.log(none) if none > 0 else math.inf
+        return abs(math.log(none)) if none > 0 else math.inf
 
     def data(self, error2: Array) -> _core.CountingData:
         """As the kernels take them."""

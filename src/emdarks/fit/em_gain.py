@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from emdarks._core import UNFITTED
 from emdarks.counting_sums import HistogramBins
-from emdarks.fit.counting import WEAK_GROUP, CountedStacks, CountingFit
+from emdarks.fit.counting import CountedStacks, CountingFit
+from emdarks.fit.lost_pixels import WHOLE, Samples, currents_of_lost, usual_number
 from emdarks.fit.register_charge import StackCharges, StackHistograms, fit_charges
 from emdarks.fit.sample_law import Charges
 
@@ -109,13 +111,14 @@ def stack_histograms(
     """
     high = stacks.commanded >= LEAST_GAIN * stacks.nominal_noise
     high &= suits(stacks.read_noise, bins)
+    lost = _Lost.of(stacks, fit)
     return [
         StackHistograms(
             histograms[i],
             bins,
             float(stacks.gain[i]),
             float(stacks.flagged[i]),
-            _charges(stacks, fit, i),
+            _charges(stacks, fit, lost, i),
             stacks.electron[i],
         )
         if high[i]
@@ -130,20 +133,39 @@ def suits(read_noise: float, bins: HistogramBins) -> bool:
     return not (ratio < LEAST_NOISE or ratio > MOST_NOISE)
 
 
-def _charges(stacks: CountedStacks, fit: CountingFit, i: int) -> Charges:
+@dataclass(frozen=True)
+class _Lost:
+    """Pixels that maps do not tell, and dark currents of those that are hot."""
+
+    pixels: Array
+    current: Array
+
+    @classmethod
+    def of(cls, stacks: CountedStacks, fit: CountingFit) -> _Lost:
+        high, inside = ~stacks.is_low, stacks.imaging
+        n, usual = stacks.n[high], usual_number(stacks.n[high][:, inside])
+        cut = (n < WHOLE * usual[:, None]).any(axis=0)
+        lost = inside & ((fit.group == UNFITTED) | fit.weak | (fit.hot & cut))
+        mean, gain, time = stacks.mean[high][:, lost], stacks.gain[high], stacks.time[high]
+        samples = Samples(n[:, lost], mean, usual, gain, time, stacks.read_noise)
+        return cls(lost, currents_of_lost(samples, fit.level[1]))
+
+
+def _charges(stacks: CountedStacks, fit: CountingFit, lost: _Lost, i: int) -> Charges:
     """How the image charge of a stack is distributed."""
-    mixture, hot = _mixture(stacks, fit, i)
+    mixture, hot = _mixture(stacks, fit, lost, i)
     _, C, D = fit.level[1]
     charge = max(C + stacks.time[i] * D, 1e-4)
     spread = min(stacks.time[i] * math.sqrt(fit.spread[1, 1]) / charge, 0.9)
     return Charges(mixture, 1 - hot, spread)
 
 
-def _mixture(stacks: CountedStacks, fit: CountingFit, i: int) -> tuple[Array, float]:
+def _mixture(stacks: CountedStacks, fit: CountingFit, lost: _Lost, i: int) -> tuple[Array, float]:
     """Charges and shares of classes of hot pixels, and the share of all of them."""
-    imaging = stacks.imaging & (fit.group >= WEAK_GROUP)
-    hot = fit.hot & imaging
-    charge = _charge_of(fit, hot, float(stacks.time[i]))
+    imaging = stacks.imaging & (stacks.n > 0).any(axis=0)
+    time = float(stacks.time[i])
+    of_lost = fit.level[1, 1] + time * lost.current
+    charge = np.concatenate([_charge_of(fit, fit.hot & imaging & ~lost.pixels, time), of_lost])
     # Not their share of good samples: flags take samples off the hottest pixels, which the law,
     # that ends where samples are flagged, says by itself.
     return classes_of(charge, np.full(charge.size, 1.0 / max(int(imaging.sum()), 1)))

@@ -169,6 +169,8 @@ class Likelihood:
         """
         loose = np.setdiff1d(np.arange(self.size), held)
         unknown, point = start, self.at(start)
+        if not math.isfinite(point.value):
+            raise np.linalg.LinAlgError("the law says nothing of these samples")
         for number in range(STEPS):
             step = self._step(unknown, point, loose)
             # From a charge of 0, there may be no way back.
@@ -202,7 +204,7 @@ class Likelihood:
         for part in self.parts:
             for i in part.where[[GAIN, WIDTH, RAY_POWER]]:
                 size = 1.0 if i == part.where[RAY_POWER] else unknown[i]
-                most = max(most, abs(step[i] / size) if i >= 0 else 0.0)
+                most = max(most, abs(step[i] / size) if i >= 0 and size > 0 else 0.0)
         return min(1.0, _LARGEST / max(most, 1e-9))
 
     def misfit(self, unknown: Array) -> tuple[Misfit, Misfit]:
@@ -250,6 +252,8 @@ class Likelihood:
         column = np.zeros(self.size)
         one = (free == index) * 1.0
         column[free] = _solve(tellable.information[np.ix_(free, free)], one)
+        if not column[index] > 0:
+            raise np.linalg.LinAlgError("the histograms do not tell this unknown")
         error = math.sqrt(column[index])
         if not sigmas:
             return Estimate.normal(best[index], wider * error)

@@ -185,6 +185,8 @@ class StackHistograms:
         at = np.flatnonzero(inside)
         # Above the noise the law bends slowly; wide bins hold many numbers of the converter.
         narrow = edges[at] < level + T_NOISE * noise
+        if not narrow.any():
+            raise np.linalg.LinAlgError("samples are flagged from the noise on")
         first = at[narrow | (at >= self.bins.even) | ((at - at[narrow].max()) % _MERGED == 1)]
         law = SampleLaw(
             edges[[*first, at[-1] + 1]],

@@ -119,7 +119,9 @@ class SampleLaw:
         P : ndarray, shape (bins,)
         J : ndarray, shape (bins, 7)
         """
-        rows = self._transform(p)
+        # Steps of a fit may lead to charges of which nothing is left: no number, no likelihood.
+        with np.errstate(all="ignore"):
+            rows = self._transform(p)
         found = product(self._series, np.concatenate([rows.real, rows.imag], axis=1).T)
         return found[:, 0], found[:, 1:]
 
