@@ -461,3 +461,23 @@ def test_hot_pixels_that_saturate_in_long_stacks_are_in_the_law_of_short_ones(
     assert of_means.counted is None
     for charges in (histograms.charges, samples._of_maps(of_means, 1).charges):
         assert (charges.mixture[0] * charges.mixture[1]).sum() == pytest.approx(true, rel=0.06)
+
+
+def test_rays_of_one_gain_make_no_hot_pixels(tmp_path: Path) -> None:
+    """One ray lifts the mean of a pixel as a hot one; its scatter is larger (gain was 7 % low)."""
+    stacks = [(1000.0, 10.0, 20), (1000.0, 60.0, 20), (1000.0, 120.0, 30)]
+    made = simulate_campaign(
+        tmp_path / "darks",
+        "excam-small",
+        seed=8,
+        stacks=stacks,
+        effects=Effects(rays=5.0),
+        threads=2,
+    )
+    found = characterize(Dataset(made.paths), flag_level=81_000.0)
+    assert found.evidence is not None
+    assert found.evidence.counted is None
+    for each in found.all("em_gain"):
+        assert abs(each.value - 1000.0) < 3 * each.error
+        assert each.error < 70.0
+    assert not any("aged" in note for note in found.notes)

@@ -218,12 +218,22 @@ class Evidence:
 
         The rest is how pixels differ, however many frames there are.
         """
+        noise, scatter2 = self._scatter(k)
+        return noise / max(noise, scatter2, 1e-300)
+
+    def spread(self, k: int) -> float:
+        """Standard deviation of F, C or D over ordinary pixels, without that of noise."""
+        noise, scatter2 = self._scatter(k)
+        return float(np.sqrt(max(scatter2 - noise, 0.0))) / self.per_electron(k)
+
+    def _scatter(self, k: int) -> tuple[float, float]:
+        """Mean squared error of ordinary pixels of a map, and the square of their scatter."""
         if self.maps is None or not self.ordinary.any():
-            return 1.0
+            return 1.0, 1.0
         fit, ordinary = self.maps.fit, self.ordinary
         values, noise = fit.values[k, ordinary], float((fit.errors[k, ordinary] ** 2).mean())
         scatter = 1.4826 * float(np.median(np.abs(values - np.median(values))))
-        return noise / max(noise, scatter**2, 1e-300)
+        return noise, scatter**2
 
     @property
     def moments_inside(self) -> tuple[Array, Array, Array]:

@@ -32,7 +32,7 @@ from emdarks.fit.register_charge import (
     fit_charges,
 )
 from emdarks.fit.sample_law import Charges
-from emdarks.fit.stack_gain import LEAST_SAMPLES, charges_of_stack
+from emdarks.fit.stack_gain import LEAST_SAMPLES, MOST_SPREAD, STRUCK, charges_of_stack
 from emdarks.one_electron import one_electron
 from emdarks.stacks import Stack
 
@@ -285,9 +285,13 @@ def _of_maps(evidence: Evidence, i: int) -> StackHistograms:
     high = np.array([s.commanded_gain for s in evidence.stacks]) >= LEAST_GAIN * bins.read_noise
     n, mean, gain, time = (x[high] for x in (store.n, store.mean, evidence.gain, evidence.time))
     usual = usual_number(n[:, inside])
-    hot = inside & evidence.maps.fit.fitted & ~evidence.ordinary
-    lost = inside & ~evidence.maps.fit.fitted | hot & (n < WHOLE * usual[:, None]).any(axis=0)
     level = values[:, evidence.ordinary].mean(axis=1) * evidence.maps.model.fitted
+    charge = np.maximum(level[1] + np.multiply.outer(time, values[2]), 0.0)
+    # Of what one pass leaves, the scatter tells one large charge from a pixel that is hot.
+    variance = bins.read_noise**2 + 2 * gain[:, None] ** 2 * charge
+    struck = (store.m2[high] > STRUCK * np.maximum(n - 1.0, 0.0) * variance).any(axis=0)
+    hot = inside & evidence.maps.fit.fitted & ~evidence.ordinary & ~struck
+    lost = inside & ~evidence.maps.fit.fitted | hot & (n < WHOLE * usual[:, None]).any(axis=0)
     of_lost = currents_of_lost(
         Samples(n[:, lost], mean[:, lost], usual, gain, time, bins.read_noise), level
     )
@@ -295,12 +299,14 @@ def _of_maps(evidence: Evidence, i: int) -> StackHistograms:
     own = np.maximum(level[1] + stack.exposure_time * current, 0.0)
     mixture, share = classes_of(own, np.full(own.size, 1.0 / max(int(inside.sum()), 1)))
     noise = bins.read_noise
-    return StackHistograms(
+    found = StackHistograms(
         store.histograms[i], bins, stack.em_gain,
         math.inf if evidence.plan is None else float(evidence.plan.flagged[i]),
-        Charges(mixture, 1 - share),
-        one_electron(stack.em_gain, noise, evidence.stages, T_NOISE * noise),
+        electron=one_electron(stack.em_gain, noise, evidence.stages, T_NOISE * noise),
     )  # fmt: skip
+    scatter = stack.exposure_time * evidence.spread(2)
+    spread = min(scatter / max(found.charge, scatter, np.finfo(float).tiny), MOST_SPREAD)
+    return replace(found, charges=Charges(mixture, 1 - share, spread))
 
 
 def _of_means(evidence: Evidence, i: int, sigmas: float, power: RayPower) -> StackCharges | None:

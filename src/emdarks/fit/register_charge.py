@@ -177,6 +177,11 @@ class StackHistograms:
         above = self.bins.edges[:-1] >= from_here
         return float(self.counts[region, above].sum() / max(self.counts[region].sum(), 1))
 
+    @property
+    def charge(self) -> float:
+        """Charge of a pixel, roughly: of all together, by the share of samples above the noise."""
+        return self.share(0) * math.exp(T_NOISE * self.bins.read_noise / self.gain)
+
     def part(self, region: int) -> Part:
         """The histogram of a region as it is fitted."""
         level, noise, edges = self.level(region), self.bins.read_noise, self.bins.edges

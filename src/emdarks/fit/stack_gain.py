@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emdarks.counting_sums import T_NOISE, HistogramBins
+from emdarks.counting_sums import HistogramBins
 from emdarks.fit.em_gain import LEAST_GAIN, classes_of
 from emdarks.fit.noise_model import HOT_JUMP
 from emdarks.fit.register_charge import (
@@ -41,6 +41,8 @@ MOST_CHARGE = 0.5
 HOT = 6.0
 #: Variance over that of a pixel's charge from which on few samples hold it: a cosmic ray hit it.
 STRUCK = 3.0
+#: The law of ordinary pixels takes no more relative scatter.
+MOST_SPREAD = 0.9
 #: How far the level may lie from that of subtracted bias, read noises.
 FAR_LEVEL = 3.0
 #: Relative error that hot pixels and cosmic rays leave in the gain of a stack.
@@ -117,7 +119,7 @@ def charges_of_stack(
         return None
     stack = StackHistograms(histograms, bins, gain, flagged, electron=electron)
     level, share = stack.level(0), stack.share(0)
-    charge = share * math.exp(T_NOISE * bins.read_noise / gain)
+    charge = stack.charge
     far = abs(level) > FAR_LEVEL * bins.read_noise
     if far or share * histograms[0].sum() < LEAST_CHARGED or not charge < MOST_CHARGE:
         return None
@@ -137,7 +139,7 @@ def charges_of_pixels(stack: StackHistograms, n: Array, mean: Array, m2: Array) 
         As `charges_of_stack` takes them.
     """
     read_noise, gain = stack.bins.read_noise, stack.gain
-    charge = stack.share(0) * math.exp(T_NOISE * read_noise / gain)
+    charge = stack.charge
     if not (n > 1).any() or not charge > 0:
         return ALIKE
     n, mean, m2 = (plane[n > 1] for plane in (n, mean, m2))
@@ -153,5 +155,5 @@ def charges_of_pixels(stack: StackHistograms, n: Array, mean: Array, m2: Array) 
     more = max(float(mean[~high].var()) - noise, 0.0)
     # Flags cut into means and samples of the hottest pixels alike.
     mixture, share = classes_of(own[hot], n[hot] / n.sum())
-    spread = min(math.sqrt(more) / (gain * charge), 0.9)
+    spread = min(math.sqrt(more) / (gain * charge), MOST_SPREAD)
     return Charges(mixture, 1 - share, spread)
