@@ -58,12 +58,14 @@ and charges by +0.17 %, a third of the error of these detectors: sheets of frame
 makes with 604 stages cover less. Of emccd-detect, which follows every electron, the section on EM
 gain has detectors.
 
-*Not reached*, as far as run: the gain at 1000 (6 read noises), which is half a per cent high, and
-what rests on it, the nonlinearity in gain. Stacks of the same kind whose hot pixels are known
-give the gain at 1000 within 0.2 %, and within 0.05 % where the power of the rays is known, too;
-what the sheet adds to that is not understood. The read noise of the imaging area is 0.1 % high,
-which its prescan is not. Charge of the register is 0 here: its intervals begin at 0, and hold it
-nearly always.
+*Not reached*: the gain at 1000, which is 6 read noises, on average {gain:.2f} of its errors high.
+The cause is what the fit assumes of cosmic rays: charges of q electrons in shares q^-b of the
+samples, b = 1.0 ± 0.5, where detectors differ. What flags leave of the simulator's rays is steeper,
+those of emccd-detect are flatter (figures below the table of biases), and 40 frames say little of
+b: where very many samples do, the gain is right (that table). The dark current is high for the same
+reason. Gains at 2 s and C hold the truth more often than asked: where few samples show a ray, their
+errors hold what might be there. Charge of the register is 0 here: its intervals begin at 0, and
+hold it nearly always.
 """
 
 
@@ -148,22 +150,33 @@ def _lines(kept: Path) -> list[str]:
     return kept.read_text().splitlines() if kept.exists() else []
 
 
-def table(kept: Path) -> str:
-    """Coverage of every number."""
+def rows_of(kept: Path) -> dict[str, Array]:
+    """True value, value, error, and both ends of the interval, of every number and detector."""
     found: dict[str, list[Any]] = defaultdict(list)
     for line in _lines(kept):
         for name, *row in json.loads(line)["rows"]:
             found[name].append(row)
+    return {name: np.array(rows, dtype=float).T for name, rows in found.items()}
+
+
+def bias(rows: Array) -> float:
+    """Mean deviation from the truth, per cent of the error."""
+    true, value, error, *_ = rows
+    return float(100 * np.nanmean((value - true) / np.where(error > 0, error, np.nan)))
+
+
+def table(found: dict[str, Array]) -> str:
+    """Coverage of every number."""
     lines = [
         "| number | intervals | hold the truth, % | bias, % of the error | scatter over error |",
         "| --- | --- | --- | --- | --- |",
     ]
     for name, rows in found.items():
-        true, value, error, low, high = np.array(rows, dtype=float).T
+        true, value, error, low, high = rows
         held = (low <= true) & (true <= high)
         pull = (value - true) / np.where(error > 0, error, np.nan)
         lines.append(
-            f"| {name} | {held.size} | {100 * held.mean():.1f} | {100 * np.nanmean(pull):+.0f} "
+            f"| {name} | {held.size} | {100 * held.mean():.1f} | {bias(rows):+.0f} "
             f"| {np.nanstd(pull):.2f} |"
         )
     return "\n".join(lines)
@@ -179,10 +192,12 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="write the section of the page")
     given = parser.parse_args()
     measure(range(given.first, given.first + given.devices), given.rays, given.kept)
-    text = table(given.kept)
+    found = rows_of(given.kept)
+    text = table(found)
     print(text)
     if given.write:
-        write_section(PAGE, TITLE, TEXT.format(nominal=f"{100 * COVERAGE:.1f} %", table=text))
+        gain, nominal = bias(found["em_gain_ratio 1000"]) / 100, f"{100 * COVERAGE:.1f} %"
+        write_section(PAGE, TITLE, TEXT.format(nominal=nominal, table=text, gain=gain))
     return 0
 
 
