@@ -60,12 +60,12 @@ gain has detectors.
 
 *Not reached*: the gain at 1000, which is 6 read noises, on average {gain:.2f} of its errors high.
 The cause is what the fit assumes of cosmic rays: charges of q electrons in shares q^-b of the
-samples, b = 1.0 ± 0.5, where detectors differ. What flags leave of the simulator's rays is steeper,
-those of emccd-detect are flatter (figures below the table of biases), and 40 frames say little of
-b: where very many samples do, the gain is right (that table). The dark current is high for the same
-reason, and falls just short. Gains at 2 s and C hold the truth more often than asked: where few samples show a ray, their
-errors hold what might be there. Charge of the register is 0 here: its intervals begin at 0, and
-hold it nearly always.
+samples, b = 1.0 ± 0.5, where detectors differ. What flags leave of the simulator's rays is
+steeper, those of emccd-detect are flatter (figures below the table of biases), and 40 frames say
+little of b: where very many samples do, the gain is right (that table). The dark current is high
+for the same reason, and falls just short. Gains at 2 s and C hold the truth more often than
+asked: where few samples show a ray, their errors hold what might be there. Charge of the register
+is 0 here: its intervals begin at 0, and hold it nearly always.
 """
 
 
