@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 from emdarks.cli import console
 from emdarks.cli.command import arguments
 from emdarks.cli.options import CalibrationOutput, Execution, Frames, RawFrames
-from emdarks.cli.output_files import Target, check_not_a_frame, check_not_read, output_file
+from emdarks.cli.output_files import (
+    Target,
+    check_not_a_frame,
+    check_not_read,
+    local_output,
+    output_file,
+)
 
 if TYPE_CHECKING:
     from emdarks.accumulate import Executor
@@ -197,11 +203,8 @@ def output_folder(name: str) -> Path:
         It is a URL or a file.
     """
     from emdarks.errors import InputError
-    from emdarks.fits import is_url, local_path
 
-    if is_url(name) and local_path(name) is None:
-        raise InputError(f"{name}: is a URL; name a folder of this machine")
-    folder = Path(local_path(name) or name)
+    folder = local_output(name)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; name a folder for the results")
     return folder
