@@ -40,7 +40,7 @@ IMAGING, PRESCAN, FRAMES = 24 * 32, 24 * 16, 100
 #: Footprints of cosmic rays: of the detectors, and of the table of biases, where also those of the
 #: simulator stand that are not flagged at an EM gain of 1000.
 RAYS = ("edet", "broad")
-BIASED = (*RAYS, "simulated, flagged")
+BIASED = (*RAYS, "simulated, unflagged")
 #: Electrons of a pixel of a plateau: .95 of 81,000 over the EM gain.
 PLATEAU = 77
 STAGES = 604
